@@ -1,0 +1,10 @@
+#pragma once
+
+#include <quire/core/error.hpp>
+#include <quire/core/hash.hpp>
+#include <quire/core/hd.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/rng.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/core/type_list.hpp>
+#include <quire/core/units.hpp>
