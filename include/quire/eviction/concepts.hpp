@@ -1,0 +1,47 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+
+namespace quire {
+
+/// What a policy may know about a cached block when it enters or is used.
+struct BlockContext {
+  Tokens position = 0;    // tokens of the prefix before the block
+  Flops recompute = 0.0;  // arithmetic to make its content again
+  Bytes size = 0;
+  TenantId tenant;
+  std::int32_t priority = 0;  // smaller is more urgent
+  std::int32_t category = 0;  // request class, such as the turn of a conversation
+  /// When its content is wanted next, on the policy's own count of insertions and accesses; empty
+  /// when nobody knows. Only offline policies (Belady) may depend on it.
+  std::optional<std::uint64_t> next_use;
+};
+
+/// Chooses which cached block to give up when the pool is full.
+///
+/// The pool owns the rules, the policy only the order. A block is *resident* from on_insert to
+/// on_remove: its content can be found again. It is *evictable* while no sequence refers to it and
+/// no resident block continues its prefix; the pool says so through set_evictable, and a new block
+/// starts out not evictable. victim() picks among the evictable blocks, leaves it resident (the
+/// pool calls on_remove), and is empty exactly when none is evictable. Calling it again without a
+/// change in between gives the same block.
+///
+/// A policy is built for `capacity` blocks, sees ids below it only, and never fails.
+template <class P>
+concept EvictionPolicy = std::constructible_from<P, BlockCount> &&
+    requires(P policy, BlockId block, const BlockContext& context, bool evictable) {
+  { P::name } -> std::convertible_to<std::string_view>;
+  { policy.on_insert(block, context) } -> std::same_as<void>;        // pre: not resident
+  { policy.on_access(block, context) } -> std::same_as<void>;        // pre: resident
+  { policy.set_evictable(block, evictable) } -> std::same_as<void>;  // pre: resident, changed
+  { policy.on_remove(block) } -> std::same_as<void>;                 // pre: resident
+  { policy.victim() } -> std::same_as<std::optional<BlockId>>;
+};
+
+}  // namespace quire

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <quire/core/hash.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/memory/block_table.hpp>
+#include <quire/sampling/params.hpp>
+
+namespace quire {
+
+/// One sequence's part of a step: process tokens [computed, computed + tokens), write their keys
+/// and values through the block table, attend to everything up to each of them.
+struct SequencePlan {
+  SequenceId sequence;
+  RequestId request;
+  Tokens computed;       // tokens whose keys and values are in the blocks already
+  Tokens tokens;         // tokens processed in this step, >= 1
+  Tokens prompt_tokens;  // length of the prompt; history beyond it was generated
+  /// Prompt and generated tokens, at least computed + tokens of them. Empty when only lengths are
+  /// known (simulation without a prefix index). Valid until the step is committed.
+  std::span<const TokenId> history;
+  /// One table per KV group of the model; block b of a table holds the tokens
+  /// [b * block_tokens, (b + 1) * block_tokens). Valid until the step is committed.
+  std::span<const BlockTable> tables;
+  const SamplingParams* sampling = nullptr;  // never null when draws > 0
+  /// Draws from the distribution after the last token: 0 inside a prompt, 1 for plain decoding,
+  /// `width` when a parallel group finishes its prompt, 2 * beam_width best candidates for a beam.
+  std::int32_t draws = 0;
+  std::int32_t sample_index = 0;  // first draw's index in the request; draw i uses seed + index + i
+  bool admitted = false;          // first step since admission, swap-in or recompute
+};
+
+/// Copies one block's keys and values of every layer, on the device (copy-on-write).
+struct BlockCopy {
+  BlockId from;
+  BlockId to;
+};
+
+/// Moves one block's keys and values of every layer between the device and the host tier.
+struct BlockSwap {
+  BlockId device;
+  BlockId host;
+};
+
+/// All that the data plane needs to run one iteration, and all that the decision log records.
+/// Order of execution: swap_out, swap_in, copies, then the sequences as one batch.
+struct StepPlan {
+  std::uint64_t step = 0;
+  std::vector<SequencePlan> sequences;
+  std::vector<BlockSwap> swap_out;
+  std::vector<BlockSwap> swap_in;
+  std::vector<BlockCopy> copies;
+  std::vector<BlockId> evicted;      // cached blocks that lost their content, in order of eviction
+  std::vector<RequestId> preempted;  // in order of preemption
+  Tokens batched_tokens = 0;         // sum of tokens over sequences
+  /// Tokens of padding that a batch of equal lengths computes beside the real ones (static
+  /// batching).
+  Tokens padding = 0;
+
+  void clear() {
+    sequences.clear();
+    swap_out.clear();
+    swap_in.clear();
+    copies.clear();
+    evicted.clear();
+    preempted.clear();
+    batched_tokens = padding = 0;
+  }
+  [[nodiscard]] bool empty() const {
+    return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty();
+  }
+
+  /// Hash of every decision in the plan; the sequence of these is the decision log.
+  /// A table is hashed whole when its sequence enters the batch and where it grew afterwards: the
+  /// rest was hashed before, and does not change while the sequence stays.
+  [[nodiscard]] std::uint64_t hash(Tokens block_tokens) const {
+    std::uint64_t h = mix64(step);
+    for (const SequencePlan& s : sequences) {
+      h = hash_combine(h, s.sequence.value);
+      h = hash_combine(h, static_cast<std::uint64_t>(s.computed.value));
+      h = hash_combine(h, static_cast<std::uint64_t>(s.tokens.value));
+      h = hash_combine(h, static_cast<std::uint64_t>(s.draws));
+      for (const BlockTable& table : s.tables) {
+        const auto blocks = table.blocks();
+        const auto first = s.admitted
+                               ? std::size_t{0}
+                               : static_cast<std::size_t>(s.computed.value / block_tokens.value);
+        h = hash_combine(h, blocks.size());
+        if (first < blocks.size()) h = hash_span(blocks.subspan(first), h);
+      }
+    }
+    h = hash_span(std::span<const BlockSwap>(swap_out), h);
+    h = hash_span(std::span<const BlockSwap>(swap_in), h);
+    h = hash_span(std::span<const BlockCopy>(copies), h);
+    h = hash_span(std::span<const BlockId>(evicted), h);
+    return hash_span(std::span<const RequestId>(preempted), h);
+  }
+};
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;  // natural log, of the distribution before temperature and truncation
+};
+
+/// One token drawn, or one beam candidate.
+struct Draw {
+  TokenId token = 0;
+  float logprob = 0;
+  std::uint32_t alternatives_begin = 0;  // into StepResult::alternatives
+  std::uint32_t alternatives_count = 0;
+};
+
+/// What one step produced and cost. Reused from step to step: clear() keeps the memory.
+/// Draws of row r of the plan are draws[begin[r] .. begin[r + 1]); a row that asked for d draws has
+/// d of them, or more when an executor speculates; beam candidates come best first.
+struct StepResult {
+  Seconds seconds = 0.0;  // duration of the step: measured, or from a cost model
+  Joules joules = 0.0;    // 0 where unknown
+  Bytes bytes_moved = 0;  // swaps and block copies
+  std::vector<std::uint32_t> begin;
+  std::vector<Draw> draws;
+  std::vector<TokenLogprob> alternatives;
+
+  void clear() {
+    seconds = joules = 0.0;
+    bytes_moved = 0;
+    begin.clear();
+    draws.clear();
+    alternatives.clear();
+  }
+  [[nodiscard]] std::span<const Draw> row(std::size_t r) const {
+    return {draws.data() + begin[r], draws.data() + begin[r + 1]};
+  }
+};
+
+}  // namespace quire

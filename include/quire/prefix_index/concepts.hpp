@@ -1,0 +1,37 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+
+namespace quire {
+
+/// Finds cached blocks by the text they hold.
+///
+/// A block enters once it is full and computed, as the continuation of a parent block (none for the
+/// first block of a text), and is found again by text and salt. The index never owns a block: the
+/// pool tells it when one loses its content (erase), children before parents.
+///
+/// match(tokens, salt, out): appends the blocks of the longest indexed prefix of `tokens`, in
+/// order; only whole blocks count. Equality of hashes alone is not a match: the tokens are
+/// compared. insert(parent, tokens, salt, block): true when the block is now indexed, false when
+/// the same text already is (the pool then keeps `block` private). \pre tokens.size() ==
+/// block_tokens.
+template <class P>
+concept PrefixIndexPolicy = std::constructible_from<P, BlockCount, Tokens> &&
+    requires(P index, const P& view, std::span<const TokenId> tokens, std::uint64_t salt,
+             BlockId block, std::optional<BlockId> parent, std::vector<BlockId>& out) {
+  { P::name } -> std::convertible_to<std::string_view>;
+  { P::enabled } -> std::convertible_to<bool>;  // false: never matches; tokens are not needed
+  { view.match(tokens, salt, out) } -> std::same_as<void>;
+  { index.insert(parent, tokens, salt, block) } -> std::same_as<bool>;
+  { index.erase(block) } -> std::same_as<void>;  // pre: indexed, without indexed children
+};
+
+}  // namespace quire
