@@ -6,6 +6,7 @@
 
 #include <quire/core/hash.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/memory/block_table.hpp>
 #include <quire/sampling/params.hpp>
@@ -126,7 +127,8 @@ struct StepResult {
   std::vector<TokenLogprob> alternatives;
 
   void clear() {
-    seconds = joules = 0.0;
+    seconds = 0.0;
+    joules = 0.0;
     bytes_moved = 0;
     begin.clear();
     draws.clear();
