@@ -1,0 +1,29 @@
+# How the project builds its own programs: the targets quire_program (tools, experiments,
+# benchmarks) and quire_test_program (tests, assertions on). Neither reaches a consumer.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+add_library(quire_program INTERFACE)
+target_link_libraries(quire_program INTERFACE quire::quire)
+target_compile_options(
+  quire_program
+  INTERFACE -Wall -Wextra -Wpedantic -Wconversion
+            # One rounding per operation, on every compiler and machine; code that wants a fused
+            # multiply-add asks for it.
+            -ffp-contract=off)
+if(QUIRE_ARCH)
+  target_compile_options(quire_program INTERFACE -march=${QUIRE_ARCH})
+endif()
+if(QUIRE_SANITIZE)
+  target_compile_options(quire_program INTERFACE -fsanitize=${QUIRE_SANITIZE}
+                                                 -fno-sanitize-recover=all -g1 -O1)
+  target_link_options(quire_program INTERFACE -fsanitize=${QUIRE_SANITIZE})
+endif()
+
+add_library(quire_test_program INTERFACE)
+target_link_libraries(quire_test_program INTERFACE quire_program)
+target_compile_options(quire_test_program INTERFACE -UNDEBUG)
+target_compile_definitions(quire_test_program
+                           INTERFACE QUIRE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
