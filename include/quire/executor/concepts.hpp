@@ -4,8 +4,17 @@
 #include <string_view>
 
 #include <quire/executor/step.hpp>
+#include <quire/model/shape.hpp>
+#include <quire/scheduler/limits.hpp>
 
 namespace quire {
+
+/// Size of the KV pools behind an engine; the same for every executor, so that decisions are too.
+struct KvGeometry {
+  BlockCount device_blocks = 0;
+  BlockCount host_blocks = 0;
+  Tokens block_tokens = 16;
+};
 
 /// What an executor offers once it is bound to an engine's configuration.
 /// execute(plan, result): runs the plan's swaps and copies, then its sequences as one batch, and
@@ -17,6 +26,19 @@ concept BoundExecutor = requires(E executor, const StepPlan& plan, StepResult& r
   { E::name } -> std::convertible_to<std::string_view>;
   { E::needs_tokens } -> std::convertible_to<bool>;
   { executor.execute(plan, result) } -> std::same_as<void>;
+};
+
+/// An executor as a user names it: options, the shape and KV geometry that follow from them, and
+/// the class template that runs steps for one engine configuration. Options carries `limits`
+/// (SchedulerLimits); Bound<Config> is built from (options, geometry).
+template <class E, class Config>
+concept ExecutorFor = requires(const typename E::Options& options, const KvGeometry& geometry) {
+  { options.limits } -> std::convertible_to<const SchedulerLimits&>;
+  { E::shape(options) } -> std::convertible_to<model::Shape>;
+  { E::template geometry<Config>(options) } -> std::same_as<KvGeometry>;
+  requires BoundExecutor<typename E::template Bound<Config>>;
+  requires std::constructible_from < typename E::template Bound<Config>,
+  const typename E::Options&, const KvGeometry& > ;
 };
 
 }  // namespace quire

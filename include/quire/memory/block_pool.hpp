@@ -1,0 +1,155 @@
+#pragma once
+
+#include <cassert>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/eviction/concepts.hpp>
+#include <quire/prefix_index/concepts.hpp>
+
+namespace quire {
+
+/// Physical blocks of one tier: reference counts, free list, and cached blocks that keep their
+/// content after the last reference is gone until an eviction policy gives them up.
+///
+/// A block is *free* (no content), *referenced* (count > 0), or *cached* (count 0, still found by
+/// the prefix index). Rules that hold for every policy live here: a referenced block is never
+/// evicted, and a block goes only after all indexed blocks that continue it (leaf first).
+/// \complexity all operations O(1) plus the policy's own.
+template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex>
+class BlockPool {
+ public:
+  /// free_order: the order in which free blocks are first handed out; empty: 0, 1, 2, ...
+  BlockPool(BlockCount capacity, Tokens block_tokens, std::span<const BlockId> free_order = {})
+      : blocks_(static_cast<std::size_t>(capacity.value)),
+        eviction_(capacity),
+        index_(capacity, block_tokens) {
+    free_.reserve(blocks_.size());
+    if (free_order.empty()) {
+      for (std::size_t i = blocks_.size(); i-- > 0;)
+        free_.push_back(BlockId{static_cast<std::uint32_t>(i)});
+    } else {
+      for (std::size_t i = free_order.size(); i-- > 0;) free_.push_back(free_order[i]);
+    }
+  }
+
+  [[nodiscard]] BlockCount capacity() const { return static_cast<std::int64_t>(blocks_.size()); }
+  /// Blocks that allocate() can hand out: free ones and cached ones.
+  [[nodiscard]] BlockCount available() const { return capacity() - referenced_; }
+  [[nodiscard]] BlockCount referenced() const { return referenced_; }
+  [[nodiscard]] BlockCount cached() const { return cached_; }
+  [[nodiscard]] std::uint32_t references(BlockId block) const { return at(block).references; }
+
+  /// A block with no content and one reference; evicts a cached block when none is free.
+  [[nodiscard]] std::optional<BlockId> allocate() {
+    if (free_.empty() && !evict()) return std::nullopt;
+    const BlockId block = free_.back();
+    free_.pop_back();
+    at(block).references = 1;
+    referenced_ += 1;
+    return block;
+  }
+
+  /// Adds a reference to a referenced or cached block.
+  void acquire(BlockId block) {
+    Block& b = at(block);
+    assert(b.references > 0 || b.indexed);
+    if (b.references++ == 0) {
+      referenced_ += 1;
+      cached_ -= 1;
+      if (b.children == 0) eviction_.set_evictable(block, false);
+    }
+  }
+
+  /// Drops a reference. The last one frees the block, or leaves it cached when it is indexed.
+  void release(BlockId block) {
+    Block& b = at(block);
+    assert(b.references > 0);
+    if (--b.references > 0) return;
+    referenced_ -= 1;
+    if (b.indexed) {
+      cached_ += 1;
+      if (b.children == 0) eviction_.set_evictable(block, true);
+    } else {
+      free_.push_back(block);
+    }
+  }
+
+  /// Makes a full, computed block findable as the continuation of `parent`.
+  /// False when the same text is indexed under another block already; this one then stays private.
+  /// \pre block and parent are referenced; parent, when given, is indexed.
+  bool publish(BlockId block, std::optional<BlockId> parent, std::span<const TokenId> tokens,
+               std::uint64_t salt, const BlockContext& context) {
+    if (!index_.insert(parent, tokens, salt, block)) return false;
+    Block& b = at(block);
+    b.indexed = true;
+    b.parent = parent;
+    eviction_.on_insert(block, context);
+    if (parent) at(*parent).children += 1;
+    return true;
+  }
+
+  [[nodiscard]] bool indexed(BlockId block) const { return at(block).indexed; }
+
+  /// Blocks of the longest cached prefix of `tokens`; takes no reference. Appends to `out`.
+  void match(std::span<const TokenId> tokens, std::uint64_t salt, std::vector<BlockId>& out) const {
+    index_.match(tokens, salt, out);
+  }
+  /// Tells the policy that a cached or referenced indexed block was used again.
+  void touch(BlockId block, const BlockContext& context) { eviction_.on_access(block, context); }
+
+  /// Blocks evicted since the last call, in order.
+  void take_evicted(std::vector<BlockId>& out) {
+    out.insert(out.end(), evicted_.begin(), evicted_.end());
+    evicted_.clear();
+  }
+
+  [[nodiscard]] const PrefixIndex& prefix_index() const { return index_; }
+  [[nodiscard]] const Eviction& eviction() const { return eviction_; }
+
+ private:
+  struct Block {
+    std::uint32_t references = 0;
+    std::uint32_t children = 0;  // indexed blocks that continue this one
+    std::optional<BlockId> parent;
+    bool indexed = false;
+  };
+
+  bool evict() {
+    const std::optional<BlockId> victim = eviction_.victim();
+    if (!victim) return false;
+    Block& b = at(*victim);
+    assert(b.references == 0 && b.indexed && b.children == 0);
+    index_.erase(*victim);
+    eviction_.on_remove(*victim);
+    if (b.parent) {
+      Block& parent = at(*b.parent);
+      if (--parent.children == 0 && parent.references == 0) {
+        eviction_.set_evictable(*b.parent, true);
+      }
+    }
+    b.indexed = false;
+    b.parent.reset();
+    cached_ -= 1;
+    free_.push_back(*victim);
+    evicted_.push_back(*victim);
+    return true;
+  }
+
+  Block& at(BlockId block) { return blocks_[block.value]; }
+  const Block& at(BlockId block) const { return blocks_[block.value]; }
+
+  std::vector<Block> blocks_;
+  std::vector<BlockId> free_;  // last in, first out
+  std::vector<BlockId> evicted_;
+  Eviction eviction_;
+  PrefixIndex index_;
+  BlockCount referenced_ = 0;
+  BlockCount cached_ = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <quire/retention/concepts.hpp>
+#include <quire/retention/keep_all.hpp>
