@@ -1,0 +1,21 @@
+// mechanism: run-time quantities that every scheduler may read.
+#pragma once
+
+#include <cstdint>
+
+#include <quire/core/units.hpp>
+
+namespace quire {
+
+/// Run-time quantities of scheduling; behaviours are types, these are values.
+struct SchedulerLimits {
+  Tokens max_batched_tokens = 2560;  // tokens one step may process; a longer prompt runs alone
+  std::int64_t max_sequences = 256;  // sequences running at once
+  Tokens max_length = 0;             // prompt + output of one sequence; 0: the model's own
+  double watermark = 0.01;           // share of blocks kept free when a request is admitted
+  std::int64_t max_batch = 8;        // requests in one batch of request-level schedulers
+  Seconds max_delay = 0.0;           // longest wait of a request-level scheduler for a full batch
+  Tokens chunk = 512;                // tokens a step of a chunked-prefill scheduler processes
+};
+
+}  // namespace quire
