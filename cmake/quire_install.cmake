@@ -12,6 +12,7 @@ install(
   NAMESPACE quire::
   FILE quireTargets.cmake
   DESTINATION "${quire_package_dir}")
+string(REPLACE ";" " " quire_dependency_targets "${quire_dependency_targets}")
 configure_package_config_file(
   "${PROJECT_SOURCE_DIR}/cmake/quireConfig.cmake.in" "${PROJECT_BINARY_DIR}/quireConfig.cmake"
   INSTALL_DESTINATION "${quire_package_dir}")

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Makes a machine ready: cmake/bootstrap.sh build|test|paper
+#
+#   build   what compiles the library and its programs
+#   paper   build, and a Python environment under build/venv for figures and notebooks
+#   test    paper, and what ./tests/run checks with (clang, clang-format)
+#
+# As root on Debian it installs what is missing; otherwise it prints the one line that does, and
+# exits 1. A machine that has everything is left alone, without a look at the network.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+
+# package, and what proves that it is there: a command, a file below an include folder, or a module
+build_needs="g++=g++ cmake=cmake ninja-build=ninja
+  libeigen3-dev=eigen3/Eigen/Core nlohmann-json3-dev=nlohmann/json.hpp libhwy-dev=hwy/highway.h
+  libxxhash-dev=xxhash.h libcli11-dev=CLI/CLI.hpp"
+paper_needs="python3=python3 python3-venv=module:ensurepip"
+test_needs="git=git libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h
+  libbenchmark-dev=benchmark/benchmark.h clang=clang++ clang-format=clang-format"
+
+case "${1:-}" in
+  build) needs="$build_needs" ;;
+  paper) needs="$build_needs $paper_needs" ;;
+  test) needs="$build_needs $paper_needs $test_needs" ;;
+  *)
+    say "usage: cmake/bootstrap.sh build|test|paper"
+    exit 2
+    ;;
+esac
+
+present() {
+  case "$1" in
+    module:*) python3 -c "import ${1#module:}" 2>/dev/null ;;
+    */* | *.h) [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing=()
+for need in $needs; do
+  present "${need#*=}" || missing+=("${need%%=*}")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    say "missing, under their Debian names: ${missing[*]}"
+    exit 1
+  fi
+  # ca-certificates: a minimal system cannot check a package index's certificate without it
+  line="apt-get install -y --no-install-recommends ca-certificates ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    say "run this once, then try again: sudo $line"
+    exit 1
+  fi
+  say "installing ${missing[*]}"
+  mkdir -p build
+  export DEBIAN_FRONTEND=noninteractive
+  apt=(apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+  if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends ca-certificates \
+    "${missing[@]}"; } >build/bootstrap.log 2>&1 </dev/null; then
+    tail -n 20 build/bootstrap.log >&2
+    say "installing failed; the whole log is build/bootstrap.log"
+    exit 1
+  fi
+fi
+[ "$1" = build ] && exit 0
+
+# The Python environment is made again when the list of requirements or the Python changes.
+requirements=cmake/requirements.txt
+[ -e paper/requirements.txt ] && requirements=paper/requirements.txt
+wanted="$(python3 --version) $(cksum <"$requirements")"
+if [ "$(cat build/venv/made_from 2>/dev/null || true)" != "$wanted" ]; then
+  say "making the Python environment build/venv"
+  mkdir -p build
+  rm -rf build/venv
+  if ! { python3 -m venv build/venv && build/venv/bin/python -m pip install -q \
+    --disable-pip-version-check -r "$requirements"; } >build/venv.log 2>&1 </dev/null; then
+    tail -n 20 build/venv.log >&2
+    say "making the Python environment failed; the whole log is build/venv.log"
+    exit 1
+  fi
+  printf '%s' "$wanted" >build/venv/made_from
+fi
