@@ -1,0 +1,124 @@
+"""Prints what ./tests/run found: failures with their output, what the build cost and how that
+compares with its caps, and the closing line `N passed, N failed, N skipped`."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Tally:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+
+    def check(self, name, fine, output=""):
+        if fine:
+            self.passed += 1
+            return
+        self.failed += 1
+        print(f"FAILED {name}")
+        lines = output.strip().splitlines()
+        if len(lines) > 60:
+            lines = lines[:30] + [f"... {len(lines) - 60} lines left out ..."] + lines[-30:]
+        for line in lines:
+            print(f"    {line}")
+
+    def skip(self, name, reason):
+        self.skipped += 1
+        print(f"skipped {name}: {reason}")
+
+
+def count_ctest(path, tally):
+    """Adds every case of CTest's JUnit file; a case that could not start is a failure."""
+    cases = 0
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        cases += 1
+        name, skipped = case.get("name"), case.find("skipped")
+        output = case.findtext("system-out") or ""
+        if skipped is not None:
+            message = skipped.get("message") or ""
+            if message.startswith(("SKIP_RETURN_CODE", "SKIP_REGULAR_EXPRESSION")):
+                lines = [line for line in output.splitlines() if "kip" in line]
+                tally.skip(name, lines[-1].strip() if lines else "no reason given")
+            else:
+                tally.check(name, False, message or "not run")
+        else:
+            tally.check(name, case.get("status") == "run" and case.find("failure") is None, output)
+    return cases
+
+
+def registered_variants():
+    """What `quire list` says, when the program is there: (variants, kernel instantiations)."""
+    program = next((p for p in BUILD.rglob("quire") if p.is_file() and os.access(p, os.X_OK)), None)
+    if program is None:
+        return None
+    shown = subprocess.run([program, "list", "--json"], capture_output=True, text=True, timeout=60)
+    if shown.returncode != 0:
+        return None
+    return json.loads(shown.stdout)
+
+
+def report_cost(tally, clean):
+    caps = tomllib.loads((ROOT / "tests/caps.toml").read_text())
+    seconds_file = BUILD / "clean_build_seconds"
+    if seconds_file.exists():
+        wall, user, system = map(float, seconds_file.read_text().split()[-3:])
+        cache = (BUILD / "CMakeCache.txt").read_text()
+        launcher = re.search(r"^CMAKE_CXX_COMPILER_LAUNCHER:\w+=(.+)$", cache, re.M)
+        note = " (with a compiler cache)" if launcher else ""
+        print(f"clean build: {wall:.0f} s, {user + system:.0f} CPU seconds{note}")
+        if clean and not launcher and "cpu" == BUILD.name:
+            cap = caps["clean_build_cpu_seconds"]
+            tally.check("caps/clean_build", user + system <= cap,
+                        f"{user + system:.0f} CPU seconds, cap {cap} (tests/caps.toml)")
+    listed = registered_variants()
+    if listed is not None:
+        for key in ("variants", "kernel_instantiations"):
+            value = listed.get(key)
+            if value is None:
+                continue
+            number = value if isinstance(value, int) else len(value)
+            cap = caps[f"{key}"]
+            print(f"{key.replace('_', ' ')}: {number}")
+            tally.check(f"caps/{key}", number <= cap, f"{number}, cap {cap} (tests/caps.toml)")
+
+
+def main():
+    tally = Tally()
+    tally.check("build", ARGS.built == 0, "see the errors above")
+    if ARGS.clean and ARGS.built == 0:
+        log = (BUILD / "build.log").read_text(errors="replace")
+        found = sorted(set(re.findall(r"^\S*(include/quire/\S+: warning: .*)$", log, re.M)))
+        tally.check("build/no_warning_in_include", not found, "\n".join(found))
+    results = BUILD / "tests.xml"
+    cases = count_ctest(results, tally) if results.exists() else 0
+    if cases == 0 and ARGS.filtered and ARGS.built == 0:
+        print("no test matches", file=sys.stderr)
+        print(f"{0} passed, {0} failed, {0} skipped")
+        return 3
+    if ARGS.ctest != 0 and tally.failed == 0:
+        tail = "\n".join((BUILD / "tests.log").read_text(errors="replace").splitlines()[-20:])
+        tally.check("ctest", False, tail)
+    if not ARGS.filtered:
+        report_cost(tally, ARGS.clean)
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--built", type=int, required=True)
+    parser.add_argument("--ctest", type=int, required=True)
+    parser.add_argument("--clean", action="store_true")
+    parser.add_argument("--filtered", action="store_true")
+    ARGS = parser.parse_args()
+    BUILD = ARGS.build
+    sys.exit(main())
