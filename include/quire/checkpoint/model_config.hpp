@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <quire/checkpoint/tensor_view.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/model/shape.hpp>
+
+namespace quire::checkpoint {
+
+/// The function between the matrices of an MLP.
+enum class Activation {
+  silu,
+  relu,
+  gelu,       // with the error function
+  gelu_tanh,  // the tanh approximation ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+};
+
+/// How layer inputs are normalised.
+enum class Norm {
+  rms,    // root mean square, scale only
+  layer,  // mean and variance, scale and bias
+};
+
+/// Llama 3.1's change of the rotary frequencies, by its four numbers.
+struct Llama3RopeScaling {
+  double factor = 8.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  std::int64_t original_max_positions = 8192;
+};
+
+/// What a model's blocks compute, beyond the numbers in its Shape; read from config.json.
+/// Every field is filled for every family, so that code can follow the fields and not the family.
+struct ModelConfig {
+  model::Shape shape;
+  std::string model_type;      // as the file spells it
+  std::optional<DType> dtype;  // of the weights, where the file declares it
+
+  // Attention.
+  bool qkv_bias = false;
+  bool output_bias = false;     // of the attention's output projection
+  bool query_key_norm = false;  // RMS norm over head_dim on q and k, before the rotation (qwen3)
+  // One entry a layer: a query at position i sees positions j with i - j < window; 0: all j <= i.
+  std::vector<std::int64_t> windows;
+
+  // Positions.
+  bool rotary = true;  // rotate-half layout: pairs (i, i + head_dim / 2)
+  double rope_theta = 10000.0;
+  std::optional<Llama3RopeScaling> rope_scaling;
+  std::int64_t position_offset = 0;  // learned table: row = position + offset (2 in opt)
+
+  // Norms.
+  Norm norm = Norm::rms;
+  double norm_eps = 1e-6;
+  bool norm_before = true;  // before attention and MLP; false: after the residual sum (opt 350m)
+  bool final_norm = true;   // a norm after the last layer
+
+  // MLP.
+  Activation activation = Activation::silu;
+  bool mlp_bias = false;
+  bool normalize_expert_weights = true;    // the chosen experts' weights sum to 1
+  std::vector<std::int64_t> dense_layers;  // of a mixture: layers with one plain MLP, ascending
+  std::int64_t dense_ffn = 0;              // width of that MLP
+
+  // Embedding.
+  std::int64_t embedding_width = 0;  // = hidden, or the width before project_in (opt 350m)
+  bool transposed_linear = false;    // matrices stored [in, out], q, k and v fused (gpt2)
+
+  // Special tokens as declared. Ids at or above shape.vocab occur in the wild; nothing emits them.
+  std::optional<TokenId> bos;
+  std::optional<TokenId> pad;
+  std::vector<TokenId> eos;
+
+  [[nodiscard]] bool any_window() const {
+    for (std::int64_t window : windows) {
+      if (window > 0) return true;
+    }
+    return false;
+  }
+};
+
+}  // namespace quire::checkpoint
