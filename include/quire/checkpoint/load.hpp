@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <quire/checkpoint/config.hpp>
+#include <quire/checkpoint/generation_config.hpp>
+#include <quire/checkpoint/model_config.hpp>
+#include <quire/checkpoint/safetensors.hpp>
+#include <quire/checkpoint/tensor_set.hpp>
+
+namespace quire::checkpoint {
+
+/// Everything that a Hugging Face directory says about a model.
+struct Checkpoint {
+  std::string directory;
+  ModelConfig config;
+  GenerationConfig generation;
+  TensorSet tensors;
+};
+
+/// Opens a Hugging Face directory: config.json, model.safetensors (or its shards) and, if there,
+/// generation_config.json. Weights are mapped, not read: they come in page by page as used.
+/// \errors data, one line with file and place, when any of the files is missing or not sound
+[[nodiscard]] inline Checkpoint open_checkpoint(const std::string& directory) {
+  const std::filesystem::path folder(directory);
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    throw data_error(directory, "no such directory", "a Hugging Face checkpoint directory");
+  }
+  Checkpoint out;
+  out.directory = directory;
+  out.config = read_config((folder / "config.json").string());
+  const auto named = std::filesystem::absolute(folder, ignored).lexically_normal();
+  out.config.shape.name = (named.has_filename() ? named : named.parent_path()).filename().string();
+  const std::filesystem::path generation = folder / "generation_config.json";
+  if (std::filesystem::exists(generation, ignored)) {
+    out.generation = read_generation_config(generation.string());
+  }
+  out.tensors = safetensors::open_directory(directory);
+  return out;
+}
+
+}  // namespace quire::checkpoint
