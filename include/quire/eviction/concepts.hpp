@@ -18,6 +18,9 @@ struct BlockContext {
   TenantId tenant;
   std::int32_t priority = 0;  // smaller is more urgent
   std::int32_t category = 0;  // request class, such as the turn of a conversation
+  /// Names the text up to the end of the block: equal for equal text and salt, whichever block
+  /// holds it; 0 when unknown. What a policy remembers of evicted blocks it must remember by this.
+  std::uint64_t content = 0;
   /// When its content is wanted next, on the policy's own count of insertions and accesses; empty
   /// when nobody knows. Only offline policies (Belady) may depend on it.
   std::optional<std::uint64_t> next_use;

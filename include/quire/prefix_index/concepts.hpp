@@ -21,8 +21,10 @@ namespace quire {
 /// match(tokens, salt, out): appends the blocks of the longest indexed prefix of `tokens`, in
 /// order; only whole blocks count. Equality of hashes alone is not a match: the tokens are
 /// compared. insert(parent, tokens, salt, block): true when the block is now indexed, false when
-/// the same text already is (the pool then keeps `block` private). \pre tokens.size() ==
-/// block_tokens.
+/// the same text already is, or when the parent is not indexed (the pool then keeps `block`
+/// private). content(block) names an indexed block's text with all that precedes it: equal for
+/// equal text and salt, whichever block holds it; policies remember evicted blocks by it.
+/// \pre tokens.size() == block_tokens.
 template <class P>
 concept PrefixIndexPolicy = std::constructible_from<P, BlockCount, Tokens> &&
     requires(P index, const P& view, std::span<const TokenId> tokens, std::uint64_t salt,
@@ -31,7 +33,8 @@ concept PrefixIndexPolicy = std::constructible_from<P, BlockCount, Tokens> &&
   { P::enabled } -> std::convertible_to<bool>;  // false: never matches; tokens are not needed
   { view.match(tokens, salt, out) } -> std::same_as<void>;
   { index.insert(parent, tokens, salt, block) } -> std::same_as<bool>;
-  { index.erase(block) } -> std::same_as<void>;  // pre: indexed, without indexed children
+  { view.content(block) } -> std::same_as<std::uint64_t>;  // pre: indexed
+  { index.erase(block) } -> std::same_as<void>;            // pre: indexed, without indexed children
 };
 
 }  // namespace quire

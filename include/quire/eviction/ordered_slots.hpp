@@ -1,0 +1,271 @@
+// mechanism: a queue of blocks that finds the oldest block that may go, however many may not.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <quire/core/error.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/eviction/bit_tree.hpp>
+
+namespace quire::eviction {
+
+/// Blocks in order of arrival at the back, each with two flags: evictable, and (with Marks) marked.
+///
+/// A block's place is an index into a ring of slots with room for three times the capacity; taking
+/// a block out leaves a hole, so that moving a block to the back touches one random word (its
+/// place) and no neighbours, unlike a linked list. Bitmaps over the slots say which are taken,
+/// evictable, and evictable but not marked. When the ring fills up with holes, each append also
+/// packs 64 slots towards the newer end, which keeps the order and is done long before the room
+/// runs out: no operation ever stops to move everything.
+///
+/// \complexity append, erase, move_to_back, flags O(1) amortised and O(64) worst, but for summary
+///             levels of the bitmaps; searches O(log64 n). No allocation after construction.
+template <bool Marks>
+class OrderedSlots {
+ public:
+  explicit OrderedSlots(BlockCount capacity)
+      : slots_(ring_size(capacity)),
+        place_(static_cast<std::size_t>(capacity.value), absent),
+        taken_(slots_.size()),
+        evictable_(slots_.size()),
+        candidates_(Marks ? slots_.size() : 0),
+        marks_(Marks ? slots_.size() / 64 : 0) {}
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool contains(BlockId b) const { return place_[b.value] != absent; }
+  [[nodiscard]] bool evictable(BlockId b) const { return evictable_.test(place_[b.value]); }
+  [[nodiscard]] bool marked(BlockId b) const requires Marks { return mark(place_[b.value]); }
+
+  /// Puts a block at the back, not evictable and not marked. \pre absent
+  void append(BlockId b) {
+    if (crowded()) make_room();
+    taken_.set(take_slot(b));
+    ++size_;
+  }
+
+  /// \pre present
+  void erase(BlockId b) {
+    const std::uint32_t p = place_[b.value];
+    taken_.clear(p);
+    evictable_.clear(p);
+    if constexpr (Marks) {
+      candidates_.clear(p);
+      set_mark(p, false);
+    }
+    place_[b.value] = absent;
+    --size_;
+  }
+
+  /// Moves a block to the back with its flags. \pre present
+  void move_to_back(BlockId b) {
+    if (crowded()) make_room();  // may move b
+    const std::size_t from = place_[b.value];
+    relocate(from, take_slot(b));
+  }
+
+  /// \pre present
+  void set_evictable(BlockId b, bool value) {
+    const std::uint32_t p = place_[b.value];
+    evictable_.assign(p, value);
+    if constexpr (Marks) candidates_.assign(p, value && !mark(p));
+  }
+
+  /// \pre present
+  void set_marked(BlockId b, bool value) requires Marks {
+    const std::uint32_t p = place_[b.value];
+    if (mark(p) == value) return;
+    set_mark(p, value);
+    if (evictable_.test(p)) candidates_.assign(p, !value);
+  }
+
+  /// The oldest evictable block.
+  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(evictable_); }
+  /// The oldest block that is evictable and not marked.
+  [[nodiscard]] std::optional<BlockId> oldest_candidate() const requires Marks {
+    return first(candidates_);
+  }
+  /// The newest evictable block.
+  [[nodiscard]] std::optional<BlockId> newest_evictable() const {
+    if (!evictable_.any()) return std::nullopt;
+    const std::size_t p = evictable_.prev(tail_);  // the slot at tail_ is empty
+    return slots_[p != BitTree::npos ? p : evictable_.prev(slots_.size() - 1)];
+  }
+  /// The next newer block than `b`, evictable or not. \pre b present
+  [[nodiscard]] std::optional<BlockId> newer(BlockId b) const {
+    const std::uint32_t p = place_[b.value];
+    return no_older(taken_, p, after(p));
+  }
+  /// The oldest evictable block that is `b` or newer. \pre b present
+  [[nodiscard]] std::optional<BlockId> evictable_from(BlockId b) const {
+    return no_older(evictable_, place_[b.value], place_[b.value]);
+  }
+  /// The oldest unmarked evictable block that is `b` or newer. \pre b present
+  [[nodiscard]] std::optional<BlockId> candidate_from(BlockId b) const requires Marks {
+    return no_older(candidates_, place_[b.value], place_[b.value]);
+  }
+
+  /// Clears the marks of the evictable blocks from `first` up to, not including, `last`; empty
+  /// bounds mean the oldest block, and past the newest. Blocks that are not evictable keep theirs.
+  /// \pre first is not newer than last. \complexity O(slots between / 64)
+  void unmark_evictable(std::optional<BlockId> first, std::optional<BlockId> last) requires Marks {
+    const std::size_t begin = first ? place_[first->value] : head_;
+    const std::size_t end = last ? place_[last->value] : tail_;
+    if (begin <= end) return unmark_range(begin, end);
+    unmark_range(begin, slots_.size());
+    unmark_range(0, end);
+  }
+
+ private:
+  static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
+
+  static std::size_t ring_size(BlockCount capacity) {
+    constexpr std::int64_t most = std::int64_t{1} << 30;
+    if (capacity.value <= 0 || capacity.value > most) {
+      throw usage_error("eviction", "cannot order " + std::to_string(capacity.value) + " blocks",
+                        "a capacity from 1 to 2^30 blocks");
+    }
+    const std::size_t wanted =
+        std::max<std::size_t>(3 * static_cast<std::size_t>(capacity.value), 1024);
+    return (wanted + 63) / 64 * 64;
+  }
+
+  [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] >> (p % 64) & 1) != 0; }
+  void set_mark(std::size_t p, bool value) {
+    const std::uint64_t bit = std::uint64_t{1} << (p % 64);
+    marks_[p / 64] = value ? marks_[p / 64] | bit : marks_[p / 64] & ~bit;
+  }
+  [[nodiscard]] std::size_t after(std::size_t p) const {
+    return p + 1 == slots_.size() ? 0 : p + 1;
+  }
+  /// How many slots lie between the head and `p`.
+  [[nodiscard]] std::size_t age(std::size_t p) const {
+    return p >= head_ ? p - head_ : p + slots_.size() - head_;
+  }
+
+  /// First member of `tree` at or after slot `p`, going round the ring once, or npos.
+  static std::size_t around(const BitTree& tree, std::size_t p) {
+    const std::size_t found = tree.next(p);
+    return found != BitTree::npos ? found : tree.next(0);
+  }
+  [[nodiscard]] std::optional<BlockId> first(const BitTree& tree) const {
+    const std::size_t found = around(tree, head_);
+    return found == BitTree::npos ? std::nullopt : std::optional(slots_[found]);
+  }
+  /// First member of `tree` at or after slot `p` that is not older than slot `bound`.
+  [[nodiscard]] std::optional<BlockId> no_older(const BitTree& tree, std::size_t bound,
+                                                std::size_t p) const {
+    const std::size_t found = around(tree, p);
+    if (found == BitTree::npos || age(found) < age(bound)) return std::nullopt;
+    if (found == bound && p != bound) return std::nullopt;  // went all the way round
+    return slots_[found];
+  }
+
+  /// Gives the block the slot at the tail; the caller sets the slot's bits.
+  std::size_t take_slot(BlockId b) {
+    const std::size_t p = tail_;
+    slots_[p] = b;
+    place_[b.value] = static_cast<std::uint32_t>(p);
+    tail_ = after(tail_);
+    ++span_;
+    return p;
+  }
+
+  void relocate(std::size_t from, std::size_t to) {
+    taken_.clear(from);
+    taken_.set(to);
+    if (evictable_.test(from)) {
+      evictable_.clear(from);
+      evictable_.set(to);
+    }
+    if constexpr (Marks) {
+      if (candidates_.test(from)) {
+        candidates_.clear(from);
+        candidates_.set(to);
+      }
+      if (mark(from)) {
+        set_mark(from, false);
+        set_mark(to, true);
+      }
+    }
+  }
+
+  [[nodiscard]] bool crowded() const { return span_ > slots_.size() - slots_.size() / 8; }
+  void move_head(std::size_t p) {
+    span_ -= age(p);
+    head_ = p;
+  }
+
+  /// One bounded part of the work that turns holes into room.
+  void make_room() {
+    if (!packing_) {
+      // Holes at the old end cost nothing: the head moves over them.
+      const std::size_t oldest = around(taken_, head_);
+      move_head(oldest == BitTree::npos ? tail_ : oldest);
+      if (!crowded()) return;
+      packing_ = true;
+      read_ = before_word(tail_ / 64);  // the tail's own word still grows: it stays as it is
+      write_ = read_ * 64 + 63;
+    }
+    const std::size_t base = read_ * 64;
+    std::uint64_t left = taken_.word(read_);
+    while (left != 0) {
+      const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
+      left &= ~(std::uint64_t{1} << bit);
+      const std::size_t from = base + bit;
+      if (from != write_) {
+        const BlockId b = slots_[from];
+        slots_[write_] = b;
+        place_[b.value] = static_cast<std::uint32_t>(write_);
+        relocate(from, write_);
+      }
+      write_ = write_ == 0 ? slots_.size() - 1 : write_ - 1;
+    }
+    if (read_ == head_ / 64) {
+      move_head(after(write_));
+      packing_ = false;
+    } else {
+      read_ = before_word(read_);
+    }
+  }
+  [[nodiscard]] std::size_t before_word(std::size_t w) const {
+    return (w == 0 ? slots_.size() / 64 : w) - 1;
+  }
+
+  void unmark_range(std::size_t begin, std::size_t end) {
+    while (begin < end) {
+      const std::size_t w = begin / 64;
+      const std::size_t stop = std::min(end, w * 64 + 64);
+      std::uint64_t range = ~std::uint64_t{0} << (begin % 64);
+      if (stop % 64 != 0) range &= ~(~std::uint64_t{0} << (stop % 64));
+      const std::uint64_t cleared = marks_[w] & evictable_.word(w) & range;
+      if (cleared != 0) {
+        marks_[w] &= ~cleared;
+        candidates_.merge_word(w, cleared);
+      }
+      begin = stop;
+    }
+  }
+
+  std::vector<BlockId> slots_;        // \shape (ring)
+  std::vector<std::uint32_t> place_;  // \shape (capacity): slot of each block
+  BitTree taken_;
+  BitTree evictable_;
+  BitTree candidates_;                // evictable and not marked
+  std::vector<std::uint64_t> marks_;  // \shape (ring / 64)
+  std::size_t size_ = 0;
+  std::size_t head_ = 0;  // no block is older than this slot
+  std::size_t tail_ = 0;  // the next block's slot
+  std::size_t span_ = 0;  // slots from head to tail
+  bool packing_ = false;
+  std::size_t read_ = 0;   // next word to pack, going to older slots
+  std::size_t write_ = 0;  // next packed block's slot
+};
+
+}  // namespace quire::eviction

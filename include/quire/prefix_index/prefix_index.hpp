@@ -1,0 +1,5 @@
+#pragma once
+
+#include <quire/prefix_index/concepts.hpp>
+#include <quire/prefix_index/hash_chain.hpp>
+#include <quire/prefix_index/none.hpp>
