@@ -83,8 +83,9 @@ class BlockPool {
   /// False when the same text is indexed under another block already; this one then stays private.
   /// \pre block and parent are referenced; parent, when given, is indexed.
   bool publish(BlockId block, std::optional<BlockId> parent, std::span<const TokenId> tokens,
-               std::uint64_t salt, const BlockContext& context) {
+               std::uint64_t salt, BlockContext context) {
     if (!index_.insert(parent, tokens, salt, block)) return false;
+    context.content = index_.content(block);
     Block& b = at(block);
     b.indexed = true;
     b.parent = parent;
