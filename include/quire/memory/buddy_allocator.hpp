@@ -72,7 +72,7 @@ class BuddyAllocator {
 
   /// \pre run came from allocate and was not freed since.
   void free(BlockRun run) {
-    int order = std::bit_width(run.blocks) - 1;
+    int order = static_cast<int>(std::bit_width(run.blocks)) - 1;
     std::uint32_t at = run.first.value;
     free_blocks_ += run.blocks;
     for (; order < top_; ++order) {

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <quire/executor/concepts.hpp>
+#include <quire/executor/step.hpp>
