@@ -27,4 +27,12 @@ concept KvFormatPolicy = requires(std::byte* slab, const std::byte* const_slab, 
   { F::load(const_slab, n, n, n, out) } -> std::same_as<void>;
 };
 
+/// A format whose slab is a plain array: `Element` is float, Bf16 or Fp16, a slab is Element
+/// (block_tokens, head_dim) in row-major order. Kernels read such slabs in place; every other
+/// format goes through load(), one token at a time, with the same results.
+template <class F>
+concept PlainKvFormat = KvFormatPolicy<F> && requires {
+  typename F::Element;
+};
+
 }  // namespace quire

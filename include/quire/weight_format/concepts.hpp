@@ -1,0 +1,40 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <string_view>
+
+namespace quire {
+
+/// How the matrices of a model are stored.
+///
+/// The unit is a panel: `outputs` rows of a weight matrix W (outputs, inputs), which is what one
+/// pass of the product reads. The product asks for a panel input by input, so a panel lies with
+/// inputs outermost. A panel starts 64-byte aligned; the last panel of a matrix is filled up with
+/// rows of zeros.
+/// panel_bytes(outputs, inputs): size of a panel, a multiple of 64.
+/// pack(panel, outputs, inputs, weights): writes a panel. \shape weights (outputs, inputs)
+/// unpack(panel, outputs, inputs, first, count, values): reads `count` inputs from `first` on, all
+/// outputs of each. \shape values (count, outputs)
+/// read(panel, outputs, inputs, output, values): reads one output's row. \shape values (inputs)
+/// weight_bytes(inputs): bytes that one weight costs in the long run, scales included.
+template <class F>
+concept WeightFormatPolicy = requires(std::byte* panel, const std::byte* const_panel, std::size_t n,
+                                      const float* in, float* out) {
+  { F::name } -> std::convertible_to<std::string_view>;
+  { F::panel_bytes(n, n) } -> std::same_as<std::size_t>;
+  { F::weight_bytes(n) } -> std::same_as<double>;
+  { F::pack(panel, n, n, in) } -> std::same_as<void>;
+  { F::unpack(const_panel, n, n, n, n, out) } -> std::same_as<void>;
+  { F::read(const_panel, n, n, n, out) } -> std::same_as<void>;
+};
+
+/// A format whose panel is a plain array: `Element` is float, Bf16 or Fp16, a panel is Element
+/// (inputs, outputs). The product reads such panels in place; every other format goes through
+/// unpack(), some inputs at a time, with the same results.
+template <class F>
+concept PlainWeightFormat = WeightFormatPolicy<F> && requires {
+  typename F::Element;
+};
+
+}  // namespace quire

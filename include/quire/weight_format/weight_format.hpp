@@ -1,0 +1,5 @@
+#pragma once
+
+#include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/concepts.hpp>
+#include <quire/weight_format/fp32.hpp>
