@@ -2,13 +2,19 @@
 
 #include <quire/checkpoint/checkpoint.hpp>
 #include <quire/core/core.hpp>
+#include <quire/cost_model/cost_model.hpp>
+#include <quire/engine/engine.hpp>
 #include <quire/eviction/eviction.hpp>
 #include <quire/executor/executor.hpp>
+#include <quire/kv_format/kv_format.hpp>
 #include <quire/memory/memory.hpp>
 #include <quire/model/model.hpp>
 #include <quire/offload/offload.hpp>
 #include <quire/prefix_index/prefix_index.hpp>
+#include <quire/presets/presets.hpp>
 #include <quire/reservation/reservation.hpp>
 #include <quire/retention/retention.hpp>
 #include <quire/sampling/sampling.hpp>
+#include <quire/scheduler/scheduler.hpp>
+#include <quire/weight_format/weight_format.hpp>
 #include <quire/workload/workload.hpp>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <quire/core/error.hpp>
+#include <quire/core/float16.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/core/hd.hpp>
 #include <quire/core/ids.hpp>

@@ -1,4 +1,6 @@
 #pragma once
 
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/simulated.hpp>
 #include <quire/executor/step.hpp>
+#include <quire/executor/timed.hpp>

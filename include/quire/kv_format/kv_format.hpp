@@ -4,3 +4,4 @@
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/fp16.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/plain.hpp>

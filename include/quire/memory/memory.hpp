@@ -3,4 +3,7 @@
 #include <quire/memory/block_pool.hpp>
 #include <quire/memory/block_table.hpp>
 #include <quire/memory/buddy_allocator.hpp>
+#include <quire/memory/contiguous_memory.hpp>
+#include <quire/memory/host_tier.hpp>
+#include <quire/memory/paged_memory.hpp>
 #include <quire/memory/usage.hpp>

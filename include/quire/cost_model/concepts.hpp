@@ -1,0 +1,46 @@
+#pragma once
+
+#include <concepts>
+#include <string_view>
+
+#include <quire/core/units.hpp>
+#include <quire/cost_model/hardware.hpp>
+#include <quire/cost_model/host_overhead.hpp>
+#include <quire/executor/step.hpp>
+#include <quire/model/shape.hpp>
+
+namespace quire {
+
+/// How many bytes the chosen formats take, so that a cost model need not know the formats.
+struct StorageCost {
+  double weight_bytes = 2;    // one weight, scales included
+  double kv_token_bytes = 0;  // keys and values of one token, all layers, all heads
+  double kv_block_bytes = 0;  // one block of all layers
+  Tokens block_tokens = 16;
+};
+
+/// What a step takes: time, and where it is known energy.
+struct StepCost {
+  Seconds seconds = 0.0;
+  Joules joules = 0.0;
+  Bytes bytes_moved = 0;
+};
+
+/// Everything a cost model is made from.
+struct CostInputs {
+  model::Shape model;
+  Hardware hardware;
+  std::int64_t tensor_parallel = 1;
+  StorageCost storage;
+  HostOverhead host;
+};
+
+/// Predicts what executing a StepPlan costs; a pure function of the plan.
+template <class M>
+concept CostModel = std::constructible_from<M, const CostInputs&> &&
+    requires(const M& model, const StepPlan& plan) {
+  { M::name } -> std::convertible_to<std::string_view>;
+  { model.cost(plan) } -> std::same_as<StepCost>;
+};
+
+}  // namespace quire

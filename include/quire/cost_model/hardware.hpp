@@ -1,0 +1,93 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include <quire/core/units.hpp>
+
+namespace quire {
+
+/// A device as the roofline sees it: data-sheet limits, and how much of them kernels reach.
+struct Hardware {
+  std::string_view name;
+  // data sheet
+  double memory_bytes = 0;
+  double bandwidth = 0;   // bytes/s of device memory
+  double peak_flops = 0;  // dense 16-bit matrix FLOP/s, accumulation in fp32
+  // the four constants of the fit: time = ((bytes / (bandwidth_share * bandwidth))^p +
+  // (flops / (flops_share * peak_flops))^p)^(1/p) + launch, tokens rounded up to `tile`
+  double bandwidth_share = 0.80;
+  double flops_share = 0.70;
+  double exponent = 3;
+  std::int64_t tile = 64;
+  double launch = 4e-6;                     // seconds a kernel
+  double attention_bandwidth_share = 0.64;  // decode attention: KV bytes at this share of bandwidth
+  // host link, each way
+  double link_bandwidth = 25e9;  // bytes/s
+  double copy_latency = 3e-6;    // seconds a copy call
+  // all-reduce between devices of one node
+  double reduce_bandwidth = 160e9;  // bus bandwidth, bytes/s
+  double reduce_latency = 40e-6;
+};
+
+/// Devices by name. Limits are the vendors' data sheets; the constants of the fit come from Vidur's
+/// operator profiles (A100: share .80/.70, p 3, tile 64; H100: .85/.75, p 2, tile 128; mean error
+/// 3-5 %), decode attention from DistServe's A100 coefficient (1.3 of 2.04 TB/s) and BLIS's H100
+/// table (85 %), all-reduce from Vidur's network profiles. A10G and RTX 4090 take the A100's
+/// shares, H200 the H100's: extrapolations, not measurements.
+namespace hardware {
+
+inline constexpr double gib = 1024.0 * 1024.0 * 1024.0;
+
+inline constexpr Hardware a10g{.name = "a10g",
+                               .memory_bytes = 24 * gib,
+                               .bandwidth = 600e9,
+                               .peak_flops = 70e12,
+                               .reduce_bandwidth = 12e9};
+inline constexpr Hardware a100_40gb{
+    .name = "a100_40gb", .memory_bytes = 40 * gib, .bandwidth = 1555e9, .peak_flops = 312e12};
+inline constexpr Hardware a100_80gb{
+    .name = "a100_80gb", .memory_bytes = 80 * gib, .bandwidth = 2039e9, .peak_flops = 312e12};
+inline constexpr Hardware h100{.name = "h100",
+                               .memory_bytes = 80 * gib,
+                               .bandwidth = 3350e9,
+                               .peak_flops = 989.5e12,
+                               .bandwidth_share = 0.85,
+                               .flops_share = 0.75,
+                               .exponent = 2,
+                               .tile = 128,
+                               .attention_bandwidth_share = 0.85,
+                               .link_bandwidth = 50e9,
+                               .reduce_bandwidth = 300e9,
+                               .reduce_latency = 35e-6};
+inline constexpr Hardware h200{.name = "h200",
+                               .memory_bytes = 141e9,
+                               .bandwidth = 4800e9,
+                               .peak_flops = 989.5e12,
+                               .bandwidth_share = 0.85,
+                               .flops_share = 0.75,
+                               .exponent = 2,
+                               .tile = 128,
+                               .attention_bandwidth_share = 0.85,
+                               .link_bandwidth = 50e9,
+                               .reduce_bandwidth = 300e9,
+                               .reduce_latency = 35e-6};
+inline constexpr Hardware rtx4090{.name = "rtx4090",
+                                  .memory_bytes = 24 * gib,
+                                  .bandwidth = 1008e9,
+                                  .peak_flops = 165e12,
+                                  .reduce_bandwidth = 12e9};
+
+inline constexpr std::array all{a10g, a100_40gb, a100_80gb, h100, h200, rtx4090};
+
+/// The device of that name, or nothing.
+[[nodiscard]] constexpr const Hardware* find(std::string_view name) {
+  for (const Hardware& h : all) {
+    if (h.name == name) return &h;
+  }
+  return nullptr;
+}
+
+}  // namespace hardware
+}  // namespace quire

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include <quire/engine/config.hpp>
+
+namespace quire {
+
+/// The policy names that fill a configuration's slots, in the order of slot_names.
+template <FillsAllSlots C>
+[[nodiscard]] std::array<std::string, slot_count> slot_values() {
+  return {std::to_string(C::BlockSize::tokens.value), std::string(C::Reservation::name),
+          std::string(C::PrefixIndex::name),          std::string(C::Eviction::name),
+          std::string(C::Offload::name),              std::string(C::KvFormat::name),
+          std::string(C::WeightFormat::name),         std::string(C::Retention::name),
+          std::string(C::Scheduler::name)};
+}
+
+/// A configuration as a table: its name, then one slot a line.
+template <FillsAllSlots C>
+[[nodiscard]] std::string describe() {
+  std::string text(C::name);
+  const auto values = slot_values<C>();
+  for (std::size_t i = 0; i < slot_count; ++i) {
+    text.append("\n  ").append(slot_names[i]);
+    text.append(15 - slot_names[i].size(), ' ').append(values[i]);
+  }
+  return text;
+}
+
+}  // namespace quire

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <quire/engine/changed_slots.hpp>
+#include <quire/engine/compatible.hpp>
+#include <quire/engine/config.hpp>
+#include <quire/engine/describe.hpp>
+#include <quire/engine/explain.hpp>
+#include <quire/engine/group_progress.hpp>
+#include <quire/engine/override.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/engine/step_stats.hpp>

@@ -1,0 +1,158 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <quire/core/units.hpp>
+#include <quire/executor/step.hpp>
+#include <quire/scheduler/sequence_group.hpp>
+
+namespace quire {
+
+/// Why a sequence that now has `length` tokens, `generated` of them its own, ends; or none.
+/// A replayed request ends at its given length and nowhere else.
+[[nodiscard]] inline FinishReason finish_reason(const Request& request, Tokens length,
+                                                Tokens generated, TokenId last, Tokens max_length) {
+  if (length >= max_length) return FinishReason::length;
+  if (request.output_length) {
+    return generated >= *request.output_length ? FinishReason::length : FinishReason::none;
+  }
+  const SamplingParams& p = request.sampling;
+  const auto& stops = p.stop_token_ids;
+  if (generated >= p.min_tokens && std::find(stops.begin(), stops.end(), last) != stops.end()) {
+    return FinishReason::stop;
+  }
+  return generated >= p.max_tokens ? FinishReason::length : FinishReason::none;
+}
+
+/// Adds a drawn token to a sequence's text.
+inline void record_draw(Sequence& s, const Draw& draw, const StepResult& result, bool tracks_tokens) {
+  s.length += 1;
+  if (tracks_tokens) s.tokens.push_back(draw.token);
+  s.cumulative_logprob += draw.logprob;
+  s.logprobs.push_back(draw.logprob);
+  if (draw.alternatives_count == 0) return;
+  s.alternatives_begin.push_back(static_cast<std::uint32_t>(s.alternatives.size()));
+  const auto first = result.alternatives.begin() + draw.alternatives_begin;
+  s.alternatives.insert(s.alternatives.end(), first, first + draw.alternatives_count);
+}
+
+inline void mark_token(Timeline& timeline, Seconds now, bool first_sequence) {
+  if (timeline.first_token < Seconds{0.0}) timeline.first_token = now;
+  timeline.last_token = now;
+  if (first_sequence) timeline.token_times.push_back(now.value);
+}
+
+/// One way to continue a beam.
+struct BeamCandidate {
+  std::size_t parent = 0;  // index into SequenceGroup::sequences
+  Draw draw;
+  double score = 0;  // sum of log-probabilities with this token
+};
+
+/// Sum of log-probabilities over length^penalty, the order of beams.
+[[nodiscard]] inline double beam_score(const Sequence& s, Tokens prompt, double length_penalty) {
+  const double generated = static_cast<double>(std::max((s.length - prompt).value, std::int64_t{1}));
+  return s.cumulative_logprob / std::pow(generated, length_penalty);
+}
+
+/// One step of beam search over a group: the best beam_width continuations survive, as forks of their
+/// parents; a beam without a survivor gives its blocks back; one that reached a stop token moves to
+/// finished_beams. The last survivor of a parent takes the parent's place, so nothing is copied for it.
+/// \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop rule as in Hugging
+/// Face Transformers' BeamSearchScorer.
+template <class Memory, class NextId>
+void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
+                   const StepResult& result, bool tracks_tokens, Tokens max_length, Memory& memory,
+                   NextId&& next_id) {
+  const SamplingParams& p = group.request.sampling;
+  const auto width = static_cast<std::size_t>(p.beam_width);
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.score > b.score; });
+  std::vector<BeamCandidate> survivors;
+  bool at_limit = false;
+  for (const BeamCandidate& c : candidates) {
+    if (survivors.size() == width) break;
+    const Sequence& parent = group.sequences[c.parent];
+    const Tokens generated = parent.length + 1 - group.prompt_length();
+    const FinishReason reason =
+        finish_reason(group.request, parent.length + 1, generated, c.draw.token, max_length);
+    if (reason == FinishReason::stop) {
+      Sequence done = parent;
+      done.tables.assign(1, BlockTable{});
+      done.host_blocks.clear();
+      done.run = {};
+      done.computed = 0;
+      record_draw(done, c.draw, result, tracks_tokens);
+      done.finish = reason;
+      group.finished_beams.push_back(std::move(done));
+      continue;
+    }
+    at_limit = at_limit || reason == FinishReason::length;
+    survivors.push_back(c);
+  }
+
+  std::vector<std::int64_t> children(group.sequences.size(), 0);
+  for (const BeamCandidate& c : survivors) ++children[c.parent];
+  for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+    if (children[i] == 0) memory.recycle(group, group.sequences[i]);
+  }
+  std::vector<Sequence> next;
+  next.reserve(survivors.size());
+  for (const BeamCandidate& c : survivors) {
+    Sequence child;
+    if (children[c.parent]-- > 1) {
+      child = memory.fork(group, group.sequences[c.parent]);
+      child.id = next_id();
+    } else {
+      child = std::move(group.sequences[c.parent]);
+    }
+    child.sample_index = static_cast<std::int32_t>(next.size());
+    record_draw(child, c.draw, result, tracks_tokens);
+    next.push_back(std::move(child));
+  }
+  group.sequences = std::move(next);
+
+  bool done = at_limit || group.sequences.empty();
+  if (!done && group.finished_beams.size() >= width) {
+    // enough hypotheses: go on only while a running beam can still beat the worst of the best
+    std::vector<double> scores;
+    for (const Sequence& s : group.finished_beams) {
+      scores.push_back(beam_score(s, group.prompt_length(), p.length_penalty));
+    }
+    std::nth_element(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(width) - 1,
+                     scores.end(), std::greater<>());
+    const double worst = scores[width - 1];
+    const double best = beam_score(group.sequences.front(), group.prompt_length(), p.length_penalty);
+    done = p.early_stopping || worst >= best;
+  }
+  if (done) {
+    for (Sequence& s : group.sequences) s.finish = at_limit ? FinishReason::length : FinishReason::stop;
+  }
+}
+
+/// Keeps the n best sequences of a finished group, best first: by beam score, or for best_of by mean
+/// log-probability. A group that returns all it generated keeps its order.
+inline void keep_best(SequenceGroup& group) {
+  const SamplingParams& p = group.request.sampling;
+  const auto n = static_cast<std::size_t>(p.n);
+  auto by = [&](double penalty) {
+    return [&group, penalty](const Sequence& a, const Sequence& b) {
+      return beam_score(a, group.prompt_length(), penalty) >
+             beam_score(b, group.prompt_length(), penalty);
+    };
+  };
+  if (p.beam_width > 0) {
+    for (Sequence& s : group.finished_beams) group.sequences.push_back(std::move(s));
+    group.finished_beams.clear();
+    std::stable_sort(group.sequences.begin(), group.sequences.end(), by(p.length_penalty));
+  } else if (group.sequences.size() > n) {
+    std::stable_sort(group.sequences.begin(), group.sequences.end(), by(1.0));
+  }
+}
+
+}  // namespace quire

@@ -1,0 +1,162 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include <quire/engine/config.hpp>
+
+namespace quire {
+
+/// One change to a configuration: with<Base, set_eviction<Sieve>> differs from Base in that slot.
+template <class P>
+struct set_block_size {
+  using policy = P;
+  static constexpr Slot slot = Slot::block_size;
+};
+template <class P>
+struct set_reservation {
+  using policy = P;
+  static constexpr Slot slot = Slot::reservation;
+};
+template <class P>
+struct set_prefix_index {
+  using policy = P;
+  static constexpr Slot slot = Slot::prefix_index;
+};
+template <class P>
+struct set_eviction {
+  using policy = P;
+  static constexpr Slot slot = Slot::eviction;
+};
+template <class P>
+struct set_offload {
+  using policy = P;
+  static constexpr Slot slot = Slot::offload;
+};
+template <class P>
+struct set_kv_format {
+  using policy = P;
+  static constexpr Slot slot = Slot::kv_format;
+};
+template <class P>
+struct set_weight_format {
+  using policy = P;
+  static constexpr Slot slot = Slot::weight_format;
+};
+template <class P>
+struct set_retention {
+  using policy = P;
+  static constexpr Slot slot = Slot::retention;
+};
+template <class P>
+struct set_scheduler {
+  using policy = P;
+  static constexpr Slot slot = Slot::scheduler;
+};
+
+namespace detail {
+
+template <std::int64_t N>
+constexpr auto digits() {
+  static_assert(N >= 0 && N < 1000);
+  std::array<char, 3> text{};
+  std::size_t size = 0;
+  if (N >= 100) text[size++] = static_cast<char>('0' + N / 100);
+  if (N >= 10) text[size++] = static_cast<char>('0' + N / 10 % 10);
+  text[size++] = static_cast<char>('0' + N % 10);
+  return std::pair{text, size};
+}
+
+template <class P>
+struct PolicyName {
+  static constexpr std::string_view value = P::name;
+};
+template <std::int64_t N>
+struct PolicyName<BlockSize<N>> {
+  static constexpr auto text = digits<N>();
+  static constexpr std::string_view value{text.first.data(), text.second};
+};
+
+/// Joins "base+policy" at compile time, so that a derived variant names itself.
+template <class Base, class P>
+struct JoinedName {
+  static constexpr auto text = [] {
+    constexpr std::string_view a = Base::name, b = PolicyName<P>::value;
+    std::array<char, a.size() + b.size() + 1> joined{};
+    std::size_t at = 0;
+    for (char c : a) joined[at++] = c;
+    joined[at++] = '+';
+    for (char c : b) joined[at++] = c;
+    return joined;
+  }();
+  static constexpr std::string_view value{text.data(), text.size()};
+};
+
+template <class Base, class P, Slot slot>
+struct Override;
+template <class Base, class P>
+struct Override<Base, P, Slot::block_size> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using BlockSize = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::reservation> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using Reservation = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::prefix_index> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using PrefixIndex = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::eviction> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using Eviction = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::offload> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using Offload = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::kv_format> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using KvFormat = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::weight_format> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using WeightFormat = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::retention> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using Retention = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::scheduler> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  using Scheduler = P;
+};
+
+template <class Base, class... Changes>
+struct Fold {
+  using type = Base;
+};
+template <class Base, class Change, class... Rest>
+struct Fold<Base, Change, Rest...> {
+  using type =
+      typename Fold<Override<Base, typename Change::policy, Change::slot>, Rest...>::type;
+};
+
+}  // namespace detail
+
+/// A configuration that differs from Base in the given slots and is named "base+policy+...".
+template <FillsAllSlots Base, class... Changes>
+using with = typename detail::Fold<Base, Changes...>::type;
+
+}  // namespace quire

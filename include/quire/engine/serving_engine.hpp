@@ -1,0 +1,631 @@
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <quire/core/error.hpp>
+#include <quire/engine/explain.hpp>
+#include <quire/engine/group_progress.hpp>
+#include <quire/engine/step_stats.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/executor/step.hpp>
+#include <quire/memory/contiguous_memory.hpp>
+#include <quire/memory/paged_memory.hpp>
+#include <quire/scheduler/concepts.hpp>
+
+namespace quire {
+
+/// One serving engine: the control plane that configuration C composes, over executor E.
+///
+/// submit() queues requests; step() plans one iteration, has the executor run it, and books the
+/// outcome; take_finished() hands over requests that ended. Scheduler, block pool, prefix index,
+/// eviction and offload are the same objects whatever E is, so equal durations give equal
+/// decisions. Time is the engine's own: it moves by what the executor reports, and by advance_to().
+/// \errors throws quire::Error (state) when the pool is too small to hold one block.
+template <class C, class E>
+class Engine : explain::Configuration<C> {
+ public:
+  using Config = C;
+  using Executor = typename E::template Bound<C>;
+  using Memory =
+      std::conditional_t<C::Reservation::contiguous, ContiguousMemory<C>, PagedMemory<C>>;
+  static constexpr Tokens block_tokens = C::BlockSize::tokens;
+  static constexpr bool tracks_tokens = Executor::needs_tokens || Memory::needs_tokens;
+
+  explicit Engine(typename E::Options options)
+      : shape_(E::shape(options)),
+        limits_(with_length(options.limits, shape_)),
+        geometry_(E::template geometry<C>(options)),
+        executor_(options, checked(geometry_)),
+        memory_(geometry_, shape_, limits_.watermark),
+        scheduler_(limits_) {}
+
+  /// Queues a request; its id is given by the engine, in order of submission.
+  RequestId submit(Request request) {
+    auto group = std::make_unique<SequenceGroup>();
+    request.id = RequestId{next_request_++};
+    if (!request.prompt.empty())
+      request.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+    group->timeline.arrival = request.arrival;
+    Sequence& s = group->sequences.emplace_back();
+    s.id = SequenceId{next_sequence_++};
+    s.length = request.prompt_length;
+    if constexpr (tracks_tokens) s.tokens = prompt_tokens(request);
+    group->request = std::move(request);
+    const RequestId id = group->request.id;
+    scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
+    if (auto why = refusal(*group)) {
+      reject(std::move(group), *why);
+      return id;
+    }
+    enqueue(waiting_, group.get());
+    groups_.push_back(std::move(group));
+    return id;
+  }
+
+  /// Ends a request now; what it generated stays in its sequences. False when it is not known.
+  bool cancel(RequestId id) {
+    for (auto& group : groups_) {
+      if (group->request.id != id) continue;
+      for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
+      finish(*group);
+      sweep();
+      return true;
+    }
+    return false;
+  }
+
+  /// Ends one sequence, such as when its text ran into a stop string. False when it is not running.
+  bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) {
+    for (auto& group : groups_) {
+      if (group->request.id != id) continue;
+      for (std::size_t i = 0; i < group->sequences.size(); ++i) {
+        Sequence& s = group->sequences[i];
+        if (s.sample_index != sample_index || s.finished()) continue;
+        end(*group, i, reason);
+        if (group->unfinished() == 0) finish(*group);
+        sweep();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// Runs one iteration. When nothing can run, stats.idle is set and stats.wake_at may say when to
+  /// ask again; time does not move then. Valid until the next call.
+  const StepStats& step() {
+    stats_ = {};
+    events_.clear();
+    plan();
+    stats_.waiting_groups = static_cast<std::int64_t>(waiting_.size());
+    stats_.swapped_groups = static_cast<std::int64_t>(swapped_.size());
+    if (plan_.empty()) {
+      stats_.idle = true;
+      stats_.wake_at = waiting_.empty() ? std::nullopt : scheduler_.wake_at(state());
+      sweep();
+      return stats_;
+    }
+    decision_hash_ = hash_combine(decision_hash_, plan_.hash(block_tokens));
+    for (Sequence* s : shown_) s->table_changed = false;
+    executor_.execute(plan_, result_);
+    ++plan_.step;
+    now_ += result_.seconds;
+    stats_.seconds = result_.seconds;
+    stats_.joules = result_.joules;
+    commit();
+    sweep();
+    return stats_;
+  }
+
+  [[nodiscard]] bool has_work() const { return !groups_.empty(); }
+  [[nodiscard]] Seconds now() const { return now_; }
+  /// Moves the clock to a later time; an earlier one is ignored.
+  void advance_to(Seconds time) { now_ = std::max(now_, time); }
+
+  /// Hash over the plans of all steps so far: equal logs, equal decisions.
+  [[nodiscard]] std::uint64_t decision_hash() const { return decision_hash_; }
+  /// The plan of the last step that ran. Its spans are no longer valid.
+  [[nodiscard]] const StepPlan& last_plan() const { return plan_; }
+  /// Tokens generated in the last step, in batch order; beams appear when they are final.
+  [[nodiscard]] std::span<const TokenEvent> events() const { return events_; }
+  /// Requests that ended since the last call, in the order in which they ended.
+  [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() {
+    return std::exchange(finished_, {});
+  }
+
+  [[nodiscard]] const Memory& memory() const { return memory_; }
+  [[nodiscard]] Executor& executor() { return executor_; }
+  [[nodiscard]] const model::Shape& shape() const { return shape_; }
+  [[nodiscard]] const KvGeometry& geometry() const { return geometry_; }
+  [[nodiscard]] const SchedulerLimits& limits() const { return limits_; }
+  [[nodiscard]] const EngineCounters& counters() const { return counters_; }
+
+  /// Where the KV slots are now. \complexity O(running sequences).
+  [[nodiscard]] MemoryUsage usage() const {
+    MemoryUsage usage;
+    auto add = [&](const std::vector<SequenceGroup*>& groups) {
+      for (const SequenceGroup* group : groups) {
+        memory_.add_usage(*group, final_length(*group), usage);
+      }
+    };
+    add(running_);
+    add(draining_);
+    add(swapped_);
+    memory_.finish_usage(usage);
+    return usage;
+  }
+
+ private:
+  static SchedulerLimits with_length(SchedulerLimits limits, const model::Shape& shape) {
+    if (limits.max_length <= Tokens{0} || limits.max_length > shape.max_length) {
+      limits.max_length = shape.max_length;
+    }
+    return limits;
+  }
+  static const KvGeometry& checked(const KvGeometry& geometry) {
+    if (geometry.device_blocks < BlockCount{1}) {
+      throw state_error(
+          "KV pool", "the memory left for keys and values holds no block",
+          "room for at least one block; lower the weights' share or raise the memory");
+    }
+    return geometry;
+  }
+
+  [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
+    const Request& r = group.request;
+    if (r.prompt_length < Tokens{1}) return "the prompt is empty";
+    if (r.sampling.width() < 1) return "n, best_of and beam_width must ask for a sequence";
+    if (r.sampling.width() > limits_.max_sequences)
+      return "more sequences than max_sequences allows";
+    if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
+      return "n is larger than beam_width";
+    }
+    if (r.output_length && *r.output_length < Tokens{1}) return "the output length is below 1";
+    if (!r.output_length && r.sampling.max_tokens < Tokens{1}) return "max_tokens is below 1";
+    if (r.prompt_length >= limits_.max_length) {
+      return "the prompt has " + std::to_string(r.prompt_length.value) + " tokens, the limit is " +
+             std::to_string(limits_.max_length.value - 1);
+    }
+    return memory_.rejects(group, limits_.max_length);
+  }
+
+  [[nodiscard]] Tokens final_length(const SequenceGroup& group) const {
+    const Tokens output = group.request.output_length.value_or(group.request.sampling.max_tokens);
+    return std::min(group.prompt_length() + output, limits_.max_length);
+  }
+
+  // ---- queues
+  // ------------------------------------------------------------------------------------
+
+  [[nodiscard]] bool before(const SequenceGroup* a, const SequenceGroup* b) const {
+    const double ra = scheduler_.rank(*a, now_), rb = scheduler_.rank(*b, now_);
+    if (ra != rb) return ra < rb;
+    if (a->timeline.arrival != b->timeline.arrival)
+      return a->timeline.arrival < b->timeline.arrival;
+    return a->request.id < b->request.id;
+  }
+  void enqueue(std::vector<SequenceGroup*>& queue, SequenceGroup* group) {
+    const auto at = std::upper_bound(queue.begin(), queue.end(), group,
+                                     [this](auto* a, auto* b) { return before(a, b); });
+    queue.insert(at, group);
+  }
+  static void remove(std::vector<SequenceGroup*>& queue, const SequenceGroup* group) {
+    const auto at = std::find(queue.begin(), queue.end(), group);
+    if (at != queue.end()) queue.erase(at);
+  }
+
+  [[nodiscard]] BatchState state() const {
+    BatchState s;
+    s.now = now_;
+    s.idle = idle_;
+    s.running_groups = static_cast<std::int64_t>(running_.size());
+    s.running_sequences = running_sequences_;
+    s.admitted_groups = admitted_;
+    s.waiting_groups = static_cast<std::int64_t>(waiting_.size());
+    if (!waiting_.empty()) s.oldest_arrival = oldest_waiting();
+    s.batched_tokens = plan_.batched_tokens;
+    return s;
+  }
+  [[nodiscard]] Seconds oldest_waiting() const {
+    if constexpr (!C::Scheduler::dynamic_rank) return waiting_.front()->timeline.arrival;
+    Seconds oldest = waiting_.front()->timeline.arrival;
+    for (const SequenceGroup* g : waiting_) oldest = std::min(oldest, g->timeline.arrival);
+    return oldest;
+  }
+
+  // ---- planning
+  // ----------------------------------------------------------------------------------
+
+  void plan() {
+    plan_.clear();
+    rows_.clear();
+    shown_.clear();
+    planned_.clear();
+    admitted_ = 0;
+    idle_ = running_.empty();
+    if constexpr (C::Scheduler::dynamic_rank) {
+      auto order = [this](auto* a, auto* b) { return before(a, b); };
+      std::stable_sort(running_.begin(), running_.end(), order);
+      std::stable_sort(waiting_.begin(), waiting_.end(), order);
+    }
+    running_sequences_ = 0;
+    for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
+    memory_.begin_step(plan_);
+    continue_running(/*prompts=*/false);
+    continue_running(/*prompts=*/true);
+    if (plan_.preempted.empty()) {
+      swap_in();
+      if (swapped_.empty()) admit();
+    }
+    if constexpr (C::Scheduler::pads) pad();
+    memory_.end_step(plan_);
+  }
+
+  void continue_running(bool prompts) {
+    for (std::size_t i = 0; i < running_.size(); ++i) {
+      SequenceGroup* group = running_[i];
+      if (is_planned(group) || group->in_prompt() != prompts || !allot(*group)) continue;
+      bool fits = memory_.grow(*group, allotted_, plan_);
+      while (!fits) {
+        SequenceGroup* victim = last_unplanned();
+        if (victim == group && running_.size() == 1 && plan_.sequences.empty()) {
+          give_up(*group, "the KV pool is too small for this request alone");
+          return;
+        }
+        preempt(*victim);
+        if (victim == group) break;
+        fits = memory_.grow(*group, allotted_, plan_);
+      }
+      if (fits) {
+        add_rows(*group);
+        i = static_cast<std::size_t>(std::find(running_.begin(), running_.end(), group) -
+                                     running_.begin());
+      } else {
+        --i;  // the group left the queue; its place holds the next one
+      }
+    }
+  }
+
+  void swap_in() {
+    while (!swapped_.empty()) {
+      SequenceGroup* group = swapped_.front();
+      if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return;
+      if (!memory_.swap_in(*group, plan_)) {
+        if (running_.empty())
+          give_up(*group, "the KV pool is too small to bring this request back");
+        return;
+      }
+      swapped_.erase(swapped_.begin());
+      [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
+      assert(grown);
+      join(*group);
+    }
+  }
+
+  void admit() {
+    while (!waiting_.empty()) {
+      SequenceGroup* group = waiting_.front();
+      if (scheduler_.admit(state(), *group) == Admission::hold) return;
+      if (!memory_.admit(*group, limits_.max_length)) {
+        if (running_.empty() && draining_.empty()) {
+          give_up(*group, "the KV pool is too small for this request");
+          continue;
+        }
+        return;
+      }
+      if (!allot(*group)) {
+        for (Sequence& s : group->sequences) memory_.release(s);
+        memory_.release_spares(*group);
+        return;
+      }
+      waiting_.erase(waiting_.begin());
+      if (group->timeline.first_scheduled < Seconds{0.0}) {
+        group->timeline.first_scheduled = now_;
+        group->timeline.prefix_hit = group->sequences.front().computed;
+        counters_.prompt_tokens += group->prompt_length();
+        counters_.prefix_hit_tokens += group->timeline.prefix_hit;
+      }
+      scheduler_.charge(SchedulerEvent::admit, *group, group->prompt_length());
+      ++admitted_;
+      join(*group);
+    }
+  }
+
+  void join(SequenceGroup& group) {
+    group.status = GroupStatus::running;
+    enqueue(running_, &group);
+    running_sequences_ += group.running_sequences();
+    add_rows(group);
+  }
+
+  /// Asks the scheduler for tokens of each sequence, into allotted_; false when all get none.
+  bool allot(const SequenceGroup& group) {
+    BatchState s = state();
+    allotted_.assign(group.sequences.size(), Tokens{0});
+    bool any = false;
+    Tokens lead = -1;  // where the first sequence will have computed to
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      const Sequence& seq = group.sequences[i];
+      if (seq.finished()) continue;
+      // what it shares with the first sequence must be computed by then
+      if (lead >= Tokens{0} && seq.shared > lead) continue;
+      allotted_[i] = scheduler_.allot(s, seq.remaining());
+      s.batched_tokens += allotted_[i];
+      any = any || allotted_[i] > Tokens{0};
+      if (lead < Tokens{0}) lead = seq.computed + allotted_[i];
+    }
+    return any;
+  }
+
+  void add_rows(SequenceGroup& group) {
+    planned_.push_back(&group);
+    const SamplingParams& p = group.request.sampling;
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      if (group.sequences[i].finished() || allotted_[i] == Tokens{0}) continue;
+      Sequence& s = group.sequences[i];
+      SequencePlan row;
+      row.sequence = s.id;
+      row.request = group.request.id;
+      row.computed = s.computed;
+      row.tokens = allotted_[i];
+      row.prompt_tokens = group.prompt_length();
+      row.history = s.tokens;
+      row.tables = s.tables;
+      row.sampling = &p;
+      row.sample_index = s.sample_index;
+      row.admitted = s.table_changed;
+      if (s.computed + allotted_[i] == s.length) {
+        row.draws = p.beam_width > 0 ? 2 * p.beam_width : (group.forked ? 1 : p.width());
+      }
+      plan_.sequences.push_back(row);
+      plan_.batched_tokens += row.tokens;
+      rows_.push_back({&group, i});
+      shown_.push_back(&s);
+    }
+  }
+
+  /// Static batching: what the batch computes beyond its real tokens, as one token each for
+  /// sequences that have finished, and as padding to the longest prompt.
+  void pad() {
+    Tokens longest = 0;
+    for (const SequencePlan& row : plan_.sequences) longest = std::max(longest, row.tokens);
+    const auto batch = static_cast<std::int64_t>(plan_.sequences.size() + draining_.size());
+    if (!plan_.sequences.empty()) plan_.padding = longest * batch - plan_.batched_tokens;
+  }
+
+  [[nodiscard]] bool is_planned(const SequenceGroup* group) const {
+    return std::find(planned_.begin(), planned_.end(), group) != planned_.end();
+  }
+  [[nodiscard]] SequenceGroup* last_unplanned() const {
+    for (std::size_t i = running_.size(); i-- > 0;) {
+      if (!is_planned(running_[i])) return running_[i];
+    }
+    return nullptr;  // not reached: the group that asks is not planned
+  }
+
+  void preempt(SequenceGroup& group) {
+    remove(running_, &group);
+    running_sequences_ -= group.running_sequences();
+    plan_.preempted.push_back(group.request.id);
+    group.timeline.preemptions += 1;
+    counters_.preemptions += 1;
+    scheduler_.charge(SchedulerEvent::preempt, group, 0);
+    Tokens computed = 0;
+    for (const Sequence& s : group.sequences) {
+      if (!s.finished()) computed += s.computed;
+    }
+    const PreemptionContext context{.sequences = group.unfinished(),
+                                    .computed = computed,
+                                    .blocks = memory_.distinct_blocks(group),
+                                    .host_free = memory_.host_free()};
+    if (offload_.on_preempt(context) == Preemption::swap) {
+      if (memory_.swap_out(group, plan_)) {
+        group.status = GroupStatus::swapped;
+        enqueue(swapped_, &group);
+        counters_.swapped_out_blocks += context.blocks;
+        return;
+      }
+      counters_.swaps_refused += 1;
+    }
+    for (Sequence& s : group.sequences) memory_.release(s);
+    group.timeline.recomputed += computed;
+    counters_.recomputed_tokens += computed;
+    group.status = GroupStatus::waiting;
+    enqueue(waiting_, &group);
+  }
+
+  // ---- booking
+  // -----------------------------------------------------------------------------------
+
+  void commit() {
+    stats_.batched_tokens = plan_.batched_tokens;
+    stats_.running_sequences = static_cast<std::int64_t>(plan_.sequences.size());
+    stats_.running_groups = static_cast<std::int64_t>(planned_.size());
+    stats_.preempted_groups = static_cast<std::int64_t>(plan_.preempted.size());
+    counters_.steps += 1;
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      const auto [group, i] = rows_[r];
+      Sequence& s = group->sequences[i];
+      scheduler_.charge(s.computed < group->prompt_length() ? SchedulerEvent::prompt_tokens
+                                                            : SchedulerEvent::output_tokens,
+                        *group, plan_.sequences[r].tokens);
+      s.computed += plan_.sequences[r].tokens;
+      if (s.computed >= s.shared) s.shared = 0;
+      memory_.publish(*group, s);
+    }
+    stats_.usage = usage();
+    for (std::size_t r = 0; r < rows_.size();) {
+      SequenceGroup& group = *rows_[r].first;
+      std::size_t end = r;
+      while (end < rows_.size() && rows_[end].first == &group) ++end;
+      if (group.request.sampling.beam_width > 0) {
+        commit_beams(group, r, end);
+      } else {
+        for (; r < end; ++r) commit_samples(group, r);
+      }
+      if (group.unfinished() == 0) finish(group);
+      r = end;
+    }
+    if constexpr (C::Scheduler::drains) {
+      if (running_.empty()) release_drained();
+    }
+  }
+
+  void commit_samples(SequenceGroup& group, std::size_t r) {
+    const std::span<const Draw> draws = result_.row(r);
+    if (draws.empty()) return;
+    const std::size_t i = rows_[r].second;
+    if (!group.forked) {
+      group.forked = true;
+      for (std::int32_t k = 1; k < group.request.sampling.width(); ++k) {
+        Sequence child = memory_.fork(group, group.sequences[i]);
+        child.id = SequenceId{next_sequence_++};
+        child.sample_index = k;
+        group.sequences.push_back(std::move(child));
+      }
+      for (std::size_t k = 0; k < group.sequences.size(); ++k) append(group, k, draws[k]);
+      return;
+    }
+    // an executor that speculates returns several tokens for one
+    for (const Draw& draw : draws) {
+      append(group, i, draw);
+      if (group.sequences[i].finished()) break;
+    }
+  }
+
+  void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
+    Sequence& s = group.sequences[i];
+    record_draw(s, draw, result_, tracks_tokens);
+    mark_token(group.timeline, now_, i == 0);
+    counters_.output_tokens += 1;
+    const FinishReason reason = finish_reason(
+        group.request, s.length, s.length - group.prompt_length(), draw.token, limits_.max_length);
+    events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
+    if (reason != FinishReason::none) end(group, i, reason);
+  }
+
+  void commit_beams(SequenceGroup& group, std::size_t begin, std::size_t end_row) {
+    beams_.clear();
+    for (std::size_t r = begin; r < end_row; ++r) {
+      if (result_.row(r).empty()) return;  // the prompt is not complete yet
+      for (const Draw& draw : result_.row(r)) {
+        const double score = group.sequences[rows_[r].second].cumulative_logprob + draw.logprob;
+        beams_.push_back({rows_[r].second, draw, score});
+      }
+    }
+    group.forked = true;
+    advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
+                  [this] { return SequenceId{next_sequence_++}; });
+    mark_token(group.timeline, now_, true);
+    counters_.output_tokens += group.request.sampling.beam_width;
+  }
+
+  void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
+    Sequence& s = group.sequences[i];
+    if (s.finished()) return;
+    s.finish = reason;
+    if constexpr (!C::Scheduler::drains) memory_.release(s);
+  }
+
+  void finish(SequenceGroup& group) {
+    scheduler_.charge(SchedulerEvent::finish, group, 0);
+    remove(running_, &group);
+    remove(waiting_, &group);
+    remove(swapped_, &group);
+    if (group.request.sampling.beam_width > 0 || group.request.sampling.width() > 1) {
+      keep_best(group);
+    }
+    if (C::Scheduler::drains && group.status == GroupStatus::running) {
+      draining_.push_back(&group);
+      return;
+    }
+    leave(group);
+  }
+
+  void leave(SequenceGroup& group) {
+    for (Sequence& s : group.sequences) memory_.release(s);
+    memory_.release_spares(group);
+    group.status = GroupStatus::finished;
+    group.timeline.finished = now_;
+    ended_ = true;
+    finish_order_.push_back(&group);
+  }
+
+  void release_drained() {
+    for (SequenceGroup* group : draining_) leave(*group);
+    draining_.clear();
+  }
+
+  void give_up(SequenceGroup& group, std::string why) {
+    group.error = std::move(why);
+    for (Sequence& s : group.sequences) {
+      if (!s.finished()) s.finish = FinishReason::rejected;
+    }
+    counters_.rejected += 1;
+    remove(running_, &group);
+    remove(waiting_, &group);
+    remove(swapped_, &group);
+    leave(group);
+  }
+
+  void reject(std::unique_ptr<SequenceGroup> group, std::string why) {
+    group->error = std::move(why);
+    group->sequences.front().finish = FinishReason::rejected;
+    group->status = GroupStatus::finished;
+    group->timeline.finished = now_;
+    counters_.rejected += 1;
+    finished_.push_back(std::move(group));
+  }
+
+  /// Hands groups that ended over to finished_, in the order in which they ended.
+  void sweep() {
+    if (!ended_) return;
+    ended_ = false;
+    for (SequenceGroup* group : finish_order_) {
+      const auto at = std::find_if(groups_.begin(), groups_.end(),
+                                   [group](const auto& g) { return g.get() == group; });
+      finished_.push_back(std::move(*at));
+      groups_.erase(at);
+    }
+    finish_order_.clear();
+  }
+
+  model::Shape shape_;
+  SchedulerLimits limits_;
+  KvGeometry geometry_;
+  Executor executor_;
+  Memory memory_;
+  typename C::Scheduler scheduler_;
+  typename C::Offload offload_{};
+
+  Seconds now_ = 0.0;
+  std::uint64_t next_request_ = 0, next_sequence_ = 0, decision_hash_ = 0;
+  std::vector<std::unique_ptr<SequenceGroup>> groups_, finished_;
+  std::vector<SequenceGroup*> waiting_, running_, swapped_;  // each in order of rank
+  std::vector<SequenceGroup*> draining_, finish_order_;
+  bool ended_ = false;
+
+  // of the step at hand
+  StepPlan plan_;
+  StepResult result_;
+  StepStats stats_;
+  EngineCounters counters_;
+  bool idle_ = true;
+  std::int64_t running_sequences_ = 0, admitted_ = 0;
+  std::vector<Tokens> allotted_;
+  std::vector<SequenceGroup*> planned_;
+  std::vector<std::pair<SequenceGroup*, std::size_t>> rows_;
+  std::vector<Sequence*> shown_;
+  std::vector<TokenEvent> events_;
+  std::vector<BeamCandidate> beams_;
+};
+
+}  // namespace quire

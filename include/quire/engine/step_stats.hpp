@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/memory/usage.hpp>
+#include <quire/scheduler/sequence_group.hpp>
+
+namespace quire {
+
+/// What one step did.
+struct StepStats {
+  bool idle = false;  // nothing could run, and no time passed
+  std::optional<Seconds> wake_at;
+  Seconds seconds = 0.0;
+  Joules joules = 0.0;
+  Tokens batched_tokens = 0;
+  std::int64_t running_groups = 0;  // requests in the batch
+  std::int64_t running_sequences = 0;
+  std::int64_t waiting_groups = 0;
+  std::int64_t swapped_groups = 0;
+  std::int64_t preempted_groups = 0;
+  MemoryUsage usage;  // with the step's tokens written and nothing given back yet
+};
+
+/// Totals since an engine was made.
+struct EngineCounters {
+  std::int64_t steps = 0;
+  std::int64_t preemptions = 0;
+  std::int64_t rejected = 0;
+  std::int64_t swaps_refused = 0;  // the host tier was full, so the group was recomputed
+  BlockCount swapped_out_blocks = 0;
+  Tokens recomputed_tokens = 0;
+  Tokens prompt_tokens = 0;      // of requests admitted
+  Tokens prefix_hit_tokens = 0;  // of those, found in the prefix index
+  Tokens output_tokens = 0;
+};
+
+/// One generated token, as it is streamed to a client.
+struct TokenEvent {
+  RequestId request;
+  std::int32_t sample_index = 0;
+  TokenId token = 0;
+  float logprob = 0;
+  FinishReason finish = FinishReason::none;
+};
+
+}  // namespace quire

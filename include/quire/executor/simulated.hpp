@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+
+#include <quire/core/rng.hpp>
+#include <quire/cost_model/memory_planner.hpp>
+#include <quire/cost_model/roofline.hpp>
+#include <quire/executor/concepts.hpp>
+
+namespace quire::executor {
+
+/// Runs steps in simulated time: a cost model says how long each takes, and tokens are drawn from a
+/// seeded generator instead of a model. Everything else is the engine's own code.
+/// Log-probabilities are those of a fixed distribution with exponentially falling weights, so that
+/// beam search forks and drops beams; they say nothing about any model.
+template <CostModel Cost>
+struct BasicSimulated {
+  struct Options {
+    model::Shape model;
+    Hardware hardware;
+    std::int64_t tensor_parallel = 1;
+    SchedulerLimits limits{};
+    MemoryBudget memory{};
+    HostOverhead host{};
+    std::uint64_t seed = 0;
+  };
+
+  [[nodiscard]] static model::Shape shape(const Options& options) { return options.model; }
+
+  template <class C>
+  [[nodiscard]] static CostInputs inputs(const Options& options) {
+    return {.model = options.model,
+            .hardware = options.hardware,
+            .tensor_parallel = options.tensor_parallel,
+            .storage = storage_cost<C>(options.model),
+            .host = options.host};
+  }
+  template <class C>
+  [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    const MemoryPlan plan = plan_memory(inputs<C>(options), options.memory);
+    return {.device_blocks = plan.device_blocks,
+            .host_blocks = C::Offload::uses_host ? plan.host_blocks : BlockCount{0},
+            .block_tokens = C::BlockSize::tokens};
+  }
+
+  template <class C>
+  class Bound {
+   public:
+    static constexpr std::string_view name = "simulated";
+    static constexpr bool needs_tokens = false;
+
+    Bound(const Options& options, const KvGeometry&)
+        : cost_(inputs<C>(options)),
+          vocab_(static_cast<std::uint64_t>(options.model.vocab)),
+          seed_(options.seed) {}
+
+    void execute(const StepPlan& plan, StepResult& result) {
+      result.clear();
+      const StepCost cost = cost_.cost(plan);
+      result.seconds = cost.seconds;
+      result.joules = cost.joules;
+      result.bytes_moved = cost.bytes_moved;
+      for (const SequencePlan& s : plan.sequences) {
+        result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+        const auto position = static_cast<std::uint64_t>((s.computed + s.tokens).value);
+        for (std::int32_t d = 0; d < s.draws; ++d) draw(s, position, d, result);
+      }
+      result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+    }
+
+   private:
+    void draw(const SequencePlan& s, std::uint64_t position, std::int32_t d, StepResult& result) {
+      const std::uint64_t bits =
+          counter_bits(seed_ + s.sequence.value, position, static_cast<std::uint64_t>(d));
+      // candidate d of a beam is less likely than candidate d - 1 by a random factor
+      const double step = 1.0 + 2.0 * unit_interval(mix64(bits));
+      const float logprob =
+          s.sampling->beam_width > 0
+              ? static_cast<float>((d == 0 ? 0.0 : result.draws.back().logprob) - step)
+              : static_cast<float>(-step);
+      result.draws.push_back({static_cast<TokenId>(bits % vocab_), logprob, 0, 0});
+    }
+
+    Cost cost_;
+    std::uint64_t vocab_, seed_;
+  };
+};
+
+/// The default: roofline costs.
+using Simulated = BasicSimulated<cost_model::Roofline>;
+
+}  // namespace quire::executor

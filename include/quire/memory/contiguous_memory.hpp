@@ -1,0 +1,145 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <quire/core/units.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/memory/buddy_allocator.hpp>
+#include <quire/memory/usage.hpp>
+#include <quire/model/shape.hpp>
+#include <quire/scheduler/sequence_group.hpp>
+
+namespace quire {
+
+/// KV memory in runs of consecutive blocks, reserved whole when a request is admitted: one run for
+/// each of its sequences, nothing shared, nothing preempted. Forks copy.
+/// \source the Orca baselines of Kwon et al., SOSP '23, section 6.1.
+template <class C>
+class ContiguousMemory {
+ public:
+  static constexpr Tokens block_tokens = C::BlockSize::tokens;
+  static constexpr bool needs_tokens = false;
+
+  ContiguousMemory(const KvGeometry& geometry, const model::Shape&, double)
+      : capacity_(geometry.device_blocks), buddy_(geometry.device_blocks, geometry.device_blocks) {}
+
+  [[nodiscard]] BlockCount capacity() const { return capacity_; }
+  [[nodiscard]] BlockCount host_free() const { return 0; }
+  [[nodiscard]] const BuddyAllocator& buddy() const { return buddy_; }
+
+  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group, Tokens max_length) const {
+    const BlockCount need = blocks_for(reservation(group, max_length), block_tokens);
+    const std::int64_t width = group.request.sampling.width();
+    BuddyAllocator empty(capacity_, capacity_);
+    if (empty.fits(need, width)) return std::nullopt;
+    return "the reservation needs " + std::to_string(width) + " runs of " +
+           std::to_string(BuddyAllocator::rounded(need).value) + " KV blocks, the pool has " +
+           std::to_string(capacity_.value) + " blocks";
+  }
+
+  bool admit(SequenceGroup& group, Tokens max_length) {
+    const Tokens tokens = reservation(group, max_length);
+    const BlockCount need = blocks_for(tokens, block_tokens);
+    const std::int64_t width = group.request.sampling.width();
+    if (!buddy_.fits(need, width)) return false;
+    for (std::int64_t i = 1; i < width; ++i) group.spare_runs.push_back(*buddy_.allocate(need));
+    std::reverse(group.spare_runs.begin(), group.spare_runs.end());
+    place(group.sequences.front(), *buddy_.allocate(need), tokens);
+    return true;
+  }
+
+  /// Room was reserved at admission, so a sequence only ever writes into its own run.
+  bool grow(SequenceGroup&, std::span<const Tokens>, StepPlan&) { return true; }
+
+  /// A new sequence in a run of its own; the parent's blocks are copied at the start of the next step.
+  Sequence fork(SequenceGroup& group, const Sequence& parent) {
+    Sequence child = parent;
+    place(child, group.spare_runs.back(), parent.reserved);
+    group.spare_runs.pop_back();
+    const auto used = static_cast<std::size_t>(blocks_for(parent.computed, block_tokens).value);
+    for (std::size_t b = 0; b < used; ++b) {
+      copies_.push_back({parent.tables[0][b], child.tables[0][b]});
+    }
+    return child;
+  }
+
+  /// A beam that was dropped leaves its run to the group, for the beam that replaces it.
+  void recycle(SequenceGroup& group, Sequence& s) {
+    group.spare_runs.push_back(s.run);
+    forget(s);
+  }
+  void release(Sequence& s) {
+    if (s.run.blocks > 0) buddy_.free(s.run);
+    forget(s);
+  }
+  void release_spares(SequenceGroup& group) {
+    for (const BlockRun run : group.spare_runs) buddy_.free(run);
+    group.spare_runs.clear();
+  }
+
+  [[nodiscard]] BlockCount distinct_blocks(const SequenceGroup&) const { return 0; }
+  bool swap_out(SequenceGroup&, StepPlan&) { return false; }
+  bool swap_in(SequenceGroup&, StepPlan&) { return false; }
+  void publish(const SequenceGroup&, Sequence&) {}
+
+  void begin_step(StepPlan& plan) {
+    plan.copies.insert(plan.copies.end(), copies_.begin(), copies_.end());
+    copies_.clear();
+  }
+  void end_step(StepPlan&) {}
+
+  void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
+    auto add = [&](Tokens reserved, BlockRun run, Tokens computed) {
+      const Tokens room = static_cast<std::int64_t>(run.blocks) * block_tokens.value;
+      const Tokens end = std::clamp(final_length, computed, std::max(computed, reserved));
+      usage.token_states += computed;
+      usage.reserved += end - computed;
+      usage.internal += std::max(reserved - end, Tokens{0});
+      usage.rounding += room - std::max(reserved, end);
+      usage.physical_blocks += run.blocks;
+      usage.logical_blocks += run.blocks;
+    };
+    for (const Sequence& s : group.sequences) {
+      if (s.run.blocks > 0) add(s.reserved, s.run, s.computed);
+    }
+    for (const BlockRun run : group.spare_runs) add(group.sequences.front().reserved, run, 0);
+  }
+  void finish_usage(MemoryUsage& usage) const {
+    usage.capacity = capacity_.value * block_tokens.value;
+    usage.free = usage.capacity - usage.physical_blocks.value * block_tokens.value;
+  }
+
+ private:
+  [[nodiscard]] static Tokens reservation(const SequenceGroup& group, Tokens max_length) {
+    const Request& r = group.request;
+    return C::Reservation::reserve(LengthHint{.prompt = r.prompt_length,
+                                              .limit = r.sampling.max_tokens,
+                                              .output = r.output_length,
+                                              .max_length = max_length});
+  }
+  static void place(Sequence& s, BlockRun run, Tokens tokens) {
+    s.run = run;
+    s.reserved = tokens;
+    s.table_changed = true;
+    s.tables[0].clear();
+    for (std::uint32_t b = 0; b < run.blocks; ++b) {
+      s.tables[0].append(BlockId{run.first.value + b});
+    }
+  }
+  static void forget(Sequence& s) {
+    s.run = {};
+    s.tables[0].clear();
+    s.computed = 0;
+  }
+
+  BlockCount capacity_;
+  BuddyAllocator buddy_;
+  std::vector<BlockCopy> copies_;  // forks of the last step
+};
+
+}  // namespace quire

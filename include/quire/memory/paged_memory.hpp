@@ -1,0 +1,352 @@
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/memory/block_pool.hpp>
+#include <quire/memory/host_tier.hpp>
+#include <quire/memory/usage.hpp>
+#include <quire/model/shape.hpp>
+#include <quire/scheduler/sequence_group.hpp>
+
+namespace quire {
+
+/// KV memory in single blocks, taken when they are needed: growth, sharing, copy-on-write, prefix
+/// reuse, and swapping to the host tier. Operations on a group are all or nothing.
+/// \complexity O(blocks touched) plus the policies' own.
+template <class C>
+class PagedMemory {
+ public:
+  using Pool = BlockPool<typename C::Eviction, typename C::PrefixIndex>;
+  static constexpr Tokens block_tokens = C::BlockSize::tokens;
+  static constexpr bool needs_tokens = C::PrefixIndex::enabled;
+
+  PagedMemory(const KvGeometry& geometry, const model::Shape& shape, double watermark)
+      : pool_(geometry.device_blocks, block_tokens),
+        host_(geometry.host_blocks),
+        shape_(shape),
+        watermark_(static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))) {}
+
+  [[nodiscard]] const Pool& pool() const { return pool_; }
+  [[nodiscard]] BlockCount capacity() const { return pool_.capacity(); }
+  [[nodiscard]] BlockCount host_free() const { return host_.free(); }
+
+  /// Why a group could not be admitted even into an empty pool, or nothing.
+  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group, Tokens) const {
+    const BlockCount need = blocks_for(group.prompt_length() + 1, block_tokens);
+    if (need <= capacity()) return std::nullopt;
+    return "the prompt needs " + std::to_string(need.value) + " KV blocks, the pool has " +
+           std::to_string(capacity().value);
+  }
+
+  /// Gives a waiting group the blocks of all its tokens, found in the prefix index or new.
+  /// False, and nothing changed, when that would leave fewer free blocks than the watermark.
+  bool admit(SequenceGroup& group, Tokens) {
+    Sequence* first = nullptr;
+    BlockCount need = 0;
+    for (Sequence& s : group.sequences) {
+      if (s.finished()) continue;
+      if (first == nullptr) {
+        first = &s;
+        need += attach_prefix(s, group);
+      } else {
+        s.shared = std::min(group.prompt_length(), s.length - 1).value / block_tokens.value *
+                   block_tokens.value;
+        need += blocks_for(s.length, block_tokens) - blocks_for(s.shared, block_tokens);
+      }
+    }
+    // an idle pool admits without the watermark, or a large request would wait for ever
+    const BlockCount reserve = pool_.referenced().value == static_cast<std::int64_t>(table(*first).size())
+                                   ? BlockCount{0}
+                                   : watermark_;
+    if (pool_.available() - need < reserve) {
+      detach(*first);
+      return false;
+    }
+    for (Sequence& s : group.sequences) {
+      if (s.finished()) continue;
+      if (&s != first) {
+        for (std::int64_t b = 0; b < s.shared.value / block_tokens.value; ++b) {
+          const BlockId block = table(*first)[static_cast<std::size_t>(b)];
+          pool_.acquire(block);
+          table(s).append(block);
+        }
+        s.computed = s.shared;
+        s.published = static_cast<std::size_t>(s.shared.value / block_tokens.value);
+      }
+      extend(s, s.length);
+      s.table_changed = true;
+    }
+    touch_prefix(*first, group);
+    return true;
+  }
+
+  /// Makes room for tokens[i] more tokens of the i-th sequence (finished ones ignored), copying blocks
+  /// that others still share. False, and nothing changed, when the pool has too few blocks.
+  bool grow(SequenceGroup& group, std::span<const Tokens> tokens, StepPlan& plan) {
+    BlockCount need = 0;
+    writes_.clear();
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      const Sequence& s = group.sequences[i];
+      if (s.finished() || tokens[i] == Tokens{0}) continue;
+      const auto have = static_cast<std::int64_t>(table(s).size());
+      const BlockCount want = blocks_for(s.computed + tokens[i], block_tokens);
+      if (want.value > have) need += want - have;
+      if (shares_next(s)) need += 1;
+    }
+    if (need > pool_.available()) return false;
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      Sequence& s = group.sequences[i];
+      if (s.finished() || tokens[i] == Tokens{0}) continue;
+      const std::size_t next = next_block(s);
+      if (next < table(s).size() && pool_.references(table(s)[next]) > 1) {
+        const BlockId from = table(s)[next];
+        const BlockId to = *pool_.allocate();
+        plan.copies.push_back({from, to});
+        table(s).replace(next, to);
+        pool_.release(from);
+      }
+      extend(s, s.computed + tokens[i]);
+    }
+    return true;
+  }
+
+  /// A new sequence with the text and the blocks of `parent`, all shared.
+  Sequence fork(SequenceGroup&, const Sequence& parent) {
+    Sequence child = parent;
+    for (const BlockId block : table(child).blocks()) pool_.acquire(block);
+    child.table_changed = true;
+    return child;
+  }
+
+  /// Gives back everything a sequence holds, on the device and on the host. Tail blocks go first.
+  void release(Sequence& s) {
+    detach(s);
+    for (const BlockId block : s.host_blocks) host_.release(block);
+    s.host_blocks.clear();
+  }
+  void recycle(SequenceGroup&, Sequence& s) { release(s); }
+  void release_spares(SequenceGroup&) {}
+
+  [[nodiscard]] BlockCount distinct_blocks(const SequenceGroup& group) const {
+    std::vector<BlockId> blocks;
+    for (const Sequence& s : group.sequences) {
+      blocks.insert(blocks.end(), table(s).blocks().begin(), table(s).blocks().end());
+    }
+    std::sort(blocks.begin(), blocks.end());
+    return static_cast<std::int64_t>(std::unique(blocks.begin(), blocks.end()) - blocks.begin());
+  }
+
+  /// Moves a group's blocks to the host tier; false, and nothing changed, when they do not fit there.
+  bool swap_out(SequenceGroup& group, StepPlan& plan) {
+    if (host_.free() < distinct_blocks(group)) return false;
+    moved_.clear();
+    for (Sequence& s : group.sequences) {
+      if (s.finished()) continue;
+      for (const BlockId device : table(s).blocks()) {
+        const std::optional<BlockId> known = moved(device);
+        const BlockId host = known ? *known : host_.allocate();
+        if (known) {
+          host_.acquire(host);
+        } else {
+          moved_.emplace_back(device, host);
+          plan.swap_out.push_back({.device = device, .host = host});
+        }
+        s.host_blocks.push_back(host);
+      }
+      detach(s, /*keep_computed=*/true);
+    }
+    group.timeline.swapped_out_blocks += static_cast<std::int64_t>(moved_.size());
+    return true;
+  }
+
+  /// Brings a swapped group back; false, and nothing changed, when the pool has too little room.
+  bool swap_in(SequenceGroup& group, StepPlan& plan) {
+    std::vector<BlockId> hosts;
+    for (const Sequence& s : group.sequences) {
+      hosts.insert(hosts.end(), s.host_blocks.begin(), s.host_blocks.end());
+    }
+    std::sort(hosts.begin(), hosts.end());
+    hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
+    // room to go on: each sequence may need one more block in this very step
+    const BlockCount need = static_cast<std::int64_t>(hosts.size()) + group.unfinished();
+    const BlockCount reserve = pool_.referenced() == BlockCount{0} ? BlockCount{0} : watermark_;
+    if (pool_.available() - need < reserve) return false;
+    moved_.clear();
+    for (Sequence& s : group.sequences) {
+      for (const BlockId host : s.host_blocks) {
+        if (const std::optional<BlockId> device = moved(host)) {
+          pool_.acquire(*device);
+          table(s).append(*device);
+        } else {
+          const BlockId block = *pool_.allocate();
+          moved_.emplace_back(host, block);
+          plan.swap_in.push_back({.device = block, .host = host});
+          table(s).append(block);
+        }
+        host_.release(host);
+      }
+      s.host_blocks.clear();
+      s.table_changed = true;
+    }
+    return true;
+  }
+
+  /// Enters the full, computed blocks of a sequence into the prefix index.
+  /// When the same text is indexed already, the sequence takes over that block and gives up its own.
+  void publish(const SequenceGroup& group, Sequence& s) {
+    if constexpr (C::PrefixIndex::enabled) {
+      const auto full = static_cast<std::size_t>(s.computed.value / block_tokens.value);
+      while (s.published < full) {
+        const std::size_t b = s.published;
+        const BlockId block = table(s)[b];
+        std::optional<BlockId> parent;
+        if (b > 0) parent = table(s)[b - 1];
+        // a sibling that recomputed the shared prompt may have exchanged its blocks meanwhile
+        if (parent && !pool_.indexed(*parent)) return;
+        const auto begin = b * static_cast<std::size_t>(block_tokens.value);
+        const std::span<const TokenId> text(s.tokens.data() + begin,
+                                            static_cast<std::size_t>(block_tokens.value));
+        if (!pool_.publish(block, parent, text, group.request.salt, context(group, b))) {
+          scratch_.clear();
+          pool_.match({s.tokens.data(), begin + text.size()}, group.request.salt, scratch_);
+          if (scratch_.size() <= b) return;  // cannot happen while the parents are referenced
+          pool_.acquire(scratch_[b]);
+          table(s).replace(b, scratch_[b]);
+          pool_.release(block);
+          s.table_changed = true;
+        }
+        ++s.published;
+      }
+    }
+  }
+
+  void begin_step(StepPlan&) {}
+  void end_step(StepPlan& plan) { pool_.take_evicted(plan.evicted); }
+
+  /// Adds what one running or swapped group holds; `final_length` is where its sequences will end.
+  void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
+    for (const Sequence& s : group.sequences) {
+      usage.logical_blocks += static_cast<std::int64_t>(table(s).size());
+      if (!s.host_blocks.empty()) usage.swapped += s.computed;
+      if (table(s).empty()) continue;
+      // A block that several sequences share counts once: each adds its part.
+      const double part = 1.0 / pool_.references(table(s).back());
+      const Tokens room = static_cast<std::int64_t>(table(s).size()) * block_tokens.value;
+      const Tokens unfilled = std::max(room - s.computed, Tokens{0});
+      const Tokens later = std::clamp(final_length - s.computed, Tokens{0}, unfilled);
+      reserved_ += part * static_cast<double>(later.value);
+      unused_ += part * static_cast<double>((unfilled - later).value);
+    }
+  }
+  void finish_usage(MemoryUsage& usage) const {
+    usage.capacity = capacity().value * block_tokens.value;
+    usage.physical_blocks = pool_.referenced();
+    const Tokens held = usage.physical_blocks.value * block_tokens.value;
+    usage.reserved = static_cast<std::int64_t>(reserved_ + 0.5);
+    usage.internal = static_cast<std::int64_t>(unused_ + 0.5);
+    usage.token_states = held - usage.reserved - usage.internal;
+    usage.free = usage.capacity - held;
+    reserved_ = unused_ = 0;
+  }
+
+ private:
+  static BlockTable& table(Sequence& s) { return s.tables[0]; }
+  static const BlockTable& table(const Sequence& s) { return s.tables[0]; }
+  static std::size_t next_block(const Sequence& s) {
+    return static_cast<std::size_t>(s.computed.value / block_tokens.value);
+  }
+
+  /// Whether writing the next token needs a copy first, given the writes counted before it.
+  bool shares_next(const Sequence& s) {
+    const std::size_t next = next_block(s);
+    if (next >= table(s).size()) return false;
+    const BlockId block = table(s)[next];
+    auto known = std::find_if(writes_.begin(), writes_.end(),
+                              [&](const auto& w) { return w.first == block; });
+    if (known == writes_.end()) {
+      writes_.emplace_back(block, pool_.references(block));
+      known = writes_.end() - 1;
+    }
+    if (known->second == 1) return false;
+    --known->second;  // the copy takes one reference away from the original
+    return true;
+  }
+
+  void extend(Sequence& s, Tokens tokens) {
+    const auto want = static_cast<std::size_t>(blocks_for(tokens, block_tokens).value);
+    while (table(s).size() < want) table(s).append(*pool_.allocate());
+  }
+
+  void detach(Sequence& s, bool keep_computed = false) {
+    const auto blocks = table(s).blocks();
+    for (std::size_t i = blocks.size(); i-- > 0;) pool_.release(blocks[i]);
+    table(s).clear();
+    s.published = 0;
+    s.shared = 0;
+    if (!keep_computed) s.computed = 0;
+  }
+
+  /// Attaches cached blocks of the sequence's text; returns how many more it needs.
+  BlockCount attach_prefix(Sequence& s, const SequenceGroup& group) {
+    if constexpr (C::PrefixIndex::enabled) {
+      scratch_.clear();
+      pool_.match(s.tokens, group.request.salt, scratch_);
+      // At least the last token is computed, or there would be nothing to draw from.
+      const auto most = static_cast<std::size_t>((s.length.value - 1) / block_tokens.value);
+      if (scratch_.size() > most) scratch_.resize(most);
+      for (const BlockId block : scratch_) {
+        pool_.acquire(block);
+        table(s).append(block);
+      }
+      s.published = scratch_.size();
+      s.computed = static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
+    }
+    return blocks_for(s.length, block_tokens) - static_cast<std::int64_t>(table(s).size());
+  }
+  void touch_prefix(const Sequence& s, const SequenceGroup& group) {
+    for (std::size_t b = s.published; b-- > 0;) pool_.touch(table(s)[b], context(group, b));
+  }
+
+  [[nodiscard]] BlockContext context(const SequenceGroup& group, std::size_t block) const {
+    const double tokens = static_cast<double>(block_tokens.value);
+    const double position = static_cast<double>(block) * tokens;
+    const double linear = 2.0 * static_cast<double>(shape_.parameters()) * tokens;
+    const double attention = 4.0 * static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim) *
+                             tokens * (position + tokens / 2);
+    return {.position = static_cast<std::int64_t>(position),
+            .recompute = linear + attention,
+            .size = 0,
+            .tenant = group.request.tenant,
+            .priority = group.request.priority,
+            .category = group.request.turn,
+            .next_use = std::nullopt};
+  }
+
+  [[nodiscard]] std::optional<BlockId> moved(BlockId from) const {
+    for (const auto& [a, b] : moved_) {
+      if (a == from) return b;
+    }
+    return std::nullopt;
+  }
+
+  Pool pool_;
+  HostTier host_;
+  model::Shape shape_;
+  BlockCount watermark_;
+  std::vector<std::pair<BlockId, std::uint32_t>> writes_;  // grow(): references left after the copies
+  std::vector<std::pair<BlockId, BlockId>> moved_;         // swaps of one group
+  std::vector<BlockId> scratch_;
+  mutable double reserved_ = 0, unused_ = 0;
+};
+
+}  // namespace quire

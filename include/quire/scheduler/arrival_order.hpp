@@ -1,0 +1,37 @@
+// mechanism: the answers that every scheduler in order of arrival gives alike.
+#pragma once
+
+#include <optional>
+
+#include <quire/scheduler/concepts.hpp>
+
+namespace quire::scheduler {
+
+/// First come, first served with whole prompts; a base for policies that differ in admission only.
+class ArrivalOrder {
+ public:
+  static constexpr bool dynamic_rank = false;
+  static constexpr bool drains = false;
+  static constexpr bool pads = false;
+
+  explicit ArrivalOrder(const SchedulerLimits& limits) : limits_(limits) {}
+
+  [[nodiscard]] double rank(const SequenceGroup&, Seconds) const { return 0; }
+
+  /// All of it, if the step has room; a prompt longer than the budget runs in a step of its own.
+  [[nodiscard]] Tokens allot(const BatchState& state, Tokens remaining) const {
+    const bool fits = state.batched_tokens + remaining <= limits_.max_batched_tokens;
+    return fits || state.batched_tokens == Tokens{0} ? remaining : Tokens{0};
+  }
+  [[nodiscard]] std::optional<Seconds> wake_at(const BatchState&) const { return std::nullopt; }
+  void charge(SchedulerEvent, const SequenceGroup&, Tokens) {}
+
+ protected:
+  [[nodiscard]] bool has_seats(const BatchState& state, const SequenceGroup& group) const {
+    return state.running_sequences + group.running_sequences() <= limits_.max_sequences ||
+           state.running_sequences == 0;
+  }
+  SchedulerLimits limits_;
+};
+
+}  // namespace quire::scheduler

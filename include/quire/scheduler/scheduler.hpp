@@ -1,0 +1,11 @@
+#pragma once
+
+#include <quire/scheduler/arrival_order.hpp>
+#include <quire/scheduler/chunked_prefill.hpp>
+#include <quire/scheduler/concepts.hpp>
+#include <quire/scheduler/dynamic_batch.hpp>
+#include <quire/scheduler/fcfs.hpp>
+#include <quire/scheduler/limits.hpp>
+#include <quire/scheduler/orca.hpp>
+#include <quire/scheduler/sequence_group.hpp>
+#include <quire/scheduler/static_batch.hpp>
