@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/attention/attention.hpp>
 #include <quire/checkpoint/checkpoint.hpp>
 #include <quire/core/core.hpp>
 #include <quire/cost_model/cost_model.hpp>

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <quire/attention/alibi.hpp>
+#include <quire/attention/causal.hpp>
+#include <quire/attention/combined.hpp>
+#include <quire/attention/concepts.hpp>
+#include <quire/attention/paged.hpp>
+#include <quire/attention/reference.hpp>
+#include <quire/attention/sinks.hpp>
+#include <quire/attention/sliding_window.hpp>
+#include <quire/attention/soft_cap.hpp>

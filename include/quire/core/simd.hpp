@@ -1,0 +1,231 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+// Highway compiles for the one instruction set that the compiler flags name: no dispatch at run
+// time, nothing to link. AES is no part of what we use, so it must not gate AVX2; vectors of
+// unknown length would not fit the register tiles.
+#if !defined(HWY_COMPILE_ONLY_STATIC)
+#define HWY_COMPILE_ONLY_STATIC
+#endif
+#if !defined(HWY_DISABLE_PCLMUL_AES)
+#define HWY_DISABLE_PCLMUL_AES
+#endif
+#if !defined(HWY_DISABLED_TARGETS)
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#endif
+#include <hwy/highway.h>
+
+#include <quire/core/float16.hpp>
+
+/// Vectors of fp32, at most 16 wide, and the arithmetic that kernels share.
+/// Results are the same on every run and every thread count of one build; builds for different
+/// instruction sets may differ in the last bits. All units of a program take the same -march.
+namespace quire::simd {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using Floats = hn::CappedTag<float, 16>;
+using Vec = hn::Vec<Floats>;
+
+inline constexpr std::size_t lanes = hn::MaxLanes(Floats());
+/// Register tile of the products: 6 rows by `tile_vectors` vectors leave room for the operands.
+inline constexpr std::size_t tile_rows = 6;
+inline constexpr std::size_t tile_vectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
+inline constexpr std::size_t tile_width = tile_vectors * lanes;
+
+[[nodiscard]] constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+namespace detail {
+template <std::size_t... I, class F>
+HWY_INLINE void unroll(std::index_sequence<I...>, const F& f) {
+  (f(std::integral_constant<std::size_t, I>{}), ...);
+}
+}  // namespace detail
+
+/// Calls f(0), ..., f(N - 1) with compile-time indices: g++ keeps an array of vectors in registers
+/// only when every index is a constant.
+template <std::size_t N, class F>
+HWY_INLINE void unrolled(const F& f) {
+  detail::unroll(std::make_index_sequence<N>{}, f);
+}
+
+HWY_INLINE Vec load(const float* p) { return hn::LoadU(Floats(), p); }
+HWY_INLINE Vec load(const Bf16* p) {
+  const hn::Rebind<std::uint16_t, Floats> narrow;
+  const hn::Rebind<std::uint32_t, Floats> wide;
+  const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p));
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
+}
+HWY_INLINE Vec load(const Fp16* p) {
+  const hn::Rebind<hwy::float16_t, Floats> narrow;
+  return hn::PromoteTo(Floats(), hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+HWY_INLINE void store(Vec v, float* p) { hn::StoreU(v, Floats(), p); }
+HWY_INLINE Vec set(float x) { return hn::Set(Floats(), x); }
+HWY_INLINE float sum(Vec v) { return hn::GetLane(hn::SumOfLanes(Floats(), v)); }
+HWY_INLINE float max(Vec v) { return hn::GetLane(hn::MaxOfLanes(Floats(), v)); }
+
+namespace detail {
+/// 2^(n + f) for whole n and f in [-1/2, 1/2].
+/// \source polynomial: Moshier, Cephes, exp2f.
+HWY_INLINE Vec exp2_of_parts(Vec n, Vec f) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  Vec p = set(1.535336188319500e-4f);
+  p = hn::MulAdd(p, f, set(1.339887440266574e-3f));
+  p = hn::MulAdd(p, f, set(9.618437357674640e-3f));
+  p = hn::MulAdd(p, f, set(5.550332471162809e-2f));
+  p = hn::MulAdd(p, f, set(2.402264791363012e-1f));
+  p = hn::MulAdd(p, f, set(6.931472028550421e-1f));
+  p = hn::MulAdd(p, f, set(1.0f));
+  const Vec whole = hn::Min(hn::Max(n, set(-126.0f)), set(128.0f));  // 2^128: infinity
+  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, whole), hn::Set(di, 127)));
+  return hn::Mul(p, hn::BitCast(d, exponent));
+}
+}  // namespace detail
+
+/// 2^x; 0 below 2^-126, infinity above the range, NaN stays NaN. Relative error under 2e-7.
+HWY_INLINE Vec exp2(Vec x) {
+  const Vec n = hn::Round(x);
+  const Vec y = detail::exp2_of_parts(n, hn::Sub(x, n));
+  const Vec high = hn::IfThenElse(hn::Ge(x, set(128.0f)), hn::Inf(Floats()), y);
+  return hn::IfThenElse(hn::Lt(x, set(-126.0f)), hn::Zero(Floats()), high);
+}
+
+/// e^x, with the argument reduced in two steps so that large |x| keep their precision.
+HWY_INLINE Vec exp(Vec x) {
+  constexpr float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  const Vec n = hn::Round(hn::Mul(x, set(log2e)));
+  Vec r = hn::NegMulAdd(n, set(ln2_high), x);
+  r = hn::NegMulAdd(n, set(ln2_low), r);
+  const Vec y = detail::exp2_of_parts(n, hn::Mul(r, set(log2e)));
+  const Vec high = hn::IfThenElse(hn::Gt(x, set(88.7f)), hn::Inf(Floats()), y);
+  return hn::IfThenElse(hn::Lt(x, set(-87.3f)), hn::Zero(Floats()), high);
+}
+
+/// 1 / (1 + e^-x).
+HWY_INLINE Vec sigmoid(Vec x) { return hn::Div(set(1.0f), hn::Add(set(1.0f), exp(hn::Neg(x)))); }
+
+/// Hyperbolic tangent to about 1e-7 absolute.
+HWY_INLINE Vec tanh(Vec x) {
+  const Vec e = exp(hn::Add(x, x));
+  return hn::Sub(set(1.0f), hn::Div(set(2.0f), hn::Add(e, set(1.0f))));
+}
+
+/// Transposes a square of lanes x lanes values held in registers.
+HWY_INLINE void transpose([[maybe_unused]] Vec (&v)[lanes]) {
+#if HWY_TARGET != HWY_SCALAR  // one lane is its own transpose
+  if constexpr (lanes >= 4) {
+    const Floats d;
+    const hn::Repartition<double, Floats> pairs;
+    auto low = [&](Vec a, Vec b) __attribute__((always_inline)) {
+      return hn::InterleaveLower(d, a, b);
+    };
+    auto high = [&](Vec a, Vec b) __attribute__((always_inline)) {
+      return hn::InterleaveUpper(d, a, b);
+    };
+    auto low2 = [&](Vec a, Vec b) __attribute__((always_inline)) {
+      return hn::BitCast(d,
+                         hn::InterleaveLower(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
+    };
+    auto high2 = [&](Vec a, Vec b) __attribute__((always_inline)) {
+      return hn::BitCast(d,
+                         hn::InterleaveUpper(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
+    };
+    // 4 x 4 within each 128-bit block: block b of v[4a + j] then holds column 4b + j of rows
+    // 4a ... 4a + 3.
+    unrolled<lanes / 4>([&](auto group) __attribute__((always_inline)) {
+      constexpr std::size_t a = decltype(group)::value * 4;
+      const Vec x = low(v[a], v[a + 1]), y = high(v[a], v[a + 1]);
+      const Vec z = low(v[a + 2], v[a + 3]), w = high(v[a + 2], v[a + 3]);
+      v[a] = low2(x, z);
+      v[a + 1] = high2(x, z);
+      v[a + 2] = low2(y, w);
+      v[a + 3] = high2(y, w);
+    });
+    if constexpr (lanes == 8) {
+      unrolled<4>([&](auto column) __attribute__((always_inline)) {
+        constexpr std::size_t j = decltype(column)::value;
+        const Vec a = v[j], b = v[4 + j];
+        v[j] = hn::ConcatLowerLower(d, b, a);
+        v[4 + j] = hn::ConcatUpperUpper(d, b, a);
+      });
+    } else if constexpr (lanes == 16) {
+      unrolled<4>([&](auto column) __attribute__((always_inline)) {
+        constexpr std::size_t j = decltype(column)::value;
+        const Vec even_low = hn::ConcatLowerLower(d, v[8 + j], v[j]);
+        const Vec odd_low = hn::ConcatLowerLower(d, v[12 + j], v[4 + j]);
+        const Vec even_high = hn::ConcatUpperUpper(d, v[8 + j], v[j]);
+        const Vec odd_high = hn::ConcatUpperUpper(d, v[12 + j], v[4 + j]);
+        v[j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_low), even_low);
+        v[4 + j] = hn::OddEvenBlocks(odd_low, hn::SwapAdjacentBlocks(even_low));
+        v[8 + j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_high), even_high);
+        v[12 + j] = hn::OddEvenBlocks(odd_high, hn::SwapAdjacentBlocks(even_high));
+      });
+    }
+  }
+#endif
+}
+
+/// c[r][j] = (add ? c[r][j] : 0) + sum over k in [begin, end) of a[r][k] * b(k, v)[lane], with
+/// j = v * lanes + lane. One accumulator per element, k ascending: an element's bits depend on its
+/// own row and column alone, not on the tile it was computed in.
+/// \shape a (Rows, >= end), row stride a_stride; c (Rows, Vectors * lanes), row stride c_stride
+template <std::size_t Rows, std::size_t Vectors, class B>
+HWY_NOINLINE void multiply_tile(std::size_t begin, std::size_t end, const float* HWY_RESTRICT a,
+                                std::size_t a_stride, B b, bool add, float* HWY_RESTRICT c,
+                                std::size_t c_stride) {
+  Vec sums[Rows * Vectors];
+  unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+      sums[r * Vectors + v] = add ? load(c + r * c_stride + v * lanes) : hn::Zero(Floats());
+    });
+  });
+  for (std::size_t k = begin; k < end; ++k) {
+    Vec right[Vectors];
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = b(k, v); });
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+      const Vec left = set(a[r * a_stride + k]);
+      unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        sums[r * Vectors + v] = hn::MulAdd(left, right[v], sums[r * Vectors + v]);
+      });
+    });
+  }
+  unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+      store(sums[r * Vectors + v], c + r * c_stride + v * lanes);
+    });
+  });
+}
+
+/// multiply_tile over any number of rows, in tiles of at most `tile_rows`.
+template <std::size_t Vectors, class B>
+void multiply_rows(std::size_t rows, std::size_t begin, std::size_t end, const float* a,
+                   std::size_t a_stride, B b, bool add, float* c, std::size_t c_stride) {
+  for (; rows >= tile_rows; rows -= tile_rows) {
+    multiply_tile<tile_rows, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    a += tile_rows * a_stride;
+    c += tile_rows * c_stride;
+  }
+  switch (rows) {
+    case 5:
+      return multiply_tile<5, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    case 4:
+      return multiply_tile<4, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    case 3:
+      return multiply_tile<3, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    case 2:
+      return multiply_tile<2, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    case 1:
+      return multiply_tile<1, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
+    default:
+      return;
+  }
+}
+
+}  // namespace quire::simd
