@@ -57,6 +57,44 @@ struct NaiveList {
   }
 };
 
+/// Inserts a block of that content and lets it go at once, for examples worked by hand.
+template <class Policy>
+void enter(Policy& policy, std::uint32_t b, BlockContext context = {}) {
+  if (context.content == 0) context.content = 1000 + b;
+  policy.on_insert(BlockId{b}, context);
+  policy.set_evictable(BlockId{b}, true);
+}
+template <class Policy>
+void hit(Policy& policy, std::uint32_t b, const BlockContext& context = {}) {
+  policy.on_access(BlockId{b}, context);
+}
+/// Removes the victim and says which it was; -1 when there is none.
+template <class Policy>
+int evict(Policy& policy) {
+  const auto b = policy.victim();
+  if (!b) return -1;
+  policy.on_remove(*b);
+  return static_cast<int>(b->value);
+}
+
+/// A model that is a literal algorithm: evict() does what the paper says and returns the block.
+/// The victim is what a copy would evict; removing it is evicting it.
+template <class Literal>
+struct Lazily : Literal {
+  using Literal::Literal;
+  std::optional<BlockId> victim() {
+    Literal copy = *this;
+    return copy.evict();
+  }
+  void on_remove(BlockId b) {
+    if (victim() == b) {
+      this->evict();
+    } else {
+      this->lose(b);
+    }
+  }
+};
+
 /// How many random traces a comparison runs; QUIRE_FUZZ_SCALE multiplies it.
 inline int trace_count(int base = 1000) {
   const char* scale = std::getenv("QUIRE_FUZZ_SCALE");

@@ -15,7 +15,7 @@ struct BlockContext {
   Tokens position = 0;    // tokens of the prefix before the block
   Flops recompute = 0.0;  // arithmetic to make its content again
   Bytes size = 0;
-  TenantId tenant;
+  TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
   std::int32_t category = 0;  // request class, such as the turn of a conversation
   /// Names the text up to the end of the block: equal for equal text and salt, whichever block
@@ -23,7 +23,7 @@ struct BlockContext {
   std::uint64_t content = 0;
   /// When its content is wanted next, on the policy's own count of insertions and accesses; empty
   /// when nobody knows. Only offline policies (Belady) may depend on it.
-  std::optional<std::uint64_t> next_use;
+  std::optional<std::uint64_t> next_use{};
 };
 
 /// Chooses which cached block to give up when the pool is full.

@@ -1,0 +1,109 @@
+// mechanism: a bounded queue of the names of evicted blocks, for policies that remember them.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include <quire/core/rng.hpp>
+#include <quire/core/units.hpp>
+
+namespace quire::eviction {
+
+/// Names of content (BlockContext::content) in the order they were added, at most `capacity`.
+/// 0, the name of unknown content, is never a member.
+/// \complexity all O(1) expected. No allocation after construction; bytes() is all of its memory.
+class GhostList {
+ public:
+  explicit GhostList(BlockCount capacity)
+      : nodes_(static_cast<std::size_t>(capacity.value)),
+        table_(std::bit_ceil(2 * nodes_.size() + 2), none) {
+    for (std::size_t i = nodes_.size(); i-- > 0;) release(static_cast<std::uint32_t>(i));
+  }
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t capacity() const { return nodes_.size(); }
+  [[nodiscard]] bool contains(std::uint64_t content) const {
+    return content != 0 && table_[find(content)] != none;
+  }
+  /// The name that has been here longest.
+  [[nodiscard]] std::optional<std::uint64_t> oldest() const {
+    return oldest_ == none ? std::nullopt : std::optional(nodes_[oldest_].content);
+  }
+
+  /// Adds a name as the newest; when it is there it moves; when full the oldest is forgotten.
+  void push(std::uint64_t content) {
+    if (content == 0 || nodes_.empty()) return;
+    erase(content);
+    if (size_ == nodes_.size()) erase(nodes_[oldest_].content);
+    const std::uint32_t node = free_;
+    free_ = nodes_[node].newer;
+    nodes_[node] = {content, newest_, none};
+    (newest_ == none ? oldest_ : nodes_[newest_].newer) = node;
+    newest_ = node;
+    table_[find(content)] = node;
+    ++size_;
+  }
+  /// Forgets a name; says whether it was there.
+  bool erase(std::uint64_t content) {
+    if (content == 0) return false;
+    std::size_t hole = find(content);
+    const std::uint32_t node = table_[hole];
+    if (node == none) return false;
+    for (std::size_t at = next(hole); table_[at] != none; at = next(at)) {
+      const std::size_t from_home = (at - home(nodes_[table_[at]].content)) & mask();
+      if (from_home >= ((at - hole) & mask())) {
+        table_[hole] = table_[at];
+        hole = at;
+      }
+    }
+    table_[hole] = none;
+    const Node old = nodes_[node];
+    (old.older == none ? oldest_ : nodes_[old.older].newer) = old.newer;
+    (old.newer == none ? newest_ : nodes_[old.newer].older) = old.older;
+    release(node);
+    --size_;
+    return true;
+  }
+  void pop_oldest() {
+    if (oldest_ != none) erase(nodes_[oldest_].content);
+  }
+
+  [[nodiscard]] Bytes bytes() const {
+    return static_cast<std::int64_t>(nodes_.size() * sizeof(Node) +
+                                     table_.size() * sizeof(std::uint32_t));
+  }
+
+ private:
+  static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+  struct Node {
+    std::uint64_t content = 0;
+    std::uint32_t older = none;
+    std::uint32_t newer = none;  // in a free node: the next free one
+  };
+
+  [[nodiscard]] std::size_t mask() const { return table_.size() - 1; }
+  [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
+  [[nodiscard]] std::size_t home(std::uint64_t content) const { return mix64(content) & mask(); }
+  [[nodiscard]] std::size_t find(std::uint64_t content) const {
+    std::size_t at = home(content);
+    while (table_[at] != none && nodes_[table_[at]].content != content) at = next(at);
+    return at;
+  }
+  void release(std::uint32_t node) {
+    nodes_[node].newer = free_;
+    free_ = node;
+  }
+
+  std::vector<Node> nodes_;
+  std::vector<std::uint32_t> table_;  // open addressing, at most half full
+  std::uint32_t oldest_ = none;
+  std::uint32_t newest_ = none;
+  std::uint32_t free_ = none;
+  std::size_t size_ = 0;
+};
+
+}  // namespace quire::eviction

@@ -1,0 +1,102 @@
+#include "tests/eviction/conformance.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace {
+std::atomic<std::size_t> allocations{0};
+[[gnu::noinline]] void* counted(std::size_t size, std::size_t align) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  void* p = std::aligned_alloc(align, (size + align - 1) / align * align);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+}  // namespace
+
+// Every allocation of this program is counted; the tests look at differences.
+void* operator new(std::size_t size) { return counted(size == 0 ? 1 : size, 16); }
+void* operator new(std::size_t size, std::align_val_t align) {
+  return counted(size == 0 ? 1 : size, static_cast<std::size_t>(align));
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+
+namespace quire::eviction_test {
+namespace {
+
+template <class Policy>
+class EvictionConformance : public ::testing::Test {
+ public:
+  template <class Check>
+  void over_traces(int base, Check check) {
+    for (int seed = 0; seed < trace_count(base); ++seed) {
+      check(static_cast<std::uint64_t>(seed));
+      if (this->HasFatalFailure()) {
+        FAIL() << "seed " << seed << ", policy " << Policy::name;
+      }
+    }
+  }
+};
+using Policies = as_gtest_types<all_policies>::type;
+TYPED_TEST_SUITE(EvictionConformance, Policies);
+
+TYPED_TEST(EvictionConformance, VictimsAreLegal) {
+  this->over_traces(200, [](std::uint64_t seed) { victims_are_legal<TypeParam>(seed); });
+}
+
+TYPED_TEST(EvictionConformance, AskingChangesNothing) {
+  this->over_traces(200, [](std::uint64_t seed) { asking_changes_nothing<TypeParam>(seed); });
+}
+
+TYPED_TEST(EvictionConformance, DrainingGivesEachBlockOnce) {
+  this->over_traces(100,
+                    [](std::uint64_t seed) { draining_gives_each_block_once<TypeParam>(seed); });
+}
+
+TYPED_TEST(EvictionConformance, ANewBlockIsNotEvictable) {
+  TypeParam policy(BlockCount{1});
+  EXPECT_FALSE(policy.victim());
+  policy.on_insert(BlockId{0}, {});
+  EXPECT_FALSE(policy.victim());
+  policy.on_access(BlockId{0}, {});
+  EXPECT_FALSE(policy.victim());
+  policy.set_evictable(BlockId{0}, true);
+  EXPECT_EQ(policy.victim(), BlockId{0});
+  policy.set_evictable(BlockId{0}, false);
+  EXPECT_FALSE(policy.victim());
+  policy.on_remove(BlockId{0});  // lost while in use
+  EXPECT_FALSE(policy.victim());
+}
+
+TYPED_TEST(EvictionConformance, AllocatesNothingAfterConstruction) {
+  constexpr std::uint32_t capacity = 500;
+  TypeParam policy(BlockCount{capacity});
+  Rng rng(1);
+  std::uint64_t content = 0;
+  const std::size_t before = allocations.load();
+  for (std::uint32_t b = 0; b < capacity; ++b) {
+    policy.on_insert(BlockId{b}, {.content = ++content});
+    policy.set_evictable(BlockId{b}, true);
+  }
+  for (int step = 0; step < 20000; ++step) {
+    const BlockId b{static_cast<std::uint32_t>(rng.below(capacity))};
+    policy.on_access(b, {.content = 1 + b.value});
+    policy.set_evictable(b, false);
+    const BlockId out = *policy.victim();
+    policy.on_remove(out);
+    policy.on_insert(out, {.content = rng.below(4) == 0 ? 1 + rng.below(content) : ++content});
+    policy.set_evictable(out, true);
+    policy.set_evictable(b, true);
+  }
+  EXPECT_EQ(allocations.load() - before, 0u);
+}
+
+}  // namespace
+}  // namespace quire::eviction_test
