@@ -22,15 +22,15 @@ struct PromptChunk {
 /// The prompt is given in one of three ways: token ids; chunks; or a length alone, in which case
 /// its text is its own and shared with no other request.
 struct Request {
-  RequestId id;
+  RequestId id{};
   Seconds arrival = 0.0;
-  std::vector<TokenId> prompt;
-  std::vector<PromptChunk> chunks;
+  std::vector<TokenId> prompt{};
+  std::vector<PromptChunk> chunks{};
   Tokens prompt_length = 0;  // equals prompt.size() or the sum of chunks where those are given
   /// Replay: every sequence runs exactly this many tokens, stop conditions are off.
-  std::optional<Tokens> output_length;
-  SamplingParams sampling;
-  TenantId tenant;
+  std::optional<Tokens> output_length{};
+  SamplingParams sampling{};
+  TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
   std::uint64_t salt = 0;     // prefixes are shared between equal salts only
   std::uint64_t session = 0;  // turns of one conversation; 0: none
