@@ -1,4 +1,10 @@
 #pragma once
 
-#include <quire/model/known_shapes.hpp>
+#include <quire/model/decoder.hpp>
+#include <quire/model/gemm.hpp>
+#include <quire/model/matrix.hpp>
+#include <quire/model/ops.hpp>
+#include <quire/model/rope.hpp>
 #include <quire/model/shape.hpp>
+#include <quire/model/tensor_names.hpp>
+#include <quire/model/weights.hpp>

@@ -1,0 +1,196 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <quire/core/aligned.hpp>
+#include <quire/core/error.hpp>
+#include <quire/core/simd.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/weight_format/concepts.hpp>
+
+namespace quire::model {
+
+/// Where a weight matrix W (outputs, inputs) and its bias come from: a checkpoint, or numbers made
+/// in a test. Read once, a few rows at a time, so that no second copy of a tensor ever exists.
+struct MatrixSource {
+  std::size_t outputs = 0;
+  std::size_t inputs = 0;
+  /// Writes rows [first, first + count) as fp32. \shape values (count, inputs)
+  std::function<void(std::size_t first, std::size_t count, float* values)> read;
+  std::vector<float> bias;  // \shape (outputs), or empty
+};
+
+/// Puts matrices with the same inputs on top of each other: one product for several.
+/// \pre at least one; either all have a bias or none
+[[nodiscard]] inline MatrixSource stack(std::vector<MatrixSource> parts) {
+  MatrixSource all;
+  all.inputs = parts.front().inputs;
+  for (const MatrixSource& part : parts) {
+    all.outputs += part.outputs;
+    all.bias.insert(all.bias.end(), part.bias.begin(), part.bias.end());
+  }
+  all.read = [parts = std::move(parts)](std::size_t first, std::size_t count, float* values) {
+    std::size_t begin = 0;
+    for (const MatrixSource& part : parts) {
+      const std::size_t from = std::max(first, begin);
+      const std::size_t to = std::min(first + count, begin + part.outputs);
+      if (from < to) part.read(from - begin, to - from, values + (from - first) * part.inputs);
+      begin += part.outputs;
+    }
+  };
+  return all;
+}
+
+/// Runs body(i) for i in [0, count), on the pool only where the work is worth waking threads.
+/// \unit work: multiply-adds, roughly, of all of it together
+template <class Body>
+void run_tasks(ThreadPool& threads, std::size_t count, std::size_t work, Body&& body) {
+  if (work < 200'000) {
+    for (std::size_t i = 0; i < count; ++i) body(i);
+  } else {
+    threads.parallel_for(count, body);
+  }
+}
+
+/// A weight matrix in panels of one format, and its product with a batch of rows.
+/// Each element of y is one chain of fused multiply-adds, bias first, inputs ascending: its bits do
+/// not depend on how many rows the batch has or on the number of threads.
+template <WeightFormatPolicy Format>
+class PanelMatrix {
+ public:
+  static constexpr std::size_t panel_outputs = simd::round_up(16, simd::tile_width);
+
+  PanelMatrix() = default;
+  PanelMatrix(const MatrixSource& source, ThreadPool& threads)
+      : outputs_(source.outputs),
+        inputs_(source.inputs),
+        panel_bytes_(Format::panel_bytes(panel_outputs, source.inputs)),
+        panels_((source.outputs + panel_outputs - 1) / panel_outputs),
+        memory_(panels_ * panel_bytes_),
+        bias_(panels_ * panel_outputs) {
+    std::copy(source.bias.begin(), source.bias.end(), bias_.data());
+    threads.parallel_for(panels_, [&](std::size_t p) {
+      std::vector<float> rows(panel_outputs * inputs_, 0.0f);
+      const std::size_t first = p * panel_outputs;
+      source.read(first, std::min(panel_outputs, outputs_ - first), rows.data());
+      Format::pack(memory_.data() + p * panel_bytes_, panel_outputs, inputs_, rows.data());
+    });
+  }
+
+  [[nodiscard]] std::size_t outputs() const { return outputs_; }
+  [[nodiscard]] std::size_t inputs() const { return inputs_; }
+  /// Outputs rounded up to whole panels: what a row of y must have room for.
+  [[nodiscard]] std::size_t padded_outputs() const { return panels_ * panel_outputs; }
+  [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
+  [[nodiscard]] bool empty() const { return outputs_ == 0; }
+
+  /// Reads one row of W back as fp32. \shape values (inputs)
+  void read_row(std::size_t output, float* values) const {
+    Format::read(memory_.data() + output / panel_outputs * panel_bytes_, panel_outputs, inputs_,
+                 output % panel_outputs, values);
+  }
+
+  /// y = x W^T + bias. \shape x (rows, inputs); y (rows, padded_outputs)
+  void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                std::size_t y_stride, ThreadPool& threads) const {
+    const std::size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
+    run_tasks(threads, panels_ * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
+      const std::size_t p = task / chunks, first = task % chunks * chunk_rows;
+      multiply_panel(p, x + first * x_stride, x_stride, std::min(chunk_rows, rows - first),
+                     y + first * y_stride + p * panel_outputs, y_stride);
+    });
+  }
+
+ private:
+  // Rows whose inputs stay in the second-level cache together with a panel, and inputs whose part
+  // of a panel stays in the first-level cache while all those rows pass.
+  static constexpr std::size_t chunk_rows = 96;
+  static constexpr std::size_t chunk_inputs = 128;
+
+  template <class Element>
+  struct Columns {
+    const Element* panel;
+    HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) const {
+      return simd::load(panel + k * panel_outputs + v * simd::lanes);
+    }
+  };
+
+  void multiply_panel(std::size_t p, const float* x, std::size_t x_stride, std::size_t rows,
+                      float* y, std::size_t y_stride) const {
+    const std::byte* panel = memory_.data() + p * panel_bytes_;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::copy_n(bias_.data() + p * panel_outputs, panel_outputs, y + r * y_stride);
+    }
+    if constexpr (PlainWeightFormat<Format>) {
+      using Element = typename Format::Element;
+      const auto* elements = reinterpret_cast<const Element*>(panel);
+      const std::size_t step = rows > simd::tile_rows ? chunk_inputs : inputs_;
+      for (std::size_t k = 0; k < inputs_; k += step) {
+        add_product(elements + k * panel_outputs, std::min(step, inputs_ - k), x + k, x_stride,
+                    rows, y, y_stride);
+      }
+    } else {
+      alignas(64) float part[chunk_inputs * panel_outputs];
+      for (std::size_t k = 0; k < inputs_; k += chunk_inputs) {
+        const std::size_t count = std::min(chunk_inputs, inputs_ - k);
+        Format::unpack(panel, panel_outputs, inputs_, k, count, part);
+        add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
+      }
+    }
+  }
+
+  template <class Element>
+  static void add_product(const Element* panel, std::size_t inputs, const float* x,
+                          std::size_t x_stride, std::size_t rows, float* y, std::size_t y_stride) {
+    for (std::size_t n = 0; n < panel_outputs; n += simd::tile_width) {
+      simd::multiply_rows<simd::tile_vectors>(rows, 0, inputs, x, x_stride,
+                                              Columns<Element>{panel + n}, true, y + n, y_stride);
+    }
+  }
+
+  std::size_t outputs_ = 0, inputs_ = 0, panel_bytes_ = 0, panels_ = 0;
+  AlignedArray<std::byte> memory_;
+  AlignedArray<float> bias_;
+};
+
+/// A table that is only looked up, row by row: token embeddings that are not also the output
+/// matrix, learned positions. Each row is a panel of one output.
+template <WeightFormatPolicy Format>
+class RowTable {
+ public:
+  RowTable() = default;
+  RowTable(const MatrixSource& source, ThreadPool& threads)
+      : rows_(source.outputs),
+        width_(source.inputs),
+        row_bytes_(Format::panel_bytes(1, source.inputs)),
+        memory_(rows_ * row_bytes_) {
+    constexpr std::size_t step = 64;
+    threads.parallel_for((rows_ + step - 1) / step, [&](std::size_t chunk) {
+      std::vector<float> values(step * width_);
+      const std::size_t first = chunk * step, count = std::min(step, rows_ - first);
+      source.read(first, count, values.data());
+      for (std::size_t i = 0; i < count; ++i) {
+        Format::pack(memory_.data() + (first + i) * row_bytes_, 1, width_, &values[i * width_]);
+      }
+    });
+  }
+  [[nodiscard]] std::size_t rows() const { return rows_; }
+  [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
+  [[nodiscard]] bool empty() const { return rows_ == 0; }
+  /// \shape values (width)
+  void read_row(std::size_t row, float* values) const {
+    Format::read(memory_.data() + row * row_bytes_, 1, width_, 0, values);
+  }
+
+ private:
+  std::size_t rows_ = 0, width_ = 0, row_bytes_ = 0;
+  AlignedArray<std::byte> memory_;
+};
+
+}  // namespace quire::model

@@ -1,0 +1,263 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <quire/checkpoint/model_config.hpp>
+#include <quire/checkpoint/tensor_set.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/model/gemm.hpp>
+#include <quire/model/tensor_names.hpp>
+
+namespace quire::model {
+
+struct NormWeights {
+  std::vector<float> scale;
+  std::vector<float> bias;  // empty: a norm without one
+
+  [[nodiscard]] bool empty() const { return scale.empty(); }
+};
+
+template <class Matrix>
+struct MlpWeights {
+  Matrix in;  // gate on top of up, or the first of two matrices
+  Matrix out;
+  std::size_t width = 0;  // of what lies between them
+};
+
+template <class Matrix>
+struct LayerWeights {
+  NormWeights attention_norm, mlp_norm, query_norm, key_norm;
+  Matrix qkv;  // q on top of k on top of v
+  Matrix attention_output;
+  MlpWeights<Matrix> mlp;  // empty where the layer is a mixture
+  Matrix router;
+  std::vector<MlpWeights<Matrix>> experts;
+  std::int64_t window = 0;  // 0: sees everything before
+};
+
+/// All weights of a decoder, packed in one weight format; norms and biases stay fp32.
+template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
+struct Weights {
+  using Matrix = typename Gemm::template Matrix<Format>;
+
+  checkpoint::ModelConfig config;
+  RowTable<Format> embedding;  // empty when `output` serves as one
+  RowTable<Format> positions;
+  Matrix project_in, project_out;
+  std::vector<LayerWeights<Matrix>> layers;
+  NormWeights final_norm;
+  Matrix output;
+
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t all = embedding.bytes() + positions.bytes() + project_in.bytes() +
+                      project_out.bytes() + output.bytes();
+    auto mlp = [](const MlpWeights<Matrix>& m) { return m.in.bytes() + m.out.bytes(); };
+    for (const auto& layer : layers) {
+      all += layer.qkv.bytes() + layer.attention_output.bytes() + mlp(layer.mlp) +
+             layer.router.bytes();
+      for (const auto& expert : layer.experts) all += mlp(expert);
+    }
+    return all;
+  }
+};
+
+namespace detail {
+
+/// Finds and checks the tensors that a configuration calls for, and packs them.
+template <WeightFormatPolicy Format, GemmFor<Format> Gemm>
+class WeightLoader {
+  using Matrix = typename Gemm::template Matrix<Format>;
+  using Sizes = std::vector<std::int64_t>;
+
+ public:
+  WeightLoader(const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
+               ThreadPool& threads)
+      : config_(config), tensors_(tensors), threads_(threads), names_(tensor_names(family())) {
+    prefix_ = names_.prefixes.front();
+    for (const std::string_view prefix : names_.prefixes) {
+      if (tensors.contains(std::string(prefix) + std::string(names_.embedding) + ".weight")) {
+        prefix_ = prefix;
+        break;
+      }
+    }
+  }
+
+  [[nodiscard]] Weights<Format, Gemm> load() {
+    const Shape& s = config_.shape;
+    Weights<Format, Gemm> w;
+    w.config = config_;
+    const std::string embedding = prefix_ + std::string(names_.embedding);
+    const std::int64_t width = config_.embedding_width;
+    if (s.tied_embedding) {
+      w.output = Matrix(rows(embedding, s.vocab, width, false), threads_);
+    } else {
+      const std::string output = names_.output.empty() ? "lm_head" : std::string(names_.output);
+      w.embedding = RowTable<Format>(rows(embedding, s.vocab, width, false), threads_);
+      w.output = Matrix(rows(output, s.vocab, width, false), threads_);
+    }
+    if (!config_.rotary) {
+      w.positions =
+          RowTable<Format>(rows(prefix_ + std::string(names_.positions),
+                                s.max_length.value + config_.position_offset, s.hidden, false),
+                           threads_);
+    }
+    if (width != s.hidden) {
+      w.project_in =
+          Matrix(rows(prefix_ + std::string(names_.project_in), s.hidden, width, false), threads_);
+      w.project_out =
+          Matrix(rows(prefix_ + std::string(names_.project_out), width, s.hidden, false), threads_);
+    }
+    if (config_.final_norm) w.final_norm = norm(prefix_ + std::string(names_.final_norm), s.hidden);
+    for (std::int64_t i = 0; i < s.layers; ++i) w.layers.push_back(layer(i));
+    return w;
+  }
+
+ private:
+  [[nodiscard]] Family family() const { return config_.shape.family; }
+
+  [[nodiscard]] const checkpoint::TensorView& find(const std::string& name,
+                                                   std::initializer_list<std::int64_t> shape) {
+    return tensors_.at(name, shape);
+  }
+
+  [[nodiscard]] std::vector<float> vector(const std::string& name, std::int64_t size) {
+    std::vector<float> out(static_cast<std::size_t>(size));
+    checkpoint::read_floats(find(name, {size}), 0, out);
+    return out;
+  }
+
+  [[nodiscard]] NormWeights norm(const std::string& name, std::int64_t width) {
+    NormWeights n;
+    n.scale = vector(name + ".weight", width);
+    if (config_.norm == checkpoint::Norm::layer) n.bias = vector(name + ".bias", width);
+    return n;
+  }
+
+  /// One tensor as a matrix (outputs, inputs).
+  [[nodiscard]] MatrixSource rows(const std::string& name, std::int64_t outputs,
+                                  std::int64_t inputs, bool biased) {
+    MatrixSource m;
+    m.outputs = static_cast<std::size_t>(outputs);
+    m.inputs = static_cast<std::size_t>(inputs);
+    const checkpoint::TensorView view = find(name + ".weight", {outputs, inputs});
+    check_floats(view);
+    m.read = [view, inputs](std::size_t first, std::size_t count, float* values) {
+      checkpoint::read_floats(view, static_cast<std::int64_t>(first) * inputs,
+                              {values, count * static_cast<std::size_t>(inputs)});
+    };
+    if (biased) m.bias = vector(name + ".bias", outputs);
+    return m;
+  }
+
+  /// A linear layer; gpt2 stores those as (inputs, outputs).
+  [[nodiscard]] MatrixSource linear(const std::string& name, std::int64_t outputs,
+                                    std::int64_t inputs, bool biased) {
+    if (!config_.transposed_linear) return rows(name, outputs, inputs, biased);
+    MatrixSource m;
+    m.outputs = static_cast<std::size_t>(outputs);
+    m.inputs = static_cast<std::size_t>(inputs);
+    const checkpoint::TensorView view = find(name + ".weight", {inputs, outputs});
+    check_floats(view);
+    m.read = [view, wide = m.inputs, outputs](std::size_t first, std::size_t count, float* values) {
+      std::vector<float> part(count);
+      for (std::size_t k = 0; k < wide; ++k) {
+        checkpoint::read_floats(
+            view, static_cast<std::int64_t>(k) * outputs + static_cast<std::int64_t>(first), part);
+        for (std::size_t n = 0; n < count; ++n) values[n * wide + k] = part[n];
+      }
+    };
+    if (biased) m.bias = vector(name + ".bias", outputs);
+    return m;
+  }
+
+  /// Threads read later; what can be refused is refused here.
+  static void check_floats(const checkpoint::TensorView& view) {
+    checkpoint::read_floats(view, 0, {});
+  }
+
+  [[nodiscard]] Matrix stacked(const std::string& prefix,
+                               const std::vector<std::string_view>& names, const Sizes& outputs,
+                               std::int64_t inputs, bool biased) {
+    std::vector<MatrixSource> parts;
+    if (names.size() == 1) {
+      std::int64_t all = 0;
+      for (std::int64_t n : outputs) all += n;
+      parts.push_back(linear(prefix + std::string(names.front()), all, inputs, biased));
+    } else {
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        parts.push_back(linear(prefix + std::string(names[i]), outputs[i], inputs, biased));
+      }
+    }
+    return Matrix(stack(std::move(parts)), threads_);
+  }
+
+  [[nodiscard]] MlpWeights<Matrix> mlp(const std::string& prefix,
+                                       const std::vector<std::string_view>& in,
+                                       std::string_view out, std::int64_t width) {
+    const std::int64_t hidden = config_.shape.hidden;
+    MlpWeights<Matrix> m;
+    m.width = static_cast<std::size_t>(width);
+    m.in = stacked(prefix, in, Sizes(in.size(), width), hidden, config_.mlp_bias);
+    m.out = Matrix(linear(prefix + std::string(out), hidden, width, config_.mlp_bias), threads_);
+    return m;
+  }
+
+  [[nodiscard]] LayerWeights<Matrix> layer(std::int64_t i) {
+    const Shape& s = config_.shape;
+    const std::string prefix = prefix_ + std::string(names_.layer) + std::to_string(i) + ".";
+    LayerWeights<Matrix> w;
+    w.window = config_.windows[static_cast<std::size_t>(i)];
+    w.attention_norm = norm(prefix + std::string(names_.attention_norm), s.hidden);
+    w.mlp_norm = norm(prefix + std::string(names_.mlp_norm), s.hidden);
+    if (config_.query_key_norm) {
+      w.query_norm = norm(prefix + std::string(names_.query_norm), s.head_dim);
+      w.key_norm = norm(prefix + std::string(names_.key_norm), s.head_dim);
+    }
+    const std::int64_t q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
+    w.qkv = stacked(prefix, names_.qkv, {q, kv, kv}, s.hidden, config_.qkv_bias);
+    w.attention_output = Matrix(
+        linear(prefix + std::string(names_.attention_output), s.hidden, q, config_.output_bias),
+        threads_);
+    const bool dense = s.experts == 0 || std::binary_search(config_.dense_layers.begin(),
+                                                            config_.dense_layers.end(), i);
+    if (dense) {
+      const std::int64_t width = s.experts == 0 ? s.ffn : config_.dense_ffn;
+      w.mlp = mlp(prefix, names_.mlp_in, names_.mlp_out, width);
+      return w;
+    }
+    w.router =
+        Matrix(rows(prefix + std::string(names_.router), s.experts, s.hidden, false), threads_);
+    for (std::int64_t e = 0; e < s.experts; ++e) {
+      const std::string expert = prefix + std::string(names_.expert) + std::to_string(e) + ".";
+      w.experts.push_back(mlp(expert, names_.expert_in, names_.expert_out, s.ffn));
+    }
+    return w;
+  }
+
+  const checkpoint::ModelConfig& config_;
+  const checkpoint::TensorSet& tensors_;
+  ThreadPool& threads_;
+  TensorNames names_;
+  std::string prefix_;
+};
+
+}  // namespace detail
+
+/// Packs the tensors of a model in a weight format. Tensors that the model does not use are left
+/// alone. \errors data when a tensor is missing, or has another shape or no floating-point elements
+template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
+[[nodiscard]] Weights<Format, Gemm> load_weights(const checkpoint::ModelConfig& config,
+                                                 const checkpoint::TensorSet& tensors,
+                                                 ThreadPool& threads) {
+  return detail::WeightLoader<Format, Gemm>(config, tensors, threads).load();
+}
+
+}  // namespace quire::model

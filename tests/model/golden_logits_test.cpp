@@ -1,0 +1,110 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/safetensors.hpp>
+#include <quire/model/decoder.hpp>
+#include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+namespace quire::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> golden_models() {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models")) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::int64_t> integers(const checkpoint::TensorView& view) {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(view.elements()));
+  std::memcpy(out.data(), view.bytes.data(), view.bytes.size());
+  return out;
+}
+
+std::string folder(const std::string& name) {
+  return (fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string();
+}
+
+/// Largest error of any kept row, relative to the largest logit of that row.
+template <class Format>
+double largest_error(const std::string& name) {
+  const auto checkpoint = checkpoint::open_checkpoint(folder(name));
+  const auto golden = checkpoint::safetensors::open_file(folder(name) + "/golden.safetensors");
+  ThreadPool threads(2);
+  const Decoder<Format> model(checkpoint.config, checkpoint.tensors, threads);
+  double worst = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::string prefix = "seq" + std::to_string(i) + ".";
+    const auto ids = integers(golden.at(prefix + "ids"));
+    const auto positions = integers(golden.at(prefix + "positions"));
+    const std::vector<TokenId> tokens(ids.begin(), ids.end());
+    const auto logits = full_logits(model, tokens, threads);
+    std::vector<float> want(positions.size() * model.vocab());
+    checkpoint::read_floats(golden.at(prefix + "logits"), 0, want);
+    for (std::size_t p = 0; p < positions.size(); ++p) {
+      double error = 0, size = 0;
+      for (std::size_t v = 0; v < model.vocab(); ++v) {
+        const double a =
+            static_cast<double>(logits[static_cast<std::size_t>(positions[p]) * model.vocab() + v]);
+        const double b = static_cast<double>(want[p * model.vocab() + v]);
+        error = std::isnan(a) ? INFINITY : std::max(error, std::abs(a - b));
+        size = std::max(size, std::abs(b));
+      }
+      worst = std::max(worst, error / size);
+    }
+  }
+  return worst;
+}
+
+class GoldenLogits : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GoldenLogits, AgreeWithTransformers) {
+  const double error = largest_error<weight_format::Fp32>(GetParam());
+  RecordProperty("error", std::to_string(error));
+  EXPECT_LT(error, 1e-4);
+}
+
+/// The same in bfloat16 weights is near, and not the same: the format is really applied.
+TEST_P(GoldenLogits, Bf16WeightsAreNear) {
+  const double error = largest_error<weight_format::Bf16>(GetParam());
+  EXPECT_LT(error, 0.2);
+  if (GetParam() == "llama_bf16") {
+    EXPECT_LT(error, 1e-4);  // its weights are bfloat16 already
+  } else {
+    EXPECT_GT(error, 1e-4);
+  }
+}
+
+TEST_P(GoldenLogits, GreedyContinuationIsTheSame) {
+  const auto checkpoint = checkpoint::open_checkpoint(folder(GetParam()));
+  const auto golden =
+      checkpoint::safetensors::open_file(folder(GetParam()) + "/golden.safetensors");
+  ThreadPool threads(1);
+  const Decoder<weight_format::Fp32> model(checkpoint.config, checkpoint.tensors, threads);
+  const auto ids = integers(golden.at("seq1.ids"));
+  std::vector<TokenId> tokens(ids.begin(), ids.end());
+  for (const std::int64_t want : integers(golden.at("seq1.greedy"))) {
+    const auto logits = full_logits(model, tokens, threads);
+    const auto last = logits.end() - static_cast<std::ptrdiff_t>(model.vocab());
+    tokens.push_back(static_cast<TokenId>(std::max_element(last, logits.end()) - last));
+    ASSERT_EQ(tokens.back(), static_cast<TokenId>(want));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllFamilies, GoldenLogits, ::testing::ValuesIn(golden_models()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace quire::model
