@@ -1,5 +1,7 @@
 #pragma once
 
+#include <quire/engine/any_engine.hpp>
+#include <quire/engine/axes.hpp>
 #include <quire/engine/changed_slots.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
@@ -7,5 +9,6 @@
 #include <quire/engine/explain.hpp>
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/override.hpp>
+#include <quire/engine/registry.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/engine/step_stats.hpp>

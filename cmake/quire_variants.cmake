@@ -1,0 +1,69 @@
+# quire_add_variants(<target> HEADER <header> LIST <type> COUNT <n> [EXECUTOR <type>] [PER_UNIT <n>]
+#                    [FUNCTION <name>])
+#
+# Compiles every configuration of a quire::type_list into generated translation units, about 24 a unit
+# (measured optimum of g++ 12), and gives <target> the function
+#   std::vector<quire::Variant<EXECUTOR>> FUNCTION();          (default name: all_variants)
+# declared in the generated header <FUNCTION>.hpp. The table is explicit: nothing registers itself.
+# COUNT is checked against the list by the compiler; above QUIRE_MAX_VARIANTS configuration stops.
+set(QUIRE_MAX_VARIANTS 200 CACHE STRING "Most variants one registry may compile")
+
+function(quire_add_variants target)
+  cmake_parse_arguments(arg "" "HEADER;LIST;COUNT;EXECUTOR;PER_UNIT;FUNCTION" "" ${ARGN})
+  if(NOT arg_HEADER OR NOT arg_LIST OR NOT arg_COUNT)
+    message(FATAL_ERROR "quire_add_variants: HEADER, LIST and COUNT are required")
+  endif()
+  if(NOT arg_EXECUTOR)
+    set(arg_EXECUTOR quire::executor::Simulated)
+  endif()
+  if(NOT arg_PER_UNIT)
+    set(arg_PER_UNIT 24)
+  endif()
+  if(NOT arg_FUNCTION)
+    set(arg_FUNCTION all_variants)
+  endif()
+  if(arg_COUNT GREATER QUIRE_MAX_VARIANTS)
+    message(FATAL_ERROR "${target}: ${arg_COUNT} variants, more than QUIRE_MAX_VARIANTS = "
+                        "${QUIRE_MAX_VARIANTS}; narrow the axes or raise the cap")
+  endif()
+  math(EXPR units "(${arg_COUNT} + ${arg_PER_UNIT} - 1) / ${arg_PER_UNIT}")
+  message(STATUS "quire: ${target}: ${arg_COUNT} variants in ${units} translation units")
+  set_property(GLOBAL APPEND_STRING PROPERTY QUIRE_VARIANT_COUNTS "${target} ${arg_COUNT}\n")
+
+  set(dir "${CMAKE_CURRENT_BINARY_DIR}/${target}_variants")
+  set(entry "std::vector<quire::Variant<${arg_EXECUTOR}>>")
+  file(CONFIGURE OUTPUT "${dir}/${arg_FUNCTION}.hpp" CONTENT
+"#pragma once
+#include <quire/engine/registry.hpp>
+#include <quire/executor/executor.hpp>
+#include <vector>
+/// All variants of ${arg_LIST}, in its order.
+${entry} ${arg_FUNCTION}();
+")
+  set(declarations "")
+  set(calls "")
+  math(EXPR last "${units} - 1")
+  foreach(unit RANGE ${last})
+    math(EXPR first "${unit} * ${arg_PER_UNIT}")
+    string(APPEND declarations "void ${arg_FUNCTION}_${unit}(${entry}&);\n")
+    string(APPEND calls "  ${arg_FUNCTION}_${unit}(variants);\n")
+    file(CONFIGURE OUTPUT "${dir}/unit_${unit}.cpp" CONTENT
+"#include <${arg_HEADER}>
+#include \"${arg_FUNCTION}.hpp\"
+static_assert(${arg_LIST}::size == ${arg_COUNT}, \"COUNT in CMakeLists.txt differs from the list\");
+void ${arg_FUNCTION}_${unit}(${entry}& out) {
+  quire::append_variants<${arg_EXECUTOR}, ${arg_LIST}, ${first}, ${arg_PER_UNIT}>(out);
+}
+")
+    target_sources(${target} PRIVATE "${dir}/unit_${unit}.cpp")
+  endforeach()
+  file(CONFIGURE OUTPUT "${dir}/${arg_FUNCTION}.cpp" CONTENT
+"#include \"${arg_FUNCTION}.hpp\"
+${declarations}${entry} ${arg_FUNCTION}() {
+  ${entry} variants;
+${calls}  return variants;
+}
+")
+  target_sources(${target} PRIVATE "${dir}/${arg_FUNCTION}.cpp")
+  target_include_directories(${target} PRIVATE "${dir}" "${CMAKE_CURRENT_SOURCE_DIR}")
+endfunction()
