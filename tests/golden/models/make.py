@@ -174,7 +174,7 @@ def fill(model, seed):
 
 
 def token_sequences(vocab, seed):
-    """Token sequences of LENGTHS, drawn uniformly from the ordinary tokens; the longer begin with BOS.
+    """Draws sequences of LENGTHS uniformly from the ordinary tokens; the longer begin with BOS.
 
     The last third of the sequence of 70 repeats its beginning, so that tokens far back matter."""
     g = torch.Generator().manual_seed(seed)
@@ -195,7 +195,7 @@ def logits_of(model, ids):
 
 
 def greedy(model, ids, count):
-    """Greedy continuation without a cache, EOS ignored, and the smallest lead over the runner-up."""
+    """Continues greedily without a cache, past EOS; returns also the smallest lead."""
     gap = math.inf
     ids = ids.clone()
     for _ in range(count):
@@ -233,14 +233,16 @@ def make(name, root, seed):
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     total = sum(p.numel() * p.element_size() for p in model.parameters())
-    model.save_pretrained(folder, max_shard_size=total * 6 // 10 if options.get("shards") else "1GB")
+    shard = total * 6 // 10 if options.get("shards") else "1GB"
+    model.save_pretrained(folder, max_shard_size=shard)
     rewrite_config(folder / "config.json", options.get("old_keys"))
     generation = folder / "generation_config.json"
     if generation.exists():
         rewrite_config(generation, False)
 
     # Fused expert products refuse float64.
-    eager_experts = {"experts_implementation": "eager"} if "moe" in name or name == "mixtral" else {}
+    experts = "moe" in name or name == "mixtral"
+    eager_experts = {"experts_implementation": "eager"} if experts else {}
 
     # The golden run starts from the files, by way of the library's own loader.
     def load(dtype, **changes):
@@ -270,7 +272,8 @@ def make(name, root, seed):
     ids = tensors[f"seq{len(LENGTHS) - 1}.ids"]
     for what, changes in options.get("ablate", {}).items():
         other = load(torch.float64, **changes)
-        moved = (logits_of(other, ids)[KEPT[len(ids)]] - reference).abs().max() / reference.abs().max()
+        moved = (logits_of(other, ids)[KEPT[len(ids)]] - reference).abs().max()
+        moved /= reference.abs().max()
         seen.append(f"{what} moves {float(moved):.2g}")
         if moved < MIN_MOVE:
             return False
