@@ -1,0 +1,58 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include <quire/kv_format/concepts.hpp>
+
+namespace quire::kv_format {
+
+/// Keys and values as 8-bit integers with one fp32 scale a token and head, symmetric, rounded to
+/// nearest even: value = scale * q, scale = largest magnitude / 127.
+/// \shape slab int8 (block_tokens, head_dim), padded to 4 bytes, then fp32 (block_tokens) of scales
+/// \source vLLM's KV cache type int8_per_token_head, which keeps one fp32 scale likewise.
+/// Deviation: scales lie beside the slab's data, not in a plane of their own.
+struct Int8PerTokenHead {
+  static constexpr std::string_view name = "int8_per_token_head";
+
+  static constexpr std::size_t slab_bytes(std::size_t block_tokens, std::size_t head_dim) {
+    return (scales_at(block_tokens, head_dim) + block_tokens * sizeof(float) + 63) / 64 * 64;
+  }
+  static constexpr double token_bytes(std::size_t head_dim) {
+    return static_cast<double>(head_dim + sizeof(float));
+  }
+  static void store(std::byte* slab, std::size_t block_tokens, std::size_t head_dim,
+                    std::size_t slot, const float* values) {
+    float largest = 0;
+    for (std::size_t i = 0; i < head_dim; ++i) largest = std::max(largest, std::abs(values[i]));
+    const float scale = largest / 127.0f;
+    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    auto* row = reinterpret_cast<std::int8_t*>(slab) + slot * head_dim;
+    for (std::size_t i = 0; i < head_dim; ++i) {
+      const float q = std::nearbyint(values[i] * inverse);
+      row[i] = static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f));
+    }
+    std::memcpy(slab + scales_at(block_tokens, head_dim) + slot * sizeof(float), &scale,
+                sizeof scale);
+  }
+  static void load(const std::byte* slab, std::size_t block_tokens, std::size_t head_dim,
+                   std::size_t slot, float* values) {
+    float scale;
+    std::memcpy(&scale, slab + scales_at(block_tokens, head_dim) + slot * sizeof(float),
+                sizeof scale);
+    const auto* row = reinterpret_cast<const std::int8_t*>(slab) + slot * head_dim;
+    for (std::size_t i = 0; i < head_dim; ++i) values[i] = scale * static_cast<float>(row[i]);
+  }
+
+ private:
+  static constexpr std::size_t scales_at(std::size_t block_tokens, std::size_t head_dim) {
+    return (block_tokens * head_dim + 3) / 4 * 4;
+  }
+};
+static_assert(KvFormatPolicy<Int8PerTokenHead>);
+
+}  // namespace quire::kv_format
