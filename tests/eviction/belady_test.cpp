@@ -11,6 +11,7 @@ namespace quire::eviction_test {
 namespace {
 
 struct NaiveBelady {
+  static constexpr std::string_view name = "model";
   explicit NaiveBelady(BlockCount) {}
   void on_insert(BlockId b, const BlockContext& context) {
     list.blocks.push_back({.id = b, .last_access = ++now, .context = context});
@@ -34,6 +35,8 @@ struct NaiveBelady {
 };
 
 TEST(Belady, EqualsItsModel) { agree_with_model<eviction::Belady, NaiveBelady>(); }
+
+TEST(Belady, GoldenHits) { EXPECT_EQ((golden_hits<eviction::Belady, NaiveBelady>()), 11837u); }
 
 // The example of every textbook: 7 0 1 2 0 3 0 4 2 3 0 3 2 1 2 0 1 7 0 1 with three frames has nine
 // faults (Silberschatz et al., Operating System Concepts).

@@ -30,6 +30,10 @@ struct LiteralClock {
 
 TEST(Clock, EqualsItsModel) { agree_with_model<eviction::Clock, Lazily<LiteralClock>>(); }
 
+TEST(Clock, GoldenHits) {
+  EXPECT_EQ((golden_hits<eviction::Clock, Lazily<LiteralClock>>()), 8169u);
+}
+
 TEST(Clock, AHitBuysOneMoreRound) {
   eviction::Clock clock(BlockCount{4});
   for (const std::uint32_t b : {0u, 1u, 2u}) enter(clock, b);

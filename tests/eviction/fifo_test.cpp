@@ -8,6 +8,7 @@ namespace quire::eviction_test {
 namespace {
 
 struct NaiveFifo {
+  static constexpr std::string_view name = "model";
   explicit NaiveFifo(BlockCount) {}
   void on_insert(BlockId b, const BlockContext&) { list.blocks.push_back({b}); }
   void on_access(BlockId, const BlockContext&) {}
@@ -18,6 +19,8 @@ struct NaiveFifo {
 };
 
 TEST(Fifo, EqualsItsModel) { agree_with_model<eviction::Fifo, NaiveFifo>(); }
+
+TEST(Fifo, GoldenHits) { EXPECT_EQ((golden_hits<eviction::Fifo, NaiveFifo>()), 7158u); }
 
 TEST(Fifo, AHitDoesNotMoveABlock) {
   eviction::Fifo fifo(BlockCount{3});

@@ -8,6 +8,7 @@ namespace quire::eviction_test {
 namespace {
 
 struct NaiveLfu {
+  static constexpr std::string_view name = "model";
   explicit NaiveLfu(BlockCount) {}
   void on_insert(BlockId b, const BlockContext&) {
     list.blocks.push_back({.id = b, .count = 1, .last_access = ++now});
@@ -28,6 +29,8 @@ struct NaiveLfu {
 };
 
 TEST(Lfu, EqualsItsModel) { agree_with_model<eviction::Lfu, NaiveLfu>(); }
+
+TEST(Lfu, GoldenHits) { EXPECT_EQ((golden_hits<eviction::Lfu, NaiveLfu>()), 9770u); }
 
 TEST(Lfu, OrdersByCountThenByLastAccess) {
   eviction::Lfu lfu(BlockCount{4});

@@ -8,6 +8,7 @@ namespace quire::eviction_test {
 namespace {
 
 struct NaiveLru {
+  static constexpr std::string_view name = "model";
   explicit NaiveLru(BlockCount) {}
   void on_insert(BlockId b, const BlockContext&) { list.blocks.push_back({b}); }
   void on_access(BlockId b, const BlockContext&) { list.move_to_back(b); }
@@ -18,6 +19,8 @@ struct NaiveLru {
 };
 
 TEST(Lru, EqualsItsModel) { agree_with_model<eviction::Lru, NaiveLru>(); }
+
+TEST(Lru, GoldenHits) { EXPECT_EQ((golden_hits<eviction::Lru, NaiveLru>()), 7920u); }
 
 TEST(Lru, AHitMovesABlockToTheBack) {
   eviction::Lru lru(BlockCount{3});

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
+#include <quire/eviction/replay.hpp>
 
 /// What the eviction tests share: naive models, and random traces that drive a policy and a model.
 namespace quire::eviction_test {
@@ -81,6 +84,7 @@ int evict(Policy& policy) {
 /// The victim is what a copy would evict; removing it is evicting it.
 template <class Literal>
 struct Lazily : Literal {
+  static constexpr std::string_view name = "model";
   using Literal::Literal;
   std::optional<BlockId> victim() {
     Literal copy = *this;
@@ -250,6 +254,41 @@ template <class Policy, class Model>
 void agree_with_model(int traces = trace_count()) {
   agree_with_model([](BlockCount n) { return Policy(n); }, [](BlockCount n) { return Model(n); },
                    traces);
+}
+
+/// A generated reference string: Zipf 0.9 over 2,000 blocks, with a scan of new blocks in between.
+inline const eviction::ReferenceString& zipf_with_scans() {
+  static const eviction::ReferenceString trace = [] {
+    std::vector<double> cumulative;
+    double sum = 0;
+    for (int rank = 1; rank <= 2000; ++rank) cumulative.push_back(sum += std::pow(rank, -0.9));
+    Rng rng(9);
+    std::vector<std::uint64_t> contents;
+    std::uint64_t scanned = 100000;
+    while (contents.size() < 20000) {
+      const double u = rng.uniform() * sum;
+      contents.push_back(static_cast<std::uint64_t>(
+          1 + std::distance(cumulative.begin(),
+                            std::upper_bound(cumulative.begin(), cumulative.end(), u))));
+      if (rng.below(500) == 0) {
+        for (int i = 0; i < 100; ++i) contents.push_back(++scanned);
+      }
+    }
+    eviction::ReferenceString made;
+    made.add(contents);
+    return made;
+  }();
+  return trace;
+}
+
+/// Hits on that string with 200 blocks: of the policy, after checking that the model has as many.
+template <class Policy, class Model>
+std::uint64_t golden_hits() {
+  Policy policy(BlockCount{200});
+  Model model(BlockCount{200});
+  const auto counts = eviction::replay(policy, BlockCount{200}, zipf_with_scans());
+  EXPECT_EQ(counts, eviction::replay(model, BlockCount{200}, zipf_with_scans()));
+  return counts.hits;
 }
 
 }  // namespace quire::eviction_test

@@ -62,6 +62,10 @@ struct LiteralS3Fifo {
 
 TEST(S3Fifo, EqualsItsModel) { agree_with_model<eviction::S3Fifo, Lazily<LiteralS3Fifo>>(); }
 
+TEST(S3Fifo, GoldenHits) {
+  EXPECT_EQ((golden_hits<eviction::S3Fifo, Lazily<LiteralS3Fifo>>()), 9890u);
+}
+
 TEST(S3Fifo, ScansLeaveFromTheSmallQueue) {
   eviction::S3Fifo s3(BlockCount{20});  // small queue: 2
   enter(s3, 0);

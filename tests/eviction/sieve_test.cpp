@@ -38,6 +38,10 @@ struct LiteralSieve {
 
 TEST(Sieve, EqualsItsModel) { agree_with_model<eviction::Sieve, Lazily<LiteralSieve>>(); }
 
+TEST(Sieve, GoldenHits) {
+  EXPECT_EQ((golden_hits<eviction::Sieve, Lazily<LiteralSieve>>()), 9776u);
+}
+
 // Worked by hand from the algorithm: tail is old, head is new.
 TEST(Sieve, TheHandStaysWhereItEvicted) {
   eviction::Sieve sieve(BlockCount{8});

@@ -1,0 +1,249 @@
+// What eviction policies cost, beside a chain of dependent loads over as much memory as the policy
+// has blocks: no access can be cheaper than a fraction of that.
+//
+//   eviction_bench --benchmark_filter=access/sieve
+//
+// QUIRE_BENCH_BLOCKS=10000000 adds sizes up to that (default 1,000,000; small for a quick look).
+// items_per_second of *access* and *turnover* is what the literature calls requests per second.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <quire/core/rng.hpp>
+#include <quire/core/type_list.hpp>
+#include <quire/eviction/eviction.hpp>
+
+namespace {
+
+using namespace quire;
+
+using all_policies = type_list<eviction::Fifo, eviction::Lru, eviction::Clock, eviction::Lfu,
+                               eviction::Sieve, eviction::S3Fifo, eviction::Belady>;
+
+/// Draws ranks 0 .. n - 1 with probability proportional to 1 / (rank + 1)^exponent.
+/// \source Hoermann, Derflinger, "Rejection-inversion to generate variates from monotone discrete
+/// distributions", TOMACS 1996.
+class Zipf {
+ public:
+  Zipf(std::uint64_t n, double exponent)
+      : n_(static_cast<double>(n)), s_(exponent), low_(h(1.5) - 1), high_(h(n_ + 0.5)) {}
+  std::uint64_t operator()(Rng& rng) const {
+    for (;;) {
+      const double u = high_ + rng.uniform() * (low_ - high_);
+      const double x = inverse(u);
+      const double k = std::clamp(std::round(x), 1.0, n_);
+      if (k - x <= 1 - inverse(h(1.5) - std::pow(2.0, -s_)) || u >= h(k + 0.5) - std::pow(k, -s_)) {
+        return static_cast<std::uint64_t>(k) - 1;
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] double h(double x) const { return std::pow(x, 1 - s_) / (1 - s_); }
+  [[nodiscard]] double inverse(double u) const { return std::pow((1 - s_) * u, 1 / (1 - s_)); }
+  double n_, s_, low_, high_;
+};
+
+/// Block ids in Zipf order of popularity, scattered over the pool, and long enough that a cache of
+/// half as many blocks never holds them all. Kept from one benchmark to the next.
+/// \shape (a power of two)
+const std::vector<BlockId>& zipf_blocks(std::int64_t blocks) {
+  static std::int64_t made_for = 0;
+  static std::vector<BlockId> out;
+  if (made_for == blocks) return out;
+  made_for = blocks;
+  std::vector<std::uint32_t> scatter(static_cast<std::size_t>(blocks));
+  std::iota(scatter.begin(), scatter.end(), 0u);
+  Rng rng(3);
+  for (std::size_t i = scatter.size(); i > 1; --i) std::swap(scatter[i - 1], scatter[rng.below(i)]);
+  const Zipf zipf(static_cast<std::uint64_t>(blocks), 0.9);
+  out.resize(std::bit_ceil(std::clamp<std::size_t>(4 * scatter.size(), 1 << 18, 1 << 25)));
+  for (BlockId& b : out) b = BlockId{scatter[zipf(rng)]};
+  return out;
+}
+
+BlockContext context_of(std::uint64_t content, std::uint64_t now) {
+  const std::uint64_t bits = mix64(content);
+  return {.position = static_cast<std::int64_t>(bits % 8192),
+          .recompute = 1e9 * (1 + static_cast<double>(bits % 97)),
+          .size = 2097152,
+          .tenant = {static_cast<std::uint32_t>(bits >> 20 & 3)},
+          .priority = static_cast<std::int32_t>(bits >> 24 & 3),
+          .category = static_cast<std::int32_t>(bits >> 28 & 3),
+          .content = content,
+          .next_use = now + (bits >> 32) % 1000000};
+}
+
+template <class Policy>
+Policy filled(std::int64_t blocks) {
+  Policy policy{BlockCount{blocks}};
+  for (std::uint32_t b = 0; b < blocks; ++b) {
+    policy.on_insert(BlockId{b}, context_of(1 + b, b));
+    policy.set_evictable(BlockId{b}, true);
+  }
+  return policy;
+}
+
+/// A hit on a cached block that no sequence uses.
+template <class Policy>
+void access(benchmark::State& state) {
+  Policy policy = filled<Policy>(state.range(0));
+  const auto& blocks = zipf_blocks(state.range(0));
+  const std::size_t mask = blocks.size() - 1;
+  std::size_t i = 0;
+  std::uint64_t now = 0;
+  for (auto _ : state) {
+    const BlockId b = blocks[i++ & mask];
+    policy.on_access(b, {.content = 1 + b.value, .next_use = ++now});
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+/// A hit as an engine makes it: taken into use, accessed, and let go when its sequence ends, 1,024
+/// hits later.
+template <class Policy>
+void access_in_use(benchmark::State& state) {
+  constexpr std::size_t in_flight = 1024;
+  Policy policy = filled<Policy>(state.range(0));
+  const auto& blocks = zipf_blocks(state.range(0));
+  const std::size_t mask = blocks.size() - 1;
+  std::vector<std::uint16_t> uses(static_cast<std::size_t>(state.range(0)));
+  std::size_t i = 0;
+  std::uint64_t now = 0;
+  for (auto _ : state) {
+    const BlockId b = blocks[i & mask];
+    if (uses[b.value]++ == 0) policy.set_evictable(b, false);
+    policy.on_access(b, {.content = 1 + b.value, .next_use = ++now});
+    if (i >= in_flight) {
+      const BlockId old = blocks[(i - in_flight) & mask];
+      if (--uses[old.value] == 0) policy.set_evictable(old, true);
+    }
+    ++i;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+/// A miss: victim, removal, insertion of new content into the block, release.
+template <class Policy>
+void evict(benchmark::State& state) {
+  Policy policy = filled<Policy>(state.range(0));
+  std::uint64_t content = static_cast<std::uint64_t>(state.range(0));
+  for (auto _ : state) {
+    const BlockId b = *policy.victim();
+    policy.on_remove(b);
+    ++content;
+    policy.on_insert(b, context_of(content, content));
+    policy.set_evictable(b, true);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+/// Requests of Zipf 0.9 over twice as many contents as there are blocks: hits and misses as they
+/// come. Counters: hit ratio, and the time of the slowest victims in nanoseconds (which includes
+/// reading the clock twice).
+template <class Policy>
+void turnover(benchmark::State& state) {
+  const auto capacity = static_cast<std::size_t>(state.range(0));
+  Policy policy{BlockCount{state.range(0)}};
+  constexpr std::uint32_t none = ~0u;
+  std::vector<std::uint32_t> block_of(2 * capacity, none);
+  std::vector<std::uint32_t> content_of(capacity, none);
+  const auto& wanted = zipf_blocks(2 * state.range(0));
+  const std::size_t mask = wanted.size() - 1;
+  std::size_t used = 0;
+  std::uint64_t now = 0;
+  std::uint64_t hits = 0;
+  std::vector<float> victim_ns;
+  const auto request = [&](std::uint32_t content, bool timed) {
+    ++now;
+    const BlockContext context{.content = 1 + content, .next_use = now + mix64(content) % 100000};
+    if (block_of[content] != none) {
+      ++hits;
+      return policy.on_access(BlockId{block_of[content]}, context);
+    }
+    BlockId b{static_cast<std::uint32_t>(used)};
+    if (used < capacity) {
+      ++used;
+    } else {
+      if (timed) {
+        const auto begin = std::chrono::steady_clock::now();
+        b = *policy.victim();
+        const auto end = std::chrono::steady_clock::now();
+        victim_ns.push_back(std::chrono::duration<float, std::nano>(end - begin).count());
+      } else {
+        b = *policy.victim();
+      }
+      policy.on_remove(b);
+      block_of[content_of[b.value]] = none;
+    }
+    block_of[content] = b.value;
+    content_of[b.value] = content;
+    policy.on_insert(b, context);
+    policy.set_evictable(b, true);
+  };
+  // Warm: every content once in order, then a pass over the pattern.
+  for (std::uint32_t c = 0; c < 2 * capacity; ++c) request(c, false);
+  for (const BlockId content : wanted) request(content.value, false);
+  hits = 0;
+  std::size_t i = 0;
+  for (auto _ : state) request(wanted[i++ & mask].value, false);
+  state.SetItemsProcessed(state.iterations());
+  state.counters["hit_ratio"] = static_cast<double>(hits) / static_cast<double>(state.iterations());
+  if (state.iterations() < 1000) return;  // google benchmark is looking for a repetition count
+  victim_ns.reserve(std::size_t{1} << 20);
+  for (std::size_t k = 0; k < victim_ns.capacity(); ++k) request(wanted[i++ & mask].value, true);
+  if (!victim_ns.empty()) {
+    std::sort(victim_ns.begin(), victim_ns.end());
+    const auto at = [&](double q) {
+      return victim_ns[std::min(
+          victim_ns.size() - 1,
+          static_cast<std::size_t>(q * static_cast<double>(victim_ns.size())))];
+    };
+    state.counters["victim_p50_ns"] = at(0.5);
+    state.counters["victim_p9999_ns"] = at(0.9999);
+    state.counters["victim_max_ns"] = victim_ns.back();
+  }
+}
+
+/// The ceiling: one dependent load an item, at random, over 4 bytes a block.
+void pointer_chase(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  std::vector<std::uint32_t> next(n);
+  std::iota(next.begin(), next.end(), 0u);
+  Rng rng(5);
+  for (std::size_t i = n; i > 1; --i) std::swap(next[i - 1], next[rng.below(i - 1)]);  // one cycle
+  std::uint32_t at = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(at = next[at]);
+  state.SetItemsProcessed(state.iterations());
+}
+
+template <class Run>
+void add(std::int64_t n, const char* what, std::string_view policy, Run run) {
+  benchmark::RegisterBenchmark((std::string(what) + "/" + std::string(policy)).c_str(), run)
+      ->Arg(n);
+}
+
+const bool registered = [] {
+  const char* text = std::getenv("QUIRE_BENCH_BLOCKS");
+  const std::int64_t most = text == nullptr ? 1000000 : std::atoll(text);
+  for (std::int64_t n = 1000; n <= most; n *= 10) {
+    benchmark::RegisterBenchmark("pointer_chase", pointer_chase)->Arg(n);
+    for_each_type(all_policies{}, [n]<class Policy>() {
+      add(n, "access", Policy::name, access<Policy>);
+      add(n, "access_in_use", Policy::name, access_in_use<Policy>);
+      add(n, "evict", Policy::name, evict<Policy>);
+    });
+    for_each_type(all_policies{},
+                  [n]<class Policy>() { add(n, "turnover", Policy::name, turnover<Policy>); });
+  }
+  return true;
+}();
+
+}  // namespace
