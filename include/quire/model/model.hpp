@@ -2,6 +2,7 @@
 
 #include <quire/model/decoder.hpp>
 #include <quire/model/gemm.hpp>
+#include <quire/model/known_shapes.hpp>
 #include <quire/model/matrix.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
