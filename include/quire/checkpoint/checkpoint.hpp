@@ -9,3 +9,4 @@
 #include <quire/checkpoint/safetensors_writer.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/checkpoint/tensor_view.hpp>
+#include <quire/checkpoint/tokenizer.hpp>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include <quire/checkpoint/config.hpp>
@@ -8,6 +9,7 @@
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
+#include <quire/checkpoint/tokenizer.hpp>
 
 namespace quire::checkpoint {
 
@@ -17,11 +19,13 @@ struct Checkpoint {
   ModelConfig config;
   GenerationConfig generation;
   TensorSet tensors;
+  std::optional<Tokenizer> tokenizer;  // empty when the directory has no tokenizer.json
 };
 
-/// Opens a Hugging Face directory: config.json, model.safetensors (or its shards) and, if there,
-/// generation_config.json. Weights are mapped, not read: they come in page by page as used.
-/// \errors data, one line with file and place, when any of the files is missing or not sound
+/// Opens a Hugging Face directory: config.json, model.safetensors (or its shards) and, if
+/// there, generation_config.json and tokenizer.json. Weights are mapped, not read: they come in
+/// page by page as used. \errors data, one line with file and place, when any of the files is
+/// missing or not sound
 [[nodiscard]] inline Checkpoint open_checkpoint(const std::string& directory) {
   const std::filesystem::path folder(directory);
   std::error_code ignored;
@@ -36,6 +40,10 @@ struct Checkpoint {
   const std::filesystem::path generation = folder / "generation_config.json";
   if (std::filesystem::exists(generation, ignored)) {
     out.generation = read_generation_config(generation.string());
+  }
+  const std::filesystem::path tokenizer = folder / "tokenizer.json";
+  if (std::filesystem::exists(tokenizer, ignored)) {
+    out.tokenizer = Tokenizer::from_file(tokenizer.string());
   }
   out.tensors = safetensors::open_directory(directory);
   return out;
