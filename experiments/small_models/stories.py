@@ -61,7 +61,8 @@ FILLERS = (
     "{A} waited, but nothing happened.", "{B} did not believe it.", "{B} was a little afraid.",
     "{B} asked {A} to stay for supper.", "{A} shook {B} by the hand.",
     "That night {A} slept badly.", "The next morning it was {w}.",
-    "In the afternoon the sky turned {c}.", "Later the neighbours came to help.", "A stranger in a {c} cloak passed by.",
+    "In the afternoon the sky turned {c}.", "Later the neighbours came to help.",
+    "A stranger in a {c} cloak passed by.",
     "The road was muddy and full of stones.", "{A} wanted to go home, but {B} did not.",
     "\"What a {w} day,\" said {A}.", "\"I am hungry,\" said {B}.", "\"Do not worry,\" said {A}.",
     "\"We should hurry,\" {B} said.", "\"I have never seen such a thing,\" said {A}.")
