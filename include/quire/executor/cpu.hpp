@@ -1,0 +1,223 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/core/error.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/core/units.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/executor/step.hpp>
+#include <quire/kv_format/arena.hpp>
+#include <quire/model/decoder.hpp>
+#include <quire/sampling/sampler.hpp>
+#include <quire/scheduler/limits.hpp>
+
+namespace quire::executor {
+
+/// Runs steps for real on the processor: a decoder with the configuration's weight and KV formats,
+/// paged attention through the plan's block tables, and sampling. Seconds are measured.
+///
+/// Tokens and logits of a sequence do not depend on the rest of the batch, on how its prompt was
+/// chunked, on block size, copies and swaps, or on the number of threads: bit for bit.
+struct Cpu {
+  struct Options {
+    checkpoint::Checkpoint model;  // checkpoint::open_checkpoint(directory)
+    SchedulerLimits limits{};
+    std::size_t threads = 1;
+    Bytes kv_memory = std::int64_t{256} << 20;   // for device blocks
+    Bytes host_memory = std::int64_t{64} << 20;  // for swapped blocks, where a policy swaps
+    BlockCount device_blocks = 0;                // more than 0: this many, in place of kv_memory
+    BlockCount host_blocks = 0;                  // likewise
+    /// Maps token ids into the vocabulary by remainder: for replaying traces whose prompts are
+    /// known by identity only, with made-up ids.
+    bool wrap_tokens = false;
+    bool poison = false;  // fills unwritten KV with NaN: a wrong read shows in the results
+  };
+
+  [[nodiscard]] static model::Shape shape(const Options& options) {
+    return options.model.config.shape;
+  }
+
+  template <class C>
+  [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    const model::Shape& s = options.model.config.shape;
+    const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
+                                              static_cast<std::size_t>(s.head_dim));
+    const std::int64_t block = 2 * s.layers * s.kv_heads * static_cast<std::int64_t>(slab);
+    auto blocks = [block](BlockCount asked, Bytes memory) {
+      return asked > BlockCount{0} ? asked : BlockCount{memory.value / block};
+    };
+    KvGeometry g;
+    g.device_blocks = blocks(options.device_blocks, options.kv_memory);
+    if (C::Offload::uses_host) g.host_blocks = blocks(options.host_blocks, options.host_memory);
+    g.block_tokens = C::BlockSize::tokens;
+    return g;
+  }
+
+  template <class C>
+  class Bound {
+   public:
+    using Decoder = model::Decoder<typename C::WeightFormat>;
+    static constexpr std::string_view name = "cpu";
+    static constexpr bool needs_tokens = true;
+
+    Bound(const Options& options, const KvGeometry& geometry)
+        : threads_(std::max<std::size_t>(1, options.threads)),
+          decoder_(options.model.config, options.model.tensors, threads_),
+          device_(shape(options), geometry.device_blocks, geometry.block_tokens),
+          host_(shape(options), geometry.host_blocks, geometry.block_tokens),
+          block_tokens_(geometry.block_tokens),
+          wrap_(options.wrap_tokens),
+          samplers_(threads_.size()) {
+      if (options.poison) {
+        device_.poison();
+        host_.poison();
+      }
+    }
+
+    /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist;
+    /// usage for tokens outside the vocabulary
+    void execute(const StepPlan& plan, StepResult& result) {
+      const auto start = std::chrono::steady_clock::now();
+      result.clear();
+      move_blocks(plan, result);
+      gather(plan);
+      logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
+      decoder_.forward(batch_, device_, memory_, threads_, logits_.data());
+      sample(plan, result);
+      result.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
+    [[nodiscard]] const Decoder& decoder() const { return decoder_; }
+    [[nodiscard]] ThreadPool& threads() { return threads_; }
+    /// Logits of the last step, one row per sequence that drew, in the plan's order; sampling has
+    /// changed them by then where it applied penalties, a temperature or truncation.
+    /// \shape (rows that drew, vocab)
+    [[nodiscard]] std::span<const float> logits(std::size_t row) const {
+      return {logits_.data() + row * decoder_.logits_stride(), decoder_.vocab()};
+    }
+
+   private:
+    void move_blocks(const StepPlan& plan, StepResult& result) {
+      auto check = [](BlockId b, BlockCount blocks, std::string_view pool) {
+        if (static_cast<std::int64_t>(b.value) < blocks.value) return;
+        throw state_error(
+            "step plan",
+            "it names block " + std::to_string(b.value) + " of the " + std::string(pool) + " pool",
+            "a block below " + std::to_string(blocks.value));
+      };
+      for (const BlockSwap& s : plan.swap_out) {
+        check(s.device, device_.blocks(), "device");
+        check(s.host, host_.blocks(), "host");
+        kv_format::copy_block(device_, s.device, host_, s.host);
+      }
+      for (const BlockSwap& s : plan.swap_in) {
+        check(s.device, device_.blocks(), "device");
+        check(s.host, host_.blocks(), "host");
+        kv_format::copy_block(host_, s.host, device_, s.device);
+      }
+      for (const BlockCopy& c : plan.copies) {
+        check(c.from, device_.blocks(), "device");
+        check(c.to, device_.blocks(), "device");
+        kv_format::copy_block(device_, c.from, device_, c.to);
+      }
+      const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size();
+      result.bytes_moved = static_cast<std::int64_t>(moved * device_.block_bytes());
+    }
+
+    /// The plan's rows as one ragged batch.
+    void gather(const StepPlan& plan) {
+      batch_.clear();
+      for (const SequencePlan& s : plan.sequences) {
+        const std::int64_t end = (s.computed + s.tokens).value;
+        if (s.tables.empty() || s.tokens < Tokens{1} || s.computed < Tokens{0} ||
+            static_cast<std::int64_t>(s.history.size()) < end) {
+          throw state_error(
+              "step plan",
+              "sequence " + std::to_string(s.sequence.value) + " lacks a block table or tokens",
+              "a table and the ids of all tokens up to the last of the step");
+        }
+        const std::span<const BlockId> blocks = s.tables.front().blocks();
+        const std::int64_t needed = ceil_div(end, block_tokens_.value);
+        if (static_cast<std::int64_t>(blocks.size()) < needed) {
+          throw state_error("step plan",
+                            "the block table of sequence " + std::to_string(s.sequence.value) +
+                                " holds " + std::to_string(blocks.size()) + " blocks",
+                            std::to_string(needed));
+        }
+        for (const BlockId b : blocks.first(static_cast<std::size_t>(needed))) {
+          if (static_cast<std::int64_t>(b.value) >= device_.blocks().value) {
+            throw state_error("step plan", "it names block " + std::to_string(b.value),
+                              "a block below " + std::to_string(device_.blocks().value));
+          }
+        }
+        batch_.add(s.history.subspan(static_cast<std::size_t>(s.computed.value),
+                                     static_cast<std::size_t>(s.tokens.value)),
+                   s.computed.value, blocks);
+        if (s.draws > 0) batch_.logits_rows.push_back(batch_.rows() - 1);
+      }
+      if (wrap_) {
+        for (TokenId& t : batch_.tokens) t %= static_cast<TokenId>(decoder_.vocab());
+      }
+    }
+
+    void sample(const StepPlan& plan, StepResult& result) {
+      struct Row {
+        const SequencePlan* plan;
+        std::size_t draw, alternative;
+      };
+      std::vector<Row> rows;
+      std::size_t draws = 0, alternatives = 0;
+      for (const SequencePlan& s : plan.sequences) {
+        result.begin.push_back(static_cast<std::uint32_t>(draws));
+        if (s.draws <= 0) continue;
+        rows.push_back({&s, draws, alternatives});
+        const auto count = static_cast<std::size_t>(s.draws);
+        draws += count;
+        if (s.sampling->beam_width <= 0) {
+          alternatives += count * sampling::alternatives_per_draw(*s.sampling, decoder_.vocab());
+        }
+      }
+      result.begin.push_back(static_cast<std::uint32_t>(draws));
+      result.draws.resize(draws);
+      result.alternatives.resize(alternatives);
+      auto run = [&](std::size_t r, sampling::Sampler& sampler) {
+        const auto count = static_cast<std::size_t>(rows[r].plan->draws);
+        sampler.sample(*rows[r].plan,
+                       {logits_.data() + r * decoder_.logits_stride(), decoder_.vocab()},
+                       {result.draws.data() + rows[r].draw, count},
+                       static_cast<std::uint32_t>(rows[r].alternative),
+                       std::span(result.alternatives).subspan(rows[r].alternative));
+      };
+      const bool small = rows.size() * decoder_.vocab() < 50'000;
+      const std::size_t workers = small ? 1 : std::min(threads_.size(), rows.size());
+      std::atomic<std::size_t> next{0};
+      threads_.parallel_for(workers, [&](std::size_t worker) {
+        for (std::size_t r = next++; r < rows.size(); r = next++) run(r, samplers_[worker]);
+      });
+    }
+
+    ThreadPool threads_;
+    Decoder decoder_;
+    kv_format::Arena<typename C::KvFormat> device_, host_;
+    Tokens block_tokens_;
+    bool wrap_;
+    model::Batch batch_;
+    model::Activations memory_;
+    std::vector<float> logits_;
+    std::vector<sampling::Sampler> samplers_;
+  };
+};
+
+}  // namespace quire::executor
