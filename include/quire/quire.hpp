@@ -9,6 +9,7 @@
 #include <quire/executor/executor.hpp>
 #include <quire/kv_format/kv_format.hpp>
 #include <quire/memory/memory.hpp>
+#include <quire/metrics/metrics.hpp>
 #include <quire/model/model.hpp>
 #include <quire/offload/offload.hpp>
 #include <quire/prefix_index/prefix_index.hpp>

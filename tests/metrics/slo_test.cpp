@@ -21,17 +21,17 @@ RequestRecord request(double first, double gap) {
 }
 
 TEST(Slo, AsksForEveryObjective) {
-  const Slo slo{.ttft = 0.25, .tpot = 0.1};
+  const Slo slo{.ttft = 0.25, .tpot = 0.125};
   EXPECT_TRUE(meets(request(0.25, 0.09), slo));
   EXPECT_FALSE(meets(request(0.26, 0.09), slo));
-  EXPECT_FALSE(meets(request(0.2, 0.11), slo));
+  EXPECT_FALSE(meets(request(0.25, 0.25), slo));
   EXPECT_TRUE(meets(request(9, 9), Slo{}));
   EXPECT_FALSE(meets(request(0.2, 0.05), Slo{.e2el = 0.3}));
   RequestRecord failed = request(0.1, 0.01);
   failed.error = "rejected";
   EXPECT_FALSE(meets(failed, Slo{}));
   const std::vector<RequestRecord> all{request(0.2, 0.05), request(0.3, 0.05), failed,
-                                       request(0.1, 0.1)};
+                                       request(0.125, 0.125)};
   EXPECT_DOUBLE_EQ(slo_attainment(all, slo), 0.5);
   EXPECT_TRUE(std::isnan(slo_attainment({}, slo)));
 }
