@@ -10,5 +10,6 @@
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/engine/registry.hpp>
+#include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/engine/step_stats.hpp>

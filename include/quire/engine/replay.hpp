@@ -1,0 +1,138 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <quire/core/error.hpp>
+#include <quire/engine/step_stats.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/metrics/memory_accounting.hpp>
+#include <quire/metrics/request_record.hpp>
+#include <quire/metrics/serving_summary.hpp>
+#include <quire/workload/provenance.hpp>
+
+namespace quire {
+
+/// What a replay measures, and when it stops.
+struct ReplayOptions {
+  /// No step begins at or after this time; requests that have not ended then are counted, not
+  /// recorded.
+  Seconds until = std::numeric_limits<double>::infinity();
+  /// Memory and batch averages count the time in [measure_from, measure_to).
+  Seconds measure_from = 0.0;
+  Seconds measure_to = std::numeric_limits<double>::infinity();
+  /// Requests that arrive before this time are served but not recorded (warm-up).
+  Seconds record_from = 0.0;
+  metrics::Slo slo{};
+  /// Called after each step that ran, with the time at its end.
+  std::function<void(const StepStats&, Seconds)> on_step{};
+  /// Keep the duration of every step in Report::step_seconds.
+  bool keep_steps = false;
+};
+
+/// What a replay found.
+struct Report {
+  std::string workload;
+  std::vector<metrics::RequestRecord> records;  // requests that ended, in order of their end
+  metrics::MemoryAccounting memory;
+  EngineCounters counters;
+  KvGeometry geometry;
+  metrics::Slo slo;
+  Seconds duration = 0.0;          // on the engine's clock
+  std::int64_t unfinished = 0;     // submitted, not ended at `until`
+  std::int64_t not_submitted = 0;  // arrive after `until`
+  std::uint64_t decision_hash = 0;
+  std::vector<double> step_seconds;
+
+  [[nodiscard]] metrics::ServingSummary summary() const {
+    return metrics::summarize(records, duration, slo);
+  }
+};
+
+inline std::ostream& operator<<(std::ostream& out, const Report& report) {
+  out << report.summary();
+  const auto averages = report.memory.by_time();
+  char text[240];
+  std::snprintf(text, sizeof text,
+                "KV memory: %lld blocks of %lld tokens; %.1f %% token states, %.1f %% reserved, "
+                "%.1f %% internal, %.1f %% external\nmean batch: %.2f requests, %.1f tokens\n",
+                static_cast<long long>(report.geometry.device_blocks.value),
+                static_cast<long long>(report.geometry.block_tokens.value),
+                100 * averages.shares.token_states, 100 * averages.shares.reserved,
+                100 * averages.shares.internal, 100 * averages.shares.external(),
+                averages.running_requests, averages.batched_tokens);
+  out << text;
+  if (report.unfinished > 0) out << "unfinished requests: " << report.unfinished << '\n';
+  return out;
+}
+
+/// Plays a workload into an engine in order of arrival and runs it until all requests have ended.
+/// Works on Engine and on AnyEngine. Time is the engine's: idle stretches are skipped.
+/// \errors quire::Error (state) when the engine holds requests and can neither run nor say when;
+/// that is a fault of a policy.
+template <class AnEngine>
+[[nodiscard]] Report replay(AnEngine& engine, const workload::Workload& workload,
+                            const ReplayOptions& options = {}) {
+  Report report;
+  report.workload = workload.name;
+  report.memory = metrics::MemoryAccounting(options.measure_from, options.measure_to);
+  report.slo = options.slo;
+  const auto& requests = workload.requests;
+  std::size_t next = 0;
+  std::int64_t ended = 0;
+  const auto collect = [&] {
+    for (const auto& group : engine.take_finished()) {
+      ++ended;
+      if (group->timeline.arrival < options.record_from) continue;
+      report.records.push_back(metrics::record_of(*group));
+    }
+  };
+  while (next < requests.size() || engine.has_work()) {
+    if (engine.now() >= options.until) break;
+    while (next < requests.size() && requests[next].arrival <= engine.now()) {
+      engine.submit(requests[next++]);
+    }
+    const StepStats& stats = engine.step();
+    collect();
+    if (!stats.idle) {
+      report.memory.add(stats, engine.now());
+      if (options.keep_steps) report.step_seconds.push_back(stats.seconds.value);
+      if (options.on_step) options.on_step(stats, engine.now());
+      continue;
+    }
+    std::optional<Seconds> later = stats.wake_at;
+    if (next < requests.size()) {
+      later = later ? std::min(*later, requests[next].arrival) : requests[next].arrival;
+    }
+    if (!later) {
+      if (!engine.has_work()) break;
+      throw state_error("scheduler",
+                        "requests wait, nothing runs, and no time is given to ask again",
+                        "a step that runs, or wake_at");
+    }
+    if (*later <= engine.now()) {
+      throw state_error("scheduler", "wake_at lies in the past and nothing runs", "a later time");
+    }
+    engine.advance_to(*later);
+  }
+  collect();
+  report.duration = engine.now();
+  report.counters = engine.counters();
+  report.geometry = engine.geometry();
+  report.decision_hash = engine.decision_hash();
+  report.unfinished = static_cast<std::int64_t>(next) - ended;
+  report.not_submitted = static_cast<std::int64_t>(requests.size() - next);
+  return report;
+}
+
+}  // namespace quire

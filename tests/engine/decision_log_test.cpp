@@ -1,0 +1,115 @@
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/engine/replay.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/executor/cpu.hpp>
+#include <quire/executor/simulated.hpp>
+#include <quire/executor/timed.hpp>
+#include <quire/presets/presets.hpp>
+#include <quire/workload/arrivals.hpp>
+#include <quire/workload/provenance.hpp>
+
+namespace quire::testing {
+namespace {
+
+/// Short requests with n up to 3, dense enough that a pool of a few blocks must preempt and swap.
+workload::Workload short_requests(std::size_t count) {
+  workload::Workload w;
+  w.name = "short";
+  Rng rng(7);
+  double now = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    Request r;
+    now += rng.exponential(2e-5);
+    r.arrival = now;
+    r.prompt_length = static_cast<std::int64_t>(1 + rng.below(40));
+    r.output_length = static_cast<std::int64_t>(1 + rng.below(24));
+    r.sampling.n = rng.below(8) == 0 ? 3 : 1;
+    r.sampling.max_tokens = *r.output_length;
+    r.sampling.seed = i;
+    w.requests.push_back(std::move(r));
+  }
+  return w;
+}
+
+struct Log {
+  std::vector<std::uint64_t> decisions;  // the running hash after each step
+  std::vector<TokenId> tokens;
+  Report report;
+};
+
+template <class AnEngine>
+Log play(AnEngine& engine, const workload::Workload& w) {
+  Log log;
+  ReplayOptions options;
+  options.keep_steps = true;
+  options.on_step = [&](const StepStats&, Seconds) {
+    log.decisions.push_back(engine.decision_hash());
+    for (const TokenEvent& e : engine.events()) log.tokens.push_back(e.token);
+  };
+  log.report = replay(engine, w, options);
+  return log;
+}
+
+template <class C>
+class DecisionLog : public ::testing::Test {};
+using Presets =
+    ::testing::Types<presets::Vllm, presets::VllmPrefixCache, presets::OrcaMax, presets::OrcaPow2,
+                     presets::OrcaOracle, presets::FasterTransformer, presets::HfTransformers,
+                     presets::Tgi, presets::Torchserve, presets::Sarathi>;
+TYPED_TEST_SUITE(DecisionLog, Presets);
+
+// One control plane, several executors: fed the durations of the simulated run, the executor that
+// really computes makes the same decisions, step by step.
+TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
+  using Timed = executor::Timed<executor::Cpu>;
+  const auto w = short_requests(1000);
+  auto checkpoint =
+      checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
+  const model::Shape shape = checkpoint.config.shape;
+  const StorageCost storage = storage_cost<TypeParam>(shape);
+
+  executor::Simulated::Options simulated{.model = shape, .hardware = hardware::a10g};
+  simulated.limits.max_batch = 6;
+  simulated.limits.max_delay = 1e-3;
+  simulated.limits.chunk = 48;
+  simulated.memory.kv_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 40);
+  simulated.memory.host_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 24);
+  Engine<TypeParam, executor::Simulated> in_simulation(simulated);
+  const Log expected = play(in_simulation, w);
+  ASSERT_EQ(expected.report.records.size(), w.requests.size());
+
+  typename Timed::Options real;
+  real.model = std::move(checkpoint);
+  real.limits = simulated.limits;
+  real.device_blocks = 40;
+  real.host_blocks = 24;
+  real.wrap_tokens = true;
+  real.poison = true;
+  real.threads = 2;
+  real.seconds = std::make_shared<const std::vector<double>>(expected.report.step_seconds);
+  if (TypeParam::PrefixIndex::enabled) {
+    real.tokens = std::make_shared<const std::vector<TokenId>>(expected.tokens);
+  }
+  Engine<TypeParam, Timed> on_cpu(real);
+  ASSERT_EQ(on_cpu.geometry().device_blocks, in_simulation.geometry().device_blocks);
+  const Log log = play(on_cpu, w);
+
+  ASSERT_EQ(log.decisions.size(), expected.decisions.size());
+  for (std::size_t i = 0; i < log.decisions.size(); ++i) {
+    ASSERT_EQ(log.decisions[i], expected.decisions[i]) << "step " << i;
+  }
+  EXPECT_EQ(log.report.records.size(), w.requests.size());
+  if constexpr (!TypeParam::Reservation::contiguous) {
+    EXPECT_GT(expected.report.counters.preemptions, 0) << "the pool is too large to test anything";
+  }
+}
+
+}  // namespace
+}  // namespace quire::testing
