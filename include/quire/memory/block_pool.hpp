@@ -101,7 +101,10 @@ class BlockPool {
     index_.match(tokens, salt, out);
   }
   /// Tells the policy that a cached or referenced indexed block was used again.
-  void touch(BlockId block, const BlockContext& context) { eviction_.on_access(block, context); }
+  void touch(BlockId block, BlockContext context) {
+    context.content = index_.content(block);
+    eviction_.on_access(block, context);
+  }
 
   /// Blocks evicted since the last call, in order.
   void take_evicted(std::vector<BlockId>& out) {
