@@ -32,7 +32,8 @@ class ContiguousMemory {
   [[nodiscard]] BlockCount host_free() const { return 0; }
   [[nodiscard]] const BuddyAllocator& buddy() const { return buddy_; }
 
-  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group, Tokens max_length) const {
+  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group,
+                                                   Tokens max_length) const {
     const BlockCount need = blocks_for(reservation(group, max_length), block_tokens);
     const std::int64_t width = group.request.sampling.width();
     BuddyAllocator empty(capacity_, capacity_);
@@ -56,7 +57,8 @@ class ContiguousMemory {
   /// Room was reserved at admission, so a sequence only ever writes into its own run.
   bool grow(SequenceGroup&, std::span<const Tokens>, StepPlan&) { return true; }
 
-  /// A new sequence in a run of its own; the parent's blocks are copied at the start of the next step.
+  /// A new sequence in a run of its own; the parent's blocks are copied at the start of the next
+  /// step.
   Sequence fork(SequenceGroup& group, const Sequence& parent) {
     Sequence child = parent;
     place(child, group.spare_runs.back(), parent.reserved);

@@ -17,8 +17,12 @@ class HostTier {
       free_.push_back(BlockId{static_cast<std::uint32_t>(i)});
     }
   }
-  [[nodiscard]] BlockCount capacity() const { return static_cast<std::int64_t>(references_.size()); }
+  [[nodiscard]] BlockCount capacity() const {
+    return static_cast<std::int64_t>(references_.size());
+  }
   [[nodiscard]] BlockCount free() const { return static_cast<std::int64_t>(free_.size()); }
+
+  [[nodiscard]] std::uint32_t references(BlockId block) const { return references_[block.value]; }
 
   /// \pre free() > 0.
   [[nodiscard]] BlockId allocate() {

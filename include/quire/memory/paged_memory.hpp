@@ -34,15 +34,21 @@ class PagedMemory {
       : pool_(geometry.device_blocks, block_tokens),
         host_(geometry.host_blocks),
         shape_(shape),
-        watermark_(static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))) {}
+        watermark_(
+            static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))) {}
 
   [[nodiscard]] const Pool& pool() const { return pool_; }
   [[nodiscard]] BlockCount capacity() const { return pool_.capacity(); }
   [[nodiscard]] BlockCount host_free() const { return host_.free(); }
 
   /// Why a group could not be admitted even into an empty pool, or nothing.
-  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group, Tokens) const {
-    const BlockCount need = blocks_for(group.prompt_length() + 1, block_tokens);
+  [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group,
+                                                   Tokens max_length) const {
+    const Request& r = group.request;
+    const Tokens output = r.output_length.value_or(r.sampling.max_tokens);
+    // the last token of a sequence is drawn and never computed
+    const bool more = output > Tokens{1} && r.prompt_length + 1 < max_length;
+    const BlockCount need = blocks_for(r.prompt_length + (more ? 1 : 0), block_tokens);
     if (need <= capacity()) return std::nullopt;
     return "the prompt needs " + std::to_string(need.value) + " KV blocks, the pool has " +
            std::to_string(capacity().value);
@@ -65,9 +71,9 @@ class PagedMemory {
       }
     }
     // an idle pool admits without the watermark, or a large request would wait for ever
-    const BlockCount reserve = pool_.referenced().value == static_cast<std::int64_t>(table(*first).size())
-                                   ? BlockCount{0}
-                                   : watermark_;
+    const BlockCount reserve =
+        pool_.referenced().value == static_cast<std::int64_t>(table(*first).size()) ? BlockCount{0}
+                                                                                    : watermark_;
     if (pool_.available() - need < reserve) {
       detach(*first);
       return false;
@@ -90,8 +96,8 @@ class PagedMemory {
     return true;
   }
 
-  /// Makes room for tokens[i] more tokens of the i-th sequence (finished ones ignored), copying blocks
-  /// that others still share. False, and nothing changed, when the pool has too few blocks.
+  /// Makes room for tokens[i] more tokens of the i-th sequence (finished ones ignored), copying
+  /// blocks that others still share. False, and nothing changed, when the pool has too few blocks.
   bool grow(SequenceGroup& group, std::span<const Tokens> tokens, StepPlan& plan) {
     BlockCount need = 0;
     writes_.clear();
@@ -101,14 +107,14 @@ class PagedMemory {
       const auto have = static_cast<std::int64_t>(table(s).size());
       const BlockCount want = blocks_for(s.computed + tokens[i], block_tokens);
       if (want.value > have) need += want - have;
-      if (shares_next(s)) need += 1;
+      if (shares_next(group, s)) need += 1;
     }
     if (need > pool_.available()) return false;
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       Sequence& s = group.sequences[i];
       if (s.finished() || tokens[i] == Tokens{0}) continue;
       const std::size_t next = next_block(s);
-      if (next < table(s).size() && pool_.references(table(s)[next]) > 1) {
+      if (next < table(s).size() && pool_.references(table(s)[next]) > 1 + waiting_for(group, s)) {
         const BlockId from = table(s)[next];
         const BlockId to = *pool_.allocate();
         plan.copies.push_back({from, to});
@@ -146,26 +152,28 @@ class PagedMemory {
     return static_cast<std::int64_t>(std::unique(blocks.begin(), blocks.end()) - blocks.begin());
   }
 
-  /// Moves a group's blocks to the host tier; false, and nothing changed, when they do not fit there.
+  /// Moves a group's blocks to the host tier; false, and nothing changed, when they do not fit
+  /// there.
   bool swap_out(SequenceGroup& group, StepPlan& plan) {
     if (host_.free() < distinct_blocks(group)) return false;
-    moved_.clear();
+    const std::size_t before = plan.swap_out.size();
+    moved_.begin(pool_.capacity());
     for (Sequence& s : group.sequences) {
       if (s.finished()) continue;
       for (const BlockId device : table(s).blocks()) {
-        const std::optional<BlockId> known = moved(device);
+        const std::optional<BlockId> known = moved_.find(device);
         const BlockId host = known ? *known : host_.allocate();
         if (known) {
           host_.acquire(host);
         } else {
-          moved_.emplace_back(device, host);
+          moved_.insert(device, host);
           plan.swap_out.push_back({.device = device, .host = host});
         }
         s.host_blocks.push_back(host);
       }
-      detach(s, /*keep_computed=*/true);
+      drop_table(s);
     }
-    group.timeline.swapped_out_blocks += static_cast<std::int64_t>(moved_.size());
+    group.timeline.swapped_out_blocks += static_cast<std::int64_t>(plan.swap_out.size() - before);
     return true;
   }
 
@@ -177,19 +185,19 @@ class PagedMemory {
     }
     std::sort(hosts.begin(), hosts.end());
     hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
-    // room to go on: each sequence may need one more block in this very step
-    const BlockCount need = static_cast<std::int64_t>(hosts.size()) + group.unfinished();
+    // with room to go on in this very step
+    const BlockCount need = static_cast<std::int64_t>(hosts.size()) + growth_on_host(group);
     const BlockCount reserve = pool_.referenced() == BlockCount{0} ? BlockCount{0} : watermark_;
     if (pool_.available() - need < reserve) return false;
-    moved_.clear();
+    moved_.begin(host_.capacity());
     for (Sequence& s : group.sequences) {
       for (const BlockId host : s.host_blocks) {
-        if (const std::optional<BlockId> device = moved(host)) {
+        if (const std::optional<BlockId> device = moved_.find(host)) {
           pool_.acquire(*device);
           table(s).append(*device);
         } else {
           const BlockId block = *pool_.allocate();
-          moved_.emplace_back(host, block);
+          moved_.insert(host, block);
           plan.swap_in.push_back({.device = block, .host = host});
           table(s).append(block);
         }
@@ -202,13 +210,18 @@ class PagedMemory {
   }
 
   /// Enters the full, computed blocks of a sequence into the prefix index.
-  /// When the same text is indexed already, the sequence takes over that block and gives up its own.
+  /// When the same text is indexed already, the sequence takes over that block and gives up its
+  /// own.
   void publish(const SequenceGroup& group, Sequence& s) {
     if constexpr (C::PrefixIndex::enabled) {
       const auto full = static_cast<std::size_t>(s.computed.value / block_tokens.value);
       while (s.published < full) {
         const std::size_t b = s.published;
         const BlockId block = table(s)[b];
+        if (pool_.indexed(block)) {  // a sibling that shares it was first
+          ++s.published;
+          continue;
+        }
         std::optional<BlockId> parent;
         if (b > 0) parent = table(s)[b - 1];
         // a sibling that recomputed the shared prompt may have exchanged its blocks meanwhile
@@ -267,19 +280,47 @@ class PagedMemory {
   }
 
   /// Whether writing the next token needs a copy first, given the writes counted before it.
-  bool shares_next(const Sequence& s) {
+  bool shares_next(const SequenceGroup& group, const Sequence& s) {
     const std::size_t next = next_block(s);
     if (next >= table(s).size()) return false;
     const BlockId block = table(s)[next];
+    return copies_before_write(block, pool_.references(block) - waiting_for(group, s));
+  }
+  /// Siblings that hold the next block of `s` because `s` computes it for them: after a recompute,
+  /// the first sequence fills the blocks of the prompt for all.
+  [[nodiscard]] static std::uint32_t waiting_for(const SequenceGroup& group, const Sequence& s) {
+    std::uint32_t waiting = 0;
+    for (const Sequence& other : group.sequences) {
+      waiting += !other.finished() && &other != &s && other.shared > s.computed;
+    }
+    return waiting;
+  }
+  bool copies_before_write(BlockId block, std::uint32_t references) {
+    if (references == 1) return false;
     auto known = std::find_if(writes_.begin(), writes_.end(),
                               [&](const auto& w) { return w.first == block; });
     if (known == writes_.end()) {
-      writes_.emplace_back(block, pool_.references(block));
+      writes_.emplace_back(block, references);
       known = writes_.end() - 1;
     }
     if (known->second == 1) return false;
     --known->second;  // the copy takes one reference away from the original
     return true;
+  }
+  /// Blocks that a swapped group will need beside its own to compute all its tokens.
+  [[nodiscard]] BlockCount growth_on_host(const SequenceGroup& group) {
+    BlockCount need = 0;
+    writes_.clear();
+    for (const Sequence& s : group.sequences) {
+      if (s.finished()) continue;
+      const std::size_t have = s.host_blocks.size(), next = next_block(s);
+      const BlockCount want = blocks_for(s.length, block_tokens);
+      need += std::max(want - static_cast<std::int64_t>(have), BlockCount{0});
+      if (next >= have) continue;
+      const BlockId host = s.host_blocks[next];
+      if (copies_before_write(host, host_.references(host) - waiting_for(group, s))) need += 1;
+    }
+    return need;
   }
 
   void extend(Sequence& s, Tokens tokens) {
@@ -287,13 +328,15 @@ class PagedMemory {
     while (table(s).size() < want) table(s).append(*pool_.allocate());
   }
 
-  void detach(Sequence& s, bool keep_computed = false) {
+  void drop_table(Sequence& s) {
     const auto blocks = table(s).blocks();
     for (std::size_t i = blocks.size(); i-- > 0;) pool_.release(blocks[i]);
     table(s).clear();
     s.published = 0;
-    s.shared = 0;
-    if (!keep_computed) s.computed = 0;
+  }
+  void detach(Sequence& s) {
+    drop_table(s);
+    s.computed = s.shared = 0;
   }
 
   /// Attaches cached blocks of the sequence's text; returns how many more it needs.
@@ -321,7 +364,8 @@ class PagedMemory {
     const double tokens = static_cast<double>(block_tokens.value);
     const double position = static_cast<double>(block) * tokens;
     const double linear = 2.0 * static_cast<double>(shape_.parameters()) * tokens;
-    const double attention = 4.0 * static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim) *
+    const double attention = 4.0 *
+                             static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim) *
                              tokens * (position + tokens / 2);
     return {.position = static_cast<std::int64_t>(position),
             .recompute = linear + attention,
@@ -332,19 +376,31 @@ class PagedMemory {
             .next_use = std::nullopt};
   }
 
-  [[nodiscard]] std::optional<BlockId> moved(BlockId from) const {
-    for (const auto& [a, b] : moved_) {
-      if (a == from) return b;
+  /// Block -> block, emptied in O(1): where the blocks of a group went.
+  class Moves {
+   public:
+    void begin(BlockCount ids) {
+      to_.resize(std::max(to_.size(), static_cast<std::size_t>(ids.value)));
+      ++round_;
     }
-    return std::nullopt;
-  }
+    void insert(BlockId from, BlockId to) { to_[from.value] = {round_, to}; }
+    [[nodiscard]] std::optional<BlockId> find(BlockId from) const {
+      const auto& [round, to] = to_[from.value];
+      return round == round_ ? std::optional(to) : std::nullopt;
+    }
+
+   private:
+    std::vector<std::pair<std::uint64_t, BlockId>> to_;
+    std::uint64_t round_ = 0;
+  };
 
   Pool pool_;
   HostTier host_;
   model::Shape shape_;
   BlockCount watermark_;
-  std::vector<std::pair<BlockId, std::uint32_t>> writes_;  // grow(): references left after the copies
-  std::vector<std::pair<BlockId, BlockId>> moved_;         // swaps of one group
+  std::vector<std::pair<BlockId, std::uint32_t>>
+      writes_;   // grow(): references left after the copies
+  Moves moved_;  // swaps of one group
   std::vector<BlockId> scratch_;
   mutable double reserved_ = 0, unused_ = 0;
 };
