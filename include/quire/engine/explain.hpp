@@ -90,6 +90,10 @@ struct PrefixIndex : Named<P> {
   }, "quire: prefix_index: the policy has no `bool insert(std::optional<BlockId> parent, "
      "std::span<const TokenId>, std::uint64_t salt, BlockId)`; smallest model: "
      "quire/prefix_index/none.hpp");
+  static_assert(requires(const P& p, BlockId b) {
+    { p.content(b) } -> std::same_as<std::uint64_t>;
+  }, "quire: prefix_index: the policy has no `std::uint64_t content(BlockId) const`; smallest "
+     "model: quire/prefix_index/none.hpp");
   static_assert(requires(P p, BlockId b) { p.erase(b); },
                 "quire: prefix_index: the policy has no `void erase(BlockId)`; smallest model: "
                 "quire/prefix_index/none.hpp");

@@ -358,6 +358,11 @@ class Engine : explain::Configuration<C> {
       // what it shares with the first sequence must be computed by then
       if (lead >= Tokens{0} && seq.shared > lead) continue;
       allotted_[i] = scheduler_.allot(s, seq.remaining());
+      if (allotted_[i] < Tokens{0} || allotted_[i] > seq.remaining()) {
+        throw state_error("scheduler " + std::string(C::Scheduler::name),
+                          "allot() gives " + std::to_string(allotted_[i].value) + " tokens",
+                          "0 to the " + std::to_string(seq.remaining().value) + " that remain");
+      }
       s.batched_tokens += allotted_[i];
       any = any || allotted_[i] > Tokens{0};
       if (lead < Tokens{0}) lead = seq.computed + allotted_[i];

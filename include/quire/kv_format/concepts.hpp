@@ -10,13 +10,13 @@ namespace quire {
 
 /// How keys and values are stored in a block.
 ///
-/// The unit is one head's slab of one block: `block_tokens` tokens of `head_dim` values, with
-/// whatever scales the format keeps. A slab starts 64-byte aligned; slabs lie in the order (key or
-/// value, head). slab_bytes(block_tokens, head_dim): size of a slab, a multiple of 64. store(slab,
-/// block_tokens, head_dim, slot, values): writes token `slot`. \shape values (head_dim) load(slab,
-/// block_tokens, head_dim, slot, values): reads it back as fp32. \shape values (head_dim)
-/// token_bytes(head_dim): bytes that one more token costs in the long run, scales included, padding
-/// not.
+/// The unit is one head's slab of one block: `block_tokens` tokens of `head_dim` values, with whatever
+/// scales the format keeps. A slab starts 64-byte aligned; slabs lie in the order (key or value, head).
+/// - slab_bytes(block_tokens, head_dim): size of a slab, a multiple of 64.
+/// - store(slab, block_tokens, head_dim, slot, values): writes token `slot`. \shape values (head_dim)
+/// - load(slab, block_tokens, head_dim, slot, values): reads it back as fp32. \shape values (head_dim)
+/// - token_bytes(head_dim): bytes that one more token costs in the long run, scales included, padding
+///   not.
 template <class F>
 concept KvFormatPolicy = requires(std::byte* slab, const std::byte* const_slab, std::size_t n,
                                   const float* in, float* out) {

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
+#include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -45,8 +47,14 @@ class BlockPool {
   [[nodiscard]] std::uint32_t references(BlockId block) const { return at(block).references; }
 
   /// A block with no content and one reference; evicts a cached block when none is free.
+  /// Empty when every block is referenced.
+  /// \errors state, when the eviction policy breaks its promise: it names a block that may not go, or
+  /// none although some may.
   [[nodiscard]] std::optional<BlockId> allocate() {
-    if (free_.empty() && !evict()) return std::nullopt;
+    if (free_.empty()) {
+      if (cached_ == BlockCount{0}) return std::nullopt;
+      evict();
+    }
     const BlockId block = free_.back();
     free_.pop_back();
     at(block).references = 1;
@@ -98,7 +106,16 @@ class BlockPool {
 
   /// Blocks of the longest cached prefix of `tokens`; takes no reference. Appends to `out`.
   void match(std::span<const TokenId> tokens, std::uint64_t salt, std::vector<BlockId>& out) const {
+    const std::size_t before = out.size();
     index_.match(tokens, salt, out);
+    for (std::size_t i = before; i < out.size(); ++i) {
+      if (static_cast<std::int64_t>(out[i].value) >= capacity().value || !at(out[i]).indexed) {
+        throw state_error(
+            "prefix index " + std::string(PrefixIndex::name),
+            "match() names block " + std::to_string(out[i].value) + ", which is not indexed",
+            "blocks that insert() took and erase() did not");
+      }
+    }
   }
   /// Tells the policy that a cached or referenced indexed block was used again.
   void touch(BlockId block, BlockContext context) {
@@ -123,11 +140,21 @@ class BlockPool {
     bool indexed = false;
   };
 
-  bool evict() {
+  void evict() {
     const std::optional<BlockId> victim = eviction_.victim();
-    if (!victim) return false;
+    if (!victim) {
+      throw broken_policy("victim() is empty although " + std::to_string(cached_.value) +
+                          " unreferenced blocks are cached");
+    }
+    if (static_cast<std::int64_t>(victim->value) >= capacity().value) {
+      throw broken_policy("victim() names block " + std::to_string(victim->value) + " of " +
+                          std::to_string(capacity().value));
+    }
     Block& b = at(*victim);
-    assert(b.references == 0 && b.indexed && b.children == 0);
+    if (b.references != 0 || !b.indexed || b.children != 0) {
+      throw broken_policy("victim() names block " + std::to_string(victim->value) +
+                          ", which set_evictable did not offer");
+    }
     index_.erase(*victim);
     eviction_.on_remove(*victim);
     if (b.parent) {
@@ -141,7 +168,12 @@ class BlockPool {
     cached_ -= 1;
     free_.push_back(*victim);
     evicted_.push_back(*victim);
-    return true;
+  }
+
+  // A policy may be a stranger's: what it answers is checked, since a wrong block would be silent.
+  [[nodiscard]] static Error broken_policy(const std::string& what) {
+    return state_error("eviction policy " + std::string(Eviction::name), what,
+                       "one of the blocks last passed to set_evictable(block, true)");
   }
 
   Block& at(BlockId block) { return blocks_[block.value]; }

@@ -18,13 +18,16 @@ namespace quire {
 /// first block of a text), and is found again by text and salt. The index never owns a block: the
 /// pool tells it when one loses its content (erase), children before parents.
 ///
-/// match(tokens, salt, out): appends the blocks of the longest indexed prefix of `tokens`, in
-/// order; only whole blocks count. Equality of hashes alone is not a match: the tokens are
-/// compared. insert(parent, tokens, salt, block): true when the block is now indexed, false when
-/// the same text already is, or when the parent is not indexed (the pool then keeps `block`
-/// private). content(block) names an indexed block's text with all that precedes it: equal for
-/// equal text and salt, whichever block holds it; policies remember evicted blocks by it.
-/// \pre tokens.size() == block_tokens.
+/// - match(tokens, salt, out): appends the blocks of the longest indexed prefix of `tokens`, in order;
+///   only whole blocks count. Equality of hashes alone is not a match: the tokens are compared.
+/// - insert(parent, tokens, salt, block): true when the block is now indexed, false when the same text
+///   already is, or when the parent is not indexed (the pool then keeps `block` private).
+/// - content(block): names an indexed block's text with all that precedes it: equal for equal text and
+///   salt, whichever block holds it; policies remember evicted blocks by it.
+/// - erase(block): forgets an indexed block.
+/// - enabled: false when it never matches, so that nobody needs token ids.
+///
+/// \pre insert: tokens.size() == block_tokens; erase: no indexed block continues this one.
 template <class P>
 concept PrefixIndexPolicy = std::constructible_from<P, BlockCount, Tokens> &&
     requires(P index, const P& view, std::span<const TokenId> tokens, std::uint64_t salt,

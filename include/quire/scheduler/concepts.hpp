@@ -14,8 +14,8 @@ namespace quire {
 /// What a scheduler may know while a step is being planned. Time is a value: no policy reads a clock.
 struct BatchState {
   Seconds now = 0.0;
-  bool idle = true;                  // nothing was running when the step began
-  std::int64_t running_groups = 0;   // running, those admitted in this step included
+  bool idle = true;                 // nothing was running when the step began
+  std::int64_t running_groups = 0;  // running, those admitted in this step included
   std::int64_t running_sequences = 0;
   std::int64_t admitted_groups = 0;  // in this step
   std::int64_t waiting_groups = 0;   // not counting those admitted in this step
@@ -33,31 +33,30 @@ enum class SchedulerEvent { arrive, admit, prompt_tokens, output_tokens, preempt
 /// The order of one step: running groups continue, best rank first, each getting blocks for the tokens
 /// that allot() gives it; where blocks run out, the running group of worst rank is preempted. If none
 /// was preempted, swapped groups return, then waiting ones are admitted in order of rank until admit()
-/// says hold or memory or the token budget is used up.
+/// says hold, or memory or the token budget is used up.
 ///
-/// rank(group, now): smaller runs first; ties go to the earlier arrival. dynamic_rank: ranks change
-/// while a group waits or runs, so queues are sorted in every step.
-/// admit(state, group): whether the best waiting group may join; hold ends admission for this step.
-/// allot(state, remaining): how many of a sequence's remaining tokens it may process in this step, 0
-/// to sit it out. All the tokens of a group's sequences are asked for in turn.
-/// wake_at(state): when nothing runs and admit() holds, the time at which to ask again.
-/// charge(event, group, tokens): accounting; called for each event as it happens.
-/// drains: memory of a batch is given back only when all of it has finished (request-level batching).
-/// pads: all sequences of a batch compute as many tokens as the longest (static batching).
+/// - rank(group, now): smaller runs first; ties go to the earlier arrival.
+/// - dynamic_rank: ranks change while a group waits or runs, so queues are sorted in every step.
+/// - admit(state, group): whether the best waiting group may join; hold ends admission for this step.
+/// - allot(state, remaining): how many of a sequence's remaining tokens it may process in this step, 0
+///   to sit it out. Asked for each sequence of a group in turn.
+/// - wake_at(state): when nothing runs and admit() holds, the time at which to ask again.
+/// - charge(event, group, tokens): accounting; called for each event as it happens.
+/// - drains: memory of a batch is given back only when all of it has finished (request-level batching).
+/// - pads: all sequences of a batch compute as many tokens as the longest (static batching).
 template <class P>
-concept SchedulerPolicy =
-    std::constructible_from<P, const SchedulerLimits&> &&
+concept SchedulerPolicy = std::constructible_from<P, const SchedulerLimits&> &&
     requires(P policy, const P& view, const SequenceGroup& group, const BatchState& state, Tokens n,
              SchedulerEvent event) {
-      { P::name } -> std::convertible_to<std::string_view>;
-      { P::dynamic_rank } -> std::convertible_to<bool>;
-      { P::drains } -> std::convertible_to<bool>;
-      { P::pads } -> std::convertible_to<bool>;
-      { view.rank(group, state.now) } -> std::convertible_to<double>;
-      { view.admit(state, group) } -> std::same_as<Admission>;
-      { view.allot(state, n) } -> std::same_as<Tokens>;
-      { view.wake_at(state) } -> std::same_as<std::optional<Seconds>>;
-      { policy.charge(event, group, n) } -> std::same_as<void>;
-    };
+  { P::name } -> std::convertible_to<std::string_view>;
+  { P::dynamic_rank } -> std::convertible_to<bool>;
+  { P::drains } -> std::convertible_to<bool>;
+  { P::pads } -> std::convertible_to<bool>;
+  { view.rank(group, state.now) } -> std::convertible_to<double>;
+  { view.admit(state, group) } -> std::same_as<Admission>;
+  { view.allot(state, n) } -> std::same_as<Tokens>;
+  { view.wake_at(state) } -> std::same_as<std::optional<Seconds>>;
+  { policy.charge(event, group, n) } -> std::same_as<void>;
+};
 
 }  // namespace quire

@@ -12,12 +12,12 @@ namespace quire {
 /// pass of the product reads. The product asks for a panel input by input, so a panel lies with
 /// inputs outermost. A panel starts 64-byte aligned; the last panel of a matrix is filled up with
 /// rows of zeros.
-/// panel_bytes(outputs, inputs): size of a panel, a multiple of 64.
-/// pack(panel, outputs, inputs, weights): writes a panel. \shape weights (outputs, inputs)
-/// unpack(panel, outputs, inputs, first, count, values): reads `count` inputs from `first` on, all
-/// outputs of each. \shape values (count, outputs)
-/// read(panel, outputs, inputs, output, values): reads one output's row. \shape values (inputs)
-/// weight_bytes(inputs): bytes that one weight costs in the long run, scales included.
+/// - panel_bytes(outputs, inputs): size of a panel, a multiple of 64.
+/// - pack(panel, outputs, inputs, weights): writes a panel. \shape weights (outputs, inputs)
+/// - unpack(panel, outputs, inputs, first, count, values): reads `count` inputs from `first` on, all
+///   outputs of each. \shape values (count, outputs)
+/// - read(panel, outputs, inputs, output, values): reads one output's row. \shape values (inputs)
+/// - weight_bytes(inputs): bytes that one weight costs in the long run, scales included.
 template <class F>
 concept WeightFormatPolicy = requires(std::byte* panel, const std::byte* const_panel, std::size_t n,
                                       const float* in, float* out) {
