@@ -23,8 +23,10 @@
 namespace quire::eviction_test {
 
 /// Every eviction policy of the library; a new one is added here.
-using all_policies = type_list<eviction::Fifo, eviction::Lru, eviction::Clock, eviction::Lfu,
-                               eviction::Sieve, eviction::S3Fifo, eviction::Belady>;
+using all_policies =
+    type_list<eviction::Fifo, eviction::Lru, eviction::Mru, eviction::Clock, eviction::Lfu,
+              eviction::LfuDa, eviction::TwoQ, eviction::LruK, eviction::Slru, eviction::Arc,
+              eviction::S3Fifo, eviction::Sieve, eviction::Gdsf, eviction::Belady>;
 
 template <class List>
 struct as_gtest_types;

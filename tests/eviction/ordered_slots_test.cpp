@@ -86,6 +86,8 @@ TEST(OrderedSlots, EqualsAVector) {
         }
       }
       ASSERT_EQ(slots.size(), naive.blocks.size());
+      ASSERT_EQ(slots.oldest(),
+                naive.blocks.empty() ? std::nullopt : std::optional(naive.blocks[0].id));
       ASSERT_EQ(slots.oldest_evictable(), naive.oldest_evictable()) << capacity << " " << step;
       ASSERT_EQ(slots.newest_evictable(), naive.newest_evictable()) << capacity << " " << step;
       ASSERT_EQ(slots.oldest_candidate(), naive.oldest_candidate()) << capacity << " " << step;

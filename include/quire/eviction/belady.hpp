@@ -1,17 +1,15 @@
 #pragma once
 
 #include <compare>
-#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
-#include <quire/eviction/indexed_heap.hpp>
+#include <quire/eviction/score_order.hpp>
 
 namespace quire::eviction {
 
@@ -26,21 +24,13 @@ namespace quire::eviction {
 class Belady {
  public:
   static constexpr std::string_view name = "belady";
-  explicit Belady(BlockCount capacity)
-      : heap_(capacity), keys_(static_cast<std::size_t>(capacity.value)) {}
+  explicit Belady(BlockCount capacity) : order_(capacity) {}
 
-  void on_insert(BlockId b, const BlockContext& context) { keys_[b.value] = key(context); }
-  void on_access(BlockId b, const BlockContext& context) {
-    keys_[b.value] = key(context);
-    if (heap_.contains(b)) heap_.update(b, keys_[b.value]);
-  }
-  void set_evictable(BlockId b, bool evictable) {
-    evictable ? heap_.push(b, keys_[b.value]) : heap_.erase(b);
-  }
-  void on_remove(BlockId b) {
-    if (heap_.contains(b)) heap_.erase(b);
-  }
-  [[nodiscard]] std::optional<BlockId> victim() const { return heap_.top(); }
+  void on_insert(BlockId b, const BlockContext& context) { order_.set_key(b, key(context)); }
+  void on_access(BlockId b, const BlockContext& context) { order_.set_key(b, key(context)); }
+  void set_evictable(BlockId b, bool evictable) { order_.set_evictable(b, evictable); }
+  void on_remove(BlockId b) { order_.remove(b); }
+  [[nodiscard]] std::optional<BlockId> victim() const { return order_.victim(); }
 
  private:
   struct Key {
@@ -53,8 +43,7 @@ class Belady {
     return {context.next_use ? most - *context.next_use : 0, ++now_};
   }
 
-  IndexedHeap<Key> heap_;  // evictable blocks only
-  std::vector<Key> keys_;
+  ScoreOrder<Key> order_;
   std::uint64_t now_ = 0;
 };
 static_assert(EvictionPolicy<Belady>);

@@ -13,12 +13,13 @@
 
 namespace quire::eviction {
 
-/// Names of content (BlockContext::content) in the order they were added, at most `capacity`.
-/// 0, the name of unknown content, is never a member.
+/// Names of content (BlockContext::content) in the order they were added, at most `capacity`, each
+/// with a value that the policy remembers. 0, the name of unknown content, is never a member.
 /// \complexity all O(1) expected. No allocation after construction; bytes() is all of its memory.
-class GhostList {
+template <class Value>
+class GhostMap {
  public:
-  explicit GhostList(BlockCount capacity)
+  explicit GhostMap(BlockCount capacity)
       : nodes_(static_cast<std::size_t>(capacity.value)),
         table_(std::bit_ceil(2 * nodes_.size() + 2), none) {
     for (std::size_t i = nodes_.size(); i-- > 0;) release(static_cast<std::uint32_t>(i));
@@ -34,14 +35,21 @@ class GhostList {
     return oldest_ == none ? std::nullopt : std::optional(nodes_[oldest_].content);
   }
 
+  /// The value kept with a name, or nullptr. Valid until the next change.
+  [[nodiscard]] const Value* value(std::uint64_t content) const {
+    if (content == 0) return nullptr;
+    const std::uint32_t node = table_[find(content)];
+    return node == none ? nullptr : &nodes_[node].value;
+  }
+
   /// Adds a name as the newest; when it is there it moves; when full the oldest is forgotten.
-  void push(std::uint64_t content) {
+  void push(std::uint64_t content, const Value& value = {}) {
     if (content == 0 || nodes_.empty()) return;
     erase(content);
     if (size_ == nodes_.size()) erase(nodes_[oldest_].content);
     const std::uint32_t node = free_;
     free_ = nodes_[node].newer;
-    nodes_[node] = {content, newest_, none};
+    nodes_[node] = {content, newest_, none, value};
     (newest_ == none ? oldest_ : nodes_[newest_].newer) = node;
     newest_ = node;
     table_[find(content)] = node;
@@ -83,6 +91,7 @@ class GhostList {
     std::uint64_t content = 0;
     std::uint32_t older = none;
     std::uint32_t newer = none;  // in a free node: the next free one
+    [[no_unique_address]] Value value{};
   };
 
   [[nodiscard]] std::size_t mask() const { return table_.size() - 1; }
@@ -105,5 +114,9 @@ class GhostList {
   std::uint32_t free_ = none;
   std::size_t size_ = 0;
 };
+
+struct NothingRemembered {};
+/// Names alone.
+using GhostList = GhostMap<NothingRemembered>;
 
 }  // namespace quire::eviction

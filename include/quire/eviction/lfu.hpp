@@ -1,16 +1,14 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
-#include <quire/eviction/indexed_heap.hpp>
+#include <quire/eviction/score_order.hpp>
 
 namespace quire::eviction {
 
@@ -24,21 +22,15 @@ namespace quire::eviction {
 class Lfu {
  public:
   static constexpr std::string_view name = "lfu";
-  explicit Lfu(BlockCount capacity)
-      : heap_(capacity), keys_(static_cast<std::size_t>(capacity.value)) {}
+  explicit Lfu(BlockCount capacity) : order_(capacity) {}
 
-  void on_insert(BlockId b, const BlockContext&) { keys_[b.value] = key(1); }
+  void on_insert(BlockId b, const BlockContext&) { order_.set_key(b, key(1)); }
   void on_access(BlockId b, const BlockContext&) {
-    keys_[b.value] = key((keys_[b.value] >> time_bits) + 1);
-    if (heap_.contains(b)) heap_.update(b, keys_[b.value]);
+    order_.set_key(b, key((order_.key(b) >> time_bits) + 1));
   }
-  void set_evictable(BlockId b, bool evictable) {
-    evictable ? heap_.push(b, keys_[b.value]) : heap_.erase(b);
-  }
-  void on_remove(BlockId b) {
-    if (heap_.contains(b)) heap_.erase(b);
-  }
-  [[nodiscard]] std::optional<BlockId> victim() const { return heap_.top(); }
+  void set_evictable(BlockId b, bool evictable) { order_.set_evictable(b, evictable); }
+  void on_remove(BlockId b) { order_.remove(b); }
+  [[nodiscard]] std::optional<BlockId> victim() const { return order_.victim(); }
 
  private:
   static constexpr int time_bits = 40;  // a trillion events
@@ -48,8 +40,7 @@ class Lfu {
     return std::min(frequency, std::uint64_t{0xffffff}) << time_bits | ++now_;
   }
 
-  IndexedHeap<std::uint64_t> heap_;  // evictable blocks only
-  std::vector<std::uint64_t> keys_;
+  ScoreOrder<std::uint64_t> order_;
   std::uint64_t now_ = 0;
 };
 static_assert(EvictionPolicy<Lfu>);

@@ -85,6 +85,8 @@ class OrderedSlots {
     if (evictable_.test(p)) candidates_.assign(p, !value);
   }
 
+  /// The oldest block, evictable or not.
+  [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
   /// The oldest evictable block.
   [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(evictable_); }
   /// The oldest block that is evictable and not marked.
