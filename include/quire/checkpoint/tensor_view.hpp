@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include <quire/core/error.hpp>
+#include <quire/core/float16.hpp>
 #include <quire/core/text.hpp>
 
 namespace quire::checkpoint {
@@ -98,20 +99,6 @@ template <class T>
   std::memcpy(&value, at, sizeof(T));
   return value;
 }
-[[nodiscard]] inline float float_from_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
-[[nodiscard]] inline float float_from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1Fu;
-  const std::uint32_t fraction = bits & 0x3FFu;
-  if (exponent == 0) {  // zero and subnormals: fraction * 2^-24, exact in float
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t wide = exponent == 0x1Fu ? 0xFFu : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | (wide << 23) | (fraction << 13));
-}
 }  // namespace detail
 
 /// Converts `out.size()` elements, from element `first` on, to float; exact for f32, f16 and bf16.
@@ -131,12 +118,12 @@ inline void read_floats(const TensorView& tensor, std::int64_t first, std::span<
       return;
     case DType::f16:
       for (std::size_t i = 0; i < out.size(); ++i) {
-        out[i] = detail::float_from_f16(detail::load_unaligned<std::uint16_t>(from + 2 * i));
+        out[i] = to_float(detail::load_unaligned<Fp16>(from + 2 * i));
       }
       return;
     case DType::bf16:
       for (std::size_t i = 0; i < out.size(); ++i) {
-        out[i] = detail::float_from_bf16(detail::load_unaligned<std::uint16_t>(from + 2 * i));
+        out[i] = to_float(detail::load_unaligned<Bf16>(from + 2 * i));
       }
       return;
     case DType::f64:
