@@ -248,7 +248,8 @@ class Engine : explain::Configuration<C> {
     plan_.clear();
     rows_.clear();
     shown_.clear();
-    planned_.clear();
+    planned_ = 0;
+    ++plans_;
     admitted_ = 0;
     idle_ = running_.empty();
     if constexpr (C::Scheduler::dynamic_rank) {
@@ -270,9 +271,12 @@ class Engine : explain::Configuration<C> {
   }
 
   void continue_running(bool prompts) {
-    for (std::size_t i = 0; i < running_.size(); ++i) {
+    for (std::size_t i = 0; i < running_.size();) {
       SequenceGroup* group = running_[i];
-      if (is_planned(group) || group->in_prompt() != prompts || !allot(*group)) continue;
+      if (is_planned(*group) || group->in_prompt() != prompts || !allot(*group)) {
+        ++i;
+        continue;
+      }
       bool fits = memory_.grow(*group, allotted_, plan_);
       while (!fits) {
         SequenceGroup* victim = last_unplanned();
@@ -284,13 +288,10 @@ class Engine : explain::Configuration<C> {
         if (victim == group) break;
         fits = memory_.grow(*group, allotted_, plan_);
       }
-      if (fits) {
-        add_rows(*group);
-        i = static_cast<std::size_t>(std::find(running_.begin(), running_.end(), group) -
-                                     running_.begin());
-      } else {
-        --i;  // the group left the queue; its place holds the next one
-      }
+      if (!fits) continue;  // it left the queue; its place holds the next one
+      add_rows(*group);
+      // victims stand behind the group, so its place has not changed
+      ++i;
     }
   }
 
@@ -371,7 +372,8 @@ class Engine : explain::Configuration<C> {
   }
 
   void add_rows(SequenceGroup& group) {
-    planned_.push_back(&group);
+    group.planned_in = plans_;
+    ++planned_;
     const SamplingParams& p = group.request.sampling;
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       if (group.sequences[i].finished() || allotted_[i] == Tokens{0}) continue;
@@ -406,12 +408,12 @@ class Engine : explain::Configuration<C> {
     if (!plan_.sequences.empty()) plan_.padding = longest * batch - plan_.batched_tokens;
   }
 
-  [[nodiscard]] bool is_planned(const SequenceGroup* group) const {
-    return std::find(planned_.begin(), planned_.end(), group) != planned_.end();
+  [[nodiscard]] bool is_planned(const SequenceGroup& group) const {
+    return group.planned_in == plans_;
   }
   [[nodiscard]] SequenceGroup* last_unplanned() const {
     for (std::size_t i = running_.size(); i-- > 0;) {
-      if (!is_planned(running_[i])) return running_[i];
+      if (!is_planned(*running_[i])) return running_[i];
     }
     return nullptr;  // not reached: the group that asks is not planned
   }
@@ -453,7 +455,7 @@ class Engine : explain::Configuration<C> {
   void commit() {
     stats_.batched_tokens = plan_.batched_tokens;
     stats_.running_sequences = static_cast<std::int64_t>(plan_.sequences.size());
-    stats_.running_groups = static_cast<std::int64_t>(planned_.size());
+    stats_.running_groups = planned_;
     stats_.preempted_groups = static_cast<std::int64_t>(plan_.preempted.size());
     counters_.steps += 1;
     for (std::size_t r = 0; r < rows_.size(); ++r) {
@@ -624,9 +626,9 @@ class Engine : explain::Configuration<C> {
   StepStats stats_;
   EngineCounters counters_;
   bool idle_ = true;
-  std::int64_t running_sequences_ = 0, admitted_ = 0;
+  std::int64_t running_sequences_ = 0, admitted_ = 0, planned_ = 0;
+  std::uint64_t plans_ = 0;  // plans made, whether or not they ran
   std::vector<Tokens> allotted_;
-  std::vector<SequenceGroup*> planned_;
   std::vector<std::pair<SequenceGroup*, std::size_t>> rows_;
   std::vector<Sequence*> shown_;
   std::vector<TokenEvent> events_;

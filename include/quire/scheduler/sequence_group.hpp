@@ -20,11 +20,16 @@ enum class FinishReason { none, stop, length, abort, rejected };
 
 [[nodiscard]] constexpr std::string_view to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::none: return "none";
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::abort: return "abort";
-    case FinishReason::rejected: return "rejected";
+    case FinishReason::none:
+      return "none";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::abort:
+      return "abort";
+    case FinishReason::rejected:
+      return "rejected";
   }
   return "none";
 }
@@ -36,9 +41,9 @@ struct Sequence {
   Tokens length = 0;    // prompt and generated tokens
   Tokens computed = 0;  // tokens whose keys and values exist
   Tokens shared = 0;    // leading tokens that the group's first sequence computes for this one
-  std::vector<TokenId> tokens;   // all `length` ids, or none when only lengths are known
-  std::vector<float> logprobs;   // one a generated token
-  std::vector<TokenLogprob> alternatives;         // SamplingParams::logprobs of them a token
+  std::vector<TokenId> tokens;             // all `length` ids, or none when only lengths are known
+  std::vector<float> logprobs;             // one a generated token
+  std::vector<TokenLogprob> alternatives;  // SamplingParams::logprobs of them a token
   std::vector<std::uint32_t> alternatives_begin;  // one a generated token
   double cumulative_logprob = 0;
 
@@ -63,7 +68,8 @@ struct Timeline {
   Seconds first_scheduled = -1.0;
   Seconds first_token = -1.0;
   Seconds last_token = -1.0;
-  Seconds finished = -1.0;  // when the client has the answer: with request-level batching, batch end
+  Seconds finished =
+      -1.0;  // when the client has the answer: with request-level batching, batch end
   std::vector<double> token_times;  // seconds; of the request's first sequence
   std::int64_t preemptions = 0;
   std::int64_t swapped_out_blocks = 0;
@@ -75,12 +81,13 @@ struct Timeline {
 struct SequenceGroup {
   Request request;
   GroupStatus status = GroupStatus::waiting;
-  std::vector<Sequence> sequences;         // running ones, and finished samples
-  std::vector<Sequence> finished_beams;    // beam search: hypotheses that ended
-  std::vector<BlockRun> spare_runs;        // contiguous reservation: runs for later forks
+  std::vector<Sequence> sequences;       // running ones, and finished samples
+  std::vector<Sequence> finished_beams;  // beam search: hypotheses that ended
+  std::vector<BlockRun> spare_runs;      // contiguous reservation: runs for later forks
   Timeline timeline;
-  bool forked = false;  // the prompt has been computed and split into samples or beams
-  std::string error;    // why it was rejected
+  bool forked = false;           // the prompt has been computed and split into samples or beams
+  std::string error;             // why it was rejected
+  std::uint64_t planned_in = 0;  // the engine's mark: the last plan that has rows of this group
 
   [[nodiscard]] Tokens prompt_length() const { return request.prompt_length; }
   [[nodiscard]] std::int64_t unfinished() const {
