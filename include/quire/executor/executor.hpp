@@ -1,6 +1,7 @@
 #pragma once
 
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/cpu.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/timed.hpp>
