@@ -1,0 +1,161 @@
+// This machine's ceilings: what no component can pass. Each is one thread's unless its name says
+// otherwise, and is written as plainly as the compiler and Highway allow.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+// One instruction set, the one that the compiler flags name; AES must not gate AVX2.
+#define HWY_COMPILE_ONLY_STATIC
+#define HWY_DISABLE_PCLMUL_AES
+#include <hwy/aligned_allocator.h>
+#include <hwy/highway.h>
+
+#include "benchmarks/common/ceiling.hpp"
+
+#include <quire/core/rng.hpp>
+
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using quire_bench::count_bytes;
+using quire_bench::count_items;
+
+constexpr std::size_t large = 256u << 20;  // bytes; beyond the caches of most machines
+
+/// Copies between two buffers larger than the caches. Bytes are counted once, as memcpy's own.
+void memcpy_large(benchmark::State& state) {
+  std::vector<char> from(large, 1), to(large, 2);
+  for (auto _ : state) {
+    std::memcpy(to.data(), from.data(), large);
+    benchmark::ClobberMemory();
+  }
+  count_bytes(state, large);
+}
+BENCHMARK(memcpy_large)->Unit(benchmark::kMillisecond);
+
+/// Sums a buffer with full vectors and eight sums in flight.
+float read_all(const float* values, std::size_t count) {
+  const hn::ScalableTag<float> d;
+  const std::size_t lanes = hn::Lanes(d);
+  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+  for (std::size_t i = 0; i + 8 * lanes <= count; i += 8 * lanes) {
+    const float* p = values + i;
+    s0 = hn::Add(s0, hn::Load(d, p));
+    s1 = hn::Add(s1, hn::Load(d, p + lanes));
+    s2 = hn::Add(s2, hn::Load(d, p + 2 * lanes));
+    s3 = hn::Add(s3, hn::Load(d, p + 3 * lanes));
+    s4 = hn::Add(s4, hn::Load(d, p + 4 * lanes));
+    s5 = hn::Add(s5, hn::Load(d, p + 5 * lanes));
+    s6 = hn::Add(s6, hn::Load(d, p + 6 * lanes));
+    s7 = hn::Add(s7, hn::Load(d, p + 7 * lanes));
+  }
+  const auto sum =
+      hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+void read_from(benchmark::State& state, std::size_t bytes, std::size_t threads) {
+  const std::size_t count = bytes / sizeof(float);
+  auto values = hwy::AllocateAligned<float>(count);
+  std::fill_n(values.get(), count, 1.0f);
+  // A small buffer is read many times per iteration, so that starting threads is not measured.
+  const std::size_t rounds = std::max<std::size_t>(1, large / bytes);
+  const std::size_t share = count / threads / 1024 * 1024;
+  for (auto _ : state) {
+    std::vector<std::thread> helpers;
+    auto read = [&](std::size_t part) {
+      for (std::size_t r = 0; r < rounds; ++r) {
+        float sum = read_all(values.get() + part * share, share);
+        benchmark::DoNotOptimize(sum);
+      }
+    };
+    for (std::size_t t = 1; t < threads; ++t) helpers.emplace_back(read, t);
+    read(0);
+    for (auto& helper : helpers) helper.join();
+  }
+  count_bytes(state, static_cast<std::int64_t>(rounds * threads * share * sizeof(float)));
+}
+void read_memory(benchmark::State& state) { read_from(state, 2 * large, 1); }
+void read_memory_all_threads(benchmark::State& state) {
+  read_from(state, 2 * large, std::max(1u, std::thread::hardware_concurrency()));
+}
+void read_cache(benchmark::State& state) { read_from(state, 512u << 10, 1); }
+BENCHMARK(read_memory)->Unit(benchmark::kMillisecond);
+BENCHMARK(read_memory_all_threads)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(read_cache)->Unit(benchmark::kMillisecond);
+
+/// Fused multiply-adds in registers, enough chains in flight to fill the pipeline. Items: flops.
+void fused_multiply_add(benchmark::State& state) {
+  const hn::ScalableTag<float> d;
+  constexpr int steps = 1000;
+  const auto factor = hn::Set(d, 0.999f), term = hn::Set(d, 1e-3f);
+  auto a = hn::Zero(d), b = a, c = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a;
+  for (auto _ : state) {
+    for (int step = 0; step < steps; ++step) {
+      a = hn::MulAdd(a, factor, term);
+      b = hn::MulAdd(b, factor, term);
+      c = hn::MulAdd(c, factor, term);
+      e = hn::MulAdd(e, factor, term);
+      f = hn::MulAdd(f, factor, term);
+      g = hn::MulAdd(g, factor, term);
+      h = hn::MulAdd(h, factor, term);
+      i = hn::MulAdd(i, factor, term);
+      j = hn::MulAdd(j, factor, term);
+      k = hn::MulAdd(k, factor, term);
+    }
+  }
+  const auto all = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
+                           hn::Add(hn::Add(hn::Add(f, g), hn::Add(h, i)), hn::Add(j, k)));
+  float sum = hn::GetLane(hn::SumOfLanes(d, all));
+  benchmark::DoNotOptimize(sum);
+  count_items(state, static_cast<std::int64_t>(2 * 10 * steps * hn::Lanes(d)));
+}
+BENCHMARK(fused_multiply_add);
+
+/// One load after another, each needing the last: the pace of walking a linked structure of the
+/// given size in a random order. Items: loads.
+void chase(benchmark::State& state, std::size_t bytes) {
+  constexpr std::size_t stride = 64 / sizeof(std::uint32_t);  // one entry per cache line
+  const std::size_t count = bytes / 64;
+  std::vector<std::uint32_t> order(count);
+  std::iota(order.begin(), order.end(), 0u);
+  quire::Rng rng(1);
+  for (std::size_t n = count; n > 1; --n) std::swap(order[n - 1], order[rng.below(n)]);
+  std::vector<std::uint32_t> next(count * stride);
+  for (std::size_t n = 0; n < count; ++n) {
+    next[order[n] * stride] = static_cast<std::uint32_t>(order[(n + 1) % count] * stride);
+  }
+  constexpr int steps = 10'000;
+  std::uint32_t at = 0;
+  for (auto _ : state) {
+    for (int step = 0; step < steps; ++step) at = next[at];
+    benchmark::DoNotOptimize(at);
+  }
+  count_items(state, steps);
+}
+void pointer_chase_l1(benchmark::State& state) { chase(state, 16u << 10); }
+void pointer_chase_l2(benchmark::State& state) { chase(state, 512u << 10); }
+void pointer_chase_memory(benchmark::State& state) { chase(state, large); }
+BENCHMARK(pointer_chase_l1);
+BENCHMARK(pointer_chase_l2);
+BENCHMARK(pointer_chase_memory);
+
+/// One dependent addition after another: the pace of a clock cycle. Items: additions.
+void dependent_add(benchmark::State& state) {
+  std::uint64_t x = 1;
+  for (auto _ : state) {
+    for (int step = 0; step < 1000; ++step) {
+      x += static_cast<std::uint64_t>(step);
+      benchmark::DoNotOptimize(x);
+    }
+  }
+  count_items(state, 1000);
+}
+BENCHMARK(dependent_add);
+
+}  // namespace

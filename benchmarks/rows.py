@@ -1,0 +1,180 @@
+"""Measures this machine's ceilings, then every component, and writes one row a benchmark.
+
+Examples:
+  ./benchmarks/run --quick
+  ./benchmarks/run --filter 'eviction/sieve'
+  ./benchmarks/run --list
+
+A row's id is `<program>/<benchmark>`. `value` is its rate in `unit`; `ceiling` is the rate of the
+limit that the benchmark names, measured in the same run, and `ratio` their quotient. A benchmark
+`<what>/peer:<name>/...` is the peer of `<what>/<policy>/...`: rows beside it carry `peer`,
+`peer_value` and `peer_ratio`.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build/cpu"
+OUT = ROOT / "build/benchmarks"
+
+
+def programs():
+    found = sorted(p for p in (BUILD / "benchmarks").glob("*_bench") if os.access(p, os.X_OK))
+    return sorted(found, key=lambda p: p.name != "limits_bench")  # the ceilings first
+
+
+def listed(program):
+    shown = subprocess.run([program, "--benchmark_list_tests"], capture_output=True, text=True,
+                           check=True)
+    return [line for line in shown.stdout.splitlines() if line]
+
+
+def measure(program, names, quick):
+    """Runs the named benchmarks of a program; the entries of its JSON report."""
+    report = OUT / f"{program.name}.json"
+    chosen = "^(" + "|".join(re.escape(name) for name in names) + ")$"
+    command = [program, f"--benchmark_filter={chosen}", f"--benchmark_out={report}",
+               "--benchmark_out_format=json", f"--benchmark_min_time={0.02 if quick else 0.2}"]
+    if not quick:
+        command += ["--benchmark_repetitions=5", "--benchmark_report_aggregates_only=true",
+                    "--benchmark_enable_random_interleaving=true"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{program.name} failed with exit code {done.returncode}\n{done.stderr}")
+    entries = json.loads(report.read_text())["benchmarks"]
+    wanted = [e for e in entries if quick or e.get("aggregate_name") == "median"]
+    spread = {e["run_name"]: e for e in entries if e.get("aggregate_name") == "cv"}
+    for entry in wanted:
+        if entry.get("error_occurred"):
+            sys.exit(f"{program.name}: {entry['name']}: {entry.get('error_message')}")
+        entry["spread"] = spread.get(entry["run_name"])
+    return wanted
+
+
+def rate(entry):
+    for key, unit in (("bytes_per_second", "bytes/s"), ("items_per_second", "items/s")):
+        if key in entry:
+            return entry[key], unit
+    return 1.0 / (entry["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}[
+        entry["time_unit"]]), "runs/s"
+
+
+def provenance(quick):
+    def said(*command):
+        shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return shown.stdout.strip() if shown.returncode == 0 else ""
+
+    cpu = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    compiler = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.M)[1]
+    return {
+        "git_sha": said("git", "rev-parse", "HEAD"),
+        "git_dirty": bool(said("git", "status", "--porcelain")),
+        "cpu_model": cpu[1] if cpu else platform.machine(),
+        "num_cpus": os.cpu_count(),
+        "compiler": said(compiler, "--version").splitlines()[0],
+        "build_type": re.search(r"^CMAKE_BUILD_TYPE:\w+=(.*)$", cache, re.M)[1],
+        "arch": re.search(r"^QUIRE_ARCH:\w+=(.*)$", cache, re.M)[1],
+        "cmdline": " ".join(["./benchmarks/run"] + sys.argv[1:]),
+        "time_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "load_average": os.getloadavg()[0],
+        "quick": quick,
+    }
+
+
+def peers(rows):
+    """Puts a peer's value beside the rows that it is the peer of."""
+    def split(row):
+        what, _, rest = row["id"].partition("/")[2].partition("/")
+        who, _, arguments = rest.partition("/")
+        return (row["id"].partition("/")[0], what, arguments), who
+
+    found = {split(row)[0]: (split(row)[1][5:], row["value"])
+             for row in rows if split(row)[1].startswith("peer:")}
+    for row in rows:
+        place, who = split(row)
+        if place in found and not who.startswith("peer:"):
+            row["peer"], row["peer_value"] = found[place]
+            row["peer_ratio"] = row["value"] / row["peer_value"]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="./benchmarks/run", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short repetition of each")
+    parser.add_argument("--filter", default="", metavar="REGEX", help="ids to measure")
+    parser.add_argument("--list", action="store_true", help="print the ids, measure none")
+    arguments = parser.parse_args()
+    try:
+        chosen = re.compile(arguments.filter)
+    except re.error as error:
+        print(f"--filter {arguments.filter}: {error}; expected a regular expression",
+              file=sys.stderr)
+        return 2
+    OUT.mkdir(parents=True, exist_ok=True)
+    todo, limits_wanted = [], False
+    for program in programs():
+        slot = program.name.removesuffix("_bench")
+        names = [name for name in listed(program) if chosen.search(f"{slot}/{name}")]
+        limits_wanted |= bool(names)
+        if slot == "limits":
+            todo.append((program, slot, listed(program)))  # every ratio needs them
+        elif names:
+            todo.append((program, slot, names))
+    if not limits_wanted:
+        print("no benchmark matches", file=sys.stderr)
+        return 3
+    if arguments.list:
+        for program, slot, names in todo:
+            print("\n".join(f"{slot}/{name}" for name in names
+                            if chosen.search(f"{slot}/{name}")))
+        return 0
+
+    origin, rows, ceilings = provenance(arguments.quick), [], {}
+    for number, (program, slot, names) in enumerate(todo, 1):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{number}/{len(todo)} {slot}", end="", file=sys.stderr, flush=True)
+        for entry in measure(program, names, arguments.quick):
+            value, unit = rate(entry)
+            name = entry["run_name"]
+            if slot == "limits":
+                ceilings[name.split("/")[0]] = value, unit
+            row = {"schema": "quire.result/1", "id": f"{slot}/{name}", "mode": "measured",
+                   "value": value, "unit": unit}
+            if entry["spread"]:
+                row["cv"] = rate(entry["spread"])[0]
+            limit = re.search(r"ceiling=(\w+)", entry.get("label", ""))
+            if limit:
+                ceiling, ceiling_unit = ceilings.get(limit[1], (None, None))
+                if ceiling_unit != unit:
+                    sys.exit(f"{row['id']}: counts {unit}, but its ceiling {limit[1]} is "
+                             f"{'not a limit' if ceiling is None else 'in ' + ceiling_unit}")
+                row |= {"ceiling": ceiling, "ceiling_name": limit[1], "ratio": value / ceiling}
+            row["provenance"] = origin
+            rows.append(row)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    peers(rows)
+
+    unfinished = OUT / "rows.jsonl.unfinished"
+    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    unfinished.replace(OUT / "rows.jsonl")
+    for row in rows:
+        ratio = f"  {row['ratio']:7.3f} of {row['ceiling_name']}" if "ratio" in row else ""
+        peer = f"  {row['peer_ratio']:.2f} x {row['peer']}" if "peer" in row else ""
+        print(f"{row['id']:<58} {row['value']:>11.4g} {row['unit']}{ratio}{peer}")
+    print(f"{len(rows)} rows in {(OUT / 'rows.jsonl').relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
