@@ -8,6 +8,7 @@ The first line of FILE is `// expect: quire: <slot>: <sentence>`. The check pass
   - the first error line names FILE itself or carries a `quire:` sentence, so that nobody has to
     read a template backtrace to know where to look,
   - one error line carries the expected sentence,
+  - there are at most five errors, so that the sentence is not lost among them,
   - FILE compiles with QUIRE_FIXED defined, if it mentions that macro: then the misuse, and nothing
     else, is what the compiler refused.
 
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 
+MOST_ERRORS = 5
 ERROR = re.compile(r"^(?P<place>[^\s:][^:]*):\d+(?::\d+)?: (?:fatal )?error: (?P<text>.*)$")
 
 
@@ -48,6 +50,8 @@ def verdict(command, file):
         return "the first error is neither in the user's file nor a `quire:` sentence", output
     if not any(expected[1] in error["text"] for error in errors):
         return f"no error says `{expected[1]}`", output
+    if len(errors) > MOST_ERRORS:
+        return f"there are {len(errors)} errors", output
     if "QUIRE_FIXED" in source:
         status, output = compile_output(command, file, "-DQUIRE_FIXED")
         if status != 0:
@@ -63,6 +67,7 @@ def self_test(command):
         "no_expectation": (good.split("\n", 1)[1], "the first line"),
         "compiles": (good.replace("== 1", "!= 1"), "it compiles"),
         "other_sentence": (good.replace('"quire: slot: no"', '"quire: slot: yes"'), "no error says"),
+        "many": (good + "int f() { return a + b + c + d + e; }\n", "there are 6 errors"),
         "not_fixed": (good + "// QUIRE_FIXED changes nothing\n", "it does not compile with"),
         "elsewhere": ('// expect: quire: slot: no\n#include "elsewhere.hpp"\n', "the first error"),
     }

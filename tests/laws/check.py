@@ -109,8 +109,10 @@ def policy_has_a_literature_name(tree):
 
 def policy_asserts_its_concept(tree):
     for slot, stem, path, text in tree.policies():
-        if not re.search(r"static_assert\s*\(\s*(?:\w+::)*\w*Policy\s*<", code_of(text)):
-            yield f"{path}: no `static_assert(...Policy<...>)`"
+        name = type_of(stem, text)
+        if name and not re.search(rf"static_assert\s*\(\s*(?:\w+::)*\w+\s*<\s*(?:\w+::)*{name}\b",
+                                  code_of(text)):
+            yield f"{path}: no `static_assert(<concept>Policy<{name}>)`"
 
 
 def policy_has_a_test(tree):
@@ -126,7 +128,9 @@ def policy_is_in_the_conformance_suite(tree):
     for slot, stem, path, text in tree.policies():
         name = type_of(stem, text)
         files = [f"tests/{slot}/conformance.hpp", f"tests/{slot}/conformance_test.cpp"]
-        if name and not any(mentions(tree, file, name) for file in files):
+        own_test = code_of(tree.texts.get(pathlib.Path(f"tests/{slot}/{stem}_test.cpp"), ""))
+        own = name and re.search(rf"INSTANTIATE_TYPED_TEST_SUITE_P\([^;]*\b{name}\s*\)", own_test)
+        if name and not own and not any(mentions(tree, file, name) for file in files):
             yield f"{path}: {name} is not in {files[0]}"
 
 
@@ -237,10 +241,16 @@ def no_path_of_one_machine(tree):
 
 
 def experiment_is_complete(tree):
-    wanted = ("README.md", "axes.hpp", "main.cpp", "CMakeLists.txt")
-    folders = {p.parts[1] for p in tree.texts if p.parts[0] == "experiments" and len(p.parts) > 2}
+    compiled, folders = set(), set()
+    for path in tree.texts:
+        if path.parts[0] == "experiments" and len(path.parts) > 2:
+            folders.add(path.parts[1])
+            if path.suffix in (".cpp", ".hpp"):
+                compiled.add(path.parts[1])
     for folder in sorted(folders - {"common", "quire"}):
-        for name in wanted:
+        for name in ("README.md", "axes.hpp", "main.cpp", "CMakeLists.txt"):
+            if name != "README.md" and folder not in compiled:
+                continue
             if pathlib.Path("experiments", folder, name) not in tree.texts:
                 yield f"experiments/{folder}/{name}: missing"
 

@@ -46,14 +46,17 @@ BROKEN = {
         {HEADER: ("name =", "title =")},
         {HEADER: ("  static constexpr std::string_view name", "  // static constexpr "
                   "std::string_view name")}],
-    "policy_asserts_its_concept": [{HEADER: ("static_assert", "// static_assert")}],
+    "policy_asserts_its_concept": [{HEADER: ("static_assert", "// static_assert")},
+                                   {HEADER: ("<S3Fifo>", "<Lru>")}],
     "policy_has_a_test": [
         {"tests/eviction/s3_fifo_test.cpp": None},
         {"tests/eviction/s3_fifo_test.cpp": "// TEST(S3Fifo, Works) {}\n"}],
     "policy_is_in_the_conformance_suite": [
         {"tests/eviction/conformance.hpp": None},
         {"tests/eviction/conformance.hpp": "#include <S3Fifo>\nusing Policies = type_list<>;\n"},
-        {"tests/eviction/conformance.hpp": "using Policies = type_list</*S3Fifo*/>;\n"}],
+        {"tests/eviction/conformance.hpp": "using Policies = type_list</*S3Fifo*/>;\n"},
+        {"tests/eviction/conformance.hpp": None, "tests/eviction/s3_fifo_test.cpp":
+         "INSTANTIATE_TYPED_TEST_SUITE_P(S3Fifo, Suite, Lru);\nTEST(S3Fifo, Works) {}\n"}],
     "policy_is_in_the_benchmark": [
         {"benchmarks/eviction/eviction_bench.cpp": "BENCHMARK(churn<Lru>);\n"}],
     "policy_reads_no_clock_device_or_global": [
@@ -78,7 +81,9 @@ BROKEN = {
         {"include/quire/quire.hpp": ("#pragma once", "#pragma once\n#include <vector>")}],
     "nothing_is_left_unfinished": [{"README.md": f"{LATER}: write\n"}],
     "no_path_of_one_machine": [{"README.md": "cd " + "/home" + "/someone/quire\n"}],
-    "experiment_is_complete": [{"experiments/waste/README.md": None}],
+    "experiment_is_complete": [{"experiments/waste/README.md": None},
+                               {"experiments/waste/axes.hpp": None},
+                               {"experiments/scripts/train.py": "import math\n"}],
 }
 
 
