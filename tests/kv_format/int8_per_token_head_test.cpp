@@ -9,7 +9,7 @@ namespace quire::testing {
 namespace {
 
 using F = kv_format::Int8PerTokenHead;
-INSTANTIATE_TYPED_TEST_SUITE_P(Int8PerTokenHead, KvFormatConformance, F);
+INSTANTIATE_TYPED_TEST_SUITE_P(Int8PerTokenHead, KvFormatConformance, kv_format::Int8PerTokenHead);
 
 TEST(Int8PerTokenHeadKvFormat, ErrsByHalfAStepOfItsTokensScale) {
   EXPECT_EQ(F::token_bytes(128), 132.0);

@@ -11,10 +11,14 @@ namespace quire {
 /// The policy names that fill a configuration's slots, in the order of slot_names.
 template <FillsAllSlots C>
 [[nodiscard]] std::array<std::string, slot_count> slot_values() {
-  return {std::to_string(C::BlockSize::tokens.value), std::string(C::Reservation::name),
-          std::string(C::PrefixIndex::name),          std::string(C::Eviction::name),
-          std::string(C::Offload::name),              std::string(C::KvFormat::name),
-          std::string(C::WeightFormat::name),         std::string(C::Retention::name),
+  return {std::to_string(C::BlockSize::tokens.value),
+          std::string(C::Reservation::name),
+          std::string(C::PrefixIndex::name),
+          std::string(C::Eviction::name),
+          std::string(C::Offload::name),
+          std::string(C::KvFormat::name),
+          std::string(C::WeightFormat::name),
+          std::string(C::Retention::name),
           std::string(C::Scheduler::name)};
 }
 

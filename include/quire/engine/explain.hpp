@@ -24,119 +24,161 @@ namespace quire::explain {
 
 template <class P>
 struct Named {
-  static_assert(requires {
-    { P::name } -> std::convertible_to<std::string_view>;
-  }, "quire: every policy and configuration needs `static constexpr std::string_view name`, the word "
-     "that tables and command lines show; smallest model: quire/offload/recompute.hpp");
+  static_assert(
+      requires {
+        { P::name } -> std::convertible_to<std::string_view>;
+      },
+      "quire: every policy and configuration needs `static constexpr std::string_view name`, the "
+      "word "
+      "that tables and command lines show; smallest model: quire/offload/recompute.hpp");
 };
 
 template <class C>
 struct Slots {
-  static_assert(requires { C::BlockSize::tokens; },
-                "quire: block_size: the configuration has no usable `using BlockSize = "
-                "quire::BlockSize<16>`; smallest model: quire/presets/vllm.hpp");
-  static_assert(requires { typename C::Reservation; },
-                "quire: reservation: the configuration has no `using Reservation = ...`; smallest "
-                "model: quire/presets/vllm.hpp");
-  static_assert(requires { typename C::PrefixIndex; },
-                "quire: prefix_index: the configuration has no `using PrefixIndex = ...`; smallest "
-                "model: quire/presets/vllm.hpp");
-  static_assert(requires { typename C::Eviction; },
-                "quire: eviction: the configuration has no `using Eviction = ...`; smallest model: "
-                "quire/presets/vllm.hpp");
-  static_assert(requires { typename C::Offload; },
-                "quire: offload: the configuration has no `using Offload = ...`; smallest model: "
-                "quire/presets/vllm.hpp");
-  static_assert(requires { typename C::KvFormat; },
-                "quire: kv_format: the configuration has no `using KvFormat = ...`; smallest model: "
-                "quire/presets/vllm.hpp");
-  static_assert(requires { typename C::WeightFormat; },
-                "quire: weight_format: the configuration has no `using WeightFormat = ...`; smallest "
-                "model: quire/presets/vllm.hpp");
-  static_assert(requires { typename C::Retention; },
-                "quire: retention: the configuration has no `using Retention = ...`; smallest model: "
-                "quire/presets/vllm.hpp");
-  static_assert(requires { typename C::Scheduler; },
-                "quire: scheduler: the configuration has no `using Scheduler = ...`; smallest model: "
-                "quire/presets/vllm.hpp");
+  static_assert(
+      requires { C::BlockSize::tokens; },
+      "quire: block_size: the configuration has no usable `using BlockSize = "
+      "quire::BlockSize<16>`; smallest model: quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Reservation; },
+      "quire: reservation: the configuration has no `using Reservation = ...`; smallest "
+      "model: quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::PrefixIndex; },
+      "quire: prefix_index: the configuration has no `using PrefixIndex = ...`; smallest "
+      "model: quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Eviction; },
+      "quire: eviction: the configuration has no `using Eviction = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Offload; },
+      "quire: offload: the configuration has no `using Offload = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::KvFormat; },
+      "quire: kv_format: the configuration has no `using KvFormat = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::WeightFormat; },
+      "quire: weight_format: the configuration has no `using WeightFormat = ...`; smallest "
+      "model: quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Retention; },
+      "quire: retention: the configuration has no `using Retention = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Scheduler; },
+      "quire: scheduler: the configuration has no `using Scheduler = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
 };
 
 template <class P>
 struct Reservation : Named<P> {
-  static_assert(requires { { P::contiguous } -> std::convertible_to<bool>; },
-                "quire: reservation: the policy has no `static constexpr bool contiguous`; smallest "
-                "model: quire/reservation/on_demand.hpp");
-  static_assert(requires(const LengthHint& hint) { { P::reserve(hint) } -> std::same_as<Tokens>; },
-                "quire: reservation: the policy has no `static Tokens reserve(const LengthHint&)`; "
-                "smallest model: quire/reservation/on_demand.hpp");
+  static_assert(
+      requires {
+        { P::contiguous } -> std::convertible_to<bool>;
+      },
+      "quire: reservation: the policy has no `static constexpr bool contiguous`; smallest "
+      "model: quire/reservation/on_demand.hpp");
+  static_assert(
+      requires(const LengthHint& hint) {
+        { P::reserve(hint) } -> std::same_as<Tokens>;
+      },
+      "quire: reservation: the policy has no `static Tokens reserve(const LengthHint&)`; "
+      "smallest model: quire/reservation/on_demand.hpp");
 };
 
 template <class P>
 struct PrefixIndex : Named<P> {
-  static_assert(requires { { P::enabled } -> std::convertible_to<bool>; },
-                "quire: prefix_index: the policy has no `static constexpr bool enabled`; smallest "
-                "model: quire/prefix_index/none.hpp");
+  static_assert(
+      requires {
+        { P::enabled } -> std::convertible_to<bool>;
+      },
+      "quire: prefix_index: the policy has no `static constexpr bool enabled`; smallest "
+      "model: quire/prefix_index/none.hpp");
   static_assert(std::constructible_from<P, BlockCount, Tokens>,
                 "quire: prefix_index: the policy cannot be built from (BlockCount capacity, Tokens "
                 "block_tokens); smallest model: quire/prefix_index/none.hpp");
-  static_assert(requires(const P& p, std::span<const TokenId> t, std::uint64_t s,
-                         std::vector<BlockId>& out) { p.match(t, s, out); },
-                "quire: prefix_index: the policy has no `match(std::span<const TokenId>, "
-                "std::uint64_t salt, std::vector<BlockId>&) const`; smallest model: "
-                "quire/prefix_index/none.hpp");
-  static_assert(requires(P p, std::optional<BlockId> parent, std::span<const TokenId> t,
-                         std::uint64_t s, BlockId b) {
-    { p.insert(parent, t, s, b) } -> std::same_as<bool>;
-  }, "quire: prefix_index: the policy has no `bool insert(std::optional<BlockId> parent, "
-     "std::span<const TokenId>, std::uint64_t salt, BlockId)`; smallest model: "
-     "quire/prefix_index/none.hpp");
-  static_assert(requires(const P& p, BlockId b) {
-    { p.content(b) } -> std::same_as<std::uint64_t>;
-  }, "quire: prefix_index: the policy has no `std::uint64_t content(BlockId) const`; smallest "
-     "model: quire/prefix_index/none.hpp");
-  static_assert(requires(P p, BlockId b) { p.erase(b); },
-                "quire: prefix_index: the policy has no `void erase(BlockId)`; smallest model: "
-                "quire/prefix_index/none.hpp");
+  static_assert(
+      requires(const P& p, std::span<const TokenId> t, std::uint64_t s, std::vector<BlockId>& out) {
+        p.match(t, s, out);
+      },
+      "quire: prefix_index: the policy has no `match(std::span<const TokenId>, "
+      "std::uint64_t salt, std::vector<BlockId>&) const`; smallest model: "
+      "quire/prefix_index/none.hpp");
+  static_assert(
+      requires(P p, std::optional<BlockId> parent, std::span<const TokenId> t, std::uint64_t s,
+               BlockId b) {
+        { p.insert(parent, t, s, b) } -> std::same_as<bool>;
+      },
+      "quire: prefix_index: the policy has no `bool insert(std::optional<BlockId> parent, "
+      "std::span<const TokenId>, std::uint64_t salt, BlockId)`; smallest model: "
+      "quire/prefix_index/none.hpp");
+  static_assert(
+      requires(const P& p, BlockId b) {
+        { p.content(b) } -> std::same_as<std::uint64_t>;
+      },
+      "quire: prefix_index: the policy has no `std::uint64_t content(BlockId) const`; smallest "
+      "model: quire/prefix_index/none.hpp");
+  static_assert(
+      requires(P p, BlockId b) { p.erase(b); },
+      "quire: prefix_index: the policy has no `void erase(BlockId)`; smallest model: "
+      "quire/prefix_index/none.hpp");
 };
 
 template <class P>
 struct Eviction : Named<P> {
-  static_assert(std::constructible_from<P, BlockCount>,
-                "quire: eviction: the policy cannot be built from a BlockCount (the pool's capacity); "
-                "smallest model: quire/eviction/fifo.hpp");
-  static_assert(requires(P p, BlockId b, const BlockContext& c) { p.on_insert(b, c); },
-                "quire: eviction: the policy has no `void on_insert(BlockId, const BlockContext&)`; "
-                "smallest model: quire/eviction/fifo.hpp");
-  static_assert(requires(P p, BlockId b, const BlockContext& c) { p.on_access(b, c); },
-                "quire: eviction: the policy has no `void on_access(BlockId, const BlockContext&)`; "
-                "smallest model: quire/eviction/fifo.hpp");
-  static_assert(requires(P p, BlockId b) { p.set_evictable(b, true); },
-                "quire: eviction: the policy has no `void set_evictable(BlockId, bool)`; smallest "
-                "model: quire/eviction/fifo.hpp");
-  static_assert(requires(P p, BlockId b) { p.on_remove(b); },
-                "quire: eviction: the policy has no `void on_remove(BlockId)`; smallest model: "
-                "quire/eviction/fifo.hpp");
-  static_assert(requires(P p) { { p.victim() } -> std::same_as<std::optional<BlockId>>; },
-                "quire: eviction: the policy has no `std::optional<BlockId> victim()`; smallest "
-                "model: quire/eviction/fifo.hpp");
+  static_assert(
+      std::constructible_from<P, BlockCount>,
+      "quire: eviction: the policy cannot be built from a BlockCount (the pool's capacity); "
+      "smallest model: quire/eviction/fifo.hpp");
+  static_assert(
+      requires(P p, BlockId b, const BlockContext& c) { p.on_insert(b, c); },
+      "quire: eviction: the policy has no `void on_insert(BlockId, const BlockContext&)`; "
+      "smallest model: quire/eviction/fifo.hpp");
+  static_assert(
+      requires(P p, BlockId b, const BlockContext& c) { p.on_access(b, c); },
+      "quire: eviction: the policy has no `void on_access(BlockId, const BlockContext&)`; "
+      "smallest model: quire/eviction/fifo.hpp");
+  static_assert(
+      requires(P p, BlockId b) { p.set_evictable(b, true); },
+      "quire: eviction: the policy has no `void set_evictable(BlockId, bool)`; smallest "
+      "model: quire/eviction/fifo.hpp");
+  static_assert(
+      requires(P p, BlockId b) { p.on_remove(b); },
+      "quire: eviction: the policy has no `void on_remove(BlockId)`; smallest model: "
+      "quire/eviction/fifo.hpp");
+  static_assert(
+      requires(P p) {
+        { p.victim() } -> std::same_as<std::optional<BlockId>>;
+      },
+      "quire: eviction: the policy has no `std::optional<BlockId> victim()`; smallest "
+      "model: quire/eviction/fifo.hpp");
 };
 
 template <class P>
 struct Offload : Named<P> {
-  static_assert(requires { { P::uses_host } -> std::convertible_to<bool>; },
-                "quire: offload: the policy has no `static constexpr bool uses_host`; smallest model: "
-                "quire/offload/recompute.hpp");
-  static_assert(requires(const P& p, const PreemptionContext& c) {
-    { p.on_preempt(c) } -> std::same_as<Preemption>;
-  }, "quire: offload: the policy has no `Preemption on_preempt(const PreemptionContext&) const`; "
-     "smallest model: quire/offload/recompute.hpp");
+  static_assert(
+      requires {
+        { P::uses_host } -> std::convertible_to<bool>;
+      },
+      "quire: offload: the policy has no `static constexpr bool uses_host`; smallest model: "
+      "quire/offload/recompute.hpp");
+  static_assert(
+      requires(const P& p, const PreemptionContext& c) {
+        { p.on_preempt(c) } -> std::same_as<Preemption>;
+      },
+      "quire: offload: the policy has no `Preemption on_preempt(const PreemptionContext&) const`; "
+      "smallest model: quire/offload/recompute.hpp");
 };
 
 template <class P>
 struct KvFormat : Named<P> {
-  static_assert(KvFormatPolicy<P>,
-                "quire: kv_format: the format must offer slab_bytes, token_bytes, store and load as "
-                "quire/kv_format/concepts.hpp lists them; smallest model: quire/kv_format/fp32.hpp");
+  static_assert(
+      KvFormatPolicy<P>,
+      "quire: kv_format: the format must offer slab_bytes, token_bytes, store and load as "
+      "quire/kv_format/concepts.hpp lists them; smallest model: quire/kv_format/fp32.hpp");
 };
 
 template <class P>
@@ -149,33 +191,46 @@ struct WeightFormat : Named<P> {
 
 template <class P>
 struct Retention : Named<P> {
-  static_assert(requires { { P::keeps_all } -> std::convertible_to<bool>; },
-                "quire: retention: the policy has no `static constexpr bool keeps_all`; smallest "
-                "model: quire/retention/keep_all.hpp");
+  static_assert(
+      requires {
+        { P::keeps_all } -> std::convertible_to<bool>;
+      },
+      "quire: retention: the policy has no `static constexpr bool keeps_all`; smallest "
+      "model: quire/retention/keep_all.hpp");
 };
 
 template <class P>
 struct Scheduler : Named<P> {
-  static_assert(std::constructible_from<P, const SchedulerLimits&>,
-                "quire: scheduler: the policy cannot be built from a SchedulerLimits; smallest model: "
-                "quire/scheduler/fcfs.hpp");
-  static_assert(requires {
-    { P::dynamic_rank } -> std::convertible_to<bool>;
-    { P::drains } -> std::convertible_to<bool>;
-    { P::pads } -> std::convertible_to<bool>;
-  }, "quire: scheduler: the policy lacks one of `static constexpr bool dynamic_rank, drains, pads`; "
-     "derive from quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
-  static_assert(requires(const P& p, const SequenceGroup& g, Seconds now) {
-    { p.rank(g, now) } -> std::convertible_to<double>;
-  }, "quire: scheduler: the policy has no `double rank(const SequenceGroup&, Seconds now) const`; "
-     "smallest model: quire/scheduler/fcfs.hpp");
-  static_assert(requires(const P& p, const BatchState& s, const SequenceGroup& g) {
-    { p.admit(s, g) } -> std::same_as<Admission>;
-  }, "quire: scheduler: the policy has no `Admission admit(const BatchState&, const SequenceGroup&) "
-     "const`; smallest model: quire/scheduler/fcfs.hpp");
-  static_assert(SchedulerPolicy<P>,
-                "quire: scheduler: the policy lacks allot, wake_at or charge as "
-                "quire/scheduler/concepts.hpp lists them; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      std::constructible_from<P, const SchedulerLimits&>,
+      "quire: scheduler: the policy cannot be built from a SchedulerLimits; smallest model: "
+      "quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires {
+        { P::dynamic_rank } -> std::convertible_to<bool>;
+        { P::drains } -> std::convertible_to<bool>;
+        { P::pads } -> std::convertible_to<bool>;
+      },
+      "quire: scheduler: the policy lacks one of `static constexpr bool dynamic_rank, drains, "
+      "pads`; "
+      "derive from quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires(const P& p, const SequenceGroup& g, Seconds now) {
+        { p.rank(g, now) } -> std::convertible_to<double>;
+      },
+      "quire: scheduler: the policy has no `double rank(const SequenceGroup&, Seconds now) const`; "
+      "smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires(const P& p, const BatchState& s, const SequenceGroup& g) {
+        { p.admit(s, g) } -> std::same_as<Admission>;
+      },
+      "quire: scheduler: the policy has no `Admission admit(const BatchState&, const "
+      "SequenceGroup&) "
+      "const`; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      SchedulerPolicy<P>,
+      "quire: scheduler: the policy lacks allot, wake_at or charge as "
+      "quire/scheduler/concepts.hpp lists them; smallest model: quire/scheduler/fcfs.hpp");
 };
 
 template <class C>
@@ -188,9 +243,10 @@ struct Compatible {
   static_assert(!(never_preempts<typename C::Scheduler> && !C::Reservation::contiguous),
                 "quire: scheduler: orca never preempts, so it needs a reservation for all of a "
                 "request; use a contiguous reservation or quire::scheduler::Fcfs");
-  static_assert(!(C::PrefixIndex::enabled && !C::Retention::keeps_all),
-                "quire: retention: a block whose tokens were dropped cannot be found by its text; use "
-                "quire::retention::KeepAll or quire::prefix_index::None");
+  static_assert(
+      !(C::PrefixIndex::enabled && !C::Retention::keeps_all),
+      "quire: retention: a block whose tokens were dropped cannot be found by its text; use "
+      "quire::retention::KeepAll or quire::prefix_index::None");
   static_assert(incompatible_because<C>.empty(),
                 "quire: the configuration combines slots that exclude each other; "
                 "quire::incompatible_because<C> says why");

@@ -30,7 +30,8 @@ namespace quire {
 }
 
 /// Adds a drawn token to a sequence's text.
-inline void record_draw(Sequence& s, const Draw& draw, const StepResult& result, bool tracks_tokens) {
+inline void record_draw(Sequence& s, const Draw& draw, const StepResult& result,
+                        bool tracks_tokens) {
   s.length += 1;
   if (tracks_tokens) s.tokens.push_back(draw.token);
   s.cumulative_logprob += draw.logprob;
@@ -56,7 +57,8 @@ struct BeamCandidate {
 
 /// Sum of log-probabilities over length^penalty, the order of beams.
 [[nodiscard]] inline double beam_score(const Sequence& s, Tokens prompt, double length_penalty) {
-  const double generated = static_cast<double>(std::max((s.length - prompt).value, std::int64_t{1}));
+  const double generated =
+      static_cast<double>(std::max((s.length - prompt).value, std::int64_t{1}));
   return s.cumulative_logprob / std::pow(generated, length_penalty);
 }
 
@@ -127,11 +129,13 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
     std::nth_element(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(width) - 1,
                      scores.end(), std::greater<>());
     const double worst = scores[width - 1];
-    const double best = beam_score(group.sequences.front(), group.prompt_length(), p.length_penalty);
+    const double best =
+        beam_score(group.sequences.front(), group.prompt_length(), p.length_penalty);
     done = p.early_stopping || worst >= best;
   }
   if (done) {
-    for (Sequence& s : group.sequences) s.finish = at_limit ? FinishReason::length : FinishReason::stop;
+    for (Sequence& s : group.sequences)
+      s.finish = at_limit ? FinishReason::length : FinishReason::stop;
   }
 }
 

@@ -149,8 +149,7 @@ struct Fold {
 };
 template <class Base, class Change, class... Rest>
 struct Fold<Base, Change, Rest...> {
-  using type =
-      typename Fold<Override<Base, typename Change::policy, Change::slot>, Rest...>::type;
+  using type = typename Fold<Override<Base, typename Change::policy, Change::slot>, Rest...>::type;
 };
 
 }  // namespace detail

@@ -1,3 +1,4 @@
+// mechanism: the memory of all slabs of an executor
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/fp16.hpp>

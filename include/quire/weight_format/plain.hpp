@@ -1,3 +1,4 @@
+// mechanism: what the formats without scales share
 #pragma once
 
 #include <cstddef>

@@ -2,7 +2,7 @@
 #include <string_view>
 
 #include <quire/engine/engine.hpp>
-#include <quire/executor/executor.hpp>
+#include <quire/executor/simulated.hpp>
 #include <quire/presets/presets.hpp>
 
 // A configuration from nothing must fill every slot; one was forgotten.

@@ -3,7 +3,7 @@
 
 #include <quire/engine/engine.hpp>
 #include <quire/eviction/eviction.hpp>
-#include <quire/executor/executor.hpp>
+#include <quire/executor/simulated.hpp>
 #include <quire/presets/presets.hpp>
 
 // The policy answers with a block even when it has none to give.

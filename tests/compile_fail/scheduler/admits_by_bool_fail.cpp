@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include <quire/engine/engine.hpp>
-#include <quire/executor/executor.hpp>
+#include <quire/executor/simulated.hpp>
 #include <quire/presets/presets.hpp>
 
 // The policy answers yes or no where Admission is asked for.
