@@ -3,7 +3,7 @@
 #
 #   build   what compiles the library and its programs
 #   paper   build, and a Python environment under build/venv for figures and notebooks
-#   test    paper, and what ./tests/run checks with (clang, clang-format)
+#   test    paper, and what ./tests/run checks with (clang, clang-format, clang-tidy)
 #
 # As root on Debian it installs what is missing; otherwise it prints the one line that does, and
 # exits 1. A machine that has everything is left alone, without a look at the network.
@@ -18,7 +18,8 @@ build_needs="g++=g++ cmake=cmake ninja-build=ninja
   libxxhash-dev=xxhash.h libcli11-dev=CLI/CLI.hpp"
 paper_needs="python3=python3 python3-venv=module:ensurepip"
 test_needs="git=git libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h
-  libbenchmark-dev=benchmark/benchmark.h clang=clang++ clang-format=clang-format"
+  libbenchmark-dev=benchmark/benchmark.h clang=clang++ clang-format=clang-format
+  clang-tidy=clang-tidy"
 
 case "${1:-}" in
   build) needs="$build_needs" ;;

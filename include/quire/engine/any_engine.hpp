@@ -37,7 +37,7 @@ template <class E>
 class ErasedEngine final : public AnyEngine {
  public:
   template <class Options>
-  explicit ErasedEngine(Options&& options) : engine_(std::forward<Options>(options)) {}
+  explicit ErasedEngine(Options options) : engine_(std::move(options)) {}
   RequestId submit(Request request) override { return engine_.submit(std::move(request)); }
   bool cancel(RequestId id) override { return engine_.cancel(id); }
   const StepStats& step() override { return engine_.step(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -265,8 +266,8 @@ class PagedMemory {
     usage.capacity = capacity().value * block_tokens.value;
     usage.physical_blocks = pool_.referenced();
     const Tokens held = usage.physical_blocks.value * block_tokens.value;
-    usage.reserved = static_cast<std::int64_t>(reserved_ + 0.5);
-    usage.internal = static_cast<std::int64_t>(unused_ + 0.5);
+    usage.reserved = std::llround(reserved_);
+    usage.internal = std::llround(unused_);
     usage.token_states = held - usage.reserved - usage.internal;
     usage.free = usage.capacity - held;
     reserved_ = unused_ = 0;

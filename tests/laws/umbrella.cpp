@@ -1,0 +1,2 @@
+// The unit that clang-tidy reads: all of include/, and nothing else.
+#include <quire/quire.hpp>
