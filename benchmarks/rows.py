@@ -6,7 +6,8 @@ Examples:
   ./benchmarks/run --list
 
 A row's id is `<program>/<benchmark>`. `value` is its rate in `unit`; `ceiling` is the rate of the
-limit that the benchmark names, measured in the same run, and `ratio` their quotient. A benchmark
+limit that the benchmark names (one of benchmarks/limits or of its own program), measured in the
+same run, and `ratio` their quotient. A benchmark
 `<what>/peer:<name>/...` is the peer of `<what>/<policy>/...`: rows beside it carry `peer`,
 `peer_value` and `peer_ratio`.
 """
@@ -124,7 +125,12 @@ def main():
     todo, limits_wanted = [], False
     for program in programs():
         slot = program.name.removesuffix("_bench")
-        names = [name for name in listed(program) if chosen.search(f"{slot}/{name}")]
+        known = listed(program)
+        names = [name for name in known if chosen.search(f"{slot}/{name}")]
+        # Ratios need the program's own limits too, which stand for themselves: no policy's name.
+        own_limits = [name for name in known if name.startswith("pointer_chase/")]
+        if names:
+            names += [name for name in own_limits if name not in names]
         limits_wanted |= bool(names)
         if slot == "limits":
             todo.append((program, slot, listed(program)))  # every ratio needs them
@@ -148,13 +154,16 @@ def main():
             name = entry["run_name"]
             if slot == "limits":
                 ceilings[name.split("/")[0]] = value, unit
+            elif name.startswith("pointer_chase/"):
+                ceilings[f"{slot} {name}"] = value, unit
             row = {"schema": "quire.result/1", "id": f"{slot}/{name}", "mode": "measured",
                    "value": value, "unit": unit}
             if entry["spread"]:
                 row["cv"] = rate(entry["spread"])[0]
-            limit = re.search(r"ceiling=(\w+)", entry.get("label", ""))
+            limit = re.search(r"ceiling=(\S+)", entry.get("label", ""))
             if limit:
-                ceiling, ceiling_unit = ceilings.get(limit[1], (None, None))
+                ceiling, ceiling_unit = ceilings.get(f"{slot} {limit[1]}") or ceilings.get(
+                    limit[1], (None, None))
                 if ceiling_unit != unit:
                     sys.exit(f"{row['id']}: counts {unit}, but its ceiling {limit[1]} is "
                              f"{'not a limit' if ceiling is None else 'in ' + ceiling_unit}")

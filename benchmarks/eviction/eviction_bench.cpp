@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/common/ceiling.hpp"
+
 #include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/eviction/eviction.hpp>
@@ -228,7 +230,11 @@ void pointer_chase(benchmark::State& state) {
 
 template <class Run>
 void add(std::int64_t n, const char* what, std::string_view policy, Run run) {
-  benchmark::RegisterBenchmark((std::string(what) + "/" + std::string(policy)).c_str(), run)
+  benchmark::RegisterBenchmark((std::string(what) + "/" + std::string(policy)).c_str(),
+                               [run, n](benchmark::State& state) {
+                                 run(state);
+                                 quire_bench::against(state, "pointer_chase/" + std::to_string(n));
+                               })
       ->Arg(n);
 }
 
