@@ -290,9 +290,9 @@ TEST(Cpu, SharedPrefixEqualsOwnPrefix) {
 TEST(Cpu, GreedyTokensAgreeWithTransformers) {
   for (const auto& entry : std::filesystem::directory_iterator(
            std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models")) {
-    if (!std::filesystem::exists(entry.path() / "golden.safetensors")) continue;
+    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
     const auto file =
-        checkpoint::safetensors::open_file((entry.path() / "golden.safetensors").string());
+        checkpoint::safetensors::open_file((entry.path() / "config.json").string());
     auto integers = [&file](const char* name) {
       const auto& view = file.at(name);
       std::vector<std::int64_t> values(static_cast<std::size_t>(view.elements()));

@@ -21,7 +21,7 @@ std::vector<std::string> golden_models() {
   std::vector<std::string> names;
   for (const auto& entry :
        fs::directory_iterator(fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models")) {
-    if (!fs::exists(entry.path() / "golden.safetensors")) continue;
+    if (!fs::exists(entry.path() / "config.json")) continue;
     names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());

@@ -1,0 +1,322 @@
+// facade: text in, text out, over an engine on the processor.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/tokenizer.hpp>
+#include <quire/core/error.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/engine/stop_strings.hpp>
+#include <quire/executor/cpu.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/presets/vllm_prefix_cache.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+namespace quire {
+
+/// The configuration of LLM unless another is named: vLLM with prefix cache, everything in fp32.
+struct LlmConfig : presets::VllmPrefixCache {
+  static constexpr std::string_view name = "llm";
+  using KvFormat = kv_format::Fp32;
+  using WeightFormat = weight_format::Fp32;
+};
+
+/// One completion of a prompt.
+struct Completion {
+  std::int32_t index = 0;  // 0 ... n - 1; the best first where more were generated than returned
+  std::string text;        // without the stop string or stop token that ended it
+  std::vector<TokenId> tokens;
+  FinishReason finish_reason = FinishReason::none;
+  double cumulative_logprob = 0;  // 0 when log-probabilities were not asked for
+  std::vector<float> logprobs;    // one a token, likewise
+  std::vector<std::vector<TokenLogprob>> alternatives;  // SamplingParams::logprobs a token
+};
+
+/// What became of one prompt.
+struct RequestOutput {
+  std::string prompt;
+  std::vector<TokenId> prompt_tokens;
+  std::vector<Completion> outputs;
+  Timeline timeline;
+};
+
+/// A piece of text as it becomes certain. Beams have none: their text changes until they end.
+struct TextEvent {
+  std::size_t prompt = 0;         // index into the prompts of the call
+  std::int32_t sample_index = 0;  // which of the prompt's completions
+  std::string_view text;          // may be empty: a token need not end a character
+  FinishReason finish_reason = FinishReason::none;
+};
+
+/// Generates text with a Hugging Face checkpoint: tokenizer, engine and CPU executor in one.
+///
+///     quire::LLM llm("path/to/checkpoint");
+///     auto out = llm.generate({"Once upon a time"}, {.max_tokens = 50});
+///     std::cout << out[0].outputs[0].text;
+///
+/// Prompts of one call run as one batch and share the engine's prefix cache with earlier calls.
+/// Results depend on prompt, parameters and seed alone, not on the batch or the threads.
+/// \errors data, with file and place, for a checkpoint that cannot be read; usage for a request
+/// that can never run (an empty or too long prompt, more sequences than the engine takes)
+template <class C = LlmConfig>
+class LLM {
+ public:
+  struct Options {
+    std::size_t threads = 0;  // 0: one per processor
+    SchedulerLimits limits{};
+    Bytes kv_memory = std::int64_t{4} << 30;    // at most; touched as it is used
+    Bytes host_memory = std::int64_t{1} << 30;  // likewise, where the configuration swaps
+  };
+  using TextCallback = std::function<void(const TextEvent&)>;
+
+  explicit LLM(const std::string& directory, Options options = {})
+      : LLM(checkpoint::open_checkpoint(directory),
+            checkpoint::Tokenizer::from_file(
+                (std::filesystem::path(directory) / "tokenizer.json").string()),
+            options) {}
+
+  LLM(checkpoint::Checkpoint checkpoint, checkpoint::Tokenizer tokenizer, Options options = {})
+      : tokenizer_(std::move(tokenizer)),
+        generation_(checkpoint.generation),
+        eos_(generation_.eos.empty() ? checkpoint.config.eos : generation_.eos),
+        engine_(engine_options(std::move(checkpoint), options)) {}
+
+  /// Parameters that the checkpoint's authors recommend, over the defaults.
+  [[nodiscard]] SamplingParams default_params() const {
+    SamplingParams p;
+    if (generation_.temperature) p.temperature = *generation_.temperature;
+    if (generation_.do_sample == false) p.temperature = 0;
+    if (generation_.top_k) p.top_k = *generation_.top_k;
+    if (generation_.top_p) p.top_p = *generation_.top_p;
+    if (generation_.min_p) p.min_p = *generation_.min_p;
+    if (generation_.repetition_penalty) p.repetition_penalty = *generation_.repetition_penalty;
+    return p;
+  }
+
+  /// Completes every prompt; results in the order of the prompts.
+  [[nodiscard]] std::vector<RequestOutput> generate(const std::vector<std::string>& prompts,
+                                                    const SamplingParams& params = {},
+                                                    const TextCallback& on_text = {}) {
+    std::vector<RequestOutput> out(prompts.size());
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      out[i].prompt = prompts[i];
+      out[i].prompt_tokens = tokenizer_.encode(prompts[i]);
+    }
+    run(out, params, on_text);
+    return out;
+  }
+
+  /// The same for prompts that are tokens already.
+  [[nodiscard]] std::vector<RequestOutput> generate_tokens(
+      const std::vector<std::vector<TokenId>>& prompts, const SamplingParams& params = {},
+      const TextCallback& on_text = {}) {
+    std::vector<RequestOutput> out(prompts.size());
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      out[i].prompt = tokenizer_.decode(prompts[i]);
+      out[i].prompt_tokens = prompts[i];
+    }
+    run(out, params, on_text);
+    return out;
+  }
+
+  [[nodiscard]] const checkpoint::Tokenizer& tokenizer() const { return tokenizer_; }
+  [[nodiscard]] Engine<C, executor::Cpu>& engine() { return engine_; }
+  /// Logits after every token of a text. \shape (tokens, vocab)
+  [[nodiscard]] std::vector<float> logits(std::span<const TokenId> tokens) {
+    return model::full_logits(engine_.executor().decoder(), tokens, engine_.executor().threads());
+  }
+
+ private:
+  /// One completion on its way: its text so far.
+  struct Writing {
+    checkpoint::Tokenizer::Stream stream;
+    StopStrings stops;
+    std::string text;
+    std::int64_t tokens = 0;
+    FinishReason finish = FinishReason::none;
+  };
+  struct Job {
+    std::size_t prompt = 0;
+    std::map<std::int32_t, Writing> writing;  // by sample index
+  };
+
+  static executor::Cpu::Options engine_options(checkpoint::Checkpoint checkpoint,
+                                               const Options& options) {
+    executor::Cpu::Options out{.model = std::move(checkpoint), .limits = options.limits};
+    out.threads = options.threads > 0
+                      ? options.threads
+                      : std::max<std::size_t>(1, std::thread::hardware_concurrency());
+    out.kv_memory = options.kv_memory;
+    out.host_memory = options.host_memory;
+    // a small model needs less: no more than every sequence at full length
+    const KvGeometry all = executor::Cpu::geometry<C>(out);
+    const model::Shape& shape = out.model.config.shape;
+    const Tokens longest = out.limits.max_length > Tokens{0}
+                               ? std::min(out.limits.max_length, shape.max_length)
+                               : shape.max_length;
+    const BlockCount most = blocks_for(longest, C::BlockSize::tokens).value *
+                            std::min<std::int64_t>(out.limits.max_sequences, 64);
+    out.device_blocks = std::max(BlockCount{1}, std::min(all.device_blocks, most));
+    if (C::Offload::uses_host) {
+      out.host_blocks = std::max(BlockCount{1}, std::min(all.host_blocks, most));
+    }
+    return out;
+  }
+
+  [[nodiscard]] SamplingParams with_eos(SamplingParams p) const {
+    if (!p.ignore_eos) {
+      p.stop_token_ids.insert(p.stop_token_ids.end(), eos_.begin(), eos_.end());
+    }
+    if (p.beam_width > 0 && !p.stop.empty()) {
+      throw usage_error("stop", "stop strings do not go together with beam search",
+                        "stop_token_ids");
+    }
+    return p;
+  }
+
+  void run(std::vector<RequestOutput>& out, const SamplingParams& params,
+           const TextCallback& on_text) {
+    const SamplingParams p = with_eos(params);
+    std::unordered_map<RequestId, Job> jobs;
+    try {
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        Request request;
+        request.arrival = engine_.now();
+        request.prompt = out[i].prompt_tokens;
+        request.sampling = p;
+        jobs[engine_.submit(std::move(request))].prompt = i;
+        collect(jobs, out);  // a request that is refused is finished at once
+      }
+      while (engine_.has_work()) {
+        const StepStats& stats = engine_.step();
+        if (stats.idle) {
+          if (!stats.wake_at) throw state_error("engine", "no request can run", "a larger KV pool");
+          engine_.advance_to(*stats.wake_at);
+          continue;
+        }
+        const std::vector<TokenEvent> events(engine_.events().begin(), engine_.events().end());
+        for (const TokenEvent& event : events)
+          write(event, jobs.at(event.request), out, p, on_text);
+        collect(jobs, out);
+      }
+    } catch (...) {  // leave nothing behind that a later call would run
+      for (const auto& [id, job] : jobs) (void)engine_.cancel(id);
+      (void)engine_.take_finished();
+      throw;
+    }
+  }
+
+  /// Adds one token to its completion's text, and ends the completion at a stop string.
+  void write(const TokenEvent& event, Job& job, const std::vector<RequestOutput>& out,
+             const SamplingParams& p, const TextCallback& on_text) {
+    auto at = job.writing.find(event.sample_index);
+    if (at == job.writing.end()) {
+      at = job.writing
+               .emplace(event.sample_index,
+                        Writing{tokenizer_.stream(), StopStrings(p.stop), {}, 0, {}})
+               .first;
+      // the prompt decides whether the first piece begins with a space
+      for (const TokenId t : out[job.prompt].prompt_tokens) (void)at->second.stream.push(t);
+    }
+    Writing& w = at->second;
+    if (w.finish != FinishReason::none) return;
+    ++w.tokens;
+    w.finish = event.finish;
+    std::string fresh;
+    if (event.finish != FinishReason::stop) fresh = w.stream.push(event.token);
+    if (event.finish != FinishReason::none) fresh += w.stream.finish();
+    std::string certain;
+    if (w.tokens < p.min_tokens.value) {
+      certain = std::move(fresh);
+    } else {
+      certain = w.stops.push(fresh);
+      if (w.stops.matched()) {
+        w.finish = FinishReason::stop;
+        if (event.finish == FinishReason::none) {
+          (void)engine_.finish_sequence(event.request, event.sample_index, FinishReason::stop);
+        }
+      } else if (event.finish != FinishReason::none) {
+        certain += w.stops.finish();
+      }
+    }
+    w.text += certain;
+    if (on_text && (!certain.empty() || w.finish != FinishReason::none)) {
+      on_text({job.prompt, event.sample_index, certain, w.finish});
+    }
+  }
+
+  void collect(std::unordered_map<RequestId, Job>& jobs, std::vector<RequestOutput>& out) {
+    for (const auto& group : engine_.take_finished()) {
+      const auto at = jobs.find(group->request.id);
+      if (at == jobs.end()) continue;
+      Job& job = at->second;
+      if (!group->error.empty()) {
+        throw usage_error("prompt " + std::to_string(job.prompt), group->error,
+                          "a request that fits the engine's limits");
+      }
+      RequestOutput& result = out[job.prompt];
+      result.timeline = group->timeline;
+      const auto count =
+          std::min(group->sequences.size(), static_cast<std::size_t>(group->request.sampling.n));
+      for (std::size_t i = 0; i < count; ++i) {
+        result.outputs.push_back(completion(*group, group->sequences[i], job));
+        result.outputs.back().index = static_cast<std::int32_t>(i);
+      }
+    }
+  }
+
+  [[nodiscard]] Completion completion(const SequenceGroup& group, const Sequence& s,
+                                      const Job& job) const {
+    Completion c;
+    const auto prompt = static_cast<std::size_t>(group.prompt_length().value);
+    c.tokens.assign(s.tokens.begin() + static_cast<std::ptrdiff_t>(prompt), s.tokens.end());
+    c.finish_reason = s.finish;
+    c.cumulative_logprob = s.cumulative_logprob;
+    const SamplingParams& p = group.request.sampling;
+    if (sampling::wants_logprobs(p)) c.logprobs = s.logprobs;
+    for (std::size_t i = 0; i < s.alternatives_begin.size(); ++i) {
+      const std::size_t end =
+          i + 1 < s.alternatives_begin.size() ? s.alternatives_begin[i + 1] : s.alternatives.size();
+      c.alternatives.emplace_back(
+          s.alternatives.begin() + static_cast<std::ptrdiff_t>(s.alternatives_begin[i]),
+          s.alternatives.begin() + static_cast<std::ptrdiff_t>(end));
+    }
+    const auto written = job.writing.find(s.sample_index);
+    if (p.beam_width == 0 && written != job.writing.end()) {
+      c.text = written->second.text;
+      c.finish_reason = written->second.finish;
+      return c;
+    }
+    checkpoint::Tokenizer::Stream stream = tokenizer_.stream();
+    for (std::size_t i = 0; i < prompt; ++i) (void)stream.push(s.tokens[i]);
+    const std::size_t shown = c.finish_reason == FinishReason::stop && !c.tokens.empty()
+                                  ? c.tokens.size() - 1
+                                  : c.tokens.size();
+    for (std::size_t i = 0; i < shown; ++i) c.text += stream.push(c.tokens[i]);
+    c.text += stream.finish();
+    return c;
+  }
+
+  checkpoint::Tokenizer tokenizer_;
+  checkpoint::GenerationConfig generation_;
+  std::vector<TokenId> eos_;
+  Engine<C, executor::Cpu> engine_;
+};
+
+LLM(const std::string&)->LLM<LlmConfig>;
+
+}  // namespace quire
