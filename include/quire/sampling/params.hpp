@@ -29,9 +29,9 @@ struct SamplingParams {
   Tokens max_tokens = 16;
   Tokens min_tokens = 0;  // no end-of-sequence or stop before
   bool ignore_eos = false;
-  std::vector<TokenId> stop_token_ids;
-  std::vector<std::string> stop;  // strings; the text is cut before the match
-  std::int32_t logprobs = -1;     // alternatives reported a token; -1: no log-probabilities
+  std::vector<TokenId> stop_token_ids = {};
+  std::vector<std::string> stop = {};  // strings; the text is cut before the match
+  std::int32_t logprobs = -1;          // alternatives reported a token; -1: no log-probabilities
 
   /// Sequences that run at once for this request.
   [[nodiscard]] std::int32_t width() const {

@@ -1,0 +1,148 @@
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/checkpoint/file_map.hpp>
+#include <quire/core/json.hpp>
+#include <quire/engine/llm.hpp>
+
+namespace quire {
+namespace {
+
+std::string root(const std::string& path) {
+  return (std::filesystem::path(QUIRE_SOURCE_DIR) / path).string();
+}
+/// A model that continues a text as it went on when it last occurred: what it says is known.
+LLM<> induction() {
+  return LLM<>(root("experiments/small_models/checkpoints/induction"), {.threads = 1});
+}
+const std::string text = "abcdefghijkl 0123;abcd";
+
+TEST(Llm, TextsEqualThoseOfTransformers) {
+  LLM llm = induction();
+  const std::string path = root("tests/golden/models/induction/generate.json");
+  const json::Value value = json::parse(checkpoint::read_file(path, 1 << 24), path);
+  const json::Field file(value, path);
+  const auto texts = file.at("texts");
+  std::vector<std::string> prompts;
+  for (std::size_t i = 0; i < texts.array().size(); ++i) {
+    prompts.push_back(texts.at(i).at("prompt").string());
+  }
+  const auto out = llm.generate(
+      prompts, {.temperature = 0, .max_tokens = file.at("max_new_tokens").integer(1, 1000)});
+  ASSERT_GE(out.size(), 4u);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    EXPECT_EQ(out[i].outputs.at(0).text, texts.at(i).at("greedy_text").string());
+    const auto ids = texts.at(i).at("greedy_ids");
+    ASSERT_EQ(out[i].outputs[0].tokens.size(), ids.array().size());
+    for (std::size_t t = 0; t < ids.array().size(); ++t) {
+      EXPECT_EQ(out[i].outputs[0].tokens[t], ids.at(t).integer(0, 1 << 20));
+    }
+  }
+}
+
+TEST(Llm, StreamsTheTextThatItReturns) {
+  LLM llm = induction();
+  std::map<std::pair<std::size_t, std::int32_t>, std::string> streamed;
+  int finished = 0;
+  const auto out = llm.generate({text, "0123;;01"}, {.n = 2, .temperature = 0, .max_tokens = 20},
+                                [&](const TextEvent& e) {
+                                  streamed[{e.prompt, e.sample_index}] += e.text;
+                                  finished += e.finish_reason != FinishReason::none ? 1 : 0;
+                                });
+  EXPECT_EQ(finished, 4);
+  ASSERT_EQ(out.size(), 2u);
+  for (std::size_t p = 0; p < 2; ++p) {
+    ASSERT_EQ(out[p].outputs.size(), 2u);
+    for (std::int32_t i = 0; i < 2; ++i) {
+      EXPECT_EQ((streamed[{p, i}]), out[p].outputs[static_cast<std::size_t>(i)].text);
+    }
+  }
+  EXPECT_EQ(out[0].outputs[0].text, "efghijkl 0123;abcdef");
+  EXPECT_EQ(out[0].outputs[0].finish_reason, FinishReason::length);
+}
+
+TEST(Llm, StopsAtStringsAndTokens) {
+  LLM llm = induction();
+  SamplingParams p{.temperature = 0, .max_tokens = 30, .stop = {"23;", "zz"}};
+  auto out = llm.generate({text}, p);
+  EXPECT_EQ(out[0].outputs[0].text, "efghijkl 01");
+  EXPECT_EQ(out[0].outputs[0].finish_reason, FinishReason::stop);
+  EXPECT_EQ(out[0].outputs[0].tokens.size(), 14u);  // those of the stop string included
+
+  p.min_tokens = 15;  // the first match is too early, the second is not
+  p.max_tokens = 60;
+  out = llm.generate({text}, p);
+  EXPECT_EQ(out[0].outputs[0].text, "efghijkl 0123;abcdefghijkl 01");
+
+  p = {.temperature = 0, .max_tokens = 30};
+  p.stop_token_ids = {*llm.tokenizer().token_to_id("h")};
+  out = llm.generate({text}, p);
+  EXPECT_EQ(out[0].outputs[0].text, "efg");
+  EXPECT_EQ(out[0].outputs[0].tokens.size(), 4u);
+  EXPECT_EQ(out[0].outputs[0].finish_reason, FinishReason::stop);
+}
+
+TEST(Llm, EndTokenEndsUnlessIgnored) {
+  LLM llm = induction();
+  const std::string open = "abc0123;z";  // nothing to continue: the model ends
+  EXPECT_EQ(llm.generate({open}, {.temperature = 0})[0].outputs[0].tokens.size(), 1u);
+  EXPECT_EQ(llm.generate({open}, {.temperature = 0})[0].outputs[0].finish_reason,
+            FinishReason::stop);
+  EXPECT_EQ(llm.generate({open}, {.temperature = 0, .max_tokens = 5, .ignore_eos = true})[0]
+                .outputs[0]
+                .tokens.size(),
+            5u);
+}
+
+TEST(Llm, BeamsComeBestFirst) {
+  LLM llm = induction();
+  const auto out = llm.generate({text}, {.n = 3, .beam_width = 4, .max_tokens = 12});
+  ASSERT_EQ(out[0].outputs.size(), 3u);
+  EXPECT_EQ(out[0].outputs[0].text, "efghijkl 012");
+  for (std::size_t i = 1; i < 3; ++i) {
+    EXPECT_EQ(out[0].outputs[i].index, static_cast<std::int32_t>(i));
+    EXPECT_LE(out[0].outputs[i].cumulative_logprob, out[0].outputs[i - 1].cumulative_logprob);
+  }
+  EXPECT_THROW((void)llm.generate({text}, {.beam_width = 2, .stop = {"x"}}), Error);
+}
+
+TEST(Llm, LogprobsCoverEveryToken) {
+  LLM llm = induction();
+  const auto out = llm.generate({text}, {.temperature = 0, .max_tokens = 6, .logprobs = 3});
+  const Completion& c = out[0].outputs[0];
+  ASSERT_EQ(c.logprobs.size(), 6u);
+  ASSERT_EQ(c.alternatives.size(), 6u);
+  double sum = 0;
+  for (std::size_t i = 0; i < 6; ++i) {
+    ASSERT_EQ(c.alternatives[i].size(), 3u);
+    EXPECT_EQ(c.alternatives[i][0].token, c.tokens[i]);
+    EXPECT_EQ(c.alternatives[i][0].logprob, c.logprobs[i]);
+    sum += static_cast<double>(c.logprobs[i]);
+  }
+  EXPECT_NEAR(sum, c.cumulative_logprob, 1e-9);
+}
+
+TEST(Llm, RefusesWhatCannotRunAndGoesOn) {
+  LLM llm = induction();
+  EXPECT_THROW((void)llm.generate_tokens({{1, 2}, {}}), Error);
+  EXPECT_THROW((void)llm.generate({text}, {.n = 5, .beam_width = 2}), Error);
+  EXPECT_EQ(llm.generate({text}, {.temperature = 0, .max_tokens = 3})[0].outputs[0].text, "efg");
+  EXPECT_TRUE(llm.generate({}).empty());
+}
+
+TEST(Llm, ForgetsNothingBetweenCalls) {
+  LLM llm = induction();
+  const auto first = llm.generate({text}, {.temperature = 0, .max_tokens = 30});
+  const auto again = llm.generate({text}, {.temperature = 0, .max_tokens = 30});
+  EXPECT_EQ(first[0].outputs[0].text, again[0].outputs[0].text);
+  EXPECT_EQ(first[0].timeline.prefix_hit, Tokens{0});
+  EXPECT_GE(again[0].timeline.prefix_hit, Tokens{16});
+}
+
+}  // namespace
+}  // namespace quire
