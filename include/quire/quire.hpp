@@ -8,6 +8,7 @@
 #include <quire/eviction/eviction.hpp>
 #include <quire/executor/executor.hpp>
 #include <quire/kv_format/kv_format.hpp>
+#include <quire/llm/llm.hpp>
 #include <quire/memory/memory.hpp>
 #include <quire/metrics/metrics.hpp>
 #include <quire/model/model.hpp>

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <quire/core/rng.hpp>
-#include <quire/engine/stop_strings.hpp>
+#include <quire/llm/stop_strings.hpp>
 
 namespace quire {
 namespace {

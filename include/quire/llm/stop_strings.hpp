@@ -1,4 +1,3 @@
-// mechanism: finds stop strings in a text that arrives piece by piece.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// facade: text in, text out, over an engine on the processor.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +19,7 @@
 #include <quire/checkpoint/tokenizer.hpp>
 #include <quire/core/error.hpp>
 #include <quire/engine/serving_engine.hpp>
-#include <quire/engine/stop_strings.hpp>
+#include <quire/llm/stop_strings.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>

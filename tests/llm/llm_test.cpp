@@ -8,7 +8,7 @@
 
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/core/json.hpp>
-#include <quire/engine/llm.hpp>
+#include <quire/llm/llm.hpp>
 
 namespace quire {
 namespace {
