@@ -34,7 +34,12 @@ class ContiguousMemory {
 
   [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group,
                                                    Tokens max_length) const {
-    const BlockCount need = blocks_for(reservation(group, max_length), block_tokens);
+    const Tokens reserved = reservation(group, max_length), end = longest(group, max_length);
+    if (reserved < end) {
+      return "the reservation holds " + std::to_string(reserved.value) +
+             " tokens, the sequence may reach " + std::to_string(end.value);
+    }
+    const BlockCount need = blocks_for(reserved, block_tokens);
     const std::int64_t width = group.request.sampling.width();
     BuddyAllocator empty(capacity_, capacity_);
     if (empty.fits(need, width)) return std::nullopt;
@@ -76,7 +81,11 @@ class ContiguousMemory {
     forget(s);
   }
   void release(Sequence& s) {
-    if (s.run.blocks > 0) buddy_.free(s.run);
+    if (s.run.blocks > 0) {
+      // a fork that ends before its next step needs no content
+      std::erase_if(copies_, [&](const BlockCopy& c) { return holds(s.run, c.to); });
+      buddy_.free(s.run);
+    }
     forget(s);
   }
   void release_spares(SequenceGroup& group) {
@@ -88,6 +97,7 @@ class ContiguousMemory {
   bool swap_out(SequenceGroup&, StepPlan&) { return false; }
   bool swap_in(SequenceGroup&, StepPlan&) { return false; }
   void publish(const SequenceGroup&, Sequence&) {}
+  [[nodiscard]] Tokens cached_prefix(const SequenceGroup&) const { return 0; }
 
   void begin_step(StepPlan& plan) {
     plan.copies.insert(plan.copies.end(), copies_.begin(), copies_.end());
@@ -119,10 +129,21 @@ class ContiguousMemory {
  private:
   [[nodiscard]] static Tokens reservation(const SequenceGroup& group, Tokens max_length) {
     const Request& r = group.request;
-    return C::Reservation::reserve(LengthHint{.prompt = r.prompt_length,
-                                              .limit = r.sampling.max_tokens,
-                                              .output = r.output_length,
-                                              .max_length = max_length});
+    LengthHint hint{.prompt = r.prompt_length,
+                    .limit = std::min(r.sampling.max_tokens, max_length),
+                    .output = r.output_length,
+                    .max_length = max_length};
+    if (hint.output) hint.output = std::min(*hint.output, max_length);
+    return C::Reservation::reserve(hint);
+  }
+  /// Tokens that a sequence of the group has at most.
+  [[nodiscard]] static Tokens longest(const SequenceGroup& group, Tokens max_length) {
+    const Request& r = group.request;
+    const Tokens output = std::min(r.output_length.value_or(r.sampling.max_tokens), max_length);
+    return std::min(r.prompt_length + output, max_length);
+  }
+  [[nodiscard]] static bool holds(BlockRun run, BlockId block) {
+    return block >= run.first && block.value - run.first.value < run.blocks;
   }
   static void place(Sequence& s, BlockRun run, Tokens tokens) {
     s.run = run;
