@@ -72,14 +72,17 @@ struct BasicSimulated {
 
    private:
     void draw(const SequencePlan& s, std::uint64_t position, std::int32_t d, StepResult& result) {
+      // a pure function of request, sample and position: preemption and batching change no text
+      const bool beam = s.sampling->beam_width > 0;
+      const std::uint64_t sample = static_cast<std::uint64_t>(s.sample_index + (beam ? 0 : d));
       const std::uint64_t bits =
-          counter_bits(seed_ + s.sequence.value, position, static_cast<std::uint64_t>(d));
+          counter_bits(mix64(seed_ + s.sampling->seed) ^ s.request.value, position,
+                       sample << 8 | static_cast<std::uint64_t>(beam ? d : 0));
       // candidate d of a beam is less likely than candidate d - 1 by a random factor
       const double step = 1.0 + 2.0 * unit_interval(mix64(bits));
       const float logprob =
-          s.sampling->beam_width > 0
-              ? static_cast<float>((d == 0 ? 0.0 : result.draws.back().logprob) - step)
-              : static_cast<float>(-step);
+          beam ? static_cast<float>((d == 0 ? 0.0 : result.draws.back().logprob) - step)
+               : static_cast<float>(-step);
       result.draws.push_back({static_cast<TokenId>(bits % vocab_), logprob, 0, 0});
     }
 
