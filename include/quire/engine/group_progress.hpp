@@ -62,11 +62,41 @@ struct BeamCandidate {
   return s.cumulative_logprob / std::pow(generated, length_penalty);
 }
 
-/// One step of beam search over a group: the best beam_width continuations survive, as forks of their
-/// parents; a beam without a survivor gives its blocks back; one that reached a stop token moves to
-/// finished_beams. The last survivor of a parent takes the parent's place, so nothing is copied for it.
-/// \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop rule as in Hugging
-/// Face Transformers' BeamSearchScorer.
+/// A sequence's text without its memory.
+[[nodiscard]] inline Sequence text_of(const Sequence& s) {
+  Sequence text = s;
+  text.tables.assign(1, BlockTable{});
+  text.host_blocks.clear();
+  text.run = {};
+  text.computed = text.shared = 0;
+  text.published = 0;
+  return text;
+}
+
+/// Whether beam search may end: enough hypotheses, and no running beam can still beat the worst of
+/// the best of them (or early_stopping asks for no more than enough). `best`: score of the best
+/// beam.
+[[nodiscard]] inline bool beams_are_done(const SequenceGroup& group, double best) {
+  const SamplingParams& p = group.request.sampling;
+  const auto width = static_cast<std::size_t>(p.beam_width);
+  if (group.finished_beams.size() < width) return false;
+  if (p.early_stopping) return true;
+  std::vector<double> scores;
+  for (const Sequence& s : group.finished_beams) {
+    scores.push_back(beam_score(s, group.prompt_length(), p.length_penalty));
+  }
+  const auto worst = scores.begin() + static_cast<std::ptrdiff_t>(width) - 1;
+  std::nth_element(scores.begin(), worst, scores.end(), std::greater<>());
+  return *worst >= best;
+}
+
+/// One step of beam search over a group: the best beam_width continuations survive, as forks of
+/// their parents; a beam without a survivor gives its blocks back; one that reached a stop token
+/// moves to finished_beams. The last survivor of a parent takes the parent's place, so nothing is
+/// copied for it. When the search ends, beams at the length limit become hypotheses; others, cut
+/// short, do not. \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop
+/// rule as in Hugging Face Transformers' BeamSearchScorer. Deviation: the best running beam, not
+/// the best candidate, is what must beat the hypotheses.
 template <class Memory, class NextId>
 void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
                    const StepResult& result, bool tracks_tokens, Tokens max_length, Memory& memory,
@@ -77,25 +107,42 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
                    [](const auto& a, const auto& b) { return a.score > b.score; });
   std::vector<BeamCandidate> survivors;
   bool at_limit = false;
-  for (const BeamCandidate& c : candidates) {
-    if (survivors.size() == width) break;
+  for (std::size_t rank = 0; rank < candidates.size() && survivors.size() < width; ++rank) {
+    const BeamCandidate& c = candidates[rank];
     const Sequence& parent = group.sequences[c.parent];
     const Tokens generated = parent.length + 1 - group.prompt_length();
     const FinishReason reason =
         finish_reason(group.request, parent.length + 1, generated, c.draw.token, max_length);
-    if (reason == FinishReason::stop) {
-      Sequence done = parent;
-      done.tables.assign(1, BlockTable{});
-      done.host_blocks.clear();
-      done.run = {};
-      done.computed = 0;
+    if (reason != FinishReason::stop) {
+      at_limit = at_limit || reason == FinishReason::length;
+      survivors.push_back(c);
+    } else if (rank < width) {  // a stop is a hypothesis only as one of the best continuations
+      Sequence done = text_of(parent);
       record_draw(done, c.draw, result, tracks_tokens);
       done.finish = reason;
       group.finished_beams.push_back(std::move(done));
-      continue;
     }
-    at_limit = at_limit || reason == FinishReason::length;
-    survivors.push_back(c);
+  }
+
+  std::vector<Sequence> next;
+  next.reserve(survivors.size());
+  const bool none = survivors.empty();
+  const double best = none ? 0 : [&] {
+    const Sequence& parent = group.sequences[survivors[0].parent];
+    const double generated = static_cast<double>((parent.length + 1 - group.prompt_length()).value);
+    return survivors[0].score / std::pow(generated, p.length_penalty);
+  }();
+  if (none || at_limit || beams_are_done(group, best)) {
+    for (const BeamCandidate& c : survivors) {
+      if (!at_limit) break;
+      Sequence& ended = next.emplace_back(text_of(group.sequences[c.parent]));
+      ended.sample_index = static_cast<std::int32_t>(next.size() - 1);
+      record_draw(ended, c.draw, result, tracks_tokens);
+      ended.finish = FinishReason::length;
+    }
+    for (Sequence& s : group.sequences) memory.recycle(group, s);
+    group.sequences = std::move(next);
+    return;
   }
 
   std::vector<std::int64_t> children(group.sequences.size(), 0);
@@ -103,8 +150,6 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
   for (std::size_t i = 0; i < group.sequences.size(); ++i) {
     if (children[i] == 0) memory.recycle(group, group.sequences[i]);
   }
-  std::vector<Sequence> next;
-  next.reserve(survivors.size());
   for (const BeamCandidate& c : survivors) {
     Sequence child;
     if (children[c.parent]-- > 1) {
@@ -118,30 +163,11 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
     next.push_back(std::move(child));
   }
   group.sequences = std::move(next);
-
-  bool done = at_limit || group.sequences.empty();
-  if (!done && group.finished_beams.size() >= width) {
-    // enough hypotheses: go on only while a running beam can still beat the worst of the best
-    std::vector<double> scores;
-    for (const Sequence& s : group.finished_beams) {
-      scores.push_back(beam_score(s, group.prompt_length(), p.length_penalty));
-    }
-    std::nth_element(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(width) - 1,
-                     scores.end(), std::greater<>());
-    const double worst = scores[width - 1];
-    const double best =
-        beam_score(group.sequences.front(), group.prompt_length(), p.length_penalty);
-    done = p.early_stopping || worst >= best;
-  }
-  if (done) {
-    for (Sequence& s : group.sequences)
-      s.finish = at_limit ? FinishReason::length : FinishReason::stop;
-  }
 }
 
-/// Keeps the n best sequences of a finished group, best first: by beam score, or for best_of by mean
+/// Orders the sequences of a finished group best first: by beam score, or for best_of by mean
 /// log-probability. A group that returns all it generated keeps its order.
-inline void keep_best(SequenceGroup& group) {
+inline void rank_sequences(SequenceGroup& group) {
   const SamplingParams& p = group.request.sampling;
   const auto n = static_cast<std::size_t>(p.n);
   auto by = [&](double penalty) {
@@ -157,6 +183,12 @@ inline void keep_best(SequenceGroup& group) {
   } else if (group.sequences.size() > n) {
     std::stable_sort(group.sequences.begin(), group.sequences.end(), by(1.0));
   }
+}
+
+/// Leaves the n best of a ranked group. \pre their memory was given back.
+inline void keep_best(SequenceGroup& group) {
+  const auto n = static_cast<std::size_t>(group.request.sampling.n);
+  if (group.sequences.size() > n) group.sequences.resize(n);
 }
 
 }  // namespace quire

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -29,7 +31,8 @@ namespace quire {
 /// outcome; take_finished() hands over requests that ended. Scheduler, block pool, prefix index,
 /// eviction and offload are the same objects whatever E is, so equal durations give equal
 /// decisions. Time is the engine's own: it moves by what the executor reports, and by advance_to().
-/// \errors throws quire::Error (state) when the pool is too small to hold one block.
+/// \errors throws quire::Error (usage) for limits that let nothing run, (state) when the pool is
+/// too small to hold one block.
 template <class C, class E>
 class Engine : explain::Configuration<C> {
  public:
@@ -52,13 +55,16 @@ class Engine : explain::Configuration<C> {
   RequestId submit(Request request) {
     auto group = std::make_unique<SequenceGroup>();
     request.id = RequestId{next_request_++};
-    if (!request.prompt.empty())
+    if (!request.prompt.empty()) {
       request.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+    } else if (!request.chunks.empty()) {
+      request.prompt_length = 0;
+      for (const PromptChunk& chunk : request.chunks) request.prompt_length += chunk.tokens;
+    }
     group->timeline.arrival = request.arrival;
     Sequence& s = group->sequences.emplace_back();
     s.id = SequenceId{next_sequence_++};
     s.length = request.prompt_length;
-    if constexpr (tracks_tokens) s.tokens = prompt_tokens(request);
     group->request = std::move(request);
     const RequestId id = group->request.id;
     scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
@@ -66,35 +72,39 @@ class Engine : explain::Configuration<C> {
       reject(std::move(group), *why);
       return id;
     }
+    if constexpr (tracks_tokens) s.tokens = prompt_tokens(group->request);
     enqueue(waiting_, group.get());
+    group->place = groups_.size();
     groups_.push_back(std::move(group));
     return id;
   }
 
-  /// Ends a request now; what it generated stays in its sequences. False when it is not known.
+  /// Ends a request now; what it generated stays in its sequences. With request-level batching its
+  /// memory, and the request, still come back with the batch. False when it is not known or has
+  /// ended.
   bool cancel(RequestId id) {
-    for (auto& group : groups_) {
-      if (group->request.id != id) continue;
-      for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
-      finish(*group);
-      sweep();
-      return true;
-    }
-    return false;
+    SequenceGroup* group = find(id);
+    if (group == nullptr) return false;
+    for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
+    finish(*group);
+    drain();
+    sweep();
+    return true;
   }
 
-  /// Ends one sequence, such as when its text ran into a stop string. False when it is not running.
+  /// Ends one sequence, such as when its text ran into a stop string. False when it is not running,
+  /// and for beams, which have no text of their own before the search ends.
   bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) {
-    for (auto& group : groups_) {
-      if (group->request.id != id) continue;
-      for (std::size_t i = 0; i < group->sequences.size(); ++i) {
-        Sequence& s = group->sequences[i];
-        if (s.sample_index != sample_index || s.finished()) continue;
-        end(*group, i, reason);
-        if (group->unfinished() == 0) finish(*group);
-        sweep();
-        return true;
-      }
+    SequenceGroup* group = find(id);
+    if (group == nullptr || group->request.sampling.beam_width > 0) return false;
+    for (std::size_t i = 0; i < group->sequences.size(); ++i) {
+      const Sequence& s = group->sequences[i];
+      if (s.sample_index != sample_index || s.finished()) continue;
+      end(*group, i, reason);
+      if (group->unfinished() == 0) finish(*group);
+      drain();
+      sweep();
+      return true;
     }
     return false;
   }
@@ -104,12 +114,17 @@ class Engine : explain::Configuration<C> {
   const StepStats& step() {
     stats_ = {};
     events_.clear();
-    plan();
+    for (;;) {
+      const std::size_t ended = finish_order_.size();
+      plan();
+      if (!plan_.empty() || (plan_.preempted.empty() && finish_order_.size() == ended)) break;
+      // nothing runs, but something made room: look again
+    }
     stats_.waiting_groups = static_cast<std::int64_t>(waiting_.size());
     stats_.swapped_groups = static_cast<std::int64_t>(swapped_.size());
     if (plan_.empty()) {
       stats_.idle = true;
-      stats_.wake_at = waiting_.empty() ? std::nullopt : scheduler_.wake_at(state());
+      stats_.wake_at = waiting_since_.empty() ? std::nullopt : scheduler_.wake_at(state());
       sweep();
       return stats_;
     }
@@ -134,7 +149,9 @@ class Engine : explain::Configuration<C> {
   [[nodiscard]] std::uint64_t decision_hash() const { return decision_hash_; }
   /// The plan of the last step that ran. Its spans are no longer valid.
   [[nodiscard]] const StepPlan& last_plan() const { return plan_; }
-  /// Tokens generated in the last step, in batch order; beams appear when they are final.
+  /// Requests that have not been handed over as finished, in no order.
+  [[nodiscard]] std::span<const std::unique_ptr<SequenceGroup>> requests() const { return groups_; }
+  /// Tokens generated in the last step, in batch order; none of beams, which change until the end.
   [[nodiscard]] std::span<const TokenEvent> events() const { return events_; }
   /// Requests that ended since the last call, in the order in which they ended.
   [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() {
@@ -168,6 +185,21 @@ class Engine : explain::Configuration<C> {
     if (limits.max_length <= Tokens{0} || limits.max_length > shape.max_length) {
       limits.max_length = shape.max_length;
     }
+    auto at_least_one = [](std::int64_t value, const char* name) {
+      if (value >= 1) return;
+      throw usage_error(std::string("limits.") + name,
+                        std::to_string(value) + " would let nothing run", "at least 1");
+    };
+    at_least_one(limits.max_batched_tokens.value, "max_batched_tokens");
+    at_least_one(limits.max_sequences, "max_sequences");
+    at_least_one(limits.max_batch, "max_batch");
+    at_least_one(limits.chunk.value, "chunk");
+    if (!(limits.watermark >= 0 && limits.watermark < 1)) {
+      throw usage_error("limits.watermark", "it is no share of the blocks", "from 0 to below 1");
+    }
+    if (!(limits.max_delay >= Seconds{0.0})) {
+      throw usage_error("limits.max_delay", "it is no waiting time", "0 seconds or more");
+    }
     return limits;
   }
   static const KvGeometry& checked(const KvGeometry& geometry) {
@@ -182,11 +214,19 @@ class Engine : explain::Configuration<C> {
   [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
     const Request& r = group.request;
     if (r.prompt_length < Tokens{1}) return "the prompt is empty";
-    if (r.sampling.width() < 1) return "n, best_of and beam_width must ask for a sequence";
+    for (const PromptChunk& chunk : r.chunks) {
+      if (chunk.tokens < Tokens{0}) return "a chunk of the prompt has a negative length";
+    }
+    if (r.sampling.n < 1 || r.sampling.width() < 1)
+      return "n, best_of and beam_width must ask for a sequence";
     if (r.sampling.width() > limits_.max_sequences)
       return "more sequences than max_sequences allows";
     if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
       return "n is larger than beam_width";
+    }
+    // beams draw together, so all of them fit into one step
+    if (Tokens{r.sampling.beam_width} > limits_.max_batched_tokens) {
+      return "beam_width is larger than max_batched_tokens";
     }
     if (r.output_length && *r.output_length < Tokens{1}) return "the output length is below 1";
     if (!r.output_length && r.sampling.max_tokens < Tokens{1}) return "max_tokens is below 1";
@@ -199,7 +239,8 @@ class Engine : explain::Configuration<C> {
 
   [[nodiscard]] Tokens final_length(const SequenceGroup& group) const {
     const Tokens output = group.request.output_length.value_or(group.request.sampling.max_tokens);
-    return std::min(group.prompt_length() + output, limits_.max_length);
+    return std::min(group.prompt_length() + std::min(output, limits_.max_length),
+                    limits_.max_length);
   }
 
   // ---- queues
@@ -212,14 +253,33 @@ class Engine : explain::Configuration<C> {
       return a->timeline.arrival < b->timeline.arrival;
     return a->request.id < b->request.id;
   }
-  void enqueue(std::vector<SequenceGroup*>& queue, SequenceGroup* group) {
+  template <class Queue>
+  void enqueue(Queue& queue, SequenceGroup* group) {
     const auto at = std::upper_bound(queue.begin(), queue.end(), group,
                                      [this](auto* a, auto* b) { return before(a, b); });
     queue.insert(at, group);
+    if (group->status != GroupStatus::running) {
+      waiting_since_.insert(group->timeline.arrival.value);
+    }
   }
-  static void remove(std::vector<SequenceGroup*>& queue, const SequenceGroup* group) {
-    const auto at = std::find(queue.begin(), queue.end(), group);
-    if (at != queue.end()) queue.erase(at);
+  /// Takes a group out of the queue that its status names.
+  void dequeue(const SequenceGroup& group) {
+    auto take = [&group](auto& queue) {
+      const auto at = std::find(queue.begin(), queue.end(), &group);
+      assert(at != queue.end());
+      queue.erase(at);
+    };
+    if (group.status == GroupStatus::running) return take(running_);
+    if (group.status == GroupStatus::waiting) take(waiting_);
+    if (group.status == GroupStatus::swapped) take(swapped_);
+    waiting_since_.erase(waiting_since_.find(group.timeline.arrival.value));
+  }
+  /// A request that runs or waits, or nullptr.
+  [[nodiscard]] SequenceGroup* find(RequestId id) const {
+    for (const auto& group : groups_) {
+      if (group->request.id == id && group->status != GroupStatus::finished) return group.get();
+    }
+    return nullptr;
   }
 
   [[nodiscard]] BatchState state() const {
@@ -229,16 +289,10 @@ class Engine : explain::Configuration<C> {
     s.running_groups = static_cast<std::int64_t>(running_.size());
     s.running_sequences = running_sequences_;
     s.admitted_groups = admitted_;
-    s.waiting_groups = static_cast<std::int64_t>(waiting_.size());
-    if (!waiting_.empty()) s.oldest_arrival = oldest_waiting();
+    s.waiting_groups = static_cast<std::int64_t>(waiting_since_.size());
+    if (!waiting_since_.empty()) s.oldest_arrival = *waiting_since_.begin();
     s.batched_tokens = plan_.batched_tokens;
     return s;
-  }
-  [[nodiscard]] Seconds oldest_waiting() const {
-    if constexpr (!C::Scheduler::dynamic_rank) return waiting_.front()->timeline.arrival;
-    Seconds oldest = waiting_.front()->timeline.arrival;
-    for (const SequenceGroup* g : waiting_) oldest = std::min(oldest, g->timeline.arrival);
-    return oldest;
   }
 
   // ---- planning
@@ -248,20 +302,22 @@ class Engine : explain::Configuration<C> {
     plan_.clear();
     rows_.clear();
     shown_.clear();
-    planned_ = 0;
+    planned_ = admitted_ = 0;
     ++plans_;
-    admitted_ = 0;
+    drain();
     idle_ = running_.empty();
     if constexpr (C::Scheduler::dynamic_rank) {
       auto order = [this](auto* a, auto* b) { return before(a, b); };
       std::stable_sort(running_.begin(), running_.end(), order);
       std::stable_sort(waiting_.begin(), waiting_.end(), order);
+      std::stable_sort(swapped_.begin(), swapped_.end(), order);
     }
     running_sequences_ = 0;
     for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
     memory_.begin_step(plan_);
     continue_running(/*prompts=*/false);
     continue_running(/*prompts=*/true);
+    drain();
     if (plan_.preempted.empty()) {
       swap_in();
       if (swapped_.empty()) admit();
@@ -280,7 +336,7 @@ class Engine : explain::Configuration<C> {
       bool fits = memory_.grow(*group, allotted_, plan_);
       while (!fits) {
         SequenceGroup* victim = last_unplanned();
-        if (victim == group && running_.size() == 1 && plan_.sequences.empty()) {
+        if (victim == group && running_.size() == 1 && draining_.empty()) {
           give_up(*group, "the KV pool is too small for this request alone");
           return;
         }
@@ -300,11 +356,11 @@ class Engine : explain::Configuration<C> {
       SequenceGroup* group = swapped_.front();
       if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return;
       if (!memory_.swap_in(*group, plan_)) {
-        if (running_.empty())
-          give_up(*group, "the KV pool is too small to bring this request back");
-        return;
+        if (!running_.empty()) return;
+        give_up(*group, "the KV pool is too small to bring this request back");
+        continue;
       }
-      swapped_.erase(swapped_.begin());
+      dequeue(*group);
       [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
       assert(grown);
       join(*group);
@@ -314,9 +370,9 @@ class Engine : explain::Configuration<C> {
   void admit() {
     while (!waiting_.empty()) {
       SequenceGroup* group = waiting_.front();
-      if (scheduler_.admit(state(), *group) == Admission::hold) return;
+      if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group)) return;
       if (!memory_.admit(*group, limits_.max_length)) {
-        if (running_.empty() && draining_.empty()) {
+        if (running_.empty()) {
           give_up(*group, "the KV pool is too small for this request");
           continue;
         }
@@ -327,7 +383,8 @@ class Engine : explain::Configuration<C> {
         memory_.release_spares(*group);
         return;
       }
-      waiting_.erase(waiting_.begin());
+      dequeue(*group);
+      count_recomputed(*group);
       if (group->timeline.first_scheduled < Seconds{0.0}) {
         group->timeline.first_scheduled = now_;
         group->timeline.prefix_hit = group->sequences.front().computed;
@@ -340,6 +397,26 @@ class Engine : explain::Configuration<C> {
     }
   }
 
+  /// Whether the first sequence of a waiting group would be given tokens once it is admitted; asked
+  /// before memory is touched, since making room may cost others their cached blocks.
+  [[nodiscard]] bool has_tokens_for(const SequenceGroup& group) {
+    const auto first = std::find_if(group.sequences.begin(), group.sequences.end(),
+                                    [](const Sequence& s) { return !s.finished(); });
+    if (scheduler_.allot(state(), first->length) > Tokens{0}) return true;
+    const Tokens found = memory_.cached_prefix(group);
+    return found > Tokens{0} && scheduler_.allot(state(), first->length - found) > Tokens{0};
+  }
+
+  /// After an admission: what a preemption dropped and the prefix index did not find again.
+  void count_recomputed(SequenceGroup& group) {
+    for (Sequence& s : group.sequences) {
+      const Tokens again = std::max(s.dropped - s.computed, Tokens{0});
+      s.dropped = 0;
+      group.timeline.recomputed += again;
+      counters_.recomputed_tokens += again;
+    }
+  }
+
   void join(SequenceGroup& group) {
     group.status = GroupStatus::running;
     enqueue(running_, &group);
@@ -348,25 +425,44 @@ class Engine : explain::Configuration<C> {
   }
 
   /// Asks the scheduler for tokens of each sequence, into allotted_; false when all get none.
+  /// Beams draw in the same step or not at all: those that are ahead stop one token short and wait.
   bool allot(const SequenceGroup& group) {
     BatchState s = state();
     allotted_.assign(group.sequences.size(), Tokens{0});
-    bool any = false;
+    const bool beams = group.request.sampling.beam_width > 0 && group.sequences.size() > 1;
+    const bool apart = beams && group.in_prompt();
+    bool all = true;
+    auto ask = [&](std::size_t i) {
+      const Tokens remaining = group.sequences[i].remaining();
+      allotted_[i] = scheduler_.allot(s, remaining);
+      if (allotted_[i] < Tokens{0} || allotted_[i] > remaining) {
+        throw state_error("scheduler " + std::string(C::Scheduler::name),
+                          "allot() gives " + std::to_string(allotted_[i].value) + " tokens",
+                          "0 to the " + std::to_string(remaining.value) + " that remain");
+      }
+      s.batched_tokens += allotted_[i];
+      all = all && allotted_[i] == remaining;
+    };
     Tokens lead = -1;  // where the first sequence will have computed to
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       const Sequence& seq = group.sequences[i];
       if (seq.finished()) continue;
-      // what it shares with the first sequence must be computed by then
-      if (lead >= Tokens{0} && seq.shared > lead) continue;
-      allotted_[i] = scheduler_.allot(s, seq.remaining());
-      if (allotted_[i] < Tokens{0} || allotted_[i] > seq.remaining()) {
-        throw state_error("scheduler " + std::string(C::Scheduler::name),
-                          "allot() gives " + std::to_string(allotted_[i].value) + " tokens",
-                          "0 to the " + std::to_string(seq.remaining().value) + " that remain");
+      if (lead >= Tokens{0} && seq.shared > lead) {
+        all = false;  // what it shares with the first sequence must be computed by then
+      } else if (!apart || seq.remaining() > Tokens{1}) {
+        ask(i);
       }
-      s.batched_tokens += allotted_[i];
-      any = any || allotted_[i] > Tokens{0};
       if (lead < Tokens{0}) lead = seq.computed + allotted_[i];
+    }
+    for (std::size_t i = 0; apart && all && i < group.sequences.size(); ++i) {
+      if (group.sequences[i].remaining() == Tokens{1}) ask(i);
+    }
+    bool any = false;
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      if (beams && !all && allotted_[i] == group.sequences[i].remaining()) {
+        allotted_[i] = std::max(allotted_[i] - 1, Tokens{0});
+      }
+      any = any || allotted_[i] > Tokens{0};
     }
     return any;
   }
@@ -404,7 +500,11 @@ class Engine : explain::Configuration<C> {
   void pad() {
     Tokens longest = 0;
     for (const SequencePlan& row : plan_.sequences) longest = std::max(longest, row.tokens);
-    const auto batch = static_cast<std::int64_t>(plan_.sequences.size() + draining_.size());
+    auto batch = static_cast<std::int64_t>(plan_.sequences.size());
+    for (const SequenceGroup* group : draining_) batch += std::ssize(group->sequences);
+    for (const SequenceGroup* group : running_) {
+      batch += std::ssize(group->sequences) - group->unfinished();
+    }
     if (!plan_.sequences.empty()) plan_.padding = longest * batch - plan_.batched_tokens;
   }
 
@@ -419,7 +519,7 @@ class Engine : explain::Configuration<C> {
   }
 
   void preempt(SequenceGroup& group) {
-    remove(running_, &group);
+    dequeue(group);
     running_sequences_ -= group.running_sequences();
     plan_.preempted.push_back(group.request.id);
     group.timeline.preemptions += 1;
@@ -442,9 +542,10 @@ class Engine : explain::Configuration<C> {
       }
       counters_.swaps_refused += 1;
     }
-    for (Sequence& s : group.sequences) memory_.release(s);
-    group.timeline.recomputed += computed;
-    counters_.recomputed_tokens += computed;
+    for (Sequence& s : group.sequences) {
+      s.dropped = s.finished() ? Tokens{0} : s.computed - s.shared;
+      memory_.release(s);
+    }
     group.status = GroupStatus::waiting;
     enqueue(waiting_, &group);
   }
@@ -481,9 +582,7 @@ class Engine : explain::Configuration<C> {
       if (group.unfinished() == 0) finish(group);
       r = end;
     }
-    if constexpr (C::Scheduler::drains) {
-      if (running_.empty()) release_drained();
-    }
+    drain();
   }
 
   void commit_samples(SequenceGroup& group, std::size_t r) {
@@ -532,7 +631,7 @@ class Engine : explain::Configuration<C> {
     advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
                   [this] { return SequenceId{next_sequence_++}; });
     mark_token(group.timeline, now_, true);
-    counters_.output_tokens += group.request.sampling.beam_width;
+    counters_.output_tokens += std::ssize(group.sequences);
   }
 
   void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
@@ -544,29 +643,29 @@ class Engine : explain::Configuration<C> {
 
   void finish(SequenceGroup& group) {
     scheduler_.charge(SchedulerEvent::finish, group, 0);
-    remove(running_, &group);
-    remove(waiting_, &group);
-    remove(swapped_, &group);
-    if (group.request.sampling.beam_width > 0 || group.request.sampling.width() > 1) {
-      keep_best(group);
-    }
-    if (C::Scheduler::drains && group.status == GroupStatus::running) {
+    dequeue(group);
+    const SamplingParams& p = group.request.sampling;
+    if (p.beam_width > 0 || p.width() > 1) rank_sequences(group);
+    const bool of_batch = C::Scheduler::drains && group.status == GroupStatus::running;
+    group.status = GroupStatus::finished;
+    if (of_batch) {
       draining_.push_back(&group);
-      return;
+    } else {
+      leave(group);
     }
-    leave(group);
   }
 
   void leave(SequenceGroup& group) {
     for (Sequence& s : group.sequences) memory_.release(s);
     memory_.release_spares(group);
-    group.status = GroupStatus::finished;
+    keep_best(group);
     group.timeline.finished = now_;
-    ended_ = true;
     finish_order_.push_back(&group);
   }
 
-  void release_drained() {
+  /// Gives back a batch of a draining scheduler once the last of it has ended.
+  void drain() {
+    if (!running_.empty()) return;
     for (SequenceGroup* group : draining_) leave(*group);
     draining_.clear();
   }
@@ -577,9 +676,8 @@ class Engine : explain::Configuration<C> {
       if (!s.finished()) s.finish = FinishReason::rejected;
     }
     counters_.rejected += 1;
-    remove(running_, &group);
-    remove(waiting_, &group);
-    remove(swapped_, &group);
+    dequeue(group);
+    group.status = GroupStatus::finished;
     leave(group);
   }
 
@@ -594,13 +692,14 @@ class Engine : explain::Configuration<C> {
 
   /// Hands groups that ended over to finished_, in the order in which they ended.
   void sweep() {
-    if (!ended_) return;
-    ended_ = false;
     for (SequenceGroup* group : finish_order_) {
-      const auto at = std::find_if(groups_.begin(), groups_.end(),
-                                   [group](const auto& g) { return g.get() == group; });
-      finished_.push_back(std::move(*at));
-      groups_.erase(at);
+      const std::size_t place = group->place;
+      finished_.push_back(std::move(groups_[place]));
+      if (place + 1 != groups_.size()) {
+        groups_[place] = std::move(groups_.back());
+        groups_[place]->place = place;
+      }
+      groups_.pop_back();
     }
     finish_order_.clear();
   }
@@ -616,9 +715,10 @@ class Engine : explain::Configuration<C> {
   Seconds now_ = 0.0;
   std::uint64_t next_request_ = 0, next_sequence_ = 0, decision_hash_ = 0;
   std::vector<std::unique_ptr<SequenceGroup>> groups_, finished_;
-  std::vector<SequenceGroup*> waiting_, running_, swapped_;  // each in order of rank
+  std::deque<SequenceGroup*> waiting_;             // in order of rank
+  std::vector<SequenceGroup*> running_, swapped_;  // in order of rank
+  std::multiset<double> waiting_since_;            // arrivals of those that wait or are swapped
   std::vector<SequenceGroup*> draining_, finish_order_;
-  bool ended_ = false;
 
   // of the step at hand
   StepPlan plan_;

@@ -244,6 +244,18 @@ class PagedMemory {
     }
   }
 
+  /// Tokens that admit() would find computed for the first sequence of a waiting group.
+  [[nodiscard]] Tokens cached_prefix(const SequenceGroup& group) {
+    if constexpr (C::PrefixIndex::enabled) {
+      for (const Sequence& s : group.sequences) {
+        if (s.finished()) continue;
+        match_prefix(s, group);
+        return static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
+      }
+    }
+    return 0;
+  }
+
   void begin_step(StepPlan&) {}
   void end_step(StepPlan& plan) { pool_.take_evicted(plan.evicted); }
 
@@ -340,14 +352,18 @@ class PagedMemory {
     s.computed = s.shared = 0;
   }
 
+  /// Cached blocks of the sequence's text, into scratch_.
+  void match_prefix(const Sequence& s, const SequenceGroup& group) {
+    scratch_.clear();
+    pool_.match(s.tokens, group.request.salt, scratch_);
+    // At least the last token is computed, or there would be nothing to draw from.
+    const auto most = static_cast<std::size_t>((s.length.value - 1) / block_tokens.value);
+    if (scratch_.size() > most) scratch_.resize(most);
+  }
   /// Attaches cached blocks of the sequence's text; returns how many more it needs.
   BlockCount attach_prefix(Sequence& s, const SequenceGroup& group) {
     if constexpr (C::PrefixIndex::enabled) {
-      scratch_.clear();
-      pool_.match(s.tokens, group.request.salt, scratch_);
-      // At least the last token is computed, or there would be nothing to draw from.
-      const auto most = static_cast<std::size_t>((s.length.value - 1) / block_tokens.value);
-      if (scratch_.size() > most) scratch_.resize(most);
+      match_prefix(s, group);
       for (const BlockId block : scratch_) {
         pool_.acquire(block);
         table(s).append(block);

@@ -41,6 +41,7 @@ struct Sequence {
   Tokens length = 0;    // prompt and generated tokens
   Tokens computed = 0;  // tokens whose keys and values exist
   Tokens shared = 0;    // leading tokens that the group's first sequence computes for this one
+  Tokens dropped = 0;   // tokens that were computed before a preemption dropped them
   std::vector<TokenId> tokens;             // all `length` ids, or none when only lengths are known
   std::vector<float> logprobs;             // one a generated token
   std::vector<TokenLogprob> alternatives;  // SamplingParams::logprobs of them a token
@@ -85,9 +86,11 @@ struct SequenceGroup {
   std::vector<Sequence> finished_beams;  // beam search: hypotheses that ended
   std::vector<BlockRun> spare_runs;      // contiguous reservation: runs for later forks
   Timeline timeline;
-  bool forked = false;           // the prompt has been computed and split into samples or beams
-  std::string error;             // why it was rejected
+  bool forked = false;  // the prompt has been computed and split into samples or beams
+  std::string error;    // why it was rejected
+
   std::uint64_t planned_in = 0;  // the engine's mark: the last plan that has rows of this group
+  std::size_t place = 0;         // the engine's mark: where it stands in the list of requests
 
   [[nodiscard]] Tokens prompt_length() const { return request.prompt_length; }
   [[nodiscard]] std::int64_t unfinished() const {
