@@ -29,7 +29,10 @@ using namespace quire;
 using all_policies =
     type_list<eviction::Fifo, eviction::Lru, eviction::Mru, eviction::Clock, eviction::Lfu,
               eviction::LfuDa, eviction::TwoQ, eviction::LruK, eviction::Slru, eviction::Arc,
-              eviction::S3Fifo, eviction::Sieve, eviction::Gdsf, eviction::Belady>;
+              eviction::S3Fifo, eviction::Sieve, eviction::WTinyLfu, eviction::Gdsf,
+              eviction::Hyperbolic, eviction::Priority, eviction::RandomMarking,
+              eviction::TailOptimizedLru, eviction::LeadingChunkFirst, eviction::WorkloadAware,
+              eviction::Belady>;
 
 /// Draws ranks 0 .. n - 1 with probability proportional to 1 / (rank + 1)^exponent.
 /// \source Hoermann, Derflinger, "Rejection-inversion to generate variates from monotone discrete

@@ -26,7 +26,10 @@ namespace quire::eviction_test {
 using all_policies =
     type_list<eviction::Fifo, eviction::Lru, eviction::Mru, eviction::Clock, eviction::Lfu,
               eviction::LfuDa, eviction::TwoQ, eviction::LruK, eviction::Slru, eviction::Arc,
-              eviction::S3Fifo, eviction::Sieve, eviction::Gdsf, eviction::Belady>;
+              eviction::S3Fifo, eviction::Sieve, eviction::WTinyLfu, eviction::Gdsf,
+              eviction::Hyperbolic, eviction::Priority, eviction::RandomMarking,
+              eviction::TailOptimizedLru, eviction::LeadingChunkFirst, eviction::WorkloadAware,
+              eviction::Belady>;
 
 template <class List>
 struct as_gtest_types;

@@ -19,10 +19,9 @@ struct NaiveGdsf {
     NaiveBlock& x = list.at(b);
     ++x.count;
     x.last_access = ++now;
-    const bool known = x.context.size.value > 0 && x.context.recompute.value > 0;
-    const double weight =
-        known ? x.context.recompute.value / static_cast<double>(x.context.size.value) : 1;
-    h[b.value] = l + static_cast<double>(x.count) * weight;
+    const double cost = x.context.recompute == Flops{0.0} ? 1 : x.context.recompute.value;
+    const auto size = static_cast<double>(std::max<std::int64_t>(1, x.context.size.value));
+    h[b.value] = l + static_cast<double>(x.count) * (cost / size);
   }
   void set_evictable(BlockId b, bool value) { list.at(b).evictable = value; }
   void on_remove(BlockId b) {

@@ -186,6 +186,7 @@ class RandomPool {
     free_.erase(free_.begin() + static_cast<std::ptrdiff_t>(i));
     resident_.push_back(b);
     BlockContext context{.position = static_cast<std::int64_t>(16 * rng_.below(40)),
+                         .length = static_cast<std::int64_t>(16 * rng_.below(60)),
                          .recompute = 1e9 * static_cast<double>(1 + rng_.below(50)),
                          .size = static_cast<std::int64_t>(4096 << rng_.below(2)),
                          .tenant = {static_cast<std::uint32_t>(rng_.below(3))},
@@ -255,6 +256,36 @@ void agree_with_model(int traces = trace_count()) {
   agree_with_model([](BlockCount n) { return Policy(n); }, [](BlockCount n) { return Model(n); },
                    traces);
 }
+
+/// The evictable blocks in the order that swap-removal leaves them in, and draws from it.
+struct NaiveSample {
+  std::vector<BlockId> blocks;
+  std::uint64_t draw = 0;
+
+  void set(BlockId b, bool evictable) {
+    if (evictable) return blocks.push_back(b);
+    const auto at = std::find(blocks.begin(), blocks.end(), b);
+    if (at == blocks.end()) return;
+    *at = blocks.back();
+    blocks.pop_back();
+  }
+  [[nodiscard]] BlockId pick(std::uint64_t index) const {
+    const std::uint64_t bits = counter_bits(0, draw, index) >> 32;
+    return blocks[static_cast<std::size_t>(bits * blocks.size() >> 32)];
+  }
+  /// The first of least score among 64 draws, or among all.
+  template <class Score>
+  [[nodiscard]] std::optional<BlockId> least(Score score) const {
+    if (blocks.empty()) return std::nullopt;
+    std::vector<BlockId> drawn = blocks;
+    if (blocks.size() > 64) {
+      for (std::uint64_t i = 0; i < 64; ++i) drawn.push_back(pick(i));
+      drawn.erase(drawn.begin(), drawn.end() - 64);
+    }
+    return *std::min_element(drawn.begin(), drawn.end(),
+                             [&](BlockId a, BlockId b) { return score(a) < score(b); });
+  }
+};
 
 /// A generated reference string: Zipf 0.9 over 2,000 blocks, with a scan of new blocks in between.
 inline const eviction::ReferenceString& zipf_with_scans() {

@@ -13,6 +13,7 @@ namespace quire {
 /// What a policy may know about a cached block when it enters or is used.
 struct BlockContext {
   Tokens position = 0;    // tokens of the prefix before the block
+  Tokens length = 0;      // tokens of the whole prompt it is used for; 0 when unknown
   Flops recompute = 0.0;  // arithmetic to make its content again
   Bytes size = 0;
   TenantId tenant{};

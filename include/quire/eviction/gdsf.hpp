@@ -19,7 +19,7 @@ namespace quire::eviction {
 /// what comes in. The cost of a block is the arithmetic to make it again, which grows with its
 /// position; equal H go by the last use.
 /// \complexity O(log8 capacity) on evictable blocks, O(1) on blocks in use; victim O(1).
-/// \errors none: a block of unknown cost or size counts as one of cost / size 1.
+/// \errors none: an unknown cost or size counts as 1.
 /// \source Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching
 /// Policy", HP Labs 1998. Deviation: cost is recomputation (FLOPs a byte), not a network's.
 class Gdsf {
@@ -29,10 +29,9 @@ class Gdsf {
       : order_(capacity), blocks_(static_cast<std::size_t>(capacity.value)) {}
 
   void on_insert(BlockId b, const BlockContext& context) {
-    const bool known = context.recompute.value > 0 && context.size.value > 0;
-    const double weight =
-        known ? context.recompute.value / static_cast<double>(context.size.value) : 1.0;
-    blocks_[b.value] = {weight, 0};
+    const double cost = context.recompute.value > 0 ? context.recompute.value : 1.0;
+    const double size = context.size.value > 0 ? static_cast<double>(context.size.value) : 1.0;
+    blocks_[b.value] = {cost / size, 0};
     used(b);
   }
   void on_access(BlockId b, const BlockContext&) { used(b); }

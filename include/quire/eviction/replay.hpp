@@ -138,6 +138,7 @@ ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& 
       if (next_use == ReferenceString::never) next_use.reset();
       const BlockContext context{
           .position = static_cast<std::int64_t>(i - row.begin) * options.block_tokens.value,
+          .length = static_cast<std::int64_t>(row.end - row.begin) * options.block_tokens.value,
           .recompute = (options.dense_flops + options.attention_flops * position) *
                        static_cast<double>(options.block_tokens.value),
           .size = options.block_bytes,

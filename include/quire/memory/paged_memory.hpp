@@ -385,6 +385,7 @@ class PagedMemory {
                              static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim) *
                              tokens * (position + tokens / 2);
     return {.position = static_cast<std::int64_t>(position),
+            .length = group.prompt_length(),
             .recompute = linear + attention,
             .size = 0,
             .tenant = group.request.tenant,
