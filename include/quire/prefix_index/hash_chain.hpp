@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -51,15 +52,32 @@ class BasicHashChain {
   [[nodiscard]] std::size_t size() const { return size_; }
 
   void match(std::span<const TokenId> tokens, std::uint64_t salt, std::vector<BlockId>& out) const {
+    // Keys follow from the tokens alone, so a few are made ahead, and what they lead to is fetched
+    // while the next are made: a deep match is bound by the hash, not by one cache miss after another.
+    std::array<std::uint64_t, 16> keys;
+    std::size_t ahead = 4;  // most misses are early
     std::uint64_t key = root_key(salt);
     std::uint32_t parent = none;
-    for (; tokens.size() >= block_tokens_; tokens = tokens.subspan(block_tokens_)) {
-      const auto own = tokens.first(block_tokens_);
-      key = Hash{}(own, key);
-      const std::size_t at = find(key, parent, own, salt);
-      if (table_[at].block == none) return;
-      parent = table_[at].block;
-      out.push_back(BlockId{parent});
+    while (tokens.size() >= block_tokens_) {
+      const std::size_t count = std::min(ahead, tokens.size() / block_tokens_);
+      for (std::size_t i = 0; i < count; ++i) {
+        keys[i] = key = Hash{}(tokens.subspan(i * block_tokens_, block_tokens_), key);
+        __builtin_prefetch(&table_[home(key)]);
+      }
+      for (std::size_t i = 0; i < count; ++i) {
+        const Entry& likely = table_[home(keys[i])];
+        if (likely.block == none || likely.tag != tag(keys[i])) continue;
+        __builtin_prefetch(&nodes_[likely.block]);
+        __builtin_prefetch(&tokens_[likely.block * block_tokens_]);
+      }
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto own = tokens.subspan(i * block_tokens_, block_tokens_);
+        parent = table_[find(keys[i], parent, own, salt)].block;
+        if (parent == none) return;
+        out.push_back(BlockId{parent});
+      }
+      tokens = tokens.subspan(count * block_tokens_);
+      ahead = keys.size();
     }
   }
 
