@@ -20,7 +20,8 @@
 namespace {
 
 using namespace quire::scheduler;
-using Policies = quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill>;
+using Policies = quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority,
+                                  Sjf, Srpt, Mlfq, Vtc>;
 
 /// vLLM with another scheduler; one that never preempts gets all of its memory at admission.
 template <class Policy>

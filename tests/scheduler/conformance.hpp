@@ -19,8 +19,10 @@
 namespace quire::scheduler_test {
 
 /// Every scheduler of the library; a new one is added here.
-using all_policies = type_list<scheduler::ChunkedPrefill, scheduler::DynamicBatch, scheduler::Fcfs,
-                               scheduler::Orca, scheduler::StaticBatch>;
+using all_policies =
+    type_list<scheduler::ChunkedPrefill, scheduler::DynamicBatch, scheduler::Fcfs, scheduler::Mlfq,
+              scheduler::Orca, scheduler::Priority, scheduler::Sjf, scheduler::Srpt,
+              scheduler::StaticBatch, scheduler::Vtc>;
 
 template <class List>
 struct as_gtest_types;

@@ -16,6 +16,17 @@ inline constexpr bool never_preempts = [] {
   }
 }();
 
+/// Whether a scheduler exchanges running groups for waiting ones of better rank
+/// (`static constexpr bool preemptive = true`).
+template <class Scheduler>
+inline constexpr bool preempts_by_rank = [] {
+  if constexpr (requires { Scheduler::preemptive; }) {
+    return static_cast<bool>(Scheduler::preemptive);
+  } else {
+    return false;
+  }
+}();
+
 /// Why a configuration's slots do not go together; empty when they do. Sweeps skip such a variant and
 /// put the sentence in its row; Engine refuses to compile it.
 template <FillsAllSlots C>
@@ -26,6 +37,9 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (never_preempts<typename C::Scheduler> && !C::Reservation::contiguous) {
     return "scheduler: it never preempts, so it needs a contiguous reservation"sv;
+  }
+  if (preempts_by_rank<typename C::Scheduler> && C::Reservation::contiguous) {
+    return "scheduler: it preempts, and a contiguous reservation is not given back half-way"sv;
   }
   if (C::PrefixIndex::enabled && !C::Retention::keeps_all) {
     return "retention: a block whose tokens were dropped cannot be found by its text"sv;

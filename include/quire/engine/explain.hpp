@@ -243,6 +243,9 @@ struct Compatible {
   static_assert(!(never_preempts<typename C::Scheduler> && !C::Reservation::contiguous),
                 "quire: scheduler: orca never preempts, so it needs a reservation for all of a "
                 "request; use a contiguous reservation or quire::scheduler::Fcfs");
+  static_assert(!(preempts_by_rank<typename C::Scheduler> && C::Reservation::contiguous),
+                "quire: scheduler: it preempts, and a contiguous reservation is not given back "
+                "half-way; use quire::reservation::OnDemand");
   static_assert(
       !(C::PrefixIndex::enabled && !C::Retention::keeps_all),
       "quire: retention: a block whose tokens were dropped cannot be found by its text; use "

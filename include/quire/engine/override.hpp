@@ -80,6 +80,20 @@ struct PolicyName<BlockSize<N>> {
   static constexpr std::string_view value{text.first.data(), text.second};
 };
 
+/// Joins two words with '+' at compile time.
+template <const std::string_view& a, const std::string_view& b>
+struct JoinedWords {
+  static constexpr auto text = [] {
+    std::array<char, a.size() + b.size() + 1> joined{};
+    std::size_t at = 0;
+    for (char c : a) joined[at++] = c;
+    joined[at++] = '+';
+    for (char c : b) joined[at++] = c;
+    return joined;
+  }();
+  static constexpr std::string_view value{text.data(), text.size()};
+};
+
 /// Joins "base+policy" at compile time, so that a derived variant names itself.
 template <class Base, class P>
 struct JoinedName {

@@ -62,6 +62,7 @@ class Engine : explain::Configuration<C> {
       for (const PromptChunk& chunk : request.chunks) request.prompt_length += chunk.tokens;
     }
     group->timeline.arrival = request.arrival;
+    group->timeline.waiting_since = request.arrival;
     Sequence& s = group->sequences.emplace_back();
     s.id = SequenceId{next_sequence_++};
     s.length = request.prompt_length;
@@ -315,15 +316,59 @@ class Engine : explain::Configuration<C> {
     running_sequences_ = 0;
     for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
     memory_.begin_step(plan_);
+    exchange();
+    const std::size_t exchanged = plan_.preempted.size();
     continue_running(/*prompts=*/false);
     continue_running(/*prompts=*/true);
     drain();
-    if (plan_.preempted.empty()) {
-      swap_in();
-      if (swapped_.empty()) admit();
-    }
+    if (plan_.preempted.size() == exchanged) join_others();
     if constexpr (C::Scheduler::pads) pad();
     memory_.end_step(plan_);
+  }
+
+  /// Preemptive schedulers: finds the groups of best rank that fit into memory and seats together, and
+  /// where waiting or swapped ones are among them, preempts running ones that are not, worst rank
+  /// first, until the newcomers have room.
+  void exchange() {
+    if constexpr (preempts_by_rank<typename C::Scheduler>) {
+      if (waiting_.empty() && swapped_.empty()) return;
+      BlockCount room = memory_.capacity() - memory_.watermark();
+      std::int64_t seats = limits_.max_sequences;
+      BlockCount wanted = memory_.watermark();  // by newcomers, and by those who go on
+      std::int64_t wanted_seats = running_sequences_;
+      bool newcomer = false;
+      std::size_t next[3] = {0, 0, 0};
+      const std::vector<SequenceGroup*>* const queues[3] = {&running_, &swapped_, &waiting_};
+      for (;;) {
+        std::size_t best = 3;
+        for (std::size_t q = 0; q < 3; ++q) {
+          if (next[q] == queues[q]->size()) continue;
+          if (best == 3 || before((*queues[q])[next[q]], (*queues[best])[next[best]])) best = q;
+        }
+        if (best == 3) break;
+        SequenceGroup* group = (*queues[best])[next[best]++];
+        const BlockCount blocks = memory_.blocks_wanted(*group);
+        room -= blocks;
+        seats -= group->running_sequences();
+        if (room < BlockCount{0} || seats < 0) break;
+        group->kept_in = plans_;
+        if (best == 0) {
+          wanted += group->unfinished();  // at most one more block each
+        } else {
+          newcomer = true;
+          wanted += blocks;
+          wanted_seats += group->running_sequences();
+        }
+      }
+      if (!newcomer) return;
+      for (std::size_t i = running_.size(); i-- > 0;) {
+        if (memory_.available() >= wanted && wanted_seats <= limits_.max_sequences) return;
+        SequenceGroup* victim = running_[i];
+        if (victim->kept_in == plans_) continue;
+        wanted_seats -= victim->running_sequences();
+        preempt(*victim);
+      }
+    }
   }
 
   void continue_running(bool prompts) {
@@ -351,50 +396,67 @@ class Engine : explain::Configuration<C> {
     }
   }
 
-  void swap_in() {
-    while (!swapped_.empty()) {
-      SequenceGroup* group = swapped_.front();
-      if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return;
-      if (!memory_.swap_in(*group, plan_)) {
-        if (!running_.empty()) return;
-        give_up(*group, "the KV pool is too small to bring this request back");
-        continue;
+  /// Lets swapped groups back in, then waiting ones; by rank across both where ranks preempt, or a
+  /// group that made way would take the place of the one that it made way for.
+  void join_others() {
+    for (;;) {
+      if (!swapped_.empty()) {
+        bool waiting_first = false;
+        if constexpr (preempts_by_rank<typename C::Scheduler>) {
+          waiting_first = !waiting_.empty() && before(waiting_.front(), swapped_.front());
+        }
+        if (!waiting_first) {
+          if (!swap_in_first()) return;
+          continue;
+        }
       }
-      dequeue(*group);
-      [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
-      assert(grown);
-      join(*group);
+      if (waiting_.empty() || !admit_first()) return;
     }
   }
 
-  void admit() {
-    while (!waiting_.empty()) {
-      SequenceGroup* group = waiting_.front();
-      if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group)) return;
-      if (!memory_.admit(*group, limits_.max_length)) {
-        if (running_.empty()) {
-          give_up(*group, "the KV pool is too small for this request");
-          continue;
-        }
-        return;
-      }
-      if (!allot(*group)) {
-        for (Sequence& s : group->sequences) memory_.release(s);
-        memory_.release_spares(*group);
-        return;
-      }
-      dequeue(*group);
-      count_recomputed(*group);
-      if (group->timeline.first_scheduled < Seconds{0.0}) {
-        group->timeline.first_scheduled = now_;
-        group->timeline.prefix_hit = group->sequences.front().computed;
-        counters_.prompt_tokens += group->prompt_length();
-        counters_.prefix_hit_tokens += group->timeline.prefix_hit;
-      }
-      scheduler_.charge(SchedulerEvent::admit, *group, group->prompt_length());
-      ++admitted_;
-      join(*group);
+  /// Brings the first swapped group back. False when it has to wait.
+  bool swap_in_first() {
+    SequenceGroup* group = swapped_.front();
+    if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return false;
+    if (!memory_.swap_in(*group, plan_)) {
+      if (!running_.empty()) return false;
+      give_up(*group, "the KV pool is too small to bring this request back");
+      return true;
     }
+    dequeue(*group);
+    [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
+    assert(grown);
+    join(*group);
+    return true;
+  }
+
+  /// Admits the first waiting group. False when it has to wait.
+  bool admit_first() {
+    SequenceGroup* group = waiting_.front();
+    if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group))
+      return false;
+    if (!memory_.admit(*group, limits_.max_length)) {
+      if (!running_.empty()) return false;
+      give_up(*group, "the KV pool is too small for this request");
+      return true;
+    }
+    if (!allot(*group)) {
+      for (Sequence& s : group->sequences) memory_.release(s);
+      memory_.release_spares(*group);
+      return false;
+    }
+    dequeue(*group);
+    count_recomputed(*group);
+    if (group->timeline.first_scheduled < Seconds{0.0}) {
+      group->timeline.first_scheduled = now_;
+      group->timeline.prefix_hit = group->sequences.front().computed;
+      counters_.prompt_tokens += group->prompt_length();
+      counters_.prefix_hit_tokens += group->timeline.prefix_hit;
+    }
+    scheduler_.charge(SchedulerEvent::admit, *group, group->prompt_length());
+    ++admitted_;
+    join(*group);
+    return true;
   }
 
   /// Whether the first sequence of a waiting group would be given tokens once it is admitted; asked
@@ -419,6 +481,8 @@ class Engine : explain::Configuration<C> {
 
   void join(SequenceGroup& group) {
     group.status = GroupStatus::running;
+    group.timeline.resumed = now_;
+    scheduler_.charge(SchedulerEvent::resume, group, 0);
     enqueue(running_, &group);
     running_sequences_ += group.running_sequences();
     add_rows(group);
@@ -523,6 +587,7 @@ class Engine : explain::Configuration<C> {
     running_sequences_ -= group.running_sequences();
     plan_.preempted.push_back(group.request.id);
     group.timeline.preemptions += 1;
+    group.timeline.waiting_since = now_;
     counters_.preemptions += 1;
     scheduler_.charge(SchedulerEvent::preempt, group, 0);
     Tokens computed = 0;

@@ -144,6 +144,33 @@ class PagedMemory {
   void recycle(SequenceGroup&, Sequence& s) { release(s); }
   void release_spares(SequenceGroup&) {}
 
+  /// Device blocks that a group would hold at most if it ran its next token: what a scheduler that
+  /// exchanges running groups for waiting ones has to reckon with. \complexity O(blocks) for a group
+  /// of several sequences, else O(1).
+  [[nodiscard]] BlockCount blocks_wanted(const SequenceGroup& group) const {
+    if (group.status == GroupStatus::waiting) {
+      BlockCount blocks = 0;
+      for (const Sequence& s : group.sequences) {
+        if (!s.finished()) blocks += blocks_for(s.length + 1, block_tokens);
+      }
+      return blocks;
+    }
+    if (group.sequences.size() == 1) {
+      const Sequence& s = group.sequences.front();
+      return static_cast<std::int64_t>(std::max(table(s).size(), s.host_blocks.size())) + 1;
+    }
+    if (group.status == GroupStatus::running) return distinct_blocks(group) + group.unfinished();
+    std::vector<BlockId> hosts;
+    for (const Sequence& s : group.sequences) {
+      hosts.insert(hosts.end(), s.host_blocks.begin(), s.host_blocks.end());
+    }
+    std::sort(hosts.begin(), hosts.end());
+    return static_cast<std::int64_t>(std::unique(hosts.begin(), hosts.end()) - hosts.begin()) +
+           group.unfinished();
+  }
+  [[nodiscard]] BlockCount available() const { return pool_.available(); }
+  [[nodiscard]] BlockCount watermark() const { return watermark_; }
+
   [[nodiscard]] BlockCount distinct_blocks(const SequenceGroup& group) const {
     std::vector<BlockId> blocks;
     for (const Sequence& s : group.sequences) {

@@ -25,8 +25,10 @@ struct BatchState {
 
 enum class Admission { admit, hold };
 
-/// Something a scheduler may keep accounts of.
-enum class SchedulerEvent { arrive, admit, prompt_tokens, output_tokens, preempt, finish };
+/// Something a scheduler may keep accounts of: a request arrives; leaves the waiting queue (again, when
+/// it was preempted by recompute); joins the running ones, from whichever queue; had tokens processed;
+/// was preempted; ended.
+enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens, preempt, finish };
 
 /// Decides who runs. The engine walks the queues and moves the memory; the policy answers questions.
 ///
@@ -43,6 +45,9 @@ enum class SchedulerEvent { arrive, admit, prompt_tokens, output_tokens, preempt
 /// - wake_at(state): when nothing runs and admit() holds, the time at which to ask again.
 /// - charge(event, group, tokens): accounting; called for each event as it happens.
 /// - drains: memory of a batch is given back only when all of it has finished (request-level batching).
+/// - preemptive (optional): a waiting or swapped group of better rank takes the place of running ones
+///   of worse rank; without it, running groups give way only where blocks run out.
+/// - never_preempts (optional): a promise; such a scheduler needs a contiguous reservation.
 /// - pads: all sequences of a batch compute as many tokens as the longest (static batching).
 template <class P>
 concept SchedulerPolicy = std::constructible_from<P, const SchedulerLimits&> &&
