@@ -337,22 +337,28 @@ class Engine : explain::Configuration<C> {
       BlockCount wanted = memory_.watermark();  // by newcomers, and by those who go on
       std::int64_t wanted_seats = running_sequences_;
       bool newcomer = false;
-      std::size_t next[3] = {0, 0, 0};
-      const std::vector<SequenceGroup*>* const queues[3] = {&running_, &swapped_, &waiting_};
+      auto r = running_.begin();
+      auto s = swapped_.begin();
+      auto w = waiting_.begin();
       for (;;) {
-        std::size_t best = 3;
-        for (std::size_t q = 0; q < 3; ++q) {
-          if (next[q] == queues[q]->size()) continue;
-          if (best == 3 || before((*queues[q])[next[q]], (*queues[best])[next[best]])) best = q;
+        SequenceGroup* group = r == running_.end() ? nullptr : *r;
+        if (s != swapped_.end() && (group == nullptr || before(*s, group))) group = *s;
+        if (w != waiting_.end() && (group == nullptr || before(*w, group))) group = *w;
+        if (group == nullptr) break;
+        const bool runs = group->status == GroupStatus::running;
+        if (runs) {
+          ++r;
+        } else if (group->status == GroupStatus::swapped) {
+          ++s;
+        } else {
+          ++w;
         }
-        if (best == 3) break;
-        SequenceGroup* group = (*queues[best])[next[best]++];
         const BlockCount blocks = memory_.blocks_wanted(*group);
         room -= blocks;
         seats -= group->running_sequences();
         if (room < BlockCount{0} || seats < 0) break;
         group->kept_in = plans_;
-        if (best == 0) {
+        if (runs) {
           wanted += group->unfinished();  // at most one more block each
         } else {
           newcomer = true;
