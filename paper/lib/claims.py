@@ -1,0 +1,249 @@
+"""Evaluates paper/claims.toml against result rows: one Result a claim, true or false with a reason.
+
+A claim says how its number is measured:
+
+    [[claim]]
+    id = "pagedattention.fig02.vllm_token_states"   <paper>.<figure>.<what>
+    figure = "fig02_memory_waste"                   folder under paper/figures
+    sentence = "..."                                one sentence, without the numbers
+    published = 96.3                                or "96.3" and `unit`; a list [low, high] is a range
+    unit = "%"
+    source = "..."                                  where it is printed
+    mark = "verified"                               verified, plot or recalled
+    tolerance = {points = 1.5}                      see TOLERANCES
+    mode = "simulated"
+    here = {experiment = "...", rows = {field = value, ...}, metric = "...", reduce = "mean"}
+
+`here.over` (fields that replace some of `rows`) divides by the same metric over other rows: a ratio.
+`here.subtract_from` = 100 gives 100 - value.
+"""
+
+import json
+import math
+import os
+import statistics
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MARKS = ("verified", "plot", "recalled", "measured")
+
+
+class ClaimError(Exception):
+    """paper/claims.toml is wrong; says which claim and what was expected."""
+
+
+class Unanswered(Exception):
+    """The rows do not answer the claim; says why."""
+
+
+@dataclass
+class Result:
+    id: str
+    figure: str
+    sentence: str
+    source: str
+    published: object
+    here: object
+    tolerance: str
+    mode: str
+    holds: bool
+    reason: str
+
+
+# ---- reducers: rows -> one number ------------------------------------------------------------------
+
+def _values(rows, metric):
+    values = []
+    for row in rows:
+        value = row.get(metric)
+        if value is None:
+            raise Unanswered(f"row {row['run_id']} has no {metric}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise Unanswered(f"row {row['run_id']}: {metric} is {value!r}, not a number")
+        values.append(float(value))
+    return values
+
+
+def _curve(rows, metric, axis):
+    """Points (axis value, mean of the metric over seeds), in ascending order of the axis."""
+    groups = {}
+    for row, value in zip(rows, _values(rows, metric)):
+        if axis not in row:
+            raise Unanswered(f"row {row['run_id']} has no {axis}")
+        groups.setdefault(float(row[axis]), []).append(value)
+    return sorted((x, statistics.fmean(ys)) for x, ys in groups.items())
+
+
+def _exactly(rows, here):
+    values = set(_values(rows, here["metric"]))
+    if len(values) != 1:
+        raise Unanswered(f"{len(values)} different values of {here['metric']} where one was expected")
+    return values.pop()
+
+
+def _crossing(rows, here):
+    """Where the curve first rises through `level`, linear between its points."""
+    points = _curve(rows, here["metric"], here["axis"])
+    level = here["level"]
+    if points[0][1] > level:
+        raise Unanswered(f"{here['metric']} is above {level} already at {here['axis']} {points[0][0]:g}")
+    for (x0, y0), (x1, y1) in zip(points, points[1:]):
+        if y0 <= level < y1:
+            return x0 + (x1 - x0) * (level - y0) / (y1 - y0)
+    raise Unanswered(f"{here['metric']} stays below {level} up to {here['axis']} {points[-1][0]:g}")
+
+
+def _argbest(pick):
+    def reduce(rows, here):
+        return pick(_curve(rows, here["metric"], here["axis"]), key=lambda point: point[1])[0]
+    return reduce
+
+
+REDUCERS = {
+    "mean": lambda rows, here: statistics.fmean(_values(rows, here["metric"])),
+    "median": lambda rows, here: statistics.median(_values(rows, here["metric"])),
+    "min": lambda rows, here: min(_values(rows, here["metric"])),
+    "max": lambda rows, here: max(_values(rows, here["metric"])),
+    "exactly": _exactly,            # all rows agree
+    "crossing": _crossing,          # axis value where the metric reaches `level`
+    "argmin": _argbest(min),        # axis value with the smallest metric
+    "argmax": _argbest(max),
+}
+
+
+def measure(here, rows):
+    """The number of this repository: (value, set of modes of the rows it came from)."""
+    reduce = REDUCERS[here.get("reduce", "mean")]
+
+    def one(where):
+        chosen = rows.select(here["experiment"], **where)
+        if not chosen:
+            wanted = ", ".join(f"{key} {value}" for key, value in where.items())
+            raise Unanswered(f"no rows of {here['experiment']} with {wanted}")
+        return reduce(chosen, here), {row["mode"] for row in chosen}
+
+    value, modes = one(here["rows"])
+    if "over" in here:
+        below, more = one({**here["rows"], **here["over"]})
+        if below == 0:
+            raise Unanswered("division by a value of 0")
+        value, modes = value / below, modes | more
+    if "subtract_from" in here:
+        value = here["subtract_from"] - value
+    return value, modes
+
+
+# ---- tolerances: (published, here) -> does it hold ---------------------------------------------------
+
+def _bounds(published):
+    low, high = published if isinstance(published, list) else (published, published)
+    return float(low), float(high)
+
+
+def _within(slack):
+    def test(published, here, amount):
+        low, high = _bounds(published)
+        return low - slack(low, amount) - 1e-12 <= here <= high + slack(high, amount) + 1e-12
+    return test
+
+
+TOLERANCES = {
+    "exact": (lambda published, here, _: here == published, lambda a: "exact"),
+    "points": (_within(lambda _, amount: amount), lambda a: f"within {a:g}"),
+    "percent": (_within(lambda x, amount: abs(x) * amount / 100), lambda a: f"within {a:g} %"),
+    "at_most": (lambda published, here, _: here <= published, lambda a: "at most"),
+    "below": (lambda published, here, _: here < published, lambda a: "below"),
+    "at_least": (lambda published, here, _: here >= published, lambda a: "at least"),
+    "factor": (lambda published, here, amount: published / amount <= here <= published * amount,
+               lambda a: f"within a factor of {a:g}"),
+}
+
+
+def load(path):
+    """The claims of a TOML file, checked."""
+    try:
+        claims = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("claim", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ClaimError(f"{path}: {error}") from None
+    seen = set()
+    for number, claim in enumerate(claims, 1):
+        name = claim.get("id", f"claim number {number}")
+        for field in ("id", "figure", "sentence", "published", "source", "mark", "tolerance", "mode", "here"):
+            if field not in claim:
+                raise ClaimError(f"{path}: {name}: {field} is missing")
+        if name.count(".") < 2:
+            raise ClaimError(f"{path}: {name}: id must read <paper>.<figure>.<what>")
+        if name in seen:
+            raise ClaimError(f"{path}: {name}: id is used twice")
+        seen.add(name)
+        if claim["mark"] not in MARKS:
+            raise ClaimError(f"{path}: {name}: mark is {claim['mark']!r}; expected one of {', '.join(MARKS)}")
+        if len(claim["tolerance"]) != 1 or not set(claim["tolerance"]) <= set(TOLERANCES):
+            raise ClaimError(f"{path}: {name}: tolerance needs exactly one of {', '.join(TOLERANCES)}")
+        here = claim["here"]
+        for field in ("experiment", "rows", "metric"):
+            if field not in here:
+                raise ClaimError(f"{path}: {name}: here.{field} is missing")
+        if here.get("reduce", "mean") not in REDUCERS:
+            raise ClaimError(f"{path}: {name}: here.reduce is {here['reduce']!r}; expected one of "
+                             f"{', '.join(REDUCERS)}")
+    return claims
+
+
+def number(value, unit="", digits=None):
+    """A number as the report and the paper print it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return " to ".join(number(v, digits=digits) for v in value) + (f" {unit}" if unit else "")
+    if isinstance(value, str):
+        return value
+    if digits is None:
+        digits = 0 if float(value).is_integer() or abs(value) >= 1000 else 2
+    text = f"{value:,.{digits}f}"
+    return f"{text} {unit}" if unit else text
+
+
+def evaluate(claim, rows):
+    """One claim against the rows."""
+    [(kind, amount)] = claim["tolerance"].items()
+    holds_when, describe = TOLERANCES[kind]
+    unit = claim.get("unit", "")
+    result = Result(claim["id"], claim["figure"], claim["sentence"], f"{claim['source']} [{claim['mark']}]",
+                    claim["published"], None, describe(amount), claim["mode"], False, "")
+    try:
+        here, modes = measure(claim["here"], rows)
+    except Unanswered as reason:
+        result.reason = str(reason)
+        return result
+    result.here = here
+    if modes != {claim["mode"]}:
+        result.mode = " and ".join(sorted(modes))
+        result.reason = f"the rows are {result.mode}, the claim is about {claim['mode']} ones"
+        return result
+    result.holds = bool(holds_when(claim["published"], here, amount))
+    if not result.holds:
+        result.reason = (f"{number(here, unit)} is not {describe(amount)}"
+                         + ("" if kind == "exact" else f" of {number(claim['published'], unit)}")
+                         if kind not in ("at_most", "at_least", "below") else
+                         f"{number(here, unit)} is not {describe(amount)} {number(claim['published'], unit)}")
+    return result
+
+
+def line(claim, result):
+    """`[true] sentence (published 96.3 %, here 96.1 %, simulated)`, with the reason when false."""
+    unit = claim.get("unit", "")
+    text = (f"[{'true' if result.holds else 'false'}] {result.sentence} "
+            f"(published {number(result.published, unit)}, here {number(result.here, unit)}, {result.mode})")
+    return text if result.holds or not result.reason else f"{text}: {result.reason}"
+
+
+def write_json(path, results):
+    """Writes claims.json whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n",
+                       encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,134 @@
+"""Draws figures with equal bytes for equal rows: one style, three formats, no dates and no random ids."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+FIGURES = Path(__file__).resolve().parent.parent / "figures"
+
+# Systems keep their colour in every figure. Okabe and Ito's palette: told apart by colour-blind readers.
+COLOURS = {
+    "vllm": "#0072B2", "orca_oracle": "#009E73", "orca_pow2": "#E69F00", "orca_max": "#D55E00",
+    "faster_transformer": "#CC79A7", "static_batch": "#7F7F7F", "dynamic_batch": "#56B4E9",
+}
+NAMES = {
+    "vllm": "vLLM", "orca_oracle": "Orca (Oracle)", "orca_pow2": "Orca (Pow2)", "orca_max": "Orca (Max)",
+    "faster_transformer": "FasterTransformer", "static_batch": "static batch", "dynamic_batch": "dynamic batch",
+    "sharegpt": "ShareGPT", "alpaca": "Alpaca", "azure_conv": "Azure conversation",
+    "mooncake_conversation": "Mooncake conversation", "sarathi_sharegpt": "ShareGPT, 8k (trace)",
+}
+PUBLISHED = {"hatch": "////", "facecolor": "white"}  # published bars are hollow, ours are filled
+
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8,
+    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#E0E0E0", "grid.linewidth": 0.6, "lines.linewidth": 1.4, "lines.markersize": 4,
+    "hatch.linewidth": 0.6, "figure.constrained_layout.use": True, "savefig.dpi": 150,
+    "svg.fonttype": "path", "svg.hashsalt": "quire", "pdf.fonttype": 42,
+}
+METADATA = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+class NotDrawn(Exception):
+    """A figure's rows are missing; says which."""
+
+
+def name(key):
+    return NAMES.get(key, key.replace("_", " "))
+
+
+def colour(key):
+    return COLOURS.get(key, "#444444")
+
+
+class Figure:
+    """One folder under paper/figures: figNN_<slug>/draw.py with TITLE, EXPERIMENTS and draw(context, plt).
+
+    The module's docstring is the caption."""
+
+    def __init__(self, folder):
+        self.id = folder.name
+        spec = importlib.util.spec_from_file_location(f"quire_figure_{self.id}", folder / "draw.py")
+        self._module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self._module)
+        self.title = self._module.TITLE
+        self.experiments = tuple(self._module.EXPERIMENTS)
+        self.caption = " ".join(self._module.__doc__.split())
+
+    def draw(self, context, folder):
+        """Writes <id>.svg, .pdf and .png into `folder` and returns their paths by format."""
+        import matplotlib
+        matplotlib.use("Agg")
+        from matplotlib import pyplot as plt
+        os.environ["SOURCE_DATE_EPOCH"] = "0"
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        with plt.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"}):
+            figure = self._module.draw(context, plt)
+            try:
+                for kind, metadata in METADATA.items():
+                    paths[kind] = folder / f"{self.id}.{kind}"
+                    partial = folder / f".{self.id}.{kind}.partial"
+                    figure.savefig(partial, format=kind, metadata=metadata)
+                    os.replace(partial, paths[kind])
+            finally:
+                plt.close(figure)
+        return paths
+
+
+class Context:
+    """What a figure may look at: rows, and claims with the published numbers."""
+
+    def __init__(self, rows, claims, results):
+        self._rows = rows
+        self._claims = {claim["id"]: claim for claim in claims}
+        self._results = {result.id: result for result in results}
+
+    def rows(self, experiment, **where):
+        found = self._rows.select(experiment, **where)
+        if not found:
+            wanted = ", ".join(f"{key} {value}" for key, value in where.items())
+            raise NotDrawn(f"no rows of {experiment} with {wanted}")
+        return found
+
+    def optional_rows(self, experiment, **where):
+        return self._rows.select(experiment, **where)
+
+    def mean(self, experiment, metric, **where):
+        """Mean of a metric over seeds."""
+        values = [row[metric] for row in self.rows(experiment, **where)]
+        return sum(values) / len(values)
+
+    def curve(self, experiment, metric, axis, **where):
+        """(axis values ascending, means of the metric over seeds)."""
+        groups = {}
+        for row in self.rows(experiment, **where):
+            groups.setdefault(row[axis], []).append(row[metric])
+        xs = sorted(groups)
+        return xs, [sum(groups[x]) / len(groups[x]) for x in xs]
+
+    def published(self, claim):
+        return self._claims[claim]["published"]
+
+    def modes(self, experiment, **where):
+        return " and ".join(sorted({row["mode"] for row in self.rows(experiment, **where)}))
+
+
+def discover():
+    """Every figure, in the order of their names."""
+    return [Figure(path.parent) for path in sorted(FIGURES.glob("*/draw.py"))]
+
+
+def is_named(figure_id, wanted):
+    """Whether a reader's word (fig02, 2, fig02_memory_waste, pagedattention.fig02) means this figure."""
+    wanted = wanted.lower().rpartition(".")[2].removesuffix("/")
+    stem = figure_id.split("_")[0]
+    if wanted.isdigit():
+        return stem == f"fig{int(wanted):02d}"
+    return wanted in (figure_id, stem, figure_id.partition("_")[2]) or (
+        wanted[:-1] == stem and wanted[-1:].isalpha())  # fig13a is a panel of fig13
