@@ -51,5 +51,5 @@ def draw(context, plt):
     panels[0][0].set_ylabel("share of key-value memory (%)")
     handles, labels = panels[0][0].get_legend_handles_labels()
     unique = dict(zip(labels, handles))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4)
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=2)
     return figure

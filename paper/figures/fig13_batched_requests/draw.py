@@ -24,5 +24,7 @@ def draw(context, plt):
         axes.grid(axis="x", visible=False)
         mode = context.modes("kv_memory_waste", part="batch", workload=workload)
         axes.set_title(f"({panel}) {figures.name(workload)}, {rate}\npublished (hatched), {mode} (filled)")
+    for axes in panels:
+        axes.margins(y=0.12)
     panels[0].set_ylabel("requests in the batch")
     return figure

@@ -25,8 +25,8 @@ def draw(context, plt):
                 bars = axes.bar([x + 0.2 for x in spots], ours, 0.38, facecolor=colour, edgecolor=colour)
             else:
                 low, high = context.published(f"pagedattention.fig15.sharegpt_{decoding}_2")
-                axes.axhspan(low, high, color="#DDDDDD", label="published range")
-                axes.legend(loc="upper left")
+                axes.axhspan(low, high, facecolor="#E4E4E4", edgecolor="#BBBBBB", label="published range")
+                axes.legend(loc="upper left", frameon=True)
                 bars = axes.bar(spots, ours, 0.5, facecolor=colour, edgecolor=colour)
                 axes.set_xlabel("sequences a request" if decoding == "parallel" else "beam width")
             axes.bar_label(bars, fmt="%.2f", fontsize=6, padding=1)
@@ -34,5 +34,7 @@ def draw(context, plt):
             axes.grid(axis="x", visible=False)
             mode = context.modes("kv_memory_waste", part="sharing", workload=workload, decoding=decoding)
             axes.set_title(f"{label}, {figures.name(workload)}: {mode}")
+        for axes in panels:
+            axes.margins(y=0.12)
         panels[0].set_ylabel("blocks saved (%)")
     return figure

@@ -1,0 +1,93 @@
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+import support
+from support import ROOT
+from lib import claims, figures, report, rows, tex
+
+
+class Drawing(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.claims = claims.load(ROOT / "paper" / "claims.toml")
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = Path(cls.temporary.name)
+        (cls.folder / "rows").mkdir()
+        for experiment, found in support.answering_rows(cls.claims).items():
+            (cls.folder / "rows" / f"{experiment}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in found))
+        cls.rows = rows.RowSet(cls.folder / "rows")
+        cls.results = [claims.evaluate(claim, cls.rows) for claim in cls.claims]
+        cls.context = figures.Context(cls.rows, cls.claims, cls.results)
+        cls.figures = figures.discover()
+        cls.drawn = {one.id: one.draw(cls.context, cls.folder / "first") for one in cls.figures}
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def test_equal_rows_give_equal_bytes(self):
+        for one in self.figures:
+            again = one.draw(self.context, self.folder / "second")
+            for kind, path in again.items():
+                self.assertEqual(path.read_bytes(), self.drawn[one.id][kind].read_bytes(), f"{one.id}.{kind}")
+
+    def test_every_figure_has_a_caption_a_title_and_an_experiment(self):
+        for one in self.figures:
+            self.assertGreater(len(one.caption), 40, one.id)
+            self.assertTrue(one.title and one.experiments, one.id)
+            for experiment in one.experiments:
+                self.assertTrue((ROOT / "experiments" / experiment / "CMakeLists.txt").is_file(), experiment)
+
+    def test_missing_rows_are_told_not_drawn(self):
+        with tempfile.TemporaryDirectory() as empty:
+            context = figures.Context(rows.RowSet(empty), self.claims, [])
+            for one in self.figures:
+                with self.assertRaises(figures.NotDrawn) as caught:
+                    one.draw(context, self.folder / "never")
+                self.assertIn("no rows of", str(caught.exception))
+        self.assertEqual(list((self.folder / "never").glob("*")), [])
+
+    def test_the_report_stands_alone(self):
+        path = self.folder / "report.html"
+        report.write(path, self.figures, self.drawn, {}, self.claims, self.results, self.rows, "default")
+        text = path.read_text()
+        self.assertEqual(text.count("<svg"), len(self.figures))
+        for outside in ("<img", "<script", "<link", "src=", "@import"):
+            self.assertNotIn(outside, text)
+        ids = [part.split('"')[0] for part in text.split(' id="')[1:]]
+        self.assertEqual(len(ids), len(set(ids)))
+        for claim in self.claims:
+            self.assertIn(f"<code>{claim['id']}</code>", text)
+
+    def test_a_figure_that_was_not_drawn_is_named_with_its_reason(self):
+        path = self.folder / "holes.html"
+        report.write(path, self.figures[:1], {}, {self.figures[0].id: "no rows of x & y"}, [], [], self.rows, "smoke")
+        self.assertIn("Not drawn: no rows of x &amp; y", path.read_text())
+
+    def test_the_paper_finds_every_number_it_names(self):
+        folder = self.folder / "tex"
+        tex.generate(folder, self.figures, self.drawn, {}, self.claims, self.results)
+        numbers = (folder / "numbers.tex").read_text()
+        used = (ROOT / "paper" / "quire.tex").read_text() + (folder / "figures.tex").read_text()
+        import re
+        names = [f"{name}.{kind}" for kind, name in re.findall(r"\\(here|published|mode|holds)\{([a-z][^}]+)\}", used)]
+        self.assertGreater(len(names), len(self.claims))
+        for name in names:
+            self.assertIn(f"quire@{name}\\endcsname", numbers)
+        for figure in self.figures:
+            self.assertIn(f"../figures/{figure.id}.pdf", used)
+
+    def test_names_that_readers_use_for_a_figure(self):
+        for word in ("fig02", "2", "02", "fig02_memory_waste", "memory_waste", "pagedattention.fig02", "FIG02", "fig02a"):
+            self.assertTrue(figures.is_named("fig02_memory_waste", word), word)
+        for word in ("fig2x3", "12", "fig020", "", "waste"):
+            self.assertFalse(figures.is_named("fig02_memory_waste", word), word)
+
+    def test_tex_special_characters_are_escaped(self):
+        self.assertEqual(tex.escape("96.3 % of a_b & {c}"), r"96.3 \% of a\_b \& \{c\}")
+
+
+if __name__ == "__main__":
+    unittest.main()

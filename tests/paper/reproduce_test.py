@@ -1,0 +1,80 @@
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from support import ROOT
+from lib import reproduce
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, str(ROOT / "paper" / "lib" / "reproduce.py"), *arguments], text=True,
+                          capture_output=True, check=False, stdin=subprocess.DEVNULL)
+
+
+class CommandLine(unittest.TestCase):
+    def test_help_is_on_stdout_and_shows_examples(self):
+        done = run("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("./paper/reproduce --smoke", done.stdout)
+        for flag in ("--smoke", "--full", "--fig", "--traces", "--list", "--jobs", "--resume"):
+            self.assertIn(flag, done.stdout)
+
+    def test_a_misspelt_flag_is_usage_with_the_nearest(self):
+        done = run("--smok")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean --smoke?", done.stderr)
+        self.assertEqual(done.stdout, "")
+
+    def test_wrong_values_are_usage(self):
+        for arguments in (("--jobs", "0"), ("--jobs", "many"), ("--smoke", "--full"), ("--traces", "/no/such/folder"),
+                          ("--fig",), ("extra",)):
+            self.assertEqual(run(*arguments).returncode, 2, arguments)
+
+    def test_a_figure_that_does_not_exist_matches_nothing(self):
+        done = run("--fig", "fig02_memory_wast")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("did you mean fig02_memory_waste?", done.stderr)
+
+    def test_list_names_figures_and_claims(self):
+        done = run("--list")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("pagedattention.fig02.vllm_token_states", done.stdout)
+        alone = run("--list", "--fig", "2")
+        self.assertEqual(alone.returncode, 0)
+        self.assertNotIn("fig15", alone.stdout)
+
+
+class Running(unittest.TestCase):
+    def test_a_failing_program_is_told_with_the_end_of_its_log(self):
+        with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+            runner = reproduce.Runner(Path(folder))
+            runner.run("fine", [sys.executable, "-c", "print(1)"])
+            with self.assertRaises(reproduce.RunFailed) as caught:
+                runner.run("broken", [sys.executable, "-c", "print('the reason'); raise SystemExit(5)"])
+        self.assertIn("ended with 5", str(caught.exception))
+        self.assertIn("the reason", str(caught.exception))
+
+    def test_earlier_rows_are_moved_never_deleted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "batching.jsonl"
+            for text in ("one", "two"):
+                path.write_text(text)
+                reproduce.set_aside(path)
+            self.assertFalse(path.exists())
+            self.assertEqual([old.read_text() for old in sorted((path.parent / "earlier").iterdir())], ["one", "two"])
+
+    def test_progress_is_silent_where_nobody_watches(self):
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            progress = reproduce.Progress()
+            progress.say("building")
+            progress.done()
+        self.assertEqual(told.getvalue(), "")
+
+
+if __name__ == "__main__":
+    unittest.main()
