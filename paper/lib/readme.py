@@ -1,0 +1,108 @@
+"""Writes the generated parts of README.md from the committed rows and the headers; --check only compares.
+
+A part lies between `<!-- generated: NAME -->` and `<!-- end -->`."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "paper"))
+
+from lib import claims as claim_tools  # noqa: E402
+from lib import rows as row_tools  # noqa: E402
+
+HEADLINES = (  # claims that the first screen shows
+    "fig02.orca_max_token_states", "fig02.orca_oracle_token_states", "fig02.vllm_token_states",
+    "fig13a.orca_max_batched", "fig13a.orca_oracle_batched", "fig13a.vllm_batched",
+    "fig15.parallel_6", "fig12a.vllm_rate", "fig12a.orca_oracle_rate", "fig12a.faster_transformer_rate",
+)
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
+
+
+def claims_part():
+    claims = {claim["id"]: claim for claim in claim_tools.load(ROOT / "paper" / "claims.toml")}
+    rows = row_tools.RowSet(ROOT / "paper" / "results")
+    results = {name: claim_tools.evaluate(claim, rows) for name, claim in claims.items()}
+    lines = ["| Claim | published | here | mode | holds |", "|---|---|---|---|---|"]
+    for short in HEADLINES:
+        claim, result = claims[f"pagedattention.{short}"], results[f"pagedattention.{short}"]
+        unit = claim.get("unit", "")
+        lines.append(f"| {result.sentence} | {claim_tools.number(result.published, unit)} | "
+                     f"{claim_tools.number(result.here, unit)} | {result.mode} | {'true' if result.holds else 'false'} |")
+    held = sum(result.holds for result in results.values())
+    return "\n".join([*lines, "", f"In the committed rows {held} of {len(results)} claims hold; the report gives the "
+                      "reason for each that does not."]) + "\n"
+
+
+_SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "offload", "kv_format", "weight_format", "retention",
+          "scheduler")
+
+
+def _slot_of(alias):
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", alias).lower()
+
+
+def presets(folder=ROOT / "include" / "quire" / "presets"):
+    """Presets as (name, header, {slot: policy}); a preset that derives from another inherits its slots."""
+    found = {}
+    for header in sorted(folder.glob("*.hpp")):
+        text = header.read_text(encoding="utf-8")
+        for match in re.finditer(r"^struct (\w+)(?:\s*:\s*(?:public )?(\w+))?\s*\{(.*?)^\};", text, re.S | re.M):
+            kind, base, body = match.groups()
+            name = re.search(r'string_view name =\s*"([^"]+)"', body)
+            if not name:
+                continue
+            slots = dict(found[base][2]) if base in found else {}
+            for alias, policy in re.findall(r"using (\w+) = ([\w:<>]+);", body):
+                slots[_slot_of(alias)] = policy.rpartition("::")[2]
+            found[kind] = (name.group(1), header.name, slots)
+    return list(found.values())
+
+
+def presets_part():
+    lines = ["| Preset | block | reservation | offload | scheduler |", "|---|---|---|---|---|"]
+    for name, header, slots in presets():
+        cells = [re.sub(r"\D", "", slots.get("block_size", "")), slots.get("reservation", ""), slots.get("offload", ""),
+                 slots.get("scheduler", "")]
+        lines.append(f"| [`{name}`](include/quire/presets/{header}) | " + " | ".join(f"`{cell}`" for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def policies_part():
+    """Every slot with its policies, read from the headers' own names."""
+    lines = ["| Slot | policies |", "|---|---|"]
+    for slot in _SLOTS:
+        names = []
+        for header in sorted((ROOT / "include" / "quire" / slot).glob("*.hpp")):
+            text = header.read_text(encoding="utf-8")
+            if header.stem not in ("concepts", slot) and "// mechanism" not in text:
+                names += re.findall(r'static constexpr std::string_view name = "([^"]+)"', text)
+        if slot == "block_size":
+            names = [str(1 << power) for power in range(9)]
+        lines.append(f"| `{slot}` | " + ", ".join(f"`{name}`" for name in names) + " |")
+    return "\n".join(lines) + "\n"
+
+
+PARTS = {"claims": claims_part, "presets": presets_part, "policies": policies_part}
+
+
+def filled(text):
+    """The README with every generated part made anew."""
+    return _PART.sub(lambda match: match.group(1) + PARTS[match.group(2)]() + match.group(4), text)
+
+
+def main(arguments):
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    made = filled(text)
+    if "--check" in arguments:
+        if made != text:
+            print("README.md is stale: run `python3 paper/lib/readme.py`", file=sys.stderr)
+        return 0 if made == text else 1
+    path.write_text(made, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

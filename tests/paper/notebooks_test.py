@@ -1,0 +1,38 @@
+import json
+import os
+import unittest
+
+from support import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+class Notebooks(unittest.TestCase):
+    def test_outputs_are_stripped(self):
+        for path in NOTEBOOKS:
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                if cell["cell_type"] == "code":
+                    self.assertEqual((cell["outputs"], cell["execution_count"]), ([], None), path.name)
+
+    def test_every_experiment_has_one(self):
+        text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+        for path in (ROOT / "experiments").glob("*/main.cpp"):
+            self.assertIn(f'experiment = \\"{path.parent.name}\\"', text)
+
+    def test_each_runs_headless_on_the_committed_rows_and_draws(self):
+        import nbformat
+        from nbclient import NotebookClient
+        os.environ["QUIRE_ROWS"] = "paper/results"
+        for path in NOTEBOOKS:
+            with self.subTest(path.name):
+                notebook = nbformat.read(path, as_version=4)
+                NotebookClient(notebook, timeout=120, kernel_name="python3",
+                               resources={"metadata": {"path": str(path.parent)}}).execute()
+                kinds = [kind for cell in notebook.cells if cell.cell_type == "code"
+                         for output in cell.outputs for kind in output.get("data", {})]
+                self.assertIn("image/png", kinds)
+                self.assertIn("text/html", kinds)  # a table of numbers
+
+
+if __name__ == "__main__":
+    unittest.main()
