@@ -36,10 +36,10 @@ struct Cell {
   std::string variant;
   std::string workload;
   std::uint64_t seed = 0;
-  Row identity;              // the axes: part, rates, sizes; with the three above names the cell
-  std::function<Row()> run;  // gives the metrics; called at most once, on any thread
+  Row identity{};              // the axes: part, rates, sizes; with the three above names the cell
+  std::function<Row()> run{};  // gives the metrics; called at most once, on any thread
   std::string_view mode = "simulated";
-  std::string trace_sha256;  // of the trace behind the workload; empty for generators
+  std::string trace_sha256{};  // of the trace behind the workload; empty for generators
 };
 
 namespace detail {

@@ -9,11 +9,11 @@ FIGURES = Path(__file__).resolve().parent.parent / "figures"
 # Systems keep their colour in every figure. Okabe and Ito's palette: told apart by colour-blind readers.
 COLOURS = {
     "vllm": "#0072B2", "orca_oracle": "#009E73", "orca_pow2": "#E69F00", "orca_max": "#D55E00",
-    "faster_transformer": "#CC79A7", "static_batch": "#7F7F7F", "dynamic_batch": "#56B4E9",
+    "faster_transformer": "#CC79A7", "hf_transformers": "#7F7F7F",
 }
 NAMES = {
     "vllm": "vLLM", "orca_oracle": "Orca (Oracle)", "orca_pow2": "Orca (Pow2)", "orca_max": "Orca (Max)",
-    "faster_transformer": "FasterTransformer", "static_batch": "static batch", "dynamic_batch": "dynamic batch",
+    "faster_transformer": "FasterTransformer", "hf_transformers": "static batch",
     "sharegpt": "ShareGPT", "alpaca": "Alpaca", "azure_conv": "Azure conversation",
     "mooncake_conversation": "Mooncake conversation", "sarathi_sharegpt": "ShareGPT, 8k (trace)",
 }

@@ -4,7 +4,7 @@ The dashed line is the level, 0.5 s a token, at which the claims compare rates."
 
 TITLE = "Figure 12(a): latency against request rate"
 EXPERIMENTS = ("batching",)
-VARIANTS = ("static_batch", "faster_transformer", "orca_max", "orca_pow2", "orca_oracle", "vllm")
+VARIANTS = ("hf_transformers", "faster_transformer", "orca_max", "orca_pow2", "orca_oracle", "vllm")
 TRACES = ("azure_conv", "mooncake_conversation", "sarathi_sharegpt")
 PLOTTED = {  # read off the published figure
     "vllm": ((1.0, .04), (1.5, .05), (1.75, .11), (1.8, .13), (1.9, .24), (2.0, 1.0)),

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <experiments/common/options.hpp>
+#include <quire/cost_model/hardware.hpp>
+#include <quire/model/known_shapes.hpp>
+#include <quire/workload/workload.hpp>
+
+namespace quire::experiment {
+
+/// Requests as the PagedAttention paper made them: Poisson counts in each 10 ms for `seconds`.
+[[nodiscard]] inline workload::GeneratorOptions poisson_for(double rate, Seconds seconds,
+                                                            std::uint64_t seed) {
+  return {.requests = static_cast<std::size_t>(rate * seconds.value),
+          .rate = rate,
+          .seed = seed,
+          .arrivals = workload::QuantumPoisson{.rate = rate}};
+}
+
+/// A real trace and what it is replayed on. Its requests are too long for OPT's 2,048 positions.
+struct RealTrace {
+  std::string_view name;
+  std::string_view file;
+  Tokens max_length;  // longer requests are left out
+  Seconds jitter;     // see workload::trace::TraceOptions
+};
+
+inline constexpr RealTrace real_traces[] = {
+    {"sarathi_sharegpt", "sarathi_sharegpt_8k_llama2.csv", 8192, 0.0},
+    {"azure_conv", "azure_llm_2023_conv.csv", 8192, 0.0},
+    {"mooncake_conversation", "mooncake_conversation_trace.jsonl", 131072, 3.0},
+};
+
+/// Llama-3-8B with as many positions as the trace needs.
+[[nodiscard]] inline model::Shape model_for(const RealTrace& trace) {
+  model::Shape shape = model::llama3_8b;
+  shape.max_length = trace.max_length;
+  return shape;
+}
+
+/// Reads the trace if the folder has it; requests that are too long are left out and counted.
+/// \errors usage error: the folder has none of the files that Quire knows; data error: a damaged
+/// file.
+[[nodiscard]] inline std::vector<std::pair<RealTrace, workload::Workload>> open_traces(
+    const std::filesystem::path& folder) {
+  std::vector<std::pair<RealTrace, workload::Workload>> found;
+  std::string names;
+  for (const RealTrace& trace : real_traces) {
+    names.append(names.empty() ? "" : ", ").append(trace.file);
+    const std::filesystem::path path = folder / trace.file;
+    if (!std::filesystem::exists(path)) continue;
+    workload::Workload w = workload::trace::open_trace(path, {.jitter = trace.jitter});
+    w.name = trace.name;
+    const std::size_t all = w.requests.size();
+    std::erase_if(w.requests, [&](const Request& r) {
+      return r.prompt_length + r.output_length.value_or(0) >= trace.max_length;
+    });
+    w.provenance.parameters += ", " + std::to_string(all - w.requests.size()) + " longer than " +
+                               std::to_string(trace.max_length.value) + " tokens left out";
+    found.emplace_back(trace, std::move(w));
+  }
+  if (found.empty())
+    throw usage_error("--traces", folder.string() + " has no trace", "any of " + names);
+  return found;
+}
+
+}  // namespace quire::experiment
