@@ -28,6 +28,7 @@ template <class System>
 Row latency(executor::Simulated::Options setup, const workload::Workload& requests,
             Seconds warm_up) {
   setup.limits.max_batch = request_level_batch;
+  setup.host = host<System>;
   Engine<System, executor::Simulated> engine(setup);
   LatencyObserver seen{.from = warm_up};
   WeightedMean batched;
@@ -71,30 +72,24 @@ Cell ladder_cell(SharedWorkload requests, const executor::Simulated::Options& se
   return cell;
 }
 
-template <class Make>
 void add_rung(std::vector<Cell>& cells, const executor::Simulated::Options& setup,
-              std::uint64_t seed, double rate, Seconds warm_up, Make&& requests_for) {
+              std::uint64_t seed, double rate, Seconds warm_up, workload::Workload requests,
+              bool published_limits) {
+  const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
   for_each_type(Systems{}, [&]<class System>() {
-    cells.push_back(
-        ladder_cell<System>(requests_for(System::Scheduler::drains), setup, seed, rate, warm_up));
+    if (published_limits && rate > last_rate<System>) return;
+    cells.push_back(ladder_cell<System>(shared, setup, seed, rate, warm_up));
   });
 }
 
 std::vector<Cell> make_cells(const Options& options) {
   std::vector<Cell> cells;
   const std::uint64_t seeds = options.pick(1, 2, 5);
-  const double seconds = options.pick(100.0, 600.0, 600.0), warm_up = seconds / 10;
+  const double seconds = options.pick(300.0, 3600.0, 3600.0);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     for (std::size_t i = 0; i < std::size(rates); i += options.pick<std::size_t>(3, 1, 1)) {
-      const double rate = rates[i];
-      // Few requests arrive at the low rates of request-level systems; the artifact runs them for
-      // an hour.
-      const auto brief = std::make_shared<const workload::Workload>(
-          workload::sharegpt(poisson_for(rate, seconds, seed)));
-      const auto hour = std::make_shared<const workload::Workload>(
-          workload::sharegpt(poisson_for(rate, options.pick(200.0, 3600.0, 3600.0), seed)));
-      add_rung(cells, opt_13b_setup(), seed, rate, warm_up,
-               [&](bool request_level) { return request_level ? hour : brief; });
+      add_rung(cells, opt_13b_setup(), seed, rates[i], 60.0,
+               workload::sharegpt(poisson_for(rates[i], seconds, seed)), true);
     }
   }
   if (options.traces.empty()) return cells;
@@ -104,11 +99,10 @@ std::vector<Cell> make_cells(const Options& options) {
     for (const double rate : {0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0}) {
       // A trace's own arrival pattern, stretched; lengths without times arrive by a Poisson
       // process.
-      const auto timed = std::make_shared<const workload::Workload>(
-          some.timed ? workload::at_rate(some, rate)
-                     : workload::with_arrivals(some, workload::Poisson{rate}));
       add_rung(cells, long_context_setup(model_for(trace)), 0, rate, 0.0,
-               [&](bool) { return timed; });
+               some.timed ? workload::at_rate(some, rate)
+                          : workload::with_arrivals(some, workload::Poisson{rate}),
+               false);
     }
   }
   return cells;

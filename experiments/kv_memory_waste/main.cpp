@@ -117,13 +117,14 @@ std::vector<Cell> make_cells(const Options& options) {
   const std::uint64_t seeds = options.pick(1, 3, 8);
   // The smoke scale keeps a window after the start and little else.
   const double end = options.pick(120.0, 900.0, 900.0);
-  const Window steady{end / 3, end}, late{end * 2 / 3, end};
+  const double hour = options.pick(120.0, 3600.0, 3600.0);  // the paper's traces last one
+  const Window steady{end / 3, end}, late{hour / 6, hour};
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     add_systems(cells, "waste", workload::sharegpt(poisson_for(4, end, seed)), setup, seed, 4,
                 steady);
-    add_systems(cells, "batch", workload::sharegpt(poisson_for(2, end, seed)), setup, seed, 2,
+    add_systems(cells, "batch", workload::sharegpt(poisson_for(2, hour, seed)), setup, seed, 2,
                 late);
-    add_systems(cells, "batch", workload::alpaca(poisson_for(30, end, seed)), setup, seed, 30,
+    add_systems(cells, "batch", workload::alpaca(poisson_for(30, hour, seed)), setup, seed, 30,
                 late);
     for (const std::int32_t width : {2, 4, 6}) {
       for (const bool beam : {false, true}) {
