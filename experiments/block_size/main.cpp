@@ -1,16 +1,16 @@
 // Section 7.2 and Figure 18(b) of Kwon et al., SOSP '23. README.md says what is run and why.
 #include <cstdint>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <experiments/block_size/axes.hpp>
 #include <experiments/common/driver.hpp>
-#include <experiments/common/observe.hpp>
 #include <experiments/common/paper_setup.hpp>
 #include <experiments/common/workloads.hpp>
+#include <quire/engine/replay.hpp>
+#include <quire/engine/serving_engine.hpp>
 
 namespace quire::experiment {
 namespace {
@@ -18,16 +18,16 @@ namespace {
 using SharedWorkload = std::shared_ptr<const workload::Workload>;
 
 /// How full the blocks of all requests are when each ends.
-Row utilisation(const workload::Workload& requests, Tokens block) {
+metrics::JsonObject utilisation(const workload::Workload& requests, Tokens block) {
   std::int64_t used = 0, given = 0;
   for (const Request& r : requests.requests) {
     const Tokens tokens = r.prompt_length + r.output_length.value_or(0);
     used += tokens.value;
     given += blocks_for(tokens, block).value * block.value;
   }
-  return Row()
-      .set("utilisation_percent", 100.0 * static_cast<double>(used) / static_cast<double>(given))
-      .set("requests", requests.requests.size());
+  return metrics::JsonObject()
+      .add("utilisation_percent", 100.0 * static_cast<double>(used) / static_cast<double>(given))
+      .add("requests", requests.requests.size());
 }
 
 /// Share of the memory bandwidth that decode attention reaches with blocks of `block` tokens.
@@ -51,76 +51,83 @@ double attention_share(const Hardware& device, std::int64_t head_dim, std::int64
 }
 
 template <class Config>
-Row latency(const workload::Workload& requests, Seconds warm_up) {
+metrics::JsonObject latency(const workload::Workload& requests, Seconds warm_up) {
   executor::Simulated::Options setup = opt_13b_setup();
   setup.hardware.attention_bandwidth_share =
       attention_share(setup.hardware, setup.model.head_dim, Config::BlockSize::tokens.value);
   Engine<Config, executor::Simulated> engine(setup);
-  LatencyObserver seen{.from = warm_up};
-  replay_until(engine, requests, Seconds{1e9},
-               [&](const auto&, const auto&) { seen.collect(engine); });
-  seen.collect(engine);
-  const double sum = std::accumulate(seen.normalized.begin(), seen.normalized.end(), 0.0);
-  return Row()
-      .set("mean_normalized_latency_s", sum / static_cast<double>(seen.normalized.size()))
-      .set("attention_bandwidth_share", setup.hardware.attention_bandwidth_share)
-      .set("completed", seen.normalized.size())
-      .set("rejected", seen.rejected)
-      .set("preemptions", engine.counters().preemptions)
-      .set("duration", engine.now().value);
+  const Report report = replay(engine, requests, {.record_from = warm_up});
+  const metrics::ServingSummary seen = report.summary();
+  return metrics::JsonObject()
+      .add("mean_normalized_latency_s", seen.normalized_latency.mean())
+      .add("attention_bandwidth_share", setup.hardware.attention_bandwidth_share)
+      .add("completed", seen.completed)
+      .add("failed", seen.failed)
+      .add("preemptions", report.counters.preemptions)
+      .add("duration", report.duration.value);
 }
 
-void add_utilisation(std::vector<Cell>& cells, workload::Workload requests, std::uint64_t seed) {
+template <class Config>
+Run named(const workload::Workload& requests, std::uint64_t seed) {
+  Run run;
+  run.row.variant = Config::name;
+  run.row.workload = requests.name;
+  run.row.trace_sha256 = requests.provenance.sha256;
+  run.row.seed = seed;
+  run.row.mode = metrics::Mode::simulated;
+  return run;
+}
+
+void add_utilisation(std::vector<Run>& runs, workload::Workload requests, std::uint64_t seed) {
   const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
   for_each_type(BlockSizes{}, [&]<class Config>() {
-    Cell cell{.variant = std::string(Config::name), .workload = shared->name, .seed = seed};
-    cell.trace_sha256 = shared->provenance.sha256;
-    cell.identity.set("part", "utilisation").set("block_size", Config::BlockSize::tokens.value);
-    cell.run = [shared] { return utilisation(*shared, Config::BlockSize::tokens); };
-    cells.push_back(std::move(cell));
+    Run run = named<Config>(*shared, seed);
+    run.row.axes.add("part", "utilisation").add("block_size", Config::BlockSize::tokens.value);
+    run.measure = [shared] { return utilisation(*shared, Config::BlockSize::tokens); };
+    runs.push_back(std::move(run));
   });
 }
 
-void add_latency(std::vector<Cell>& cells, workload::Workload requests, std::uint64_t seed,
+void add_latency(std::vector<Run>& runs, workload::Workload requests, std::uint64_t seed,
                  double rate, Seconds warm_up) {
   const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
   for_each_type(BlockSizes{}, [&]<class Config>() {
-    Cell cell{.variant = std::string(Config::name), .workload = shared->name, .seed = seed};
-    cell.identity.set("part", "latency").set("block_size", Config::BlockSize::tokens.value);
-    cell.identity.set("model", model::opt_13b.name).set("request_rate", rate);
-    cell.identity.set("warm_up_s", warm_up.value);
-    cell.run = [shared, warm_up] { return latency<Config>(*shared, warm_up); };
-    cells.push_back(std::move(cell));
+    Run run = named<Config>(*shared, seed);
+    run.row.axes.add("part", "latency").add("block_size", Config::BlockSize::tokens.value);
+    run.row.axes.add("model", model::opt_13b.name).add("request_rate", rate);
+    run.row.axes.add("warm_up_s", warm_up.value);
+    run.measure = [shared, warm_up] { return latency<Config>(*shared, warm_up); };
+    runs.push_back(std::move(run));
   });
 }
 
-std::vector<Cell> make_cells(const Options& options) {
-  std::vector<Cell> cells;
+std::vector<Run> make_runs(const Options& options) {
+  std::vector<Run> runs;
   const std::size_t draws = options.pick<std::size_t>(10'000, 80'000, 80'000);
-  add_utilisation(cells, workload::sharegpt({.requests = draws}), 0);
-  add_utilisation(cells, workload::alpaca({.requests = draws}), 0);
+  add_utilisation(runs, workload::sharegpt({.requests = draws}), 0);
+  add_utilisation(runs, workload::alpaca({.requests = draws}), 0);
   const std::uint64_t seeds = options.pick(1, 3, 8);
   const double seconds = options.pick(60.0, 600.0, 600.0);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-    add_latency(cells, workload::sharegpt(poisson_for(2.01, seconds, seed)), seed, 2.01,
+    add_latency(runs, workload::sharegpt(poisson_for(2.01, seconds, seed)), seed, 2.01,
                 seconds / 2);
-    add_latency(cells, workload::alpaca(poisson_for(30.1, seconds, seed)), seed, 30.1, seconds / 2);
+    add_latency(runs, workload::alpaca(poisson_for(30.1, seconds, seed)), seed, 30.1, seconds / 2);
   }
-  if (options.traces.empty()) return cells;
+  if (options.traces.empty()) return runs;
   for (auto& [trace, requests] : open_traces(options.traces))
-    add_utilisation(cells, std::move(requests), 0);
-  return cells;
+    add_utilisation(runs, std::move(requests), 0);
+  return runs;
 }
 
 }  // namespace
 }  // namespace quire::experiment
 
 int main(int argc, char** argv) {
-  return quire::experiment::run(
+  return quire::experiment::run_experiment(
       argc, argv, "block_size",
       "How full blocks are, and how fast requests run, by tokens a block.\n\n"
       "Examples:\n"
       "  block_size --out rows.jsonl\n"
       "  block_size --out rows.jsonl --filter utilisation\n",
-      quire::experiment::make_cells);
+      quire::experiment::make_runs);
 }

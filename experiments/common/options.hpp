@@ -20,9 +20,9 @@ enum class Scale { smoke, standard, full };
 struct Options {
   std::filesystem::path out;  // rows are appended here
   Scale scale = Scale::standard;
-  bool resume = false;           // leave out cells whose rows are in `out` already
+  bool resume = false;           // leave out runs whose rows are in `out` already
   std::filesystem::path traces;  // folder of real traces, or empty
-  std::string filter;            // only cells whose name contains this
+  std::string filter;            // only runs whose description contains this
   std::size_t jobs = 1;          // threads
   bool list = false;
   bool help = false;

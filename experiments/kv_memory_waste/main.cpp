@@ -7,11 +7,12 @@
 #include <vector>
 
 #include <experiments/common/driver.hpp>
-#include <experiments/common/observe.hpp>
 #include <experiments/common/paper_setup.hpp>
 #include <experiments/common/workloads.hpp>
 #include <experiments/kv_memory_waste/axes.hpp>
 #include <quire/cost_model/memory_planner.hpp>
+#include <quire/engine/replay.hpp>
+#include <quire/engine/serving_engine.hpp>
 
 namespace quire::experiment {
 namespace {
@@ -26,27 +27,30 @@ struct SlotRow {
   std::int64_t kv_gib;
 };
 
-Cell slots_cell(const SlotRow& row) {
-  Cell cell{.variant = "vllm", .workload = "none"};
-  cell.identity.set("part", "slots").set("model", row.shape->name);
-  cell.run = [row] {
-    const CostInputs inputs{.model = *row.shape,
-                            .hardware = row.hardware,
-                            .tensor_parallel = row.devices,
-                            .storage = storage_cost<presets::Vllm>(*row.shape),
+Run slots_run(const SlotRow& given) {
+  Run run;
+  run.row.variant = "vllm";
+  run.row.workload = "none";
+  run.row.mode = metrics::Mode::simulated;
+  run.row.axes.add("part", "slots").add("model", given.shape->name);
+  run.measure = [given] {
+    const CostInputs inputs{.model = *given.shape,
+                            .hardware = given.hardware,
+                            .tensor_parallel = given.devices,
+                            .storage = storage_cost<presets::Vllm>(*given.shape),
                             .host = host_overhead::none};
-    const MemoryPlan plan = plan_memory(inputs, {.kv_bytes = row.kv_gib << 30});
+    const MemoryPlan plan = plan_memory(inputs, {.kv_bytes = given.kv_gib << 30});
     // The paper's slots are tokens that fit, before they are cut into blocks.
     const double token_bytes = inputs.storage.kv_token_bytes;
-    return Row()
-        .set("kv_bytes", row.kv_gib << 30)
-        .set("token_bytes", static_cast<std::int64_t>(token_bytes))
-        .set("slots",
-             static_cast<std::int64_t>(static_cast<double>(row.kv_gib << 30) / token_bytes))
-        .set("block_size", plan.block_tokens.value)
-        .set("blocks", plan.device_blocks.value);
+    const double slots = static_cast<double>(given.kv_gib << 30) / token_bytes;
+    return metrics::JsonObject()
+        .add("kv_bytes", given.kv_gib << 30)
+        .add("token_bytes", static_cast<std::int64_t>(token_bytes))
+        .add("slots", static_cast<std::int64_t>(slots))
+        .add("block_size", plan.block_tokens.value)
+        .add("blocks", plan.device_blocks.value);
   };
-  return cell;
+  return run;
 }
 
 struct Window {
@@ -55,63 +59,66 @@ struct Window {
 
 /// Runs one system for as long as the window and gives everything that the figures show.
 template <class System>
-Row observe_memory(const executor::Simulated::Options& setup, const workload::Workload& requests,
-                   Window window) {
+metrics::JsonObject observe_memory(const executor::Simulated::Options& setup,
+                                   const workload::Workload& requests, Window window) {
   Engine<System, executor::Simulated> engine(setup);
-  MemoryObserver seen(window.from, window.to);
-  replay_until(engine, requests, window.to, [&](const auto& e, const auto& stats) {
-    seen(e, stats);
-    static_cast<void>(engine.take_finished());
-  });
-  if (seen.batched.empty()) {
+  const Report report = replay(engine, requests,
+                               {.until = window.to,
+                                .measure_from = window.from,
+                                .measure_to = window.to,
+                                .record_from = window.to});
+  if (report.memory.iterations() == 0) {
     throw state_error(requests.name, "the requests ended before the window began",
                       "more requests, or an earlier window");
   }
-  const EngineCounters& counters = engine.counters();
-  Row row;
-  row.set("block_size", System::BlockSize::tokens.value)
-      .set("scheduler", System::Scheduler::name)
-      .set("reservation", System::Reservation::name)
-      .set("token_states_percent", seen.token_states.value())
-      .set("reserved_percent", seen.reserved.value())
-      .set("internal_percent", seen.internal.value())
-      .set("external_percent", seen.rounding.value() + seen.free.value())
-      .set("rounding_percent", seen.rounding.value())
-      .set("mean_batched_requests", seen.batched.value())
-      .set("steps", counters.steps)
-      .set("preemptions", counters.preemptions)
-      .set("rejected", counters.rejected);
-  if (!seen.sharing.empty()) row.set("saving_percent", 100 * (1 - 1 / seen.sharing.value()));
-  return row;
+  const auto seen = report.memory.by_time();
+  return metrics::JsonObject()
+      .add("block_size", System::BlockSize::tokens.value)
+      .add("scheduler", System::Scheduler::name)
+      .add("reservation", System::Reservation::name)
+      .add("token_states_percent", 100 * seen.shares.token_states)
+      .add("reserved_percent", 100 * seen.shares.reserved)
+      .add("internal_percent", 100 * seen.shares.internal)
+      .add("external_percent", 100 * seen.shares.external())
+      .add("rounding_percent", 100 * seen.shares.rounding)
+      .add("mean_batched_requests", seen.running_requests)
+      .add("saving_percent", 100 * report.memory.by_iteration().saving_from_mean_ratio())
+      .add("steps", report.counters.steps)
+      .add("preemptions", report.counters.preemptions)
+      .add("rejected", report.counters.rejected);
 }
 
 template <class System>
-Cell memory_cell(std::string_view part, const workload::Workload& named, SharedWorkload requests,
-                 const executor::Simulated::Options& setup, std::uint64_t seed, double rate,
-                 Window window) {
-  Cell cell{.variant = std::string(System::name), .workload = named.name, .seed = seed};
-  cell.trace_sha256 = named.provenance.sha256;
-  cell.identity.set("part", part).set("model", setup.model.name).set("request_rate", rate);
-  cell.identity.set("window_from_s", window.from.value).set("window_to_s", window.to.value);
-  cell.run = [=] { return observe_memory<System>(setup, *requests, window); };
-  return cell;
+Run memory_run(std::string_view part, SharedWorkload requests,
+               const executor::Simulated::Options& setup, std::uint64_t seed, double rate,
+               Window window) {
+  Run run;
+  run.row.variant = System::name;
+  run.row.workload = requests->name;
+  run.row.trace_sha256 = requests->provenance.sha256;
+  run.row.seed = seed;
+  run.row.mode = metrics::Mode::simulated;
+  run.row.axes.add("part", part).add("model", setup.model.name).add("request_rate", rate);
+  run.row.axes.add("window_from_s", window.from.value).add("window_to_s", window.to.value);
+  run.measure = [=] { return observe_memory<System>(setup, *requests, window); };
+  return run;
 }
 
-void add_systems(std::vector<Cell>& cells, std::string_view part, workload::Workload requests,
+void add_systems(std::vector<Run>& runs, std::string_view part, workload::Workload requests,
                  const executor::Simulated::Options& setup, std::uint64_t seed, double rate,
                  Window window) {
   const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
   for_each_type(Systems{}, [&]<class System>() {
-    cells.push_back(memory_cell<System>(part, *shared, shared, setup, seed, rate, window));
+    runs.push_back(memory_run<System>(part, shared, setup, seed, rate, window));
   });
 }
 
-std::vector<Cell> make_cells(const Options& options) {
-  std::vector<Cell> cells;
+std::vector<Run> make_runs(const Options& options) {
+  std::vector<Run> runs;
   for (const SlotRow& row : {SlotRow{&model::opt_13b, hardware::a100_40gb, 1, 12},
                              SlotRow{&model::opt_66b, hardware::a100_40gb, 4, 21},
                              SlotRow{&model::opt_175b, hardware::a100_80gb, 8, 264}}) {
-    cells.push_back(slots_cell(row));
+    runs.push_back(slots_run(row));
   }
   const executor::Simulated::Options setup = opt_13b_setup();
   const std::uint64_t seeds = options.pick(1, 3, 8);
@@ -120,11 +127,11 @@ std::vector<Cell> make_cells(const Options& options) {
   const double hour = options.pick(120.0, 3600.0, 3600.0);  // the paper's traces last one
   const Window steady{end / 3, end}, late{hour / 6, hour};
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-    add_systems(cells, "waste", workload::sharegpt(poisson_for(4, end, seed)), setup, seed, 4,
+    add_systems(runs, "waste", workload::sharegpt(poisson_for(4, end, seed)), setup, seed, 4,
                 steady);
-    add_systems(cells, "batch", workload::sharegpt(poisson_for(2, hour, seed)), setup, seed, 2,
+    add_systems(runs, "batch", workload::sharegpt(poisson_for(2, hour, seed)), setup, seed, 2,
                 late);
-    add_systems(cells, "batch", workload::alpaca(poisson_for(30, hour, seed)), setup, seed, 30,
+    add_systems(runs, "batch", workload::alpaca(poisson_for(30, hour, seed)), setup, seed, 30,
                 late);
     for (const std::int32_t width : {2, 4, 6}) {
       for (const bool beam : {false, true}) {
@@ -135,35 +142,34 @@ std::vector<Cell> make_cells(const Options& options) {
                                           : workload::alpaca(poisson_for(rate, end, seed)),
                                      beam ? 1 : width, beam ? width : 0);
           const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
-          Cell cell =
-              memory_cell<presets::Vllm>("sharing", *shared, shared, setup, seed, rate, steady);
-          cell.identity.set("decoding", beam ? "beam" : "parallel").set("width", width);
-          cells.push_back(std::move(cell));
+          Run run = memory_run<presets::Vllm>("sharing", shared, setup, seed, rate, steady);
+          run.row.axes.add("decoding", beam ? "beam" : "parallel").add("width", width);
+          runs.push_back(std::move(run));
         }
       }
     }
   }
-  if (options.traces.empty()) return cells;
+  if (options.traces.empty()) return runs;
   for (auto& [trace, requests] : open_traces(options.traces)) {
     // As many requests as keep every system's queue full; arrivals all at once.
     const std::size_t count = options.pick<std::size_t>(200, 2000, 8000);
     workload::Workload saturated = workload::with_arrivals(
         workload::first_requests(std::move(requests), count), workload::Saturated{});
-    add_systems(cells, "waste", std::move(saturated), long_context_setup(model_for(trace)), 0, 0,
+    add_systems(runs, "waste", std::move(saturated), long_context_setup(model_for(trace)), 0, 0,
                 Window{end / 9, end / 3});
   }
-  return cells;
+  return runs;
 }
 
 }  // namespace
 }  // namespace quire::experiment
 
 int main(int argc, char** argv) {
-  return quire::experiment::run(
+  return quire::experiment::run_experiment(
       argc, argv, "kv_memory_waste",
       "Where key-value memory goes under four ways of giving it out, and what sharing saves.\n\n"
       "Examples:\n"
       "  kv_memory_waste --out rows.jsonl\n"
       "  kv_memory_waste --out rows.jsonl --filter waste --scale smoke\n",
-      quire::experiment::make_cells);
+      quire::experiment::make_runs);
 }
