@@ -45,19 +45,25 @@ def _slot_of(alias):
 
 def presets(folder=ROOT / "include" / "quire" / "presets"):
     """Presets as (name, header, {slot: policy}); a preset that derives from another inherits its slots."""
-    found = {}
+    structs = {}
     for header in sorted(folder.glob("*.hpp")):
         text = header.read_text(encoding="utf-8")
-        for match in re.finditer(r"^struct (\w+)(?:\s*:\s*(?:public )?(\w+))?\s*\{(.*?)^\};", text, re.S | re.M):
-            kind, base, body = match.groups()
-            name = re.search(r'string_view name =\s*"([^"]+)"', body)
-            if not name:
-                continue
-            slots = dict(found[base][2]) if base in found else {}
-            for alias, policy in re.findall(r"using (\w+) = ([\w:<>]+);", body):
-                slots[_slot_of(alias)] = policy.rpartition("::")[2]
-            found[kind] = (name.group(1), header.name, slots)
-    return list(found.values())
+        for kind, base, body in re.findall(r"^struct (\w+)(?:\s*:\s*(?:public )?(\w+))?\s*\{(.*?)^\};", text, re.S | re.M):
+            structs[kind] = (base, body, header.name)
+
+    def slots_of(kind):
+        base, body, _ = structs[kind]
+        slots = slots_of(base) if base in structs else {}
+        for alias, policy in re.findall(r"using (\w+) = ([\w:<>]+);", body):
+            slots[_slot_of(alias)] = policy.rpartition("::")[2]
+        return slots
+
+    found = []
+    for kind, (_, body, header) in structs.items():
+        name = re.search(r'string_view name =\s*"([^"]+)"', body)
+        if name:
+            found.append((name.group(1), header, slots_of(kind)))
+    return found
 
 
 def presets_part():

@@ -189,7 +189,9 @@ def experiment_commands(programs, options, folder):
     """One command a program: the flags every experiment shares."""
     commands = {}
     for name, program in programs.items():
-        command = [str(program), "--out", str(folder / f"{name}.jsonl"), "--scale", options.scale]
+        # relative, so that rows do not say where this clone lies
+        command = [str(program.relative_to(ROOT)), "--out", str((folder / f"{name}.jsonl").relative_to(ROOT)),
+                   "--scale", options.scale]
         if options.resume:
             command.append("--resume")
         if options.traces:
