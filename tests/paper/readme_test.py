@@ -8,8 +8,19 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 class Readme(unittest.TestCase):
-    def test_its_generated_parts_are_up_to_date(self):
-        self.assertEqual(readme.filled(TEXT), TEXT, "run `python3 paper/lib/readme.py`")
+    def parts(self, text):
+        return dict(re.findall(r"<!-- generated: (\w+) -->\n(.*?)<!-- end -->", text, re.S))
+
+    def test_its_numbers_and_presets_are_up_to_date(self):
+        shown, made = self.parts(TEXT), self.parts(readme.filled(TEXT))
+        for name in ("claims", "presets"):
+            self.assertEqual(shown[name], made[name], "run `python3 paper/lib/readme.py`")
+
+    def test_every_policy_it_lists_exists(self):
+        made = self.parts(readme.filled(TEXT))["policies"].splitlines()
+        known = {line.split("|")[1]: set(re.findall(r"`([^`]+)`", line)) for line in made}
+        for line in self.parts(TEXT)["policies"].splitlines():
+            self.assertLessEqual(set(re.findall(r"`([^`]+)`", line)), known[line.split("|")[1]])
 
     def test_every_part_is_there_once(self):
         self.assertEqual(sorted(re.findall(r"<!-- generated: (\w+) -->", TEXT)), sorted(readme.PARTS))
