@@ -244,8 +244,7 @@ class Engine : explain::Configuration<C> {
                     limits_.max_length);
   }
 
-  // ---- queues
-  // ------------------------------------------------------------------------------------
+  // ---- queues -----------------------------------------------------------------------------------
 
   [[nodiscard]] bool before(const SequenceGroup* a, const SequenceGroup* b) const {
     const double ra = scheduler_.rank(*a, now_), rb = scheduler_.rank(*b, now_);
@@ -296,8 +295,7 @@ class Engine : explain::Configuration<C> {
     return s;
   }
 
-  // ---- planning
-  // ----------------------------------------------------------------------------------
+  // ---- planning ---------------------------------------------------------------------------------
 
   void plan() {
     plan_.clear();
@@ -453,13 +451,14 @@ class Engine : explain::Configuration<C> {
     }
     dequeue(*group);
     count_recomputed(*group);
-    if (group->timeline.first_scheduled < Seconds{0.0}) {
+    const bool first = group->timeline.first_scheduled < Seconds{0.0};
+    if (first) {
       group->timeline.first_scheduled = now_;
       group->timeline.prefix_hit = group->sequences.front().computed;
       counters_.prompt_tokens += group->prompt_length();
       counters_.prefix_hit_tokens += group->timeline.prefix_hit;
     }
-    scheduler_.charge(SchedulerEvent::admit, *group, group->prompt_length());
+    scheduler_.charge(SchedulerEvent::admit, *group, first ? group->prompt_length() : Tokens{0});
     ++admitted_;
     join(*group);
     return true;
@@ -621,8 +620,7 @@ class Engine : explain::Configuration<C> {
     enqueue(waiting_, &group);
   }
 
-  // ---- booking
-  // -----------------------------------------------------------------------------------
+  // ---- booking ----------------------------------------------------------------------------------
 
   void commit() {
     stats_.batched_tokens = plan_.batched_tokens;
@@ -633,9 +631,10 @@ class Engine : explain::Configuration<C> {
     for (std::size_t r = 0; r < rows_.size(); ++r) {
       const auto [group, i] = rows_[r];
       Sequence& s = group->sequences[i];
-      scheduler_.charge(s.computed < group->prompt_length() ? SchedulerEvent::prompt_tokens
-                                                            : SchedulerEvent::output_tokens,
-                        *group, plan_.sequences[r].tokens);
+      if (s.computed < group->prompt_length()) {
+        scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
+                          std::min(plan_.sequences[r].tokens, group->prompt_length() - s.computed));
+      }
       s.computed += plan_.sequences[r].tokens;
       if (s.computed >= s.shared) s.shared = 0;
       memory_.publish(*group, s);
@@ -678,11 +677,16 @@ class Engine : explain::Configuration<C> {
     }
   }
 
+  void count_output(const SequenceGroup& group, Tokens tokens) {
+    counters_.output_tokens += tokens;
+    scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
+  }
+
   void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
     Sequence& s = group.sequences[i];
     record_draw(s, draw, result_, tracks_tokens);
     mark_token(group.timeline, now_, i == 0);
-    counters_.output_tokens += 1;
+    count_output(group, 1);
     const FinishReason reason = finish_reason(
         group.request, s.length, s.length - group.prompt_length(), draw.token, limits_.max_length);
     events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
@@ -702,7 +706,7 @@ class Engine : explain::Configuration<C> {
     advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
                   [this] { return SequenceId{next_sequence_++}; });
     mark_token(group.timeline, now_, true);
-    counters_.output_tokens += std::ssize(group.sequences);
+    count_output(group, std::ssize(group.sequences));
   }
 
   void end(SequenceGroup& group, std::size_t i, FinishReason reason) {

@@ -25,9 +25,11 @@ struct BatchState {
 
 enum class Admission { admit, hold };
 
-/// Something a scheduler may keep accounts of: a request arrives; leaves the waiting queue (again, when
-/// it was preempted by recompute); joins the running ones, from whichever queue; had tokens processed;
-/// was preempted; ended.
+/// Something a scheduler may keep accounts of. The tokens of each:
+/// - arrive: the prompt; admit: the prompt, and 0 when it comes back from a recompute preemption;
+/// - resume: 0, whenever it joins the running ones, from whichever queue;
+/// - prompt_tokens: prompt tokens processed, again after a recompute; output_tokens: tokens generated;
+/// - preempt, finish: 0.
 enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens, preempt, finish };
 
 /// Decides who runs. The engine walks the queues and moves the memory; the policy answers questions.

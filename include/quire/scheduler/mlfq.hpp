@@ -50,8 +50,8 @@ class Mlfq : public ArrivalOrder {
         break;
       case SchedulerEvent::output_tokens: {
         Job& job = jobs_[group.request.id];
-        job.used +=
-            static_cast<double>(tokens.value) / static_cast<double>(group.running_sequences());
+        job.used += static_cast<double>(tokens.value) /
+                    static_cast<double>(std::max(group.running_sequences(), std::int64_t{1}));
         if (job.used >= quantum(job.level) && job.level + 1 < levels) {
           ++job.level;
           job.used = 0;
