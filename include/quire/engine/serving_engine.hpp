@@ -596,8 +596,12 @@ class Engine : explain::Configuration<C> {
     counters_.preemptions += 1;
     scheduler_.charge(SchedulerEvent::preempt, group, 0);
     Tokens computed = 0;
-    for (const Sequence& s : group.sequences) {
-      if (!s.finished()) computed += s.computed;
+    for (Sequence& s : group.sequences) {
+      if (s.finished()) {
+        memory_.release(s);  // a batch that drains kept it, but it will not be read again
+      } else {
+        computed += s.computed;
+      }
     }
     const PreemptionContext context{.sequences = group.unfinished(),
                                     .computed = computed,
