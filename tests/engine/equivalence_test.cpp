@@ -1,11 +1,18 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <vector>
+
 #include <quire/engine/override.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/presets.hpp>
 
+#include "tests/common/fuzz.hpp"
 #include "tests/engine/scripted.hpp"
 
 // What an engine generates depends on the request alone: not on how memory is organised, not on who
@@ -55,12 +62,13 @@ Outputs one_by_one(const std::vector<Request>& requests) {
 
 template <class C>
 class Equivalence : public ::testing::Test {};
-using Variants = ::testing::Types<
-    Recomputing, Swapping, Paged, Chunked, ChunkedSwapping, Cached, CachedSwapping, CachedChunked,
-    with<Recomputing, set_block_size<BlockSize<1>>>, with<Swapping, set_block_size<BlockSize<32>>>,
-    presets::OrcaMax, presets::OrcaPow2, presets::OrcaOracle, presets::Tgi, presets::HfTransformers,
-    presets::FasterTransformer, with<Recomputing, set_scheduler<scheduler::StaticBatch>>,
-    with<Swapping, set_scheduler<scheduler::DynamicBatch>>>;
+using Variants =
+    ::testing::Types<Recomputing, Swapping, Paged, Chunked, ChunkedSwapping, Cached, CachedSwapping,
+                     CachedChunked, with<Recomputing, set_block_size<BlockSize<1>>>,
+                     with<Swapping, set_block_size<BlockSize<32>>>, presets::OrcaMax,
+                     presets::OrcaOracle, presets::HfTransformers, presets::FasterTransformer,
+                     with<Recomputing, set_scheduler<scheduler::StaticBatch>>,
+                     with<Swapping, set_scheduler<scheduler::DynamicBatch>>>;
 TYPED_TEST_SUITE(Equivalence, Variants);
 
 TYPED_TEST(Equivalence, WithRoomEqualsOneByOne) {
@@ -170,6 +178,165 @@ TYPED_TEST(Equivalence, CountsEveryComputedToken) {
   EXPECT_EQ(batched, expected + recomputed);
   EXPECT_EQ(engine.counters().recomputed_tokens, recomputed);
   EXPECT_EQ(engine.counters().output_tokens, drawn);
+}
+
+// Ending one request, at whatever moment of its life, changes nothing for the others, and gives back
+// all that it held.
+TYPED_TEST(Equivalence, ACancelledRequestLeavesNoTrace) {
+  auto requests = mixed_requests(9);
+  requests[4] = request(4, 13, 15, 3);
+  requests[6] = request(6, 13, 15);
+  requests[6].sampling.beam_width = 3;
+  const Outputs expected = one_by_one(requests);
+  constexpr std::int64_t block = TypeParam::BlockSize::tokens.value;
+  const std::int64_t tokens = TypeParam::Reservation::contiguous ? 4 * 256 : 3 * 52;
+  Scripted::Options options{.device_blocks = ceil_div(tokens, block) + 6, .host_blocks = 30};
+  options.limits.chunk = 9;
+  options.limits.max_batch = 4;
+  for (const std::uint64_t victim : {0u, 4u, 6u, 8u}) {
+    for (int moment = 0; moment < 70; moment += 1 + moment / 12) {
+      Engine<TypeParam, Scripted> engine(options);
+      for (const Request& r : requests) engine.submit(r);
+      for (int step = 0; step < moment && engine.has_work(); ++step) engine.step();
+      const bool known = engine.cancel(RequestId{victim});
+      EXPECT_FALSE(engine.cancel(RequestId{victim})) << "ended twice";
+      check(engine);
+      const Finished finished = drain(engine, [&] { check(engine); });
+      ASSERT_EQ(finished.size(), requests.size());
+      EXPECT_EQ(engine.usage().free, engine.usage().capacity);
+      Outputs out = outputs_of(finished);
+      for (const auto& group : finished) {
+        if (group->request.id.value != victim) continue;
+        const bool aborted =
+            std::any_of(group->sequences.begin(), group->sequences.end(),
+                        [](const Sequence& s) { return s.finish == FinishReason::abort; });
+        EXPECT_EQ(aborted, known && aborted);
+        if (!known || group->request.sampling.beam_width > 0) continue;
+        for (std::size_t i = 0; i < group->sequences.size(); ++i) {
+          const auto& whole = expected.at(victim)[i];
+          const auto& part = out.at(victim)[i];
+          ASSERT_LE(part.size(), whole.size());
+          EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin()));
+        }
+      }
+      if (known) out[victim] = expected.at(victim);
+      EXPECT_EQ(out, expected) << "request " << victim << " cancelled after " << moment << " steps";
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+/// What one random life of an engine is made of.
+struct Life {
+  Scripted::Options options;
+  std::vector<Request> requests;
+};
+template <class C>
+Life random_life(Rng& rng) {
+  auto up_to = [&rng](std::uint64_t n) { return static_cast<std::int64_t>(rng.below(n)); };
+  Life life;
+  const std::int64_t length = 4 + up_to(60);
+  const std::int64_t block = C::BlockSize::tokens.value;
+  Scripted::Options& o = life.options;
+  o.max_length = length;
+  o.device_blocks = 1 + up_to(static_cast<std::uint64_t>(4 * ceil_div(length, block) + 4));
+  o.host_blocks = rng.below(3) == 0 ? 0 : up_to(40);
+  o.limits.max_batched_tokens = 1 + up_to(rng.below(2) == 0 ? 8 : 200);
+  o.limits.max_sequences = 1 + up_to(12);
+  o.limits.max_batch = 1 + up_to(6);
+  o.limits.max_delay = static_cast<double>(up_to(4));
+  o.limits.chunk = 1 + up_to(20);
+  o.limits.watermark = rng.below(2) == 0 ? 0.0 : rng.uniform() / 4;
+  double arrival = 0;
+  const std::int64_t count = 1 + up_to(14);
+  for (std::int64_t i = 0; i < count; ++i) {
+    Request r = request(rng.below(3), 1 + up_to(static_cast<std::uint64_t>(length)), 1 + up_to(20));
+    arrival += rng.below(3) == 0 ? 0.0 : rng.exponential(2.0);
+    r.arrival = arrival;
+    r.salt = rng.below(4) == 0;
+    r.sampling.n = rng.below(3) == 0 ? 1 + static_cast<std::int32_t>(rng.below(4)) : 1;
+    r.sampling.seed = rng.below(100);
+    if (rng.below(5) == 0) r.sampling.beam_width = 1 + static_cast<std::int32_t>(rng.below(4));
+    if (rng.below(5) == 0) r.sampling.best_of = 1 + static_cast<std::int32_t>(rng.below(4));
+    r.sampling.early_stopping = rng.below(2) == 0;
+    if (rng.below(2) == 0) {
+      r.output_length.reset();
+      r.sampling.stop_token_ids = {1, 5};
+    }
+    life.requests.push_back(std::move(r));
+  }
+  return life;
+}
+
+// Random requests, limits and pools of a block and up: nothing leaks, nobody waits for ever, and
+// whatever was not turned away is what it would have been alone.
+TYPED_TEST(Equivalence, RandomLivesEndAndLeakNothing) {
+  const std::int64_t lives = testing::fuzz_count(60);
+  constexpr Tokens block = TypeParam::BlockSize::tokens;
+  for (std::int64_t seed = 0; seed < lives; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed));
+    const Life life = random_life<TypeParam>(rng);
+    Engine<TypeParam, Scripted> engine(life.options);
+    std::size_t next = 0;
+    std::set<std::uint64_t> cancelled;
+    std::vector<RequestId> ids;
+    for (int step = 0; next < life.requests.size() || engine.has_work(); ++step) {
+      ASSERT_LT(step, 20000) << "seed " << seed << ": it runs for ever";
+      while (next < life.requests.size() && life.requests[next].arrival <= engine.now()) {
+        ids.push_back(engine.submit(life.requests[next++]));
+      }
+      if (!ids.empty() && rng.below(40) == 0) {
+        const RequestId id = ids[rng.below(ids.size())];
+        if (engine.cancel(id)) cancelled.insert(id.value);
+      }
+      if (!ids.empty() && rng.below(40) == 0) {
+        const RequestId id = ids[rng.below(ids.size())];
+        const auto sample = static_cast<std::int32_t>(rng.below(3));
+        if (engine.finish_sequence(id, sample, FinishReason::stop)) cancelled.insert(id.value);
+      }
+      const StepStats& stats = engine.step();
+      check(engine);
+      ASSERT_LE(stats.running_sequences,
+                std::max<std::int64_t>(life.options.limits.max_sequences, stats.idle ? 0 : 1) +
+                    (TypeParam::Scheduler::drains ? 1000 : 0));
+      if (stats.idle && (engine.has_work() || next < life.requests.size())) {
+        std::optional<Seconds> later = stats.wake_at;
+        if (next < life.requests.size() && (!later || life.requests[next].arrival < *later)) {
+          later = life.requests[next].arrival;
+        }
+        ASSERT_TRUE(later && *later > engine.now()) << "seed " << seed << ": it is stuck";
+        engine.advance_to(*later);
+      }
+      if (this->HasFailure()) FAIL() << "seed " << seed << " step " << step;
+    }
+    const Finished finished = engine.take_finished();
+    ASSERT_EQ(finished.size(), life.requests.size()) << "seed " << seed;
+    ASSERT_EQ(engine.usage().free, engine.usage().capacity) << "seed " << seed;
+    const Outputs out = outputs_of(finished);
+    for (const auto& group : finished) {
+      const std::uint64_t id = group->request.id.value;
+      const SamplingParams& p = group->request.sampling;
+      if (!group->error.empty()) {
+        const Tokens output = group->request.output_length.value_or(p.max_tokens);
+        const BlockCount need =
+            p.width() * blocks_for(group->prompt_length() + output, block).value;
+        const bool seats = p.width() <= life.options.limits.max_sequences &&
+                           Tokens{p.beam_width} <= life.options.limits.max_batched_tokens;
+        EXPECT_TRUE(TypeParam::Reservation::contiguous || !seats ||
+                    need > engine.memory().capacity() ||
+                    group->prompt_length() >= Tokens{life.options.max_length} ||
+                    (p.beam_width > 0 && p.n > p.beam_width))
+            << "seed " << seed << ": request " << id << " was turned away: " << group->error;
+        continue;
+      }
+      EXPECT_LE(std::ssize(group->sequences), std::max(p.n, 1));
+      if (cancelled.contains(id)) continue;
+      Scripted::Options roomy{.device_blocks = 1000, .max_length = life.options.max_length};
+      EXPECT_EQ(out.at(id), run<Recomputing>(roomy, {life.requests[id]}).at(0))
+          << "seed " << seed << " request " << id;
+    }
+    if (this->HasFailure()) FAIL() << "seed " << seed;
+  }
 }
 
 }  // namespace

@@ -228,7 +228,8 @@ inline Outputs outputs_of(const Finished& finished) {
   for (const auto& group : finished) {
     auto& sequences = out[group->request.id.value];
     for (const Sequence& s : group->sequences) {
-      sequences.emplace_back(s.tokens.begin() + group->prompt_length().value, s.tokens.end());
+      const auto prompt = std::min(group->prompt_length().value, std::ssize(s.tokens));
+      sequences.emplace_back(s.tokens.begin() + prompt, s.tokens.end());
     }
   }
   return out;
