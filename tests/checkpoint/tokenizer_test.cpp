@@ -1,6 +1,8 @@
 #include <quire/checkpoint/tokenizer.hpp>
 
 #include <fstream>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -86,6 +88,41 @@ TEST_P(GoldenTest, IdsAndTextEqualTheReference) {
       }
     }
   }
+}
+
+TEST(Tokenizer, SpecialTokensInTextCanStayText) {
+  const Tokenizer tokenizer = Tokenizer::from_file(golden + "llama3.json");
+  const TokenId end = tokenizer.token_to_id("<|eot_id|>").value();
+  EXPECT_TRUE(tokenizer.is_special(end));
+  const std::string prompt = "a<|eot_id|>b";
+  EXPECT_THAT(tokenizer.encode(prompt), testing::Contains(end));
+  const auto plain = tokenizer.encode(prompt, false, false);
+  EXPECT_THAT(plain, testing::Not(testing::Contains(end)));
+  EXPECT_EQ(tokenizer.decode(plain), prompt);
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(prompt)), "ab");
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(prompt, false), false), prompt);
+}
+
+TEST(Tokenizer, LooksTokensUpBothWays) {
+  const Tokenizer tokenizer = Tokenizer::from_file(golden + "llama3.json");
+  EXPECT_EQ(tokenizer.vocab_size(), 1510u);  // as the reference counts them
+  for (TokenId id = 0; id < 1510; ++id) {
+    const auto piece = tokenizer.id_to_piece(id);
+    ASSERT_TRUE(piece.has_value());
+    EXPECT_EQ(tokenizer.token_to_id(*piece), id);
+  }
+  EXPECT_EQ(tokenizer.id_to_piece(1510), std::nullopt);
+  EXPECT_EQ(tokenizer.token_to_id("no such piece"), std::nullopt);
+  EXPECT_EQ(tokenizer.decode(std::vector<TokenId>{4000000000u}), "");
+}
+
+TEST(Tokenizer, ACopyOutlivesTheOriginal) {
+  auto original = std::make_unique<Tokenizer>(Tokenizer::from_file(golden + "qwen2.json"));
+  const Tokenizer copy = *original;
+  auto stream = original->stream();
+  original.reset();
+  const auto ids = copy.encode("still here", false);
+  EXPECT_EQ(stream.push(ids.front()), copy.decode(std::span(ids).first(1)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, GoldenTest,

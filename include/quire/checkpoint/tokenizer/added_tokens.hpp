@@ -17,7 +17,7 @@ namespace quire::checkpoint::tokenizer {
 /// A token that is found in the text before words are cut, such as `[BOS]`.
 struct AddedToken {
   TokenId id = 0;
-  std::string content;
+  std::string content{};
   bool single_word = false;  // only where no word character stands beside it
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // takes the white space after it along

@@ -28,7 +28,7 @@ class Bpe {
     bool byte_fallback = false;  // a character without a symbol becomes pieces <0x00> .. <0xFF>
     bool fuse_unknown = false;   // neighbouring unknown characters become one unknown
     bool ignore_merges = false;  // a word that is a piece is taken whole
-    std::optional<TokenId> unknown;
+    std::optional<TokenId> unknown{};
   };
   struct Merge {
     std::uint32_t rank = 0;

@@ -27,12 +27,12 @@ struct Decoder {
     std::string content;
   };
   Kind kind = Kind::join;
-  std::string space;                      // of metaspace: the sign
-  bool strip_first = false;               // of metaspace: the first piece loses its signs
-  std::vector<Replacement> replacements;  // of pieces, in this order
-  bool byte_fallback = false;             // of pieces
-  std::string strip;                      // of pieces: this character ...
-  std::size_t strip_count = 0;            // ... is cut from the start of the text, so often at most
+  std::string space{};                      // of metaspace: the sign
+  bool strip_first = false;                 // of metaspace: the first piece loses its signs
+  std::vector<Replacement> replacements{};  // of pieces, in this order
+  bool byte_fallback = false;               // of pieces
+  std::string strip{};                      // of pieces: this character ...
+  std::size_t strip_count = 0;  // ... is cut from the start of the text, so often at most
 };
 
 /// Turns pieces into text one by one; what comes out is whole characters at every step.
