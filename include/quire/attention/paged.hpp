@@ -127,8 +127,9 @@ struct KeyColumns {
     return simd::load(keys + k * tile_tokens + v * simd::lanes);
   }
 };
+template <class Element>
 struct ValueRows {
-  const float* const* values;
+  const Element* const* values;
   std::size_t dim;
   HWY_INLINE simd::Vec operator()(std::size_t t, std::size_t v) const {
     return simd::load(values[t] + dim + v * simd::lanes);
@@ -144,14 +145,22 @@ struct Task {
   std::size_t count = 0;
 };
 
+/// A plain format's element; float where there is none.
+template <class Format>
+struct ElementOf {
+  using type = float;
+};
+template <PlainKvFormat Format>
+struct ElementOf<Format> {
+  using type = typename Format::Element;
+};
+
 /// Runs one task: streaming softmax over tiles of keys, in base 2.
 template <KvFormatPolicy Format, AttentionVariant Variant>
 class TaskKernel {
   static constexpr bool plain = PlainKvFormat<Format>;
-  static constexpr bool fp32 = [] {
-    if constexpr (plain) return std::is_same_v<typename Format::Element, float>;
-    return false;
-  }();
+  using Element = typename ElementOf<Format>::type;
+  static constexpr bool fp32 = plain && std::is_same_v<Element, float>;
   static constexpr float log2e = 1.44269504088896340736f;
 
  public:
@@ -191,6 +200,7 @@ class TaskKernel {
       // Slots before anything visible may have lost their blocks; they are never touched.
       tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
       locate();
+      locate_next(last + 1);
       load_keys();
       multiply_keys();
       load_values();
@@ -246,11 +256,29 @@ class TaskKernel {
     }
   }
 
+  /// Rows that the processor should fetch while this tile's keys are transposed: the tile's values
+  /// and the next tile's keys. Blocks lie anywhere, so it cannot foresee them.
+  void locate_next(std::int64_t end) {
+    if constexpr (plain) {
+      const std::size_t row_bytes = cache_.head_dim * sizeof(Element);
+      auto p = static_cast<std::size_t>(tile_begin_) + tile_tokens;
+      const std::size_t stop = std::min(static_cast<std::size_t>(end), p + tile_tokens);
+      for (std::size_t t = 0; t < tile_tokens; ++t, ++p) {
+        const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
+        const std::size_t tokens = cache_.block_tokens;
+        ahead_keys_[t] = p < stop ? cache_.keys(sequence_.blocks[p / tokens], task_.kv_head) +
+                                        p % tokens * row_bytes
+                                  : zeros;
+        ahead_values_[t] = used(t) ? value_slab_[t] + slot_[t] * row_bytes : zeros;
+      }
+    }
+  }
+
   [[nodiscard]] bool used(std::size_t t) const { return t >= tile_skip_ && t < tile_count_; }
 
-  template <class Element>
-  [[nodiscard]] const Element* plain_row(const std::byte* slab, std::size_t t) const {
-    return reinterpret_cast<const Element*>(slab) + slot_[t] * cache_.head_dim;
+  template <class Stored>
+  [[nodiscard]] const Stored* plain_row(const std::byte* slab, std::size_t t) const {
+    return reinterpret_cast<const Stored*>(slab) + slot_[t] * cache_.head_dim;
   }
 
   /// One token as fp32, padded with zeros.
@@ -265,7 +293,6 @@ class TaskKernel {
     using simd::lanes;
     if constexpr (plain) {
       if (cache_.head_dim % lanes == 0) {
-        using Element = typename Format::Element;
         const Element* rows[tile_tokens];
         for (std::size_t t = 0; t < tile_tokens; ++t) {
           // zeros_ is as long as any row of elements
@@ -282,8 +309,8 @@ class TaskKernel {
     transpose(rows);
   }
 
-  template <class Element>
-  void transpose(const Element* const* rows) {
+  template <class Stored>
+  void transpose(const Stored* const* rows) {
     using simd::lanes;
     const std::size_t dims = simd::round_up(cache_.head_dim, lanes);
     for (std::size_t t = 0; t < tile_count_; t += lanes) {
@@ -291,6 +318,10 @@ class TaskKernel {
         simd::Vec square[lanes];
         simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
           square[l] = simd::load(rows[t + l] + i);
+          if constexpr (plain) {
+            hwy::Prefetch(ahead_values_[t + l] + i * sizeof(Element));
+            hwy::Prefetch(ahead_keys_[t + l] + i * sizeof(Element));
+          }
         });
         simd::transpose(square);
         simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
@@ -316,26 +347,28 @@ class TaskKernel {
     for (; t < width; t += lanes) multiply(std::integral_constant<std::size_t, 1>{}, t);
   }
 
-  /// values_ : per token a row of fp32; rows of a plain fp32 cache stay where they are.
+  /// values_: a row per token. Rows of a plain format stay where they are when they are read only
+  /// once or need no conversion; others become fp32 first.
   void load_values() {
+    in_place_ =
+        plain && cache_.head_dim % simd::lanes == 0 && (fp32 || task_.count <= simd::tile_rows);
     for (std::size_t t = 0; t < tile_tokens; ++t) {
       if (!used(t)) {
         values_[t] = zeros_;
         continue;
       }
       if constexpr (plain) {
+        if (in_place_) {
+          values_[t] = plain_row<Element>(value_slab_[t], t);
+          continue;
+        }
         if (cache_.head_dim % simd::lanes == 0) {
-          using Element = typename Format::Element;
           const Element* row = plain_row<Element>(value_slab_[t], t);
-          if constexpr (fp32) {
-            values_[t] = row;
-          } else {
-            float* to = value_rows_ + t * padded_;
-            for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
-              simd::store(simd::load(row + i), to + i);
-            }
-            values_[t] = to;
+          float* to = value_rows_ + t * padded_;
+          for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
+            simd::store(simd::load(row + i), to + i);
           }
+          values_[t] = to;
           continue;
         }
       }
@@ -410,10 +443,20 @@ class TaskKernel {
   /// sums += weights * values for rows that see tokens [begin, end) of the tile.
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
+    if (in_place_) {
+      add_values_as<Element>(first, rows, begin, end);
+    } else {
+      add_values_as<float>(first, rows, begin, end);
+    }
+  }
+  template <class Stored>
+  void add_values_as(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     using namespace simd;
+    const Stored* values[tile_tokens];
+    for (std::size_t t = begin; t < end; ++t) values[t] = static_cast<const Stored*>(values_[t]);
     auto add = [&](auto vectors, std::size_t i) {
       multiply_rows<decltype(vectors)::value>(rows, begin, end, scores_ + first * tile_tokens,
-                                              tile_tokens, ValueRows{values_, i}, true,
+                                              tile_tokens, ValueRows<Stored>{values, i}, true,
                                               sums_ + first * padded_ + i, padded_);
     };
     const std::size_t dims = round_up(cache_.head_dim, lanes);
@@ -445,7 +488,10 @@ class TaskKernel {
   const std::byte* key_slab_[tile_tokens]{};
   const std::byte* value_slab_[tile_tokens]{};
   std::size_t slot_[tile_tokens]{};
-  const float* values_[tile_tokens]{};
+  const std::byte* ahead_keys_[tile_tokens]{};
+  const std::byte* ahead_values_[tile_tokens]{};
+  const void* values_[tile_tokens]{};
+  bool in_place_ = false;
 };
 
 }  // namespace detail

@@ -17,6 +17,7 @@
 #if !defined(HWY_DISABLED_TARGETS)
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #endif
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <quire/core/float16.hpp>

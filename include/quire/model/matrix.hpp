@@ -113,11 +113,20 @@ class PanelMatrix {
   static constexpr std::size_t chunk_rows = 96;
   static constexpr std::size_t chunk_inputs = 128;
 
+  // Measured on one row of bf16 from memory: 8.5 GB/s without, 9.5, 10.0, 10.5 and 10.3 at 1, 2, 4
+  // and 8 KiB, of 12.6 that fp32 reads.
+  static constexpr std::size_t prefetch_bytes = 4096;
+
   template <class Element>
   struct Columns {
     const Element* panel;
     HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) const {
-      return simd::load(panel + k * panel_outputs + v * simd::lanes);
+      const Element* row = panel + k * panel_outputs;
+      // Widening takes so many instructions per line that too few loads are under way at once.
+      if constexpr (sizeof(Element) < sizeof(float)) {
+        hwy::Prefetch(row + v * simd::lanes + prefetch_bytes / sizeof(Element));
+      }
+      return simd::load(row + v * simd::lanes);
     }
   };
 

@@ -1,0 +1,114 @@
+// The product of a batch with a 2048 x 2048 matrix in each weight format, one thread. One row reads
+// the weights once and is bound by their bytes, many rows by multiply-adds. Eigen runs beside it in
+// fp32 (its own bench name), as the library that is always at hand.
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <Eigen/Dense>
+
+#include "benchmarks/common/ceiling.hpp"
+
+#include <quire/core/rng.hpp>
+#include <quire/core/type_list.hpp>
+#include <quire/model/matrix.hpp>
+#include <quire/weight_format/weight_format.hpp>
+
+namespace {
+
+using namespace quire;
+using namespace quire::weight_format;
+using Formats = type_list<Fp32, weight_format::Bf16, weight_format::Fp16>;
+
+constexpr std::size_t width = 2048;
+
+std::vector<float> random(std::size_t n) {
+  Rng rng(n);
+  std::vector<float> v(n);
+  for (float& x : v) x = static_cast<float>(rng.uniform()) - 0.5f;
+  return v;
+}
+
+model::MatrixSource source() {
+  return {width,
+          width,
+          [](std::size_t first, std::size_t count, float* to) {
+            Rng rng(first);
+            for (std::size_t i = 0; i < count * width; ++i) {
+              to[i] = static_cast<float>(rng.uniform()) - 0.5f;
+            }
+          },
+          {}};
+}
+
+/// Several copies of the matrix, together larger than the caches, taken in turn: as a model's layers.
+template <class Format>
+void one_row(benchmark::State& state) {
+  ThreadPool one(1);
+  std::vector<model::PanelMatrix<Format>> layers;
+  const auto copies =
+      static_cast<std::size_t>(state.range(0) << 20) /
+      static_cast<std::size_t>(static_cast<double>(width * width) * Format::weight_bytes(width));
+  for (std::size_t i = 0; i < std::max<std::size_t>(1, copies); ++i) {
+    layers.emplace_back(source(), one);
+  }
+  const auto x = random(width);
+  std::vector<float> y(layers.front().padded_outputs());
+  for (auto _ : state) {
+    for (const auto& layer : layers) {
+      layer.multiply(x.data(), width, 1, y.data(), y.size(), one);
+      benchmark::DoNotOptimize(y.data());
+    }
+  }
+  std::size_t bytes = 0;
+  for (const auto& layer : layers) bytes += layer.bytes();
+  quire_bench::count_bytes(state, static_cast<std::int64_t>(bytes));
+  quire_bench::against(state, "read_memory");
+}
+
+template <class Format>
+void many_rows(benchmark::State& state) {
+  ThreadPool one(1);
+  const model::PanelMatrix<Format> matrix(source(), one);
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  const auto x = random(rows * width);
+  std::vector<float> y(rows * matrix.padded_outputs());
+  for (auto _ : state) {
+    matrix.multiply(x.data(), width, rows, y.data(), matrix.padded_outputs(), one);
+    benchmark::DoNotOptimize(y.data());
+  }
+  quire_bench::count_items(state, static_cast<std::int64_t>(2 * rows * width * width));
+  quire_bench::against(state, "fused_multiply_add");
+}
+
+void eigen_many_rows(benchmark::State& state) {
+  using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Rows w = Rows::Random(width, width), x = Rows::Random(state.range(0), width);
+  Rows y(state.range(0), width);
+  for (auto _ : state) {
+    y.noalias() = x * w.transpose();
+    benchmark::DoNotOptimize(y.data());
+  }
+  quire_bench::count_items(state, 2 * state.range(0) * std::int64_t{width * width});
+  quire_bench::against(state, "fused_multiply_add");
+}
+
+const bool registered = [] {
+  for_each_type(Formats{}, []<class Format>() {
+    const std::string name(Format::name);
+    benchmark::RegisterBenchmark(("one_row/" + name).c_str(), one_row<Format>)
+        ->Arg(512)  // MiB
+        ->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(("many_rows/" + name).c_str(), many_rows<Format>)
+        ->Arg(16)
+        ->Arg(512)
+        ->Unit(benchmark::kMillisecond);
+  });
+  benchmark::RegisterBenchmark("many_rows/eigen_fp32", eigen_many_rows)
+      ->Arg(16)
+      ->Arg(512)
+      ->Unit(benchmark::kMillisecond);
+  return true;
+}();
+
+}  // namespace
