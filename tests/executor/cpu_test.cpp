@@ -292,7 +292,7 @@ TEST(Cpu, GreedyTokensAgreeWithTransformers) {
            std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models")) {
     if (!std::filesystem::exists(entry.path() / "config.json")) continue;
     const auto file =
-        checkpoint::safetensors::open_file((entry.path() / "config.json").string());
+        checkpoint::safetensors::open_file((entry.path() / "golden.safetensors").string());
     auto integers = [&file](const char* name) {
       const auto& view = file.at(name);
       std::vector<std::int64_t> values(static_cast<std::size_t>(view.elements()));
