@@ -48,8 +48,17 @@ struct MemoryPlan {
 };
 
 /// Turns model, device and formats into a number of KV blocks.
-/// \errors quire::Error (state) when the weights alone do not fit.
+/// \errors quire::Error (state) when the weights alone do not fit, (usage) for shares and numbers of
+/// devices that are none.
 [[nodiscard]] inline MemoryPlan plan_memory(const CostInputs& in, const MemoryBudget& budget) {
+  if (in.tensor_parallel < 1) {
+    throw usage_error("tensor_parallel", std::to_string(in.tensor_parallel) + " devices",
+                      "at least one");
+  }
+  if (!(budget.utilization > 0 && budget.utilization <= 1)) {
+    throw usage_error("memory.utilization", "it is no share of the device's memory",
+                      "above 0, at most 1");
+  }
   const auto devices = static_cast<double>(in.tensor_parallel);
   MemoryPlan plan;
   plan.device_bytes = in.hardware.memory_bytes * devices;

@@ -29,8 +29,10 @@ class Roofline {
       for (const SequencePlan& s : plan.sequences) sampled += s.draws > 0;
       const std::int64_t tokens = (plan.batched_tokens + plan.padding).value;
       seconds += static_cast<double>(in_.model.layers) * (layer(tokens) + attention(plan));
-      const double head = weights(in_.model.hidden * in_.model.vocab);
-      seconds += product(sampled, in_.model.hidden, in_.model.vocab, head);
+      if (sampled > 0) {  // a step inside prompts alone needs no logits
+        const double head = weights(in_.model.hidden * in_.model.vocab);
+        seconds += product(sampled, in_.model.hidden, in_.model.vocab, head);
+      }
       seconds += in_.host.per_step.value +
                  in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
     }
