@@ -1,0 +1,116 @@
+#include <quire/engine/config.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include <quire/engine/changed_slots.hpp>
+#include <quire/engine/compatible.hpp>
+#include <quire/engine/describe.hpp>
+#include <quire/engine/override.hpp>
+#include <quire/eviction/fifo.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/offload/recompute.hpp>
+#include <quire/offload/swap_to_host.hpp>
+#include <quire/presets/presets.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+namespace quire::engine_test {
+namespace {
+
+using presets::Vllm;
+
+// A variant is a diff against a preset, and the compiler knows which.
+struct Sieved : Vllm {
+  static constexpr std::string_view name = "vllm+fifo+hash_chain";
+  using Eviction = eviction::Fifo;
+  using PrefixIndex = prefix_index::HashChain;
+};
+static_assert(changed_slots<Sieved, Vllm> == (Slot::eviction | Slot::prefix_index));
+static_assert(changed_slots<Vllm, Vllm> == Slot::none);
+static_assert(changed_slots<presets::VllmPrefixCache, Vllm> == Slot::prefix_index);
+static_assert(changed_slots<presets::OrcaMax, presets::OrcaPow2> == Slot::reservation);
+static_assert(changed_slots<presets::OrcaMax, presets::OrcaOracle> == Slot::reservation);
+static_assert(changed_slots<presets::OrcaMax, Vllm> ==
+              (Slot::reservation | Slot::scheduler | Slot::offload));
+static_assert(changed_slots<presets::Sarathi, Vllm> == (Slot::scheduler | Slot::offload));
+
+// with<> changes what it names and nothing else, in any order, and setting a slot to what it is
+// changes nothing.
+using Derived = with<Vllm, set_block_size<BlockSize<8>>, set_offload<offload::SwapToHost>>;
+static_assert(changed_slots<Derived, Vllm> == (Slot::block_size | Slot::offload));
+static_assert(Derived::name == "vllm+8+swap_to_host");
+static_assert(
+    changed_slots<Derived,
+                  with<Vllm, set_offload<offload::SwapToHost>, set_block_size<BlockSize<8>>>> ==
+    Slot::none);
+static_assert(changed_slots<with<Vllm, set_block_size<BlockSize<16>>>, Vllm> == Slot::none);
+static_assert(std::is_same_v<with<Vllm>, Vllm>);
+static_assert(with<Vllm, set_block_size<BlockSize<1>>>::name == "vllm+1");
+static_assert(with<Vllm, set_block_size<BlockSize<256>>>::name == "vllm+256");
+static_assert(
+    changed_slots<
+        with<Vllm, set_reservation<reservation::Oracle>, set_prefix_index<Sieved::PrefixIndex>,
+             set_eviction<eviction::Fifo>, set_kv_format<kv_format::Fp32>,
+             set_weight_format<weight_format::Fp32>, set_scheduler<scheduler::ChunkedPrefill>>,
+        Vllm> == (Slot::reservation | Slot::prefix_index | Slot::eviction | Slot::kv_format |
+                  Slot::weight_format | Slot::scheduler));
+
+// Derived variants are configurations like any other.
+static_assert(FillsAllSlots<Derived>);
+static_assert(FillsAllSlots<with<Derived, set_eviction<eviction::Fifo>>>);
+static_assert(!FillsAllSlots<int>);
+
+// What does not go together is said in one sentence; every preset goes together.
+static_assert(incompatible_because<Vllm>.empty());
+static_assert(incompatible_because<presets::VllmPrefixCache>.empty());
+static_assert(incompatible_because<presets::OrcaMax>.empty());
+static_assert(incompatible_because<presets::OrcaPow2>.empty());
+static_assert(incompatible_because<presets::OrcaOracle>.empty());
+static_assert(incompatible_because<presets::FasterTransformer>.empty());
+static_assert(incompatible_because<presets::HfTransformers>.empty());
+static_assert(incompatible_because<presets::Tgi>.empty());
+static_assert(incompatible_because<presets::Torchserve>.empty());
+static_assert(incompatible_because<presets::Sarathi>.empty());
+
+struct DropsSome {
+  static constexpr std::string_view name = "drops_some";
+  static constexpr bool keeps_all = false;
+};
+
+TEST(Compatible, SaysWhichSlotAndWhy) {
+  using ::testing::HasSubstr;
+  using ::testing::StartsWith;
+  using IndexedRuns = with<presets::OrcaMax, set_prefix_index<prefix_index::HashChain>>;
+  using PagedOrca = with<presets::OrcaMax, set_reservation<reservation::OnDemand>>;
+  using Holes = with<presets::VllmPrefixCache, set_retention<DropsSome>>;
+  EXPECT_THAT(std::string(incompatible_because<IndexedRuns>), StartsWith("prefix_index: "));
+  EXPECT_THAT(std::string(incompatible_because<PagedOrca>), StartsWith("scheduler: "));
+  EXPECT_THAT(std::string(incompatible_because<Holes>), StartsWith("retention: "));
+  EXPECT_THAT(std::string(incompatible_because<IndexedRuns>), HasSubstr("contiguous"));
+}
+
+TEST(ChangedSlots, AreNamedInTheOrderOfTables) {
+  EXPECT_EQ(to_string(Slot::none), "none");
+  EXPECT_EQ(to_string(changed_slots<Sieved, Vllm>), "prefix_index,eviction");
+  EXPECT_EQ(to_string(changed_slots<Derived, Vllm>), "block_size,offload");
+}
+
+TEST(Describe, ListsEverySlotWithItsPolicy) {
+  const std::string text = describe<Derived>();
+  EXPECT_EQ(text,
+            "vllm+8+swap_to_host\n"
+            "  block_size     8\n"
+            "  reservation    on_demand\n"
+            "  prefix_index   none\n"
+            "  eviction       lru\n"
+            "  offload        swap_to_host\n"
+            "  kv_format      fp16\n"
+            "  weight_format  fp16\n"
+            "  retention      keep_all\n"
+            "  scheduler      fcfs");
+}
+
+}  // namespace
+}  // namespace quire::engine_test
