@@ -1,6 +1,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include <quire/core/units.hpp>
@@ -26,6 +28,8 @@ struct StepCost {
   Bytes bytes_moved = 0;
 };
 
+class OperatorProfile;
+
 /// Everything a cost model is made from.
 struct CostInputs {
   model::Shape model;
@@ -33,6 +37,7 @@ struct CostInputs {
   std::int64_t tensor_parallel = 1;
   StorageCost storage;
   HostOverhead host;
+  std::shared_ptr<const OperatorProfile> profile{};  // for models that look times up
 };
 
 /// Predicts what executing a StepPlan costs; a pure function of the plan.

@@ -79,7 +79,15 @@ inline constexpr Hardware rtx4090{.name = "rtx4090",
                                   .peak_flops = 165e12,
                                   .reduce_bandwidth = 12e9};
 
-inline constexpr std::array all{a10g, a100_40gb, a100_80gb, h100, h200, rtx4090};
+/// RTX PRO 6000 Blackwell Server Edition; two of them talk over PCIe.
+inline constexpr Hardware rtx_pro_6000{.name = "rtx_pro_6000",
+                                       .memory_bytes = 96 * gib,
+                                       .bandwidth = 1597e9,
+                                       .peak_flops = 500e12,
+                                       .reduce_bandwidth = 16e9,
+                                       .reduce_latency = 20e-6};
+
+inline constexpr std::array all{a10g, a100_40gb, a100_80gb, h100, h200, rtx4090, rtx_pro_6000};
 
 /// The device of that name, or nothing.
 [[nodiscard]] constexpr const Hardware* find(std::string_view name) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include <quire/core/rng.hpp>
@@ -24,6 +25,7 @@ struct BasicSimulated {
     SchedulerLimits limits{};
     MemoryBudget memory{};
     HostOverhead host{};
+    std::shared_ptr<const OperatorProfile> profile{};
     std::uint64_t seed = 0;
   };
 
@@ -35,7 +37,8 @@ struct BasicSimulated {
             .hardware = options.hardware,
             .tensor_parallel = options.tensor_parallel,
             .storage = storage_cost<C>(options.model),
-            .host = options.host};
+            .host = options.host,
+            .profile = options.profile};
   }
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {

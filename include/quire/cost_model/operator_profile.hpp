@@ -1,0 +1,334 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <quire/core/error.hpp>
+
+namespace quire {
+
+/// Measured times of one model's operators on one device: what a tabulated cost model looks up.
+///
+/// Four tables, one file each, in the layout of LLMServingSim's profiler (times in microseconds):
+/// - dense.csv: `layer,tokens,time_us`: operators whose time depends on the tokens of the step;
+/// - per_sequence.csv: `layer,sequences,time_us`: the output layer and the sampler;
+/// - attention.csv: `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`: one layer's attention over
+///   a batch of one prompt chunk and n_decode sequences of equal length;
+/// - skew_fit.csv: `pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples`: how far the time
+///   of a batch of unequal lengths lies between that of its mean and that of its longest length.
+class OperatorProfile {
+ public:
+  /// Reads `<prefix>dense.csv` and so on; skew_fit.csv may be missing (alpha is 0 then).
+  /// \errors quire::Error (data) naming file, line and what was expected.
+  static OperatorProfile read(const std::string& prefix) {
+    OperatorProfile p;
+    p.read_curves(prefix + "dense.csv", "tokens", p.dense_);
+    p.read_curves(prefix + "per_sequence.csv", "sequences", p.per_sequence_);
+    p.read_attention(prefix + "attention.csv");
+    p.read_skew(prefix + "skew_fit.csv");
+    return p;
+  }
+
+  [[nodiscard]] bool has(std::string_view layer) const {
+    return dense_.contains(layer) || per_sequence_.contains(layer);
+  }
+  /// Seconds of a dense operator over `tokens` tokens; linear between measured points, in proportion
+  /// beyond the last. \errors quire::Error (data) for an operator that was not measured.
+  [[nodiscard]] double dense(std::string_view layer, double tokens) const {
+    return curve(dense_, layer, tokens);
+  }
+  [[nodiscard]] double per_sequence(std::string_view layer, double sequences) const {
+    return curve(per_sequence_, layer, sequences);
+  }
+
+  /// Seconds of one layer's attention: `chunk` prompt tokens behind `prefix` cached ones, beside
+  /// `decodes` sequences of `kv` tokens each.
+  [[nodiscard]] double attention(double chunk, double prefix, double decodes, double kv) const {
+    if (chunk <= 0 && decodes <= 0) return 0;
+    if (decodes <= 0) return 1e-6 * over_chunks(prompts_, chunk, prefix, 0, 0);
+    if (chunk <= 0) return 1e-6 * lookup(decodes_, 0, decodes, kv);
+    return 1e-6 * over_chunks(mixed_, chunk, prefix, decodes, kv);
+  }
+
+  /// Share of the way from the time of the mean length to that of the longest one that a batch of
+  /// unequal lengths takes; from the bucket that the batch falls into, or the nearest chunk's.
+  /// skew_rate: (mean - shortest) / (longest - shortest).
+  [[nodiscard]] double alpha(double chunk, double prefix, double decodes, double skew_rate,
+                             double longest) const {
+    const Bucket wanted{0, bin(decodes, {2, 4, 8, 16, 32, 64, 128, 256}),
+                        bin(skew_rate, {.05, .15, .4, .7}), bin(longest, {1024, 4096, 16384}),
+                        bin(prefix, {0, 512, 1024, 2048, 4096, 8192})};
+    double best_distance = -1, best = 0;
+    for (const auto& [bucket, value] : alpha_) {
+      if (bucket.n != wanted.n) continue;
+      const double distance = 8 * std::abs(std::log2((bucket.chunk + 16) / (chunk + 16))) +
+                              4 * std::abs(bucket.skew - wanted.skew) +
+                              std::abs(bucket.longest - wanted.longest) +
+                              0.5 * std::abs(bucket.prefix - wanted.prefix);
+      if (best_distance < 0 || distance < best_distance) {
+        best_distance = distance;
+        best = value;
+      }
+    }
+    return best;
+  }
+
+ private:
+  using Curves = std::map<std::string, std::vector<std::pair<double, double>>, std::less<>>;
+  /// A full grid over (prefix, decodes, kv) at one chunk size. \shape time_us (prefix, decodes, kv)
+  struct Lattice {
+    std::vector<double> prefix, decodes, kv, time_us;
+  };
+  struct Bucket {
+    double chunk;
+    int n, skew, longest, prefix;
+  };
+
+  // ---- lookup ----------------------------------------------------------------------------------
+
+  static double curve(const Curves& curves, std::string_view layer, double x) {
+    const auto found = curves.find(layer);
+    if (found == curves.end()) {
+      throw data_error("operator profile", "no times for the operator " + std::string(layer),
+                       "a profile of the same architecture");
+    }
+    const auto& points = found->second;
+    if (x >= points.back().first) return 1e-6 * points.back().second * x / points.back().first;
+    if (x <= points.front().first) return 1e-6 * points.front().second;
+    const auto right = std::upper_bound(points.begin(), points.end(), x,
+                                        [](double v, const auto& p) { return v < p.first; });
+    const auto left = right - 1;
+    const double t = (x - left->first) / (right->first - left->first);
+    return 1e-6 * (left->second + t * (right->second - left->second));
+  }
+
+  /// Position of x on an axis: index of the left point, and how far to the right one.
+  static std::pair<std::size_t, double> locate(const std::vector<double>& axis, double x) {
+    if (axis.size() == 1 || x <= axis.front()) return {0, 0};
+    if (x >= axis.back()) {  // extrapolates along the last cell
+      const std::size_t i = axis.size() - 2;
+      return {i, (x - axis[i]) / (axis[i + 1] - axis[i])};
+    }
+    const auto right = std::upper_bound(axis.begin(), axis.end(), x);
+    const auto i = static_cast<std::size_t>(right - axis.begin()) - 1;
+    return {i, (x - axis[i]) / (axis[i + 1] - axis[i])};
+  }
+  static double lookup(const Lattice& l, double prefix, double decodes, double kv) {
+    const auto [a, ta] = locate(l.prefix, prefix);
+    const auto [b, tb] = locate(l.decodes, decodes);
+    const auto [c, tc] = locate(l.kv, kv);
+    double sum = 0;
+    for (std::size_t corner = 0; corner < 8; ++corner) {
+      const std::size_t i = corner & 1, j = corner >> 1 & 1, k = corner >> 2;
+      const double weight = (i ? ta : 1 - ta) * (j ? tb : 1 - tb) * (k ? tc : 1 - tc);
+      if (weight == 0) continue;
+      sum += weight * l.time_us[((a + i) * l.decodes.size() + b + j) * l.kv.size() + c + k];
+    }
+    return sum;
+  }
+  /// Linear over the chunk between the nearest measured ones whose grid reaches the point.
+  static double over_chunks(const std::vector<std::pair<double, Lattice>>& grids, double chunk,
+                            double prefix, double decodes, double kv) {
+    const std::pair<double, Lattice>*left = nullptr, *right = nullptr;
+    for (const auto& grid : grids) {
+      const Lattice& l = grid.second;
+      const bool reaches = (kv <= 0 || kv >= l.kv.front()) &&
+                           (prefix <= 0 || l.prefix.size() < 2 || prefix >= l.prefix[1]);
+      if (!reaches && &grid != &grids.front() &&
+          grid.second.kv.size() < grids.front().second.kv.size())
+        continue;
+      if (grid.first <= chunk && (left == nullptr || grid.first > left->first)) left = &grid;
+      if (grid.first >= chunk && (right == nullptr || grid.first < right->first)) right = &grid;
+    }
+    if (left == nullptr) return lookup(right->second, prefix, decodes, kv);
+    const double low = lookup(left->second, prefix, decodes, kv);
+    if (left == right) return low;
+    if (right == nullptr) return low * chunk / left->first;
+    const double high = lookup(right->second, prefix, decodes, kv);
+    return low + (high - low) * (chunk - left->first) / (right->first - left->first);
+  }
+
+  static int bin(double value, std::initializer_list<double> uppers) {
+    int i = 0;
+    for (double upper : uppers) {
+      if (value <= upper) return i;
+      ++i;
+    }
+    return i;
+  }
+
+  // ---- reading ---------------------------------------------------------------------------------
+
+  /// Calls row(fields, place) for each line after the header. False when the file is not there.
+  template <class Row>
+  static bool each_row(const std::string& path, std::string_view header, Row&& row) {
+    std::ifstream in(path);
+    if (!in) return false;
+    std::string line;
+    std::getline(in, line);
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line != header) {
+      throw data_error(path + ": line 1", "the header is `" + line.substr(0, 120) + "`",
+                       "`" + std::string(header) + "`");
+    }
+    const auto columns =
+        static_cast<std::size_t>(std::count(header.begin(), header.end(), ',')) + 1;
+    for (std::size_t number = 2; std::getline(in, line); ++number) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (line.empty()) continue;
+      std::vector<std::string_view> fields;
+      for (std::size_t at = 0;;) {
+        const std::size_t comma = line.find(',', at);
+        fields.push_back(std::string_view(line).substr(at, comma - at));
+        if (comma == std::string::npos) break;
+        at = comma + 1;
+      }
+      const std::string place = path + ": line " + std::to_string(number);
+      if (fields.size() != columns) {
+        throw data_error(place, std::to_string(fields.size()) + " fields", std::to_string(columns));
+      }
+      row(fields, place);
+    }
+    return true;
+  }
+  static double number(std::string_view text, const std::string& place, bool negative = false) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value) ||
+        (value < 0 && !negative)) {
+      throw data_error(place, "`" + std::string(text.substr(0, 40)) + "` is no number",
+                       "a finite number, 0 or more");
+    }
+    return value;
+  }
+
+  void read_curves(const std::string& path, std::string_view what, Curves& out) {
+    const bool found =
+        each_row(path, "layer," + std::string(what) + ",time_us", [&](auto& f, auto& place) {
+          const double x = number(f[1], place);
+          if (x < 1) throw data_error(place, "a count below 1", "1 or more");
+          out[std::string(f[0])].emplace_back(x, number(f[2], place));
+        });
+    if (!found || out.empty()) throw data_error(path, "it cannot be read or is empty", "a profile");
+    for (auto& [layer, points] : out) std::sort(points.begin(), points.end());
+  }
+
+  void read_attention(const std::string& path) {
+    struct Point {
+      double chunk, prefix, decodes, kv, time;
+    };
+    std::vector<Point> points;
+    const bool found = each_row(
+        path, "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us", [&](auto& f, auto& place) {
+          points.push_back({number(f[0], place), number(f[1], place), number(f[2], place),
+                            number(f[3], place), number(f[4], place)});
+        });
+    if (!found || points.empty()) {
+      throw data_error(path, "it cannot be read or is empty", "a profile");
+    }
+    std::map<double, std::vector<Point>> prompts, mixed;
+    std::vector<Point> decodes;
+    for (const Point& p : points) {
+      if (p.chunk == 0) {
+        decodes.push_back(p);
+      } else {
+        (p.decodes == 0 ? prompts : mixed)[p.chunk].push_back(p);
+      }
+    }
+    if (!decodes.empty()) decodes_ = lattice(decodes, path);
+    for (auto& [chunk, of] : prompts) prompts_.emplace_back(chunk, lattice(of, path));
+    for (auto& [chunk, of] : mixed) mixed_.emplace_back(chunk, lattice(of, path));
+    if (decodes_.time_us.empty() || prompts_.empty() || mixed_.empty()) {
+      throw data_error(path, "it lacks decodes, prompts or mixed batches", "all three");
+    }
+  }
+
+  /// The largest full grid among the points: an axis value that misses combinations is dropped.
+  template <class Points>
+  static Lattice lattice(const Points& points, const std::string& path) {
+    std::map<std::array<double, 3>, double> at;
+    for (const auto& p : points) at[{p.prefix, p.decodes, p.kv}] = p.time;
+    std::array<std::map<double, std::size_t>, 3> count;
+    for (const auto& [key, time] : at) {
+      for (std::size_t a = 0; a < 3; ++a) ++count[a][key[a]];
+    }
+    std::array<std::vector<double>, 3> axes;
+    for (;;) {
+      std::size_t full = 1;
+      for (std::size_t a = 0; a < 3; ++a) {
+        axes[a].clear();
+        for (const auto& [value, n] : count[a]) axes[a].push_back(value);
+        full *= axes[a].size();
+      }
+      if (full == 0)
+        throw data_error(path, "the points form no grid", "every combination measured");
+      if (full == at.size()) break;
+      // the value with the smallest share of its combinations goes
+      std::size_t worst_axis = 0;
+      double worst_value = 0, worst = 2;
+      for (std::size_t a = 0; a < 3; ++a) {
+        const double combinations = static_cast<double>(full / axes[a].size());
+        for (const auto& [value, n] : count[a]) {
+          const double share = static_cast<double>(n) / combinations;
+          if (share < worst) {
+            worst = share;
+            worst_axis = a;
+            worst_value = value;
+          }
+        }
+      }
+      std::erase_if(at, [&](const auto& entry) { return entry.first[worst_axis] == worst_value; });
+      for (auto& c : count) c.clear();
+      for (const auto& [key, time] : at) {
+        for (std::size_t a = 0; a < 3; ++a) ++count[a][key[a]];
+      }
+    }
+    Lattice l{axes[0], axes[1], axes[2], {}};
+    for (const auto& [key, time] : at) l.time_us.push_back(time);
+    return l;
+  }
+
+  void read_skew(const std::string& path) {
+    static constexpr std::string_view n[] = {"n<=2",  "n<=4",   "n<=8",   "n<=16", "n<=32",
+                                             "n<=64", "n<=128", "n<=256", "n>256"};
+    static constexpr std::string_view skew[] = {"sr<=5%", "sr<=15%", "sr<=40%", "sr<=70%",
+                                                "sr>70%"};
+    static constexpr std::string_view longest[] = {"kvB<=1k", "kvB<=4k", "kvB<=16k", "kvB>16k"};
+    static constexpr std::string_view prefix[] = {"kp=0",   "kp<=512", "kp<=1k", "kp<=2k",
+                                                  "kp<=4k", "kp<=8k",  "kp>8k"};
+    auto index = [](std::string_view label, const auto& labels, const std::string& place) {
+      const auto found = std::find(std::begin(labels), std::end(labels), label);
+      if (found == std::end(labels)) {
+        throw data_error(place, "unknown bucket `" + std::string(label.substr(0, 20)) + "`",
+                         "a label of the profiler");
+      }
+      return static_cast<int>(found - std::begin(labels));
+    };
+    each_row(path, "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples",
+             [&](auto& f, auto& place) {
+               alpha_.emplace_back(
+                   Bucket{number(f[0], place), index(f[1], n, place), index(f[2], skew, place),
+                          index(f[3], longest, place), index(f[4], prefix, place)},
+                   number(f[5], place, /*negative=*/true));
+             });
+  }
+
+  Curves dense_, per_sequence_;
+  Lattice decodes_;
+  std::vector<std::pair<double, Lattice>> prompts_, mixed_;  // by chunk
+  std::vector<std::pair<Bucket, double>> alpha_;
+};
+
+}  // namespace quire
