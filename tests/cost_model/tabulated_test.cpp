@@ -1,0 +1,164 @@
+#include <quire/cost_model/tabulated.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/common/temp_file.hpp"
+
+namespace quire::testing {
+namespace {
+
+/// Attention time that is linear in each axis, so that interpolation must reproduce it exactly.
+double planted(double chunk, double prefix, double decodes, double kv) {
+  return 3 + 0.5 * chunk + 0.01 * prefix + 0.25 * decodes + 0.002 * decodes * kv;
+}
+
+void write_profile(const TempDir& dir, const std::string& skew = {}) {
+  std::string dense = "layer,tokens,time_us\n";
+  for (const char* op : {"layernorm", "qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn",
+                         "down_proj", "embedding", "final_layernorm"}) {
+    for (const int t : {1, 64, 256}) {
+      dense += std::string(op) + "," + std::to_string(t) + "," + std::to_string(2 * t) + "\n";
+    }
+  }
+  dir.write("dense.csv", dense);
+  dir.write("per_sequence.csv",
+            "layer,sequences,time_us\nlm_head,1,10\nlm_head,8,17\nsampler,1,5\nsampler,8,12\n");
+  std::string attention = "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n";
+  for (const double chunk : {0., 16., 32., 64.}) {
+    for (const double prefix : {0., 512., 1024.}) {
+      for (const double decodes : {0., 1., 8.}) {
+        for (const double kv : {0., 16., 512., 2048.}) {
+          if ((chunk == 0) != (prefix == 0) && chunk == 0) continue;
+          if ((decodes == 0) != (kv == 0) || (chunk == 0 && decodes == 0)) continue;
+          if (chunk == 32 && decodes > 0 && kv == 16) continue;  // a coarser grid at one chunk
+          attention += std::to_string(chunk) + "," + std::to_string(prefix) + "," +
+                       std::to_string(decodes) + "," + std::to_string(kv) + "," +
+                       std::to_string(planted(chunk, prefix, decodes, kv)) + "\n";
+        }
+      }
+    }
+  }
+  dir.write("attention.csv", attention);
+  if (!skew.empty()) {
+    dir.write("skew_fit.csv",
+              "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n" + skew);
+  }
+}
+
+OperatorProfile profile(const TempDir& dir) {
+  return OperatorProfile::read(dir.path().string() + "/");
+}
+
+TEST(OperatorProfile, ReproducesMeasuredPointsAndIsLinearBetweenThem) {
+  const TempDir dir;
+  write_profile(dir);
+  const OperatorProfile p = profile(dir);
+  EXPECT_DOUBLE_EQ(p.dense("o_proj", 64), 128e-6);
+  EXPECT_DOUBLE_EQ(p.dense("o_proj", 100), 200e-6);
+  EXPECT_DOUBLE_EQ(p.dense("o_proj", 512), 1024e-6);  // beyond the table: in proportion
+  EXPECT_DOUBLE_EQ(p.per_sequence("lm_head", 4.5), 13.5e-6);
+  for (const auto& [chunk, prefix, decodes, kv] :
+       std::vector<std::array<double, 4>>{{16, 0, 1, 16},
+                                          {48, 700, 5, 1000},
+                                          {20, 512, 8, 16},
+                                          {64, 1024, 8, 2048},
+                                          {0, 0, 3, 300},
+                                          {40, 100, 0, 0},
+                                          {32, 0, 4, 100},
+                                          {24, 900, 2, 4000}}) {
+    EXPECT_NEAR(p.attention(chunk, prefix, decodes, kv), 1e-6 * planted(chunk, prefix, decodes, kv),
+                1e-11)
+        << chunk << " " << prefix << " " << decodes << " " << kv;
+  }
+  EXPECT_EQ(p.attention(0, 0, 0, 0), 0);
+}
+
+TEST(OperatorProfile, TakesAlphaFromTheBucketOfTheBatch) {
+  const TempDir dir;
+  write_profile(dir,
+                "0,n<=8,sr<=15%,kvB<=1k,kp=0,0.1,4\n0,n<=8,sr<=40%,kvB<=1k,kp=0,-0.2,4\n"
+                "0,n<=16,sr<=15%,kvB<=1k,kp=0,0.3,4\n256,n<=8,sr<=15%,kvB<=1k,kp=0,0.4,4\n");
+  const OperatorProfile p = profile(dir);
+  EXPECT_EQ(p.alpha(0, 0, 8, 0.1, 900), 0.1);
+  EXPECT_EQ(p.alpha(0, 0, 5, 0.3, 900), -0.2);
+  EXPECT_EQ(p.alpha(0, 0, 9, 0.1, 900), 0.3);
+  EXPECT_EQ(p.alpha(200, 0, 8, 0.1, 900), 0.4);
+  EXPECT_EQ(p.alpha(0, 0, 100, 0.1, 900), 0);  // no batch of that size was measured
+}
+
+TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
+  struct Case {
+    const char* file;
+    const char* content;
+    const char* says;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"dense.csv", "layer,tokens\n", "dense.csv: line 1"},
+           {"dense.csv", "layer,tokens,time_us\na,1,2\nb,x,2\n", "dense.csv: line 3"},
+           {"dense.csv", "layer,tokens,time_us\na,1,-2\n", "0 or more"},
+           {"dense.csv", "layer,tokens,time_us\na,1,nan\n", "line 2"},
+           {"dense.csv", "layer,tokens,time_us\na,0,1\n", "1 or more"},
+           {"dense.csv", "layer,tokens,time_us\na,1\n", "2 fields"},
+           {"dense.csv", "layer,tokens,time_us\n", "empty"},
+           {"attention.csv", "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,1,16,1\n",
+            "lacks"},
+           {"skew_fit.csv",
+            "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n0,n<=7,sr<=5%,kvB<="
+            "1k,"
+            "kp=0,0,1\n",
+            "n<=7"}}) {
+    const TempDir dir;
+    write_profile(dir);
+    dir.write(c.file, c.content);
+    try {
+      (void)profile(dir);
+      FAIL() << c.content;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(c.says), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find(c.file), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST(Tabulated, AddsUpTheOperatorsOfAMixedStep) {
+  const TempDir dir;
+  write_profile(dir, "16,n<=2,sr<=70%,kvB<=1k,kp=0,0.5,4\n");
+  CostInputs in;
+  in.model = {.name = "unit", .layers = 3, .hidden = 64};
+  in.profile = std::make_shared<const OperatorProfile>(profile(dir));
+  in.host.per_step = 1e-3;
+  const cost_model::Tabulated model(in);
+  StepPlan plan;
+  auto row = [&](std::int64_t computed, std::int64_t tokens) {
+    SequencePlan s;
+    s.computed = computed;
+    s.tokens = tokens;
+    plan.sequences.push_back(s);
+    plan.batched_tokens += Tokens{tokens};
+  };
+  row(0, 16);
+  row(99, 1);
+  row(99, 1);
+  const double dense = 2 * 18e-6;  // 18 tokens cost 36 us an operator
+  double expected = 3 * (8 * dense + 1e-6 * planted(16, 0, 2, 100)) + 2 * dense;
+  expected += 12e-6 + 7e-6 + 1e-3;  // output layer and sampler of three sequences, host
+  EXPECT_NEAR(model.cost(plan).seconds.value, expected, 1e-10);
+
+  // lengths 100 and 300: half of the way from a batch of 200s to one of 300s
+  plan.sequences.back().computed = 299;
+  const double even = planted(16, 0, 2, 200), longest = planted(16, 0, 2, 300);
+  expected += 3e-6 * ((even + longest) / 2 - planted(16, 0, 2, 100));
+  EXPECT_NEAR(model.cost(plan).seconds.value, expected, 1e-10);
+}
+
+TEST(Tabulated, RefusesToGuessWithoutAProfile) {
+  EXPECT_THROW(cost_model::Tabulated{CostInputs{}}, Error);
+}
+
+}  // namespace
+}  // namespace quire::testing
