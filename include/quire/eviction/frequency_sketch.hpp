@@ -16,16 +16,17 @@ namespace quire::eviction {
 /// A count-min sketch of 4-bit counters that halves itself after every ten additions a block of
 /// capacity. A word's halving is done when the word is next touched, so that no addition ever stops
 /// to halve them all.
-/// \complexity add, estimate O(1): four words. No allocation after construction.
+/// \complexity add, estimate O(1): one cache line. No allocation after construction.
 /// \source Einziger, Friedman, Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", TOS 2017.
-/// Deviations: no doorkeeper; at least one word of 16 counters a block.
+/// Deviations: no doorkeeper; at least one word of 16 counters a block; a content's counters lie in
+/// one cache line, a word a row.
 class FrequencySketch {
  public:
   static constexpr std::size_t rows = 4;
   static constexpr std::uint32_t most = 15;
 
   explicit FrequencySketch(BlockCount capacity)
-      : words_(std::bit_ceil(static_cast<std::size_t>(capacity.value))),
+      : lines_(std::bit_ceil(static_cast<std::size_t>(capacity.value + 3) / rows)),
         period_(10 * static_cast<std::uint64_t>(capacity.value)) {}
 
   /// Counts one request. Content 0 is unknown and not counted.
@@ -33,7 +34,7 @@ class FrequencySketch {
     if (content == 0) return;
     for (std::size_t row = 0; row < rows; ++row) {
       const Place at = place(content, row);
-      Word& word = words_[at.word];
+      Word& word = lines_[at.word / rows].words[at.word % rows];
       word.counters = halved(word);
       word.halvings = halvings_;
       if (((word.counters >> at.shift) & most) < most) {
@@ -52,14 +53,15 @@ class FrequencySketch {
     std::uint32_t least = most;
     for (std::size_t row = 0; row < rows; ++row) {
       const Place at = place(content, row);
-      least =
-          std::min(least, static_cast<std::uint32_t>(halved(words_[at.word]) >> at.shift & most));
+      least = std::min(
+          least, static_cast<std::uint32_t>(
+                     halved(lines_[at.word / rows].words[at.word % rows]) >> at.shift & most));
     }
     return least;
   }
 
   [[nodiscard]] Bytes bytes() const {
-    return static_cast<std::int64_t>(words_.size() * sizeof(Word));
+    return static_cast<std::int64_t>(lines_.size() * sizeof(Line));
   }
 
   struct Place {
@@ -68,9 +70,9 @@ class FrequencySketch {
   };
   /// Where a content's counter of a row is.
   [[nodiscard]] Place place(std::uint64_t content, std::size_t row) const {
-    const std::uint64_t hash = counter_bits(0x746c6675, row, content);
-    return {static_cast<std::size_t>(hash & (words_.size() - 1)),
-            static_cast<std::uint32_t>(hash >> 60) * 4};
+    const std::uint64_t hash = mix64(content);
+    return {(hash & (lines_.size() - 1)) * rows + row,
+            static_cast<std::uint32_t>(hash >> (48 + 4 * row) & 15) * 4};
   }
 
  private:
@@ -87,7 +89,11 @@ class FrequencySketch {
     return counters;
   }
 
-  std::vector<Word> words_;
+  struct alignas(64) Line {
+    Word words[rows];
+  };
+
+  std::vector<Line> lines_;
   std::uint64_t period_;
   std::uint64_t additions_ = 0;
   std::uint64_t halvings_ = 0;
