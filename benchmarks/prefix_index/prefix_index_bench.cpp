@@ -19,7 +19,8 @@ namespace {
 
 using namespace quire;
 
-using all_policies = type_list<prefix_index::None, prefix_index::HashChain>;
+using all_policies =
+    type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree>;
 
 constexpr std::size_t block_tokens = 16;
 

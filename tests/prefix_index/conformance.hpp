@@ -16,6 +16,7 @@
 #include <quire/core/units.hpp>
 #include <quire/prefix_index/hash_chain.hpp>
 #include <quire/prefix_index/none.hpp>
+#include <quire/prefix_index/radix_tree.hpp>
 
 /// What every prefix index promises, checked on every prefix index.
 /// - match appends the blocks of the longest indexed prefix, whole blocks only, in order, and
@@ -28,7 +29,8 @@
 namespace quire::prefix_index_test {
 
 /// Every prefix index of the library; a new one is added here.
-using all_policies = type_list<prefix_index::None, prefix_index::HashChain>;
+using all_policies =
+    type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree>;
 
 /// The same promises hold when almost every key collides.
 struct EightBitHash {
@@ -40,8 +42,9 @@ struct EightBitHash {
 struct ConstantHash {
   std::uint64_t operator()(std::span<const TokenId>, std::uint64_t) const { return 7; }
 };
-using weakened = type_list<prefix_index::BasicHashChain<EightBitHash>,
-                           prefix_index::BasicHashChain<ConstantHash>>;
+using weakened = type_list<
+    prefix_index::BasicHashChain<EightBitHash>, prefix_index::BasicHashChain<ConstantHash>,
+    prefix_index::BasicRadixTree<EightBitHash>, prefix_index::BasicRadixTree<ConstantHash>>;
 
 template <class List>
 struct as_gtest_types;
@@ -83,7 +86,7 @@ void equals_a_map(std::uint64_t seed, int steps) {
 
   for (int step = 0; step < steps; ++step) {
     const std::uint64_t salt = salts[rng.below(3)];
-    std::vector<TokenId> text(rng.below(8 * block_tokens + 1));
+    std::vector<TokenId> text(rng.below((rng.below(4) == 0 ? 40 : 8) * block_tokens + 1));
     for (TokenId& t : text) t = static_cast<TokenId>(rng.below(2));
     std::vector<BlockId> found{BlockId{999}};  // match appends
     index.match(text, salt, found);
@@ -92,7 +95,7 @@ void equals_a_map(std::uint64_t seed, int steps) {
     ASSERT_EQ(std::vector<BlockId>(found.begin() + 1, found.end()),
               Index::enabled ? expected : std::vector<BlockId>{});
     if constexpr (Index::enabled) {
-      const auto what = rng.below(3);
+      const auto what = rng.below(5);
       if (what == 0 && !naive.texts.empty()) {  // erase a leaf
         auto at = naive.text_of.begin();
         std::advance(at, static_cast<long>(rng.below(naive.text_of.size())));
@@ -130,4 +133,29 @@ void equals_a_map(std::uint64_t seed, int steps) {
   }
 }
 
+template <class Index>
+std::vector<BlockId> found_by(const Index& index, std::span<const TokenId> tokens,
+                              std::uint64_t salt) {
+  std::vector<BlockId> out;
+  index.match(tokens, salt, out);
+  return out;
+}
+
+// Two tenants never share a block, whatever the hash does: here all texts have one of 256 keys, and
+// then one key, root keys of salts included.
+template <class Index>
+void tenants_never_share() {
+  Index index(BlockCount{2000}, Tokens{1});
+  std::uint32_t next = 0;
+  for (const std::uint64_t salt : {1u, 2u, 3u}) {
+    for (TokenId t = 0; t < 300; ++t) {
+      const std::vector<TokenId> text{t, t + 1};
+      EXPECT_TRUE(found_by(index, text, salt).empty());
+      ASSERT_TRUE(index.insert(std::nullopt, std::span(text).first(1), salt, BlockId{next}));
+      ASSERT_TRUE(index.insert(BlockId{next}, std::span(text).subspan(1), salt, BlockId{next + 1}));
+      EXPECT_EQ(found_by(index, text, salt), (std::vector{BlockId{next}, BlockId{next + 1}}));
+      next += 2;
+    }
+  }
+}
 }  // namespace quire::prefix_index_test
