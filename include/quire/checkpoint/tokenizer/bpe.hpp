@@ -78,6 +78,7 @@ class Bpe {
     }
   }
   void set_options(Options options) { options_ = options; }
+  void reserve_merges(std::size_t count) { merges_.reserve(count); }
   /// Adds the next merge, of rank = number of merges so far; false when the pair is known.
   bool add_merge(TokenId left, TokenId right, TokenId result) {
     const auto rank = static_cast<std::uint32_t>(merges_.size());

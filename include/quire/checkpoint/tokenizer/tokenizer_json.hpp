@@ -138,6 +138,7 @@ class ModelReader {
 
   void read_merges(const json::Field& field) {
     const json::Array& merges = field.array();
+    model_.bpe.reserve_merges(merges.size());
     std::string both;
     for (std::size_t i = 0; i < merges.size(); ++i) {
       std::string_view left, right;
