@@ -8,6 +8,7 @@
 
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/core/json.hpp>
+#include <quire/core/json_field.hpp>
 #include <quire/llm/llm.hpp>
 
 namespace quire {

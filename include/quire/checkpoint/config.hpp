@@ -13,6 +13,7 @@
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/core/json.hpp>
+#include <quire/core/json_field.hpp>
 
 namespace quire::checkpoint {
 

@@ -10,6 +10,7 @@
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/json.hpp>
+#include <quire/core/json_field.hpp>
 
 /// Pieces of config.json and generation_config.json, in their old and new spellings.
 namespace quire::checkpoint::detail {

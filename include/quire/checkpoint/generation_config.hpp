@@ -10,6 +10,7 @@
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/json.hpp>
+#include <quire/core/json_field.hpp>
 
 namespace quire::checkpoint {
 

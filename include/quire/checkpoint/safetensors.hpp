@@ -14,6 +14,7 @@
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/json.hpp>
+#include <quire/core/json_field.hpp>
 
 /// Reads safetensors files: u64 length N, N bytes of JSON, then the tensors' bytes without a gap.
 /// \source The format's README, huggingface/safetensors; the checks are those of its Rust reader.

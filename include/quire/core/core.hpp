@@ -8,6 +8,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_cursor.hpp>
+#include <quire/core/json_field.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/text.hpp>
