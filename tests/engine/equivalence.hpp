@@ -1,3 +1,5 @@
+#pragma once
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +12,7 @@
 #include <quire/engine/serving_engine.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
-#include <quire/presets/presets.hpp>
+#include <quire/presets/vllm.hpp>
 
 #include "tests/common/fuzz.hpp"
 #include "tests/engine/scripted.hpp"
@@ -18,19 +20,12 @@
 // What an engine generates depends on the request alone: not on how memory is organised, not on who
 // shares the batch, not on what was preempted, shared, cut into chunks or moved.
 namespace quire::engine_test {
-namespace {
 
 using Paged = with<presets::Vllm, set_block_size<BlockSize<4>>>;
 using Recomputing = with<Paged, set_offload<offload::Recompute>>;
 using Swapping = with<Paged, set_offload<offload::SwapToHost>>;
-using Chunked = with<Recomputing, set_scheduler<scheduler::ChunkedPrefill>>;
-using ChunkedSwapping = with<Swapping, set_scheduler<scheduler::ChunkedPrefill>>;
-using Cached = with<Recomputing, set_prefix_index<prefix_index::HashChain>>;
-using CachedSwapping = with<Swapping, set_prefix_index<prefix_index::HashChain>>;
-using CachedChunked = with<Chunked, set_prefix_index<prefix_index::HashChain>>;
-
 /// Requests with shared beginnings, one to three samples, and a few beams.
-std::vector<Request> mixed_requests(std::size_t count, bool beams = true) {
+inline std::vector<Request> mixed_requests(std::size_t count, bool beams = true) {
   std::vector<Request> requests;
   Rng rng(11);
   for (std::size_t i = 0; i < count; ++i) {
@@ -52,7 +47,7 @@ std::vector<Request> mixed_requests(std::size_t count, bool beams = true) {
 }
 
 /// Each request alone in an engine with room to spare.
-Outputs one_by_one(const std::vector<Request>& requests) {
+inline Outputs one_by_one(const std::vector<Request>& requests) {
   Outputs out;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     out[i] = run<Recomputing>({.device_blocks = 1000}, {requests[i]}).at(0);
@@ -62,23 +57,16 @@ Outputs one_by_one(const std::vector<Request>& requests) {
 
 template <class C>
 class Equivalence : public ::testing::Test {};
-using Variants =
-    ::testing::Types<Recomputing, Swapping, Paged, Chunked, ChunkedSwapping, Cached, CachedSwapping,
-                     CachedChunked, with<Recomputing, set_block_size<BlockSize<1>>>,
-                     with<Swapping, set_block_size<BlockSize<32>>>, presets::OrcaMax,
-                     presets::OrcaOracle, presets::HfTransformers, presets::FasterTransformer,
-                     with<Recomputing, set_scheduler<scheduler::StaticBatch>>,
-                     with<Swapping, set_scheduler<scheduler::DynamicBatch>>>;
-TYPED_TEST_SUITE(Equivalence, Variants);
+TYPED_TEST_SUITE_P(Equivalence);
 
-TYPED_TEST(Equivalence, WithRoomEqualsOneByOne) {
+TYPED_TEST_P(Equivalence, WithRoomEqualsOneByOne) {
   const auto requests = mixed_requests(40);
   Scripted::Options options{.device_blocks = 2000};
   options.limits.chunk = 7;
   EXPECT_EQ(run<TypeParam>(options, requests), one_by_one(requests));
 }
 
-TYPED_TEST(Equivalence, UnderPressureEqualsOneByOne) {
+TYPED_TEST_P(Equivalence, UnderPressureEqualsOneByOne) {
   const auto requests = mixed_requests(60);
   const Outputs expected = one_by_one(requests);
   constexpr std::int64_t block = TypeParam::BlockSize::tokens.value;
@@ -97,7 +85,7 @@ TYPED_TEST(Equivalence, UnderPressureEqualsOneByOne) {
   }
 }
 
-TYPED_TEST(Equivalence, WithASmallTokenBudgetEqualsOneByOne) {
+TYPED_TEST_P(Equivalence, WithASmallTokenBudgetEqualsOneByOne) {
   const auto requests = mixed_requests(40);
   Scripted::Options options{.device_blocks = 2000};
   options.limits.max_batched_tokens = 5;
@@ -105,58 +93,9 @@ TYPED_TEST(Equivalence, WithASmallTokenBudgetEqualsOneByOne) {
   EXPECT_EQ(run<TypeParam>(options, requests), one_by_one(requests));
 }
 
-TEST(Samples, EqualSingleRunsWithTheirSeeds) {
-  Request group = request(1, 9, 12, 4);
-  const Outputs together = run<Paged>({}, {group});
-  for (std::int32_t i = 0; i < 4; ++i) {
-    Request single = group;
-    single.sampling.n = 1;
-    single.sampling.seed += static_cast<std::uint64_t>(i);
-    EXPECT_EQ(run<Paged>({}, {single}).at(0).at(0), together.at(0).at(static_cast<std::size_t>(i)));
-  }
-}
-
-TEST(Preemption, HappensByBothWaysAndFallsBackWhenTheHostIsFull) {
-  const auto requests = mixed_requests(60);
-  EngineCounters counters;
-  run<Recomputing>({.device_blocks = 46}, requests, &counters);
-  EXPECT_GT(counters.recomputed_tokens, Tokens{0});
-  EXPECT_EQ(counters.swapped_out_blocks, BlockCount{0});
-  run<Swapping>({.device_blocks = 46, .host_blocks = 1000}, requests, &counters);
-  EXPECT_EQ(counters.recomputed_tokens, Tokens{0});
-  EXPECT_GT(counters.swapped_out_blocks, BlockCount{0});
-  EXPECT_EQ(counters.swaps_refused, 0);
-  run<Swapping>({.device_blocks = 46, .host_blocks = 6}, requests, &counters);
-  EXPECT_GT(counters.swaps_refused, 0);
-  EXPECT_GT(counters.recomputed_tokens, Tokens{0});
-}
-
-TEST(PrefixIndex, SavesWorkAndChangesNothing) {
-  const auto requests = mixed_requests(60);
-  EngineCounters with_index, without;
-  const Outputs a = run<Cached>({.device_blocks = 60}, requests, &with_index);
-  const Outputs b = run<Recomputing>({.device_blocks = 60}, requests, &without);
-  EXPECT_EQ(a, b);
-  EXPECT_GT(with_index.prefix_hit_tokens, Tokens{0});
-  EXPECT_EQ(without.prefix_hit_tokens, Tokens{0});
-}
-
-TEST(PrefixIndex, KeepsTenantsWithDifferentSaltsApart) {
-  for (const std::uint64_t salt : {0u, 1u}) {
-    Engine<Cached, Scripted> engine({});
-    engine.submit(request(1, 24, 2));
-    drain(engine);
-    Request other = request(1, 24, 2);
-    other.salt = salt;
-    engine.submit(other);
-    drain(engine);
-    EXPECT_EQ(engine.counters().prefix_hit_tokens, Tokens{salt == 0 ? 20 : 0});
-  }
-}
-
 // Every token that a finished request had computed is accounted for: prompts not found in the
 // index, outputs but the last, and what preemptions dropped.
-TYPED_TEST(Equivalence, CountsEveryComputedToken) {
+TYPED_TEST_P(Equivalence, CountsEveryComputedToken) {
   const auto requests = mixed_requests(60, /*beams=*/false);
   constexpr std::int64_t block = TypeParam::BlockSize::tokens.value;
   const std::int64_t tokens = TypeParam::Reservation::contiguous ? 4 * 256 : 3 * 52;
@@ -182,7 +121,7 @@ TYPED_TEST(Equivalence, CountsEveryComputedToken) {
 
 // Ending one request, at whatever moment of its life, changes nothing for the others, and gives back
 // all that it held.
-TYPED_TEST(Equivalence, ACancelledRequestLeavesNoTrace) {
+TYPED_TEST_P(Equivalence, ACancelledRequestLeavesNoTrace) {
   auto requests = mixed_requests(9);
   requests[4] = request(4, 13, 15, 3);
   requests[6] = request(6, 13, 15);
@@ -254,6 +193,8 @@ Life random_life(Rng& rng) {
     arrival += rng.below(3) == 0 ? 0.0 : rng.exponential(2.0);
     r.arrival = arrival;
     r.salt = rng.below(4) == 0;
+    r.priority = static_cast<std::int32_t>(rng.below(3));
+    r.tenant = TenantId{static_cast<std::uint32_t>(rng.below(2))};
     r.sampling.n = rng.below(3) == 0 ? 1 + static_cast<std::int32_t>(rng.below(4)) : 1;
     r.sampling.seed = rng.below(100);
     if (rng.below(5) == 0) r.sampling.beam_width = 1 + static_cast<std::int32_t>(rng.below(4));
@@ -270,7 +211,7 @@ Life random_life(Rng& rng) {
 
 // Random requests, limits and pools of a block and up: nothing leaks, nobody waits for ever, and
 // whatever was not turned away is what it would have been alone.
-TYPED_TEST(Equivalence, RandomLivesEndAndLeakNothing) {
+TYPED_TEST_P(Equivalence, RandomLivesEndAndLeakNothing) {
   const std::int64_t lives = testing::fuzz_count(60);
   constexpr Tokens block = TypeParam::BlockSize::tokens;
   for (std::int64_t seed = 0; seed < lives; ++seed) {
@@ -339,5 +280,8 @@ TYPED_TEST(Equivalence, RandomLivesEndAndLeakNothing) {
   }
 }
 
-}  // namespace
+REGISTER_TYPED_TEST_SUITE_P(Equivalence, WithRoomEqualsOneByOne, UnderPressureEqualsOneByOne,
+                            WithASmallTokenBudgetEqualsOneByOne, CountsEveryComputedToken,
+                            ACancelledRequestLeavesNoTrace, RandomLivesEndAndLeakNothing);
+
 }  // namespace quire::engine_test
