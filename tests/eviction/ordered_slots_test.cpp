@@ -90,6 +90,7 @@ TEST(OrderedSlots, EqualsAVector) {
                 naive.blocks.empty() ? std::nullopt : std::optional(naive.blocks[0].id));
       ASSERT_EQ(slots.oldest_evictable(), naive.oldest_evictable()) << capacity << " " << step;
       ASSERT_EQ(slots.newest_evictable(), naive.newest_evictable()) << capacity << " " << step;
+      ASSERT_EQ(slots.any_evictable(), naive.oldest_evictable().has_value());
       ASSERT_EQ(slots.oldest_candidate(), naive.oldest_candidate()) << capacity << " " << step;
       if (naive.contains(b)) {
         ASSERT_EQ(slots.evictable(b), naive.at(b).evictable);

@@ -33,8 +33,11 @@ struct BlockContext {
 /// on_remove: its content can be found again. It is *evictable* while no sequence refers to it and
 /// no resident block continues its prefix; the pool says so through set_evictable, and a new block
 /// starts out not evictable. victim() picks among the evictable blocks, leaves it resident (the
-/// pool calls on_remove), and is empty exactly when none is evictable. Calling it again without a
-/// change in between gives the same block.
+/// pool calls on_remove), and is empty exactly when none is evictable.
+///
+/// Asking for the victim changes nothing, neither the next answer nor a later one: what a policy
+/// does follows from the events alone. Removing the block that victim() names is its eviction, and
+/// that is when scans, promotions and ghosts take effect; any other removal is a loss.
 ///
 /// A policy is built for `capacity` blocks, sees ids below it only, and never fails.
 template <class P>

@@ -85,6 +85,7 @@ class OrderedSlots {
     if (evictable_.test(p)) candidates_.assign(p, !value);
   }
 
+  [[nodiscard]] bool any_evictable() const { return evictable_.any(); }
   /// The oldest block, evictable or not.
   [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
   /// The oldest evictable block.

@@ -68,7 +68,7 @@ class S3Fifo {
   [[nodiscard]] std::optional<BlockId> victim() const {
     std::size_t small = small_.size();
     std::size_t main = main_.size();
-    bool main_evictable = main_.oldest_evictable().has_value();
+    bool main_evictable = main_.any_evictable();
     std::optional<BlockId> promoted;  // the first block that would go to the main queue
     std::optional<BlockId> b = small_.oldest_evictable();
     while (b && (small >= small_target_ || !main_evictable)) {
@@ -111,7 +111,7 @@ class S3Fifo {
   void evict(BlockId victim) {
     for (;;) {
       const std::optional<BlockId> oldest = small_.oldest_evictable();
-      const bool main_evictable = main_.oldest_evictable().has_value();
+      const bool main_evictable = main_.any_evictable();
       if (!oldest || (small_.size() < small_target_ && main_evictable)) break;
       if (!small_.marked(*oldest)) {
         small_.erase(victim);
