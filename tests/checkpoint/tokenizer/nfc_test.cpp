@@ -15,6 +15,7 @@ TEST(Nfc, ComposesAndOrders) {
   EXPECT_EQ(nfc("\u0301a"), "\u0301a");              // nothing before it to join
   EXPECT_EQ(nfc("a\u0334\u0301"), "\u00E1\u0334");   // a mark of lower class does not block
   EXPECT_EQ(nfc("a\u0300\u0301"), "\u00E0\u0301");   // one of the same class does
+  EXPECT_EQ(nfc("a\u0313\u0301"), "a\u0313\u0301");  // also when that one stays apart
   EXPECT_EQ(nfc("\u212B \u2126"), "\u00C5 \u03A9");  // singletons
   EXPECT_EQ(nfc("\u0958"), "\u0915\u093C");          // excluded from composition
   EXPECT_EQ(nfc("\u1100\u1161\u11A8"), "\uAC01");    // Hangul by arithmetic
