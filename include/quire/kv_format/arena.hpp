@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include <quire/attention/paged.hpp>
+#include <quire/attention/kv_view.hpp>
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>

@@ -1,0 +1,447 @@
+// One file: the steps of a task share its scratch and its tile, and read best in their order.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <type_traits>
+
+#include <quire/attention/concepts.hpp>
+#include <quire/attention/kv_view.hpp>
+#include <quire/core/aligned.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/simd.hpp>
+#include <quire/kv_format/concepts.hpp>
+
+namespace quire::attention {
+
+/// Queries and result of one layer. \shape q, out (rows, heads, head_dim), rows q_stride and
+/// out_stride floats apart
+struct Queries {
+  const float* q = nullptr;
+  std::size_t q_stride = 0;
+  float* out = nullptr;
+  std::size_t out_stride = 0;
+  std::size_t heads = 0;
+  float scale = 1;
+  std::span<const SequenceRows> sequences;
+};
+
+/// Keys per pass of the kernel. Passes start at multiples of it in the sequence, whatever the block
+/// size, so that sums are always formed in the same order.
+inline constexpr std::size_t tile_tokens = 64;
+/// Query vectors (positions times query heads of one KV head) per task: they share what is read.
+inline constexpr std::size_t tile_queries = 48;
+
+/// Working memory of the kernel, one part per thread; kept by the caller from call to call.
+class Workspace {
+ public:
+  /// Floats of one thread's part for the given head size.
+  static std::size_t floats(std::size_t head_dim) {
+    const std::size_t padded = simd::round_up(head_dim, 16);
+    return 2 * tile_queries * padded         // queries, sums
+           + 3 * tile_tokens * padded        // transposed keys, rows of keys or values
+           + tile_queries * tile_tokens      // scores
+           + 2 * tile_queries + 2 * padded;  // maximum, total; a row of zeros
+  }
+  void reserve(std::size_t threads, std::size_t head_dim) {
+    const std::size_t part = simd::round_up(floats(head_dim), 16);
+    if (memory_.size() < part * threads) memory_ = AlignedArray<float>(part * threads);
+    part_ = part;
+  }
+  [[nodiscard]] float* part(std::size_t thread) { return memory_.data() + thread * part_; }
+
+ private:
+  AlignedArray<float> memory_;
+  std::size_t part_ = 0;
+};
+
+namespace detail {
+
+struct VectorMath {
+  using Value = simd::Vec;
+  static Value set(float x) { return simd::set(x); }
+  static Value add(Value a, Value b) { return simd::hn::Add(a, b); }
+  static Value mul(Value a, Value b) { return simd::hn::Mul(a, b); }
+  static Value tanh(Value x) { return simd::tanh(x); }
+};
+
+/// Right operands of the two products; named, so that all kernels share the tiles.
+struct KeyColumns {
+  const float* keys;  // (head_dim, tile_tokens)
+  HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) const {
+    return simd::load(keys + k * tile_tokens + v * simd::lanes);
+  }
+};
+template <class Element>
+struct ValueRows {
+  const Element* const* values;
+  std::size_t dim;
+  HWY_INLINE simd::Vec operator()(std::size_t t, std::size_t v) const {
+    return simd::load(values[t] + dim + v * simd::lanes);
+  }
+};
+
+/// The query vectors of one task: rows [first, first + count) of (positions, group) of one sequence
+/// and KV head.
+struct Task {
+  std::size_t sequence = 0;
+  std::size_t kv_head = 0;
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+/// A plain format's element; float where there is none.
+template <class Format>
+struct ElementOf {
+  using type = float;
+};
+template <PlainKvFormat Format>
+struct ElementOf<Format> {
+  using type = typename Format::Element;
+};
+
+/// Runs one task: streaming softmax over tiles of keys, in base 2.
+template <KvFormatPolicy Format, AttentionVariant Variant>
+class TaskKernel {
+  static constexpr bool plain = PlainKvFormat<Format>;
+  using Element = typename ElementOf<Format>::type;
+  static constexpr bool fp32 = plain && std::is_same_v<Element, float>;
+  static constexpr float log2e = 1.44269504088896340736f;
+
+ public:
+  TaskKernel(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
+             const Task& task, float* memory)
+      : cache_(cache),
+        queries_(queries),
+        variant_(variant),
+        sequence_(queries.sequences[task.sequence]),
+        task_(task),
+        group_(queries.heads / cache.kv_heads),
+        padded_(simd::round_up(cache.head_dim, 16)) {
+    auto take = [&memory](std::size_t floats) {
+      float* p = memory;
+      memory += floats;
+      return p;
+    };
+    q_ = take(tile_queries * padded_);
+    sums_ = take(tile_queries * padded_);
+    keys_ = take(tile_tokens * padded_);
+    key_rows_ = take(tile_tokens * padded_);
+    value_rows_ = take(tile_tokens * padded_);
+    scores_ = take(tile_queries * tile_tokens);
+    largest_ = take(tile_queries);
+    total_ = take(tile_queries);
+    zeros_ = take(2 * padded_);
+  }
+
+  void run() {
+    prepare();
+    const std::int64_t last = position(task_.count - 1);
+    const std::int64_t first = variant_.first_visible(position(0));
+    constexpr auto tile = static_cast<std::int64_t>(tile_tokens);
+    for (std::int64_t begin = first / tile * tile; begin <= last; begin += tile) {
+      tile_begin_ = begin;
+      tile_count_ = static_cast<std::size_t>(std::min(tile, last + 1 - begin));
+      // Slots before anything visible may have lost their blocks; they are never touched.
+      tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
+      locate();
+      locate_next(last + 1);
+      load_keys();
+      multiply_keys();
+      load_values();
+      softmax_and_sum();
+    }
+    finish();
+  }
+
+ private:
+  [[nodiscard]] std::int64_t position(std::size_t r) const {
+    return sequence_.position + static_cast<std::int64_t>((task_.first + r) / group_);
+  }
+  [[nodiscard]] std::size_t head(std::size_t r) const {
+    return task_.kv_head * group_ + (task_.first + r) % group_;
+  }
+  [[nodiscard]] std::size_t row(std::size_t r) const {
+    return sequence_.row + (task_.first + r) / group_;
+  }
+
+  void prepare() {
+    // Base 2 throughout; a variant's logit() works in natural units, so it converts after it.
+    const float scale = Variant::transforms_logits ? queries_.scale : queries_.scale * log2e;
+    for (std::size_t r = 0; r < task_.count; ++r) {
+      const float* from = queries_.q + row(r) * queries_.q_stride + head(r) * cache_.head_dim;
+      float* to = q_ + r * padded_;
+      for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
+      largest_[r] = -std::numeric_limits<float>::infinity();
+      total_[r] = 0;
+      if constexpr (Variant::has_sink) {
+        largest_[r] = variant_.sink_logit(head(r)) * log2e;
+        total_[r] = 1;
+      }
+    }
+    std::fill_n(sums_, task_.count * padded_, 0.0f);
+    std::fill_n(zeros_, 2 * padded_, 0.0f);
+  }
+
+  /// Slabs and slots of the tile's tokens.
+  void locate() {
+    auto p = static_cast<std::size_t>(tile_begin_) + tile_skip_;
+    for (std::size_t t = tile_skip_; t < tile_count_; ++p) {
+      const BlockId block = sequence_.blocks[p / cache_.block_tokens];
+      std::size_t slot = p % cache_.block_tokens;
+      const std::size_t count = std::min(cache_.block_tokens - slot, tile_count_ - t);
+      const std::byte* key_slab = cache_.keys(block, task_.kv_head);
+      const std::byte* value_slab = cache_.values(block, task_.kv_head);
+      for (std::size_t i = 0; i < count; ++i, ++t, ++slot) {
+        key_slab_[t] = key_slab;
+        value_slab_[t] = value_slab;
+        slot_[t] = slot;
+      }
+      p += count - 1;
+    }
+  }
+
+  /// Rows that the processor should fetch while this tile's keys are transposed: the tile's values
+  /// and the next tile's keys. Blocks lie anywhere, so it cannot foresee them.
+  void locate_next(std::int64_t end) {
+    if constexpr (plain) {
+      const std::size_t row_bytes = cache_.head_dim * sizeof(Element);
+      auto p = static_cast<std::size_t>(tile_begin_) + tile_tokens;
+      const std::size_t stop = std::min(static_cast<std::size_t>(end), p + tile_tokens);
+      for (std::size_t t = 0; t < tile_tokens; ++t, ++p) {
+        const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
+        const std::size_t tokens = cache_.block_tokens;
+        ahead_keys_[t] = p < stop ? cache_.keys(sequence_.blocks[p / tokens], task_.kv_head) +
+                                        p % tokens * row_bytes
+                                  : zeros;
+        ahead_values_[t] = used(t) ? value_slab_[t] + slot_[t] * row_bytes : zeros;
+      }
+    }
+  }
+
+  [[nodiscard]] bool used(std::size_t t) const { return t >= tile_skip_ && t < tile_count_; }
+
+  template <class Stored>
+  [[nodiscard]] const Stored* plain_row(const std::byte* slab, std::size_t t) const {
+    return reinterpret_cast<const Stored*>(slab) + slot_[t] * cache_.head_dim;
+  }
+
+  /// One token as fp32, padded with zeros.
+  const float* decode(const std::byte* slab, std::size_t t, float* to) const {
+    Format::load(slab, cache_.block_tokens, cache_.head_dim, slot_[t], to);
+    std::fill(to + cache_.head_dim, to + padded_, 0.0f);
+    return to;
+  }
+
+  /// keys_ (head_dim, tile_tokens): transposed, zero where no key is.
+  void load_keys() {
+    using simd::lanes;
+    if constexpr (plain) {
+      if (cache_.head_dim % lanes == 0) {
+        const Element* rows[tile_tokens];
+        for (std::size_t t = 0; t < tile_tokens; ++t) {
+          // zeros_ is as long as any row of elements
+          rows[t] = used(t) ? plain_row<Element>(key_slab_[t], t)
+                            : reinterpret_cast<const Element*>(zeros_);
+        }
+        return transpose(rows);
+      }
+    }
+    const float* rows[tile_tokens];
+    for (std::size_t t = 0; t < tile_tokens; ++t) {
+      rows[t] = used(t) ? decode(key_slab_[t], t, key_rows_ + t * padded_) : zeros_;
+    }
+    transpose(rows);
+  }
+
+  template <class Stored>
+  void transpose(const Stored* const* rows) {
+    using simd::lanes;
+    const std::size_t dims = simd::round_up(cache_.head_dim, lanes);
+    for (std::size_t t = 0; t < tile_count_; t += lanes) {
+      for (std::size_t i = 0; i < dims; i += lanes) {
+        simd::Vec square[lanes];
+        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+          square[l] = simd::load(rows[t + l] + i);
+          if constexpr (plain) {
+            hwy::Prefetch(ahead_values_[t + l] + i * sizeof(Element));
+            hwy::Prefetch(ahead_keys_[t + l] + i * sizeof(Element));
+          }
+        });
+        simd::transpose(square);
+        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+          simd::store(square[l], keys_ + (i + l) * tile_tokens + t);
+        });
+      }
+    }
+  }
+
+  /// scores_ (queries, tile_tokens), as many columns as there are tokens, in whole vectors.
+  void multiply_keys() {
+    using simd::lanes;
+    auto multiply = [&](auto vectors, std::size_t t) {
+      simd::multiply_rows<decltype(vectors)::value>(task_.count, 0, cache_.head_dim, q_, padded_,
+                                                    KeyColumns{keys_ + t}, false, scores_ + t,
+                                                    tile_tokens);
+    };
+    const std::size_t width = simd::round_up(tile_count_, lanes);
+    std::size_t t = 0;
+    for (; t + simd::tile_width <= width; t += simd::tile_width) {
+      multiply(std::integral_constant<std::size_t, simd::tile_vectors>{}, t);
+    }
+    for (; t < width; t += lanes) multiply(std::integral_constant<std::size_t, 1>{}, t);
+  }
+
+  /// values_: a row per token. Rows of a plain format stay where they are when they are read only
+  /// once or need no conversion; others become fp32 first.
+  void load_values() {
+    in_place_ =
+        plain && cache_.head_dim % simd::lanes == 0 && (fp32 || task_.count <= simd::tile_rows);
+    for (std::size_t t = 0; t < tile_tokens; ++t) {
+      if (!used(t)) {
+        values_[t] = zeros_;
+        continue;
+      }
+      if constexpr (plain) {
+        if (in_place_) {
+          values_[t] = plain_row<Element>(value_slab_[t], t);
+          continue;
+        }
+        if (cache_.head_dim % simd::lanes == 0) {
+          const Element* row = plain_row<Element>(value_slab_[t], t);
+          float* to = value_rows_ + t * padded_;
+          for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
+            simd::store(simd::load(row + i), to + i);
+          }
+          values_[t] = to;
+          continue;
+        }
+      }
+      values_[t] = decode(value_slab_[t], t, value_rows_ + t * padded_);
+    }
+  }
+
+  void softmax_and_sum() {
+    std::size_t run = 0, run_begin = 0, run_end = 0;  // rows that see the same part of the tile
+    for (std::size_t r = 0; r < task_.count; ++r) {
+      const std::int64_t p = position(r);
+      const auto end = static_cast<std::size_t>(
+          std::clamp<std::int64_t>(p + 1 - tile_begin_, 0, static_cast<std::int64_t>(tile_tokens)));
+      const auto begin = static_cast<std::size_t>(std::clamp<std::int64_t>(
+          variant_.first_visible(p) - tile_begin_, 0, static_cast<std::int64_t>(tile_tokens)));
+      if (r != run && (begin != run_begin || end != run_end)) {
+        add_values(run, r - run, run_begin, run_end);
+        run = r;
+      }
+      run_begin = begin;
+      run_end = end;
+      if (begin < end) softmax(r, begin, end);
+    }
+    add_values(run, task_.count - run, run_begin, run_end);
+  }
+
+  /// Turns a row of scores into weights against the running maximum, and scales what was summed
+  /// before by the change of that maximum.
+  void softmax(std::size_t r, std::size_t begin, std::size_t end) {
+    using namespace simd;
+    const Floats d;
+    float* scores = scores_ + r * tile_tokens;
+    const Vec nothing = set(-std::numeric_limits<float>::infinity());
+    const Vec low = set(static_cast<float>(begin)), high = set(static_cast<float>(end));
+    const Vec query = set(static_cast<float>(position(r) - tile_begin_));
+    Vec best = nothing;
+    const std::size_t width = round_up(tile_count_, lanes);
+    for (std::size_t t = 0; t < width; t += lanes) {
+      const Vec index = hn::Add(hn::Iota(d, 0.0f), set(static_cast<float>(t)));
+      Vec s = load(scores + t);
+      if constexpr (Variant::transforms_logits) {
+        s = variant_.logit(VectorMath{}, s, head(r), hn::Sub(query, index));
+        s = hn::Mul(s, set(log2e));
+      }
+      s = hn::IfThenElse(hn::And(hn::Ge(index, low), hn::Lt(index, high)), s, nothing);
+      store(s, scores + t);
+      best = hn::Max(best, s);
+    }
+    const float before = largest_[r];
+    const float now = std::max(before, max(best));
+    if (now == -std::numeric_limits<float>::infinity()) {  // every logit is -infinity
+      std::fill_n(scores, width, 0.0f);
+      return;
+    }
+    Vec total = hn::Zero(d);
+    for (std::size_t t = 0; t < width; t += lanes) {
+      const Vec weight = exp2(hn::Sub(load(scores + t), set(now)));
+      store(weight, scores + t);
+      total = hn::Add(total, weight);
+    }
+    const float shrink = hn::GetLane(exp2(set(before - now)));
+    if (shrink != 1.0f) {
+      float* sums = sums_ + r * padded_;
+      for (std::size_t i = 0; i < padded_; i += lanes) {
+        store(hn::Mul(load(sums + i), set(shrink)), sums + i);
+      }
+    }
+    total_[r] = hn::GetLane(hn::MulAdd(set(total_[r]), set(shrink), set(sum(total))));
+    largest_[r] = now;
+  }
+
+  /// sums += weights * values for rows that see tokens [begin, end) of the tile.
+  void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
+    if (begin >= end) return;
+    if (in_place_) {
+      add_values_as<Element>(first, rows, begin, end);
+    } else {
+      add_values_as<float>(first, rows, begin, end);
+    }
+  }
+  template <class Stored>
+  void add_values_as(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
+    using namespace simd;
+    const Stored* values[tile_tokens];
+    for (std::size_t t = begin; t < end; ++t) values[t] = static_cast<const Stored*>(values_[t]);
+    auto add = [&](auto vectors, std::size_t i) {
+      multiply_rows<decltype(vectors)::value>(rows, begin, end, scores_ + first * tile_tokens,
+                                              tile_tokens, ValueRows<Stored>{values, i}, true,
+                                              sums_ + first * padded_ + i, padded_);
+    };
+    const std::size_t dims = round_up(cache_.head_dim, lanes);
+    std::size_t i = 0;
+    for (; i + tile_width <= dims; i += tile_width) {
+      add(std::integral_constant<std::size_t, tile_vectors>{}, i);
+    }
+    for (; i < dims; i += lanes) add(std::integral_constant<std::size_t, 1>{}, i);
+  }
+
+  void finish() {
+    for (std::size_t r = 0; r < task_.count; ++r) {
+      const float scale = total_[r] > 0 ? 1 / total_[r] : 0.0f;
+      float* to = queries_.out + row(r) * queries_.out_stride + head(r) * cache_.head_dim;
+      const float* from = sums_ + r * padded_;
+      for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
+    }
+  }
+
+  const KvView<const std::byte>& cache_;
+  const Queries& queries_;
+  const Variant& variant_;
+  const SequenceRows& sequence_;
+  const Task task_;
+  std::size_t group_, padded_;
+  float *q_, *sums_, *keys_, *key_rows_, *value_rows_, *scores_, *largest_, *total_, *zeros_;
+  std::int64_t tile_begin_ = 0;
+  std::size_t tile_count_ = 0, tile_skip_ = 0;
+  const std::byte* key_slab_[tile_tokens]{};
+  const std::byte* value_slab_[tile_tokens]{};
+  std::size_t slot_[tile_tokens]{};
+  const std::byte* ahead_keys_[tile_tokens]{};
+  const std::byte* ahead_values_[tile_tokens]{};
+  const void* values_[tile_tokens]{};
+  bool in_place_ = false;
+};
+
+}  // namespace detail
+
+}  // namespace quire::attention
