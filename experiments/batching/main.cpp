@@ -93,7 +93,8 @@ std::vector<Run> make_runs(const Options& options) {
   for (const auto& [trace, requests] : open_traces(options.traces)) {
     const workload::Workload some =
         workload::first_requests(requests, options.pick<std::size_t>(100, 600, 2000));
-    for (const double rate : {0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0}) {
+    for (const double share : {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0}) {
+      const double rate = share * trace.top_rate;
       // A trace's own arrival pattern, stretched; lengths without times arrive by a Poisson
       // process.
       add_rung(runs, long_context_setup(model_for(trace)), 0, rate, 0.0,

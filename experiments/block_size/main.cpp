@@ -101,6 +101,10 @@ void add_latency(std::vector<Run>& runs, workload::Workload requests, std::uint6
   });
 }
 
+/// The paper's 30.1 requests/s is where its engine saturates on Alpaca; under this cost model that is
+/// half again as much, and block sizes differ only where memory is short.
+constexpr double alpaca_knee = 45.15;
+
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::size_t draws = options.pick<std::size_t>(10'000, 80'000, 80'000);
@@ -111,7 +115,10 @@ std::vector<Run> make_runs(const Options& options) {
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     add_latency(runs, workload::sharegpt(poisson_for(2.01, seconds, seed)), seed, 2.01,
                 seconds / 2);
-    add_latency(runs, workload::alpaca(poisson_for(30.1, seconds, seed)), seed, 30.1, seconds / 2);
+    for (const double rate : {30.1, alpaca_knee}) {
+      add_latency(runs, workload::alpaca(poisson_for(rate, seconds, seed)), seed, rate,
+                  seconds / 2);
+    }
   }
   if (options.traces.empty()) return runs;
   for (auto& [trace, requests] : open_traces(options.traces))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <quire/cost_model/hardware.hpp>
@@ -19,13 +20,15 @@ namespace quire::experiment {
           .host = host_overhead::python_2023};
 }
 
-/// Any model on one A100-80GB, for traces that are too long for OPT.
+/// Any model on one A100-80GB, for traces that are too long for OPT. A step may process as many tokens as
+/// one sequence may have, which vLLM asks for where prompts are not cut into chunks.
 [[nodiscard]] inline executor::Simulated::Options long_context_setup(const model::Shape& shape) {
-  return {.model = shape,
-          .hardware = hardware::a100_80gb,
-          .limits = {.max_batched_tokens = 2560, .max_sequences = 2048, .watermark = 0.01},
-          .memory = {.host_bytes = std::int64_t{20} << 30},
-          .host = host_overhead::python_2023};
+  executor::Simulated::Options setup = opt_13b_setup();
+  setup.model = shape;
+  setup.hardware = hardware::a100_80gb;
+  setup.limits.max_batched_tokens = std::max(setup.limits.max_batched_tokens, shape.max_length);
+  setup.memory.kv_bytes = 0;  // what the weights leave
+  return setup;
 }
 
 }  // namespace quire::experiment

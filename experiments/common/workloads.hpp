@@ -25,23 +25,27 @@ namespace quire::experiment {
           .arrivals = workload::QuantumPoisson{.rate = rate}};
 }
 
-/// A real trace and what it is replayed on. Its requests are too long for OPT's 2,048 positions.
+/// A real trace and the model it is replayed on, one A100-80GB: its requests are too long for OPT's
+/// 2,048 positions. Llama-13B keeps a head of keys and values for each query head, as OPT does;
+/// conversations of 100,000 tokens fit only a model that shares them, Llama-3-8B.
 struct RealTrace {
   std::string_view name;
   std::string_view file;
-  Tokens max_length;  // longer requests are left out
+  const model::Shape* model;
+  Tokens max_length;  // the model gets this many positions; longer requests are left out
   Seconds jitter;     // see workload::trace::TraceOptions
+  double top_rate;    // requests/s at which a ladder ends
 };
 
-inline constexpr RealTrace real_traces[] = {
-    {"sarathi_sharegpt", "sarathi_sharegpt_8k_llama2.csv", 8192, 0.0},
-    {"azure_conv", "azure_llm_2023_conv.csv", 8192, 0.0},
-    {"mooncake_conversation", "mooncake_conversation_trace.jsonl", 131072, 3.0},
+inline const RealTrace real_traces[] = {
+    {"sarathi_sharegpt", "sarathi_sharegpt_8k_llama2.csv", &model::llama_13b, 8192, 0.0, 2.0},
+    {"azure_conv", "azure_llm_2023_conv.csv", &model::llama_13b, 8192, 0.0, 6.0},
+    {"mooncake_conversation", "mooncake_conversation_trace.jsonl", &model::llama3_8b, 131072, 3.0,
+     1.0},
 };
 
-/// Llama-3-8B with as many positions as the trace needs.
 [[nodiscard]] inline model::Shape model_for(const RealTrace& trace) {
-  model::Shape shape = model::llama3_8b;
+  model::Shape shape = *trace.model;
   shape.max_length = trace.max_length;
   return shape;
 }

@@ -45,9 +45,9 @@ def answering_rows(claims):
             one.setdefault("blocks", one["slots"] // 16)
         if one["part"] == "waste" and one["variant"] == "vllm":
             one.update({"reserved_percent": 1.7, "internal_percent": 0.0, "external_percent": 2.0})
-    for workload in ("sharegpt", "alpaca"):
+    for workload, rate in (("sharegpt", 2.01), ("alpaca", 30.1), ("alpaca", 45.15)):
         for size in (1, 8, 16, 32, 256):
             by_experiment["block_size"].append(
-                row("block_size", part="latency", workload=workload, block_size=size,
+                row("block_size", part="latency", workload=workload, request_rate=rate, block_size=size,
                     mean_normalized_latency_s=0.1 + 0.01 * abs(size - 16)))
     return by_experiment

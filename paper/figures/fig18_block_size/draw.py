@@ -1,6 +1,7 @@
 """Block size. Left: how full the allocated blocks are when a request ends, which falls as blocks grow; crosses are the
-paper's own ShareGPT lengths replayed. Right: normalized latency at a fixed rate (Figure 18(b) of the paper); the grey band
-is the published range of good sizes on ShareGPT, 16 to 128."""
+paper's own ShareGPT lengths replayed. Right: normalized latency at a fixed rate (Figure 18(b) of the paper), at the
+published rates and, for Alpaca, also where the simulated engine saturates; the grey band is the published range of good
+sizes on ShareGPT, 16 to 128."""
 
 TITLE = "Figure 18(b): block size"
 EXPERIMENTS = ("block_size",)
@@ -13,12 +14,13 @@ def draw(context, plt):
     from lib import figures
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.8))
     for workload, colour in COLOURS.items():
-        for axes, part, metric in ((left, "utilisation", "utilisation_percent"),
-                                   (right, "latency", "mean_normalized_latency_s")):
-            if not context.optional_rows("block_size", part=part, workload=workload):
-                continue
-            axes.plot(*context.curve("block_size", metric, "block_size", part=part, workload=workload), marker="o",
-                      color=colour, label=figures.name(workload))
+        if context.optional_rows("block_size", part="utilisation", workload=workload):
+            left.plot(*context.curve("block_size", "utilisation_percent", "block_size", part="utilisation",
+                                     workload=workload), marker="o", color=colour, label=figures.name(workload))
+    for workload, rate, line in (("sharegpt", 2.01, "-"), ("alpaca", 45.15, "-"), ("alpaca", 30.1, ":")):
+        right.plot(*context.curve("block_size", "mean_normalized_latency_s", "block_size", part="latency",
+                                  workload=workload, request_rate=rate), marker="o", linestyle=line,
+                   color=COLOURS[workload], label=f"{figures.name(workload)}, {rate:g} requests/s")
     told = [context.published(f"pagedattention.fig18.last_block_utilisation_{size}") for size in SIZES]
     left.plot(SIZES, told, marker="x", linestyle="none", color="black", label="ShareGPT, replay of the paper's lengths")
     low, high = context.published("pagedattention.fig18b.sharegpt_best_block_size")
