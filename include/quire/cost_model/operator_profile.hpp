@@ -279,7 +279,7 @@ class OperatorProfile {
       std::size_t worst_axis = 0;
       double worst_value = 0, worst = 2;
       for (std::size_t a = 0; a < 3; ++a) {
-        const double combinations = static_cast<double>(full / axes[a].size());
+        const double combinations = static_cast<double>(full) / static_cast<double>(axes[a].size());
         for (const auto& [value, n] : count[a]) {
           const double share = static_cast<double>(n) / combinations;
           if (share < worst) {

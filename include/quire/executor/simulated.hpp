@@ -77,7 +77,8 @@ struct BasicSimulated {
     void draw(const SequencePlan& s, std::uint64_t position, std::int32_t d, StepResult& result) {
       // a pure function of request, sample and position: preemption and batching change no text
       const bool beam = s.sampling->beam_width > 0;
-      const std::uint64_t sample = static_cast<std::uint64_t>(s.sample_index + (beam ? 0 : d));
+      const std::uint64_t sample =
+          static_cast<std::uint64_t>(s.sample_index) + static_cast<std::uint64_t>(beam ? 0 : d);
       const std::uint64_t bits =
           counter_bits(mix64(seed_ + s.sampling->seed) ^ s.request.value, position,
                        sample << 8 | static_cast<std::uint64_t>(beam ? d : 0));

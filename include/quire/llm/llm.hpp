@@ -19,9 +19,9 @@
 #include <quire/checkpoint/tokenizer.hpp>
 #include <quire/core/error.hpp>
 #include <quire/engine/serving_engine.hpp>
-#include <quire/llm/stop_strings.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/llm/stop_strings.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
 #include <quire/weight_format/fp32.hpp>
 
