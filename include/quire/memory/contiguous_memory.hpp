@@ -12,6 +12,7 @@
 #include <quire/memory/buddy_allocator.hpp>
 #include <quire/memory/usage.hpp>
 #include <quire/model/shape.hpp>
+#include <quire/reservation/concepts.hpp>
 #include <quire/scheduler/sequence_group.hpp>
 
 namespace quire {
