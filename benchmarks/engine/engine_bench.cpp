@@ -1,0 +1,146 @@
+// What the control plane adds to a step: host time of one iteration in which so many sequences of
+// 4,000 tokens decode one token each, over an executor that does nothing. An item is one sequence
+// in one step. Walking from one sequence's state to the next costs at least a dependent load each.
+#include <cstdint>
+#include <string>
+
+#include <benchmark/benchmark.h>
+
+#include "benchmarks/common/ceiling.hpp"
+
+#include <quire/core/type_list.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/presets/presets.hpp>
+
+namespace {
+
+using namespace quire;
+
+constexpr std::int64_t context = 4000;
+
+/// Draws the same token for everybody, in no time.
+struct Nothing {
+  struct Options {
+    SchedulerLimits limits{};
+    std::int64_t device_blocks = 0;
+    std::int64_t host_blocks = 0;
+  };
+  static model::Shape shape(const Options&) {
+    return {.name = "none",
+            .layers = 1,
+            .hidden = 1,
+            .heads = 1,
+            .kv_heads = 1,
+            .head_dim = 1,
+            .ffn = 1,
+            .vocab = 1,
+            .max_length = 1 << 20};
+  }
+  template <class C>
+  static KvGeometry geometry(const Options& options) {
+    return {options.device_blocks, options.host_blocks, C::BlockSize::tokens};
+  }
+  template <class C>
+  struct Bound {
+    static constexpr std::string_view name = "nothing";
+    static constexpr bool needs_tokens = false;
+    Bound(const Options&, const KvGeometry&) {}
+    void execute(const StepPlan& plan, StepResult& result) {
+      result.clear();
+      result.seconds = 1e-2;
+      for (const SequencePlan& s : plan.sequences) {
+        result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+        for (std::int32_t d = 0; d < s.draws; ++d) {
+          result.draws.push_back({static_cast<TokenId>(d), -1.0f - static_cast<float>(d)});
+        }
+      }
+      result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+    }
+  };
+};
+
+/// An engine in which `groups` requests of `width` sequences decode.
+template <class C>
+Engine<C, Nothing> decoding(std::int64_t groups, std::int32_t width) {
+  const std::int64_t sequences = groups * width;
+  // room for all, reservations rounded up to powers of two included
+  const std::int64_t blocks = sequences * 2 * (2 * context) / C::BlockSize::tokens.value;
+  Engine<C, Nothing> engine({.limits = {.max_batched_tokens = 1 << 24,
+                                        .max_sequences = sequences,
+                                        .max_length = 2 * context,
+                                        .chunk = 1 << 24},
+                             .device_blocks = blocks});
+  for (std::int64_t i = 0; i < groups; ++i) {
+    Request r;
+    r.prompt_length = context;
+    r.output_length = context - 1;
+    r.sampling.max_tokens = context - 1;
+    r.sampling.n = width;
+    engine.submit(std::move(r));
+  }
+  for (int i = 0; i < 3; ++i) engine.step();
+  return engine;
+}
+
+template <class C>
+void step(benchmark::State& state) {
+  const std::int64_t sequences = state.range(0);
+  const auto width = static_cast<std::int32_t>(state.range(1));
+  auto engine = decoding<C>(sequences / width, width);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(engine.step());
+    if (static_cast<std::int64_t>(engine.last_plan().sequences.size()) != sequences) {
+      state.PauseTiming();
+      engine = decoding<C>(sequences / width, width);
+      state.ResumeTiming();
+    }
+  }
+  quire_bench::count_items(state, sequences);
+  quire_bench::against(state, "pointer_chase_l2");
+}
+
+/// Requests that come, run for a few steps and go: submit, admission, growth, release, hand-over.
+template <class C>
+void turnover(benchmark::State& state) {
+  const std::int64_t queue = state.range(0);
+  Engine<C, Nothing> engine(
+      {.limits = {.max_batched_tokens = 1 << 24, .max_sequences = 64, .max_length = 1024},
+       .device_blocks = 8192});
+  auto submit = [&engine] {
+    Request r;
+    r.prompt_length = 200;
+    r.output_length = 4;
+    r.sampling.max_tokens = 4;
+    engine.submit(std::move(r));
+  };
+  for (std::int64_t i = 0; i < queue; ++i) submit();
+  std::int64_t ended = 0;
+  for (auto _ : state) {
+    engine.step();
+    for (const auto& group : engine.take_finished()) {
+      benchmark::DoNotOptimize(group.get());
+      submit();
+      ++ended;
+    }
+  }
+  state.SetItemsProcessed(ended);
+  quire_bench::against(state, "pointer_chase_l2");
+}
+
+using Engines =
+    type_list<presets::Vllm, presets::VllmPrefixCache, presets::OrcaMax, presets::Sarathi>;
+
+const bool registered = [] {
+  for_each_type(Engines{}, []<class C>() {
+    const std::string name(C::name);
+    auto* one = benchmark::RegisterBenchmark(("step/" + name).c_str(), step<C>);
+    one->ArgNames({"sequences", "samples"})->Unit(benchmark::kMicrosecond);
+    for (const std::int64_t n : {1, 64, 256, 1024}) one->Args({n, 1});
+    one->Args({256, 4});
+    auto* two = benchmark::RegisterBenchmark(("turnover/" + name).c_str(), turnover<C>);
+    two->ArgNames({"queue"})->Unit(benchmark::kMicrosecond)->Arg(100)->Arg(100'000);
+  });
+  return true;
+}();
+
+}  // namespace
