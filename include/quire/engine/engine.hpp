@@ -5,6 +5,7 @@
 #include <quire/engine/changed_slots.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
+#include <quire/engine/control_plane.hpp>
 #include <quire/engine/describe.hpp>
 #include <quire/engine/explain.hpp>
 #include <quire/engine/group_progress.hpp>

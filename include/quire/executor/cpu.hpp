@@ -64,14 +64,14 @@ struct Cpu {
     return g;
   }
 
-  template <class C>
-  class Bound {
+  template <class KvFormat, class WeightFormat>
+  class Steps {
    public:
-    using Decoder = model::Decoder<typename C::WeightFormat>;
+    using Decoder = model::Decoder<WeightFormat>;
     static constexpr std::string_view name = "cpu";
     static constexpr bool needs_tokens = true;
 
-    Bound(const Options& options, const KvGeometry& geometry)
+    Steps(const Options& options, const KvGeometry& geometry)
         : threads_(std::max<std::size_t>(1, options.threads)),
           decoder_(options.model.config, options.model.tensors, threads_),
           device_(shape(options), geometry.device_blocks, geometry.block_tokens),
@@ -210,7 +210,7 @@ struct Cpu {
 
     ThreadPool threads_;
     Decoder decoder_;
-    kv_format::Arena<typename C::KvFormat> device_, host_;
+    kv_format::Arena<KvFormat> device_, host_;
     Tokens block_tokens_;
     bool wrap_;
     model::Batch batch_;
@@ -218,6 +218,9 @@ struct Cpu {
     std::vector<float> logits_;
     std::vector<sampling::Sampler> samplers_;
   };
+  /// Only the formats matter here: configurations that differ elsewhere share one class.
+  template <class C>
+  using Bound = Steps<typename C::KvFormat, typename C::WeightFormat>;
 };
 
 }  // namespace quire::executor

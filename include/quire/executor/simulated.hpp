@@ -48,14 +48,14 @@ struct BasicSimulated {
             .block_tokens = C::BlockSize::tokens};
   }
 
-  template <class C>
-  class Bound {
+  /// What runs, whatever the configuration: formats have become byte counts in the cost model.
+  class Steps {
    public:
     static constexpr std::string_view name = "simulated";
     static constexpr bool needs_tokens = false;
 
-    Bound(const Options& options, const KvGeometry&)
-        : cost_(inputs<C>(options)),
+    Steps(const Options& options, const CostInputs& inputs)
+        : cost_(inputs),
           vocab_(static_cast<std::uint64_t>(options.model.vocab)),
           seed_(options.seed) {}
 
@@ -93,6 +93,16 @@ struct BasicSimulated {
     Cost cost_;
     std::uint64_t vocab_, seed_;
   };
+
+  template <class C>
+  class Bound : public Steps {
+   public:
+    Bound(const Options& options, const KvGeometry&) : Steps(options, inputs<C>(options)) {}
+  };
+  template <class C>
+  [[nodiscard]] static Steps bind(const Options& options, const KvGeometry&) {
+    return Steps(options, inputs<C>(options));
+  }
 };
 
 /// The default: roofline costs.

@@ -20,13 +20,13 @@ namespace quire {
 /// KV memory in runs of consecutive blocks, reserved whole when a request is admitted: one run for
 /// each of its sequences, nothing shared, nothing preempted. Forks copy.
 /// \source the Orca baselines of Kwon et al., SOSP '23, section 6.1.
-template <class C>
-class ContiguousMemory {
+template <ReservationPolicy Reservation, class BlockSize>
+class BasicContiguousMemory {
  public:
-  static constexpr Tokens block_tokens = C::BlockSize::tokens;
+  static constexpr Tokens block_tokens = BlockSize::tokens;
   static constexpr bool needs_tokens = false;
 
-  ContiguousMemory(const KvGeometry& geometry, const model::Shape&, double)
+  BasicContiguousMemory(const KvGeometry& geometry, const model::Shape&, double)
       : capacity_(geometry.device_blocks), buddy_(geometry.device_blocks, geometry.device_blocks) {}
 
   [[nodiscard]] BlockCount capacity() const { return capacity_; }
@@ -135,7 +135,7 @@ class ContiguousMemory {
                     .output = r.output_length,
                     .max_length = max_length};
     if (hint.output) hint.output = std::min(*hint.output, max_length);
-    return C::Reservation::reserve(hint);
+    return Reservation::reserve(hint);
   }
   /// Tokens that a sequence of the group has at most.
   [[nodiscard]] static Tokens longest(const SequenceGroup& group, Tokens max_length) {
@@ -165,5 +165,9 @@ class ContiguousMemory {
   BuddyAllocator buddy_;
   std::vector<BlockCopy> copies_;  // forks of the last step
 };
+
+/// The contiguous memory of a configuration; those that differ elsewhere share its code.
+template <class C>
+using ContiguousMemory = BasicContiguousMemory<typename C::Reservation, typename C::BlockSize>;
 
 }  // namespace quire

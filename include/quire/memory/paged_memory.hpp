@@ -24,14 +24,14 @@ namespace quire {
 /// KV memory in single blocks, taken when they are needed: growth, sharing, copy-on-write, prefix
 /// reuse, and swapping to the host tier. Operations on a group are all or nothing.
 /// \complexity O(blocks touched) plus the policies' own.
-template <class C>
-class PagedMemory {
+template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex, class BlockSize>
+class BasicPagedMemory {
  public:
-  using Pool = BlockPool<typename C::Eviction, typename C::PrefixIndex>;
-  static constexpr Tokens block_tokens = C::BlockSize::tokens;
-  static constexpr bool needs_tokens = C::PrefixIndex::enabled;
+  using Pool = BlockPool<Eviction, PrefixIndex>;
+  static constexpr Tokens block_tokens = BlockSize::tokens;
+  static constexpr bool needs_tokens = PrefixIndex::enabled;
 
-  PagedMemory(const KvGeometry& geometry, const model::Shape& shape, double watermark)
+  BasicPagedMemory(const KvGeometry& geometry, const model::Shape& shape, double watermark)
       : pool_(geometry.device_blocks, block_tokens),
         host_(geometry.host_blocks),
         shape_(shape),
@@ -241,7 +241,7 @@ class PagedMemory {
   /// When the same text is indexed already, the sequence takes over that block and gives up its
   /// own.
   void publish(const SequenceGroup& group, Sequence& s) {
-    if constexpr (C::PrefixIndex::enabled) {
+    if constexpr (PrefixIndex::enabled) {
       const auto full = static_cast<std::size_t>(s.computed.value / block_tokens.value);
       while (s.published < full) {
         const std::size_t b = s.published;
@@ -273,7 +273,7 @@ class PagedMemory {
 
   /// Tokens that admit() would find computed for the first sequence of a waiting group.
   [[nodiscard]] Tokens cached_prefix(const SequenceGroup& group) {
-    if constexpr (C::PrefixIndex::enabled) {
+    if constexpr (PrefixIndex::enabled) {
       for (const Sequence& s : group.sequences) {
         if (s.finished()) continue;
         match_prefix(s, group);
@@ -389,7 +389,7 @@ class PagedMemory {
   }
   /// Attaches cached blocks of the sequence's text; returns how many more it needs.
   BlockCount attach_prefix(Sequence& s, const SequenceGroup& group) {
-    if constexpr (C::PrefixIndex::enabled) {
+    if constexpr (PrefixIndex::enabled) {
       match_prefix(s, group);
       for (const BlockId block : scratch_) {
         pool_.acquire(block);
@@ -449,5 +449,10 @@ class PagedMemory {
   std::vector<BlockId> scratch_;
   mutable double reserved_ = 0, unused_ = 0;
 };
+
+/// The paged memory of a configuration; those that differ elsewhere share its code.
+template <class C>
+using PagedMemory =
+    BasicPagedMemory<typename C::Eviction, typename C::PrefixIndex, typename C::BlockSize>;
 
 }  // namespace quire

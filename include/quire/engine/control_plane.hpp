@@ -1,0 +1,820 @@
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <quire/core/error.hpp>
+#include <quire/engine/compatible.hpp>
+#include <quire/engine/group_progress.hpp>
+#include <quire/engine/step_stats.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/executor/step.hpp>
+#include <quire/memory/usage.hpp>
+#include <quire/model/shape.hpp>
+#include <quire/offload/concepts.hpp>
+#include <quire/scheduler/concepts.hpp>
+
+namespace quire {
+
+/// The control plane of an engine: queues, planning and booking over one memory, scheduler, offload
+/// policy and executor. The same objects whatever the executor is, so equal durations give equal
+/// decisions. Engine composes it from a configuration; engines that differ in a format alone share
+/// this code.
+///
+/// submit() queues requests; step() plans one iteration, has the executor run it, and books the
+/// outcome; take_finished() hands over requests that ended. Time is the engine's own: it moves by what
+/// the executor reports, and by advance_to().
+/// \errors throws quire::Error (usage) for limits that let nothing run, (state) when the pool is too
+/// small to hold one block.
+template <class MemoryType, class SchedulerType, class OffloadType, class ExecutorType>
+class ControlPlane {
+ public:
+  using Memory = MemoryType;
+  using Executor = ExecutorType;
+  static constexpr Tokens block_tokens = Memory::block_tokens;
+  static constexpr bool tracks_tokens = Executor::needs_tokens || Memory::needs_tokens;
+
+  /// make_executor(geometry): the executor, once the geometry has been found sound.
+  template <class MakeExecutor>
+  ControlPlane(model::Shape shape, const SchedulerLimits& limits, const KvGeometry& geometry,
+               MakeExecutor&& make_executor)
+      : shape_(std::move(shape)),
+        limits_(with_length(limits, shape_)),
+        geometry_(geometry),
+        executor_(make_executor(checked(geometry_))),
+        memory_(geometry_, shape_, limits_.watermark),
+        scheduler_(limits_) {}
+
+  /// Queues a request; its id is given by the engine, in order of submission.
+  RequestId submit(Request request) {
+    auto group = std::make_unique<SequenceGroup>();
+    request.id = RequestId{next_request_++};
+    if (!request.prompt.empty()) {
+      request.prompt_length = static_cast<std::int64_t>(request.prompt.size());
+    } else if (!request.chunks.empty()) {
+      request.prompt_length = 0;
+      for (const PromptChunk& chunk : request.chunks) request.prompt_length += chunk.tokens;
+    }
+    group->timeline.arrival = request.arrival;
+    group->timeline.waiting_since = request.arrival;
+    Sequence& s = group->sequences.emplace_back();
+    s.id = SequenceId{next_sequence_++};
+    s.length = request.prompt_length;
+    group->request = std::move(request);
+    const RequestId id = group->request.id;
+    scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
+    if (auto why = refusal(*group)) {
+      reject(std::move(group), *why);
+      return id;
+    }
+    if constexpr (tracks_tokens) s.tokens = prompt_tokens(group->request);
+    enqueue(waiting_, group.get());
+    group->place = groups_.size();
+    groups_.push_back(std::move(group));
+    return id;
+  }
+
+  /// Ends a request now; what it generated stays in its sequences. With request-level batching its
+  /// memory, and the request, still come back with the batch. False when it is not known or has
+  /// ended.
+  bool cancel(RequestId id) {
+    SequenceGroup* group = find(id);
+    if (group == nullptr) return false;
+    for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
+    finish(*group);
+    drain();
+    sweep();
+    return true;
+  }
+
+  /// Ends one sequence, such as when its text ran into a stop string. False when it is not running,
+  /// and for beams, which have no text of their own before the search ends.
+  bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) {
+    SequenceGroup* group = find(id);
+    if (group == nullptr || group->request.sampling.beam_width > 0) return false;
+    for (std::size_t i = 0; i < group->sequences.size(); ++i) {
+      const Sequence& s = group->sequences[i];
+      if (s.sample_index != sample_index || s.finished()) continue;
+      end(*group, i, reason);
+      if (group->unfinished() == 0) finish(*group);
+      drain();
+      sweep();
+      return true;
+    }
+    return false;
+  }
+
+  /// Runs one iteration. When nothing can run, stats.idle is set and stats.wake_at may say when to
+  /// ask again; time does not move then. Valid until the next call.
+  const StepStats& step() {
+    stats_ = {};
+    events_.clear();
+    for (;;) {
+      const std::size_t ended = finish_order_.size();
+      plan();
+      if (!plan_.empty() || (plan_.preempted.empty() && finish_order_.size() == ended)) break;
+      // nothing runs, but something made room: look again
+    }
+    stats_.waiting_groups = static_cast<std::int64_t>(waiting_.size());
+    stats_.swapped_groups = static_cast<std::int64_t>(swapped_.size());
+    if (plan_.empty()) {
+      stats_.idle = true;
+      stats_.wake_at = waiting_since_.empty() ? std::nullopt : scheduler_.wake_at(state());
+      sweep();
+      return stats_;
+    }
+    decision_hash_ = hash_combine(decision_hash_, plan_.hash(block_tokens));
+    for (Sequence* s : shown_) s->table_changed = false;
+    executor_.execute(plan_, result_);
+    ++plan_.step;
+    now_ += result_.seconds;
+    stats_.seconds = result_.seconds;
+    stats_.joules = result_.joules;
+    commit();
+    sweep();
+    return stats_;
+  }
+
+  [[nodiscard]] bool has_work() const { return !groups_.empty(); }
+  [[nodiscard]] Seconds now() const { return now_; }
+  /// Moves the clock to a later time; an earlier one is ignored.
+  void advance_to(Seconds time) { now_ = std::max(now_, time); }
+
+  /// Hash over the plans of all steps so far: equal logs, equal decisions.
+  [[nodiscard]] std::uint64_t decision_hash() const { return decision_hash_; }
+  /// The plan of the last step that ran. Its spans are no longer valid.
+  [[nodiscard]] const StepPlan& last_plan() const { return plan_; }
+  /// Requests that have not been handed over as finished, in no order.
+  [[nodiscard]] std::span<const std::unique_ptr<SequenceGroup>> requests() const { return groups_; }
+  /// Tokens generated in the last step, in batch order; none of beams, which change until the end.
+  [[nodiscard]] std::span<const TokenEvent> events() const { return events_; }
+  /// Requests that ended since the last call, in the order in which they ended.
+  [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() {
+    return std::exchange(finished_, {});
+  }
+
+  [[nodiscard]] const Memory& memory() const { return memory_; }
+  [[nodiscard]] Executor& executor() { return executor_; }
+  [[nodiscard]] const model::Shape& shape() const { return shape_; }
+  [[nodiscard]] const KvGeometry& geometry() const { return geometry_; }
+  [[nodiscard]] const SchedulerLimits& limits() const { return limits_; }
+  [[nodiscard]] const EngineCounters& counters() const { return counters_; }
+
+  /// Where the KV slots are now. \complexity O(running sequences).
+  [[nodiscard]] MemoryUsage usage() const {
+    MemoryUsage usage;
+    auto add = [&](const std::vector<SequenceGroup*>& groups) {
+      for (const SequenceGroup* group : groups) {
+        memory_.add_usage(*group, final_length(*group), usage);
+      }
+    };
+    add(running_);
+    add(draining_);
+    add(swapped_);
+    memory_.finish_usage(usage);
+    return usage;
+  }
+
+ private:
+  static SchedulerLimits with_length(SchedulerLimits limits, const model::Shape& shape) {
+    if (limits.max_length <= Tokens{0} || limits.max_length > shape.max_length) {
+      limits.max_length = shape.max_length;
+    }
+    auto at_least_one = [](std::int64_t value, const char* name) {
+      if (value >= 1) return;
+      throw usage_error(std::string("limits.") + name,
+                        std::to_string(value) + " would let nothing run", "at least 1");
+    };
+    at_least_one(limits.max_batched_tokens.value, "max_batched_tokens");
+    at_least_one(limits.max_sequences, "max_sequences");
+    at_least_one(limits.max_batch, "max_batch");
+    at_least_one(limits.chunk.value, "chunk");
+    if (!(limits.watermark >= 0 && limits.watermark < 1)) {
+      throw usage_error("limits.watermark", "it is no share of the blocks", "from 0 to below 1");
+    }
+    if (!(limits.max_delay >= Seconds{0.0})) {
+      throw usage_error("limits.max_delay", "it is no waiting time", "0 seconds or more");
+    }
+    return limits;
+  }
+  static const KvGeometry& checked(const KvGeometry& geometry) {
+    if (geometry.device_blocks < BlockCount{1}) {
+      throw state_error(
+          "KV pool", "the memory left for keys and values holds no block",
+          "room for at least one block; lower the weights' share or raise the memory");
+    }
+    return geometry;
+  }
+
+  [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
+    const Request& r = group.request;
+    if (r.prompt_length < Tokens{1}) return "the prompt is empty";
+    for (const PromptChunk& chunk : r.chunks) {
+      if (chunk.tokens < Tokens{0}) return "a chunk of the prompt has a negative length";
+    }
+    if (r.sampling.n < 1 || r.sampling.width() < 1)
+      return "n, best_of and beam_width must ask for a sequence";
+    if (r.sampling.width() > limits_.max_sequences)
+      return "more sequences than max_sequences allows";
+    if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
+      return "n is larger than beam_width";
+    }
+    // beams draw together, so all of them fit into one step
+    if (Tokens{r.sampling.beam_width} > limits_.max_batched_tokens) {
+      return "beam_width is larger than max_batched_tokens";
+    }
+    if (r.output_length && *r.output_length < Tokens{1}) return "the output length is below 1";
+    if (!r.output_length && r.sampling.max_tokens < Tokens{1}) return "max_tokens is below 1";
+    if (r.prompt_length >= limits_.max_length) {
+      return "the prompt has " + std::to_string(r.prompt_length.value) + " tokens, the limit is " +
+             std::to_string(limits_.max_length.value - 1);
+    }
+    return memory_.rejects(group, limits_.max_length);
+  }
+
+  [[nodiscard]] Tokens final_length(const SequenceGroup& group) const {
+    const Tokens output = group.request.output_length.value_or(group.request.sampling.max_tokens);
+    return std::min(group.prompt_length() + std::min(output, limits_.max_length),
+                    limits_.max_length);
+  }
+
+  // ---- queues -----------------------------------------------------------------------------------
+
+  [[nodiscard]] bool before(const SequenceGroup* a, const SequenceGroup* b) const {
+    const double ra = scheduler_.rank(*a, now_), rb = scheduler_.rank(*b, now_);
+    if (ra != rb) return ra < rb;
+    if (a->timeline.arrival != b->timeline.arrival)
+      return a->timeline.arrival < b->timeline.arrival;
+    return a->request.id < b->request.id;
+  }
+  template <class Queue>
+  void enqueue(Queue& queue, SequenceGroup* group) {
+    const auto at = std::upper_bound(queue.begin(), queue.end(), group,
+                                     [this](auto* a, auto* b) { return before(a, b); });
+    queue.insert(at, group);
+    if (group->status != GroupStatus::running) {
+      waiting_since_.insert(group->timeline.arrival.value);
+    }
+  }
+  /// Takes a group out of the queue that its status names.
+  void dequeue(const SequenceGroup& group) {
+    auto take = [&group](auto& queue) {
+      const auto at = std::find(queue.begin(), queue.end(), &group);
+      assert(at != queue.end());
+      queue.erase(at);
+    };
+    if (group.status == GroupStatus::running) return take(running_);
+    if (group.status == GroupStatus::waiting) take(waiting_);
+    if (group.status == GroupStatus::swapped) take(swapped_);
+    waiting_since_.erase(waiting_since_.find(group.timeline.arrival.value));
+  }
+  /// A request that runs or waits, or nullptr.
+  [[nodiscard]] SequenceGroup* find(RequestId id) const {
+    for (const auto& group : groups_) {
+      if (group->request.id == id && group->status != GroupStatus::finished) return group.get();
+    }
+    return nullptr;
+  }
+
+  [[nodiscard]] BatchState state() const {
+    BatchState s;
+    s.now = now_;
+    s.idle = idle_;
+    s.running_groups = static_cast<std::int64_t>(running_.size());
+    s.running_sequences = running_sequences_;
+    s.admitted_groups = admitted_;
+    s.waiting_groups = static_cast<std::int64_t>(waiting_since_.size());
+    if (!waiting_since_.empty()) s.oldest_arrival = *waiting_since_.begin();
+    s.batched_tokens = plan_.batched_tokens;
+    return s;
+  }
+
+  // ---- planning ---------------------------------------------------------------------------------
+
+  void plan() {
+    plan_.clear();
+    rows_.clear();
+    shown_.clear();
+    planned_ = admitted_ = 0;
+    ++plans_;
+    drain();
+    idle_ = running_.empty();
+    if constexpr (SchedulerType::dynamic_rank) {
+      auto order = [this](auto* a, auto* b) { return before(a, b); };
+      std::stable_sort(running_.begin(), running_.end(), order);
+      std::stable_sort(waiting_.begin(), waiting_.end(), order);
+      std::stable_sort(swapped_.begin(), swapped_.end(), order);
+    }
+    running_sequences_ = 0;
+    for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
+    memory_.begin_step(plan_);
+    exchange();
+    const std::size_t exchanged = plan_.preempted.size();
+    continue_running(/*prompts=*/false);
+    continue_running(/*prompts=*/true);
+    drain();
+    if (plan_.preempted.size() == exchanged) join_others();
+    if constexpr (SchedulerType::pads) pad();
+    memory_.end_step(plan_);
+  }
+
+  /// Preemptive schedulers: finds the groups of best rank that fit into memory and seats together, and
+  /// where waiting or swapped ones are among them, preempts running ones that are not, worst rank
+  /// first, until the newcomers have room.
+  void exchange() {
+    if constexpr (preempts_by_rank<SchedulerType>) {
+      if (waiting_.empty() && swapped_.empty()) return;
+      BlockCount room = memory_.capacity() - memory_.watermark();
+      std::int64_t seats = limits_.max_sequences;
+      BlockCount wanted = memory_.watermark();  // by newcomers, and by those who go on
+      std::int64_t wanted_seats = running_sequences_;
+      bool newcomer = false;
+      auto r = running_.begin();
+      auto s = swapped_.begin();
+      auto w = waiting_.begin();
+      for (;;) {
+        SequenceGroup* group = r == running_.end() ? nullptr : *r;
+        if (s != swapped_.end() && (group == nullptr || before(*s, group))) group = *s;
+        if (w != waiting_.end() && (group == nullptr || before(*w, group))) group = *w;
+        if (group == nullptr) break;
+        const bool runs = group->status == GroupStatus::running;
+        if (runs) {
+          ++r;
+        } else if (group->status == GroupStatus::swapped) {
+          ++s;
+        } else {
+          ++w;
+        }
+        const BlockCount blocks = memory_.blocks_wanted(*group);
+        room -= blocks;
+        seats -= group->running_sequences();
+        if (room < BlockCount{0} || seats < 0) break;
+        group->kept_in = plans_;
+        if (runs) {
+          wanted += group->unfinished();  // at most one more block each
+        } else {
+          newcomer = true;
+          wanted += blocks;
+          wanted_seats += group->running_sequences();
+        }
+      }
+      if (!newcomer) return;
+      for (std::size_t i = running_.size(); i-- > 0;) {
+        if (memory_.available() >= wanted && wanted_seats <= limits_.max_sequences) return;
+        SequenceGroup* victim = running_[i];
+        if (victim->kept_in == plans_) continue;
+        wanted_seats -= victim->running_sequences();
+        preempt(*victim);
+      }
+    }
+  }
+
+  void continue_running(bool prompts) {
+    for (std::size_t i = 0; i < running_.size();) {
+      SequenceGroup* group = running_[i];
+      if (is_planned(*group) || group->in_prompt() != prompts || !allot(*group)) {
+        ++i;
+        continue;
+      }
+      bool fits = memory_.grow(*group, allotted_, plan_);
+      while (!fits) {
+        SequenceGroup* victim = last_unplanned();
+        if (victim == group && running_.size() == 1 && draining_.empty()) {
+          give_up(*group, "the KV pool is too small for this request alone");
+          return;
+        }
+        preempt(*victim);
+        if (victim == group) break;
+        fits = memory_.grow(*group, allotted_, plan_);
+      }
+      if (!fits) continue;  // it left the queue; its place holds the next one
+      add_rows(*group);
+      // victims stand behind the group, so its place has not changed
+      ++i;
+    }
+  }
+
+  /// Lets swapped groups back in, then waiting ones; by rank across both where ranks preempt, or a
+  /// group that made way would take the place of the one that it made way for.
+  void join_others() {
+    for (;;) {
+      if (!swapped_.empty()) {
+        bool waiting_first = false;
+        if constexpr (preempts_by_rank<SchedulerType>) {
+          waiting_first = !waiting_.empty() && before(waiting_.front(), swapped_.front());
+        }
+        if (!waiting_first) {
+          if (!swap_in_first()) return;
+          continue;
+        }
+      }
+      if (waiting_.empty() || !admit_first()) return;
+    }
+  }
+
+  /// Brings the first swapped group back. False when it has to wait.
+  bool swap_in_first() {
+    SequenceGroup* group = swapped_.front();
+    if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return false;
+    if (!memory_.swap_in(*group, plan_)) {
+      if (!running_.empty()) return false;
+      give_up(*group, "the KV pool is too small to bring this request back");
+      return true;
+    }
+    dequeue(*group);
+    [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
+    assert(grown);
+    join(*group);
+    return true;
+  }
+
+  /// Admits the first waiting group. False when it has to wait.
+  bool admit_first() {
+    SequenceGroup* group = waiting_.front();
+    if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group))
+      return false;
+    if (!memory_.admit(*group, limits_.max_length)) {
+      if (!running_.empty()) return false;
+      give_up(*group, "the KV pool is too small for this request");
+      return true;
+    }
+    if (!allot(*group)) {
+      for (Sequence& s : group->sequences) memory_.release(s);
+      memory_.release_spares(*group);
+      return false;
+    }
+    dequeue(*group);
+    count_recomputed(*group);
+    const bool first = group->timeline.first_scheduled < Seconds{0.0};
+    if (first) {
+      group->timeline.first_scheduled = now_;
+      group->timeline.prefix_hit = group->sequences.front().computed;
+      counters_.prompt_tokens += group->prompt_length();
+      counters_.prefix_hit_tokens += group->timeline.prefix_hit;
+    }
+    scheduler_.charge(SchedulerEvent::admit, *group, first ? group->prompt_length() : Tokens{0});
+    ++admitted_;
+    join(*group);
+    return true;
+  }
+
+  /// Whether the first sequence of a waiting group would be given tokens once it is admitted; asked
+  /// before memory is touched, since making room may cost others their cached blocks.
+  [[nodiscard]] bool has_tokens_for(const SequenceGroup& group) {
+    const auto first = std::find_if(group.sequences.begin(), group.sequences.end(),
+                                    [](const Sequence& s) { return !s.finished(); });
+    if (scheduler_.allot(state(), first->length) > Tokens{0}) return true;
+    const Tokens found = memory_.cached_prefix(group);
+    return found > Tokens{0} && scheduler_.allot(state(), first->length - found) > Tokens{0};
+  }
+
+  /// After an admission: what a preemption dropped and the prefix index did not find again.
+  void count_recomputed(SequenceGroup& group) {
+    for (Sequence& s : group.sequences) {
+      const Tokens again = std::max(s.dropped - s.computed, Tokens{0});
+      s.dropped = 0;
+      group.timeline.recomputed += again;
+      counters_.recomputed_tokens += again;
+    }
+  }
+
+  void join(SequenceGroup& group) {
+    group.status = GroupStatus::running;
+    group.timeline.resumed = now_;
+    scheduler_.charge(SchedulerEvent::resume, group, 0);
+    enqueue(running_, &group);
+    running_sequences_ += group.running_sequences();
+    add_rows(group);
+  }
+
+  /// Asks the scheduler for tokens of each sequence, into allotted_; false when all get none.
+  /// Beams draw in the same step or not at all: those that are ahead stop one token short and wait.
+  bool allot(const SequenceGroup& group) {
+    BatchState s = state();
+    allotted_.assign(group.sequences.size(), Tokens{0});
+    const bool beams = group.request.sampling.beam_width > 0 && group.sequences.size() > 1;
+    const bool apart = beams && group.in_prompt();
+    bool all = true;
+    auto ask = [&](std::size_t i) {
+      const Tokens remaining = group.sequences[i].remaining();
+      allotted_[i] = scheduler_.allot(s, remaining);
+      if (allotted_[i] < Tokens{0} || allotted_[i] > remaining) {
+        throw state_error("scheduler " + std::string(SchedulerType::name),
+                          "allot() gives " + std::to_string(allotted_[i].value) + " tokens",
+                          "0 to the " + std::to_string(remaining.value) + " that remain");
+      }
+      s.batched_tokens += allotted_[i];
+      all = all && allotted_[i] == remaining;
+    };
+    Tokens lead = -1;  // where the first sequence will have computed to
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      const Sequence& seq = group.sequences[i];
+      if (seq.finished()) continue;
+      if (lead >= Tokens{0} && seq.shared > lead) {
+        all = false;  // what it shares with the first sequence must be computed by then
+      } else if (!apart || seq.remaining() > Tokens{1}) {
+        ask(i);
+      }
+      if (lead < Tokens{0}) lead = seq.computed + allotted_[i];
+    }
+    for (std::size_t i = 0; apart && all && i < group.sequences.size(); ++i) {
+      if (group.sequences[i].remaining() == Tokens{1}) ask(i);
+    }
+    bool any = false;
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      if (beams && !all && allotted_[i] == group.sequences[i].remaining()) {
+        allotted_[i] = std::max(allotted_[i] - 1, Tokens{0});
+      }
+      any = any || allotted_[i] > Tokens{0};
+    }
+    return any;
+  }
+
+  void add_rows(SequenceGroup& group) {
+    group.planned_in = plans_;
+    ++planned_;
+    const SamplingParams& p = group.request.sampling;
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      if (group.sequences[i].finished() || allotted_[i] == Tokens{0}) continue;
+      Sequence& s = group.sequences[i];
+      SequencePlan row;
+      row.sequence = s.id;
+      row.request = group.request.id;
+      row.computed = s.computed;
+      row.tokens = allotted_[i];
+      row.prompt_tokens = group.prompt_length();
+      row.history = s.tokens;
+      row.tables = s.tables;
+      row.sampling = &p;
+      row.sample_index = s.sample_index;
+      row.admitted = s.table_changed;
+      if (s.computed + allotted_[i] == s.length) {
+        row.draws = p.beam_width > 0 ? 2 * p.beam_width : (group.forked ? 1 : p.width());
+      }
+      plan_.sequences.push_back(row);
+      plan_.batched_tokens += row.tokens;
+      rows_.push_back({&group, i});
+      shown_.push_back(&s);
+    }
+  }
+
+  /// Static batching: what the batch computes beyond its real tokens, as one token each for
+  /// sequences that have finished, and as padding to the longest prompt.
+  void pad() {
+    Tokens longest = 0;
+    for (const SequencePlan& row : plan_.sequences) longest = std::max(longest, row.tokens);
+    auto batch = static_cast<std::int64_t>(plan_.sequences.size());
+    for (const SequenceGroup* group : draining_) batch += std::ssize(group->sequences);
+    for (const SequenceGroup* group : running_) {
+      batch += std::ssize(group->sequences) - group->unfinished();
+    }
+    if (!plan_.sequences.empty()) plan_.padding = longest * batch - plan_.batched_tokens;
+  }
+
+  [[nodiscard]] bool is_planned(const SequenceGroup& group) const {
+    return group.planned_in == plans_;
+  }
+  [[nodiscard]] SequenceGroup* last_unplanned() const {
+    for (std::size_t i = running_.size(); i-- > 0;) {
+      if (!is_planned(*running_[i])) return running_[i];
+    }
+    return nullptr;  // not reached: the group that asks is not planned
+  }
+
+  void preempt(SequenceGroup& group) {
+    dequeue(group);
+    running_sequences_ -= group.running_sequences();
+    plan_.preempted.push_back(group.request.id);
+    group.timeline.preemptions += 1;
+    group.timeline.waiting_since = now_;
+    counters_.preemptions += 1;
+    scheduler_.charge(SchedulerEvent::preempt, group, 0);
+    Tokens computed = 0;
+    for (Sequence& s : group.sequences) {
+      if (s.finished()) {
+        memory_.release(s);  // a batch that drains kept it, but it will not be read again
+      } else {
+        computed += s.computed;
+      }
+    }
+    const PreemptionContext context{.sequences = group.unfinished(),
+                                    .computed = computed,
+                                    .blocks = memory_.distinct_blocks(group),
+                                    .host_free = memory_.host_free()};
+    if (offload_.on_preempt(context) == Preemption::swap) {
+      if (memory_.swap_out(group, plan_)) {
+        group.status = GroupStatus::swapped;
+        enqueue(swapped_, &group);
+        counters_.swapped_out_blocks += context.blocks;
+        return;
+      }
+      counters_.swaps_refused += 1;
+    }
+    for (Sequence& s : group.sequences) {
+      s.dropped = s.finished() ? Tokens{0} : s.computed - s.shared;
+      memory_.release(s);
+    }
+    group.status = GroupStatus::waiting;
+    enqueue(waiting_, &group);
+  }
+
+  // ---- booking ----------------------------------------------------------------------------------
+
+  void commit() {
+    stats_.batched_tokens = plan_.batched_tokens;
+    stats_.running_sequences = static_cast<std::int64_t>(plan_.sequences.size());
+    stats_.running_groups = planned_;
+    stats_.preempted_groups = static_cast<std::int64_t>(plan_.preempted.size());
+    counters_.steps += 1;
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      const auto [group, i] = rows_[r];
+      Sequence& s = group->sequences[i];
+      if (s.computed < group->prompt_length()) {
+        scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
+                          std::min(plan_.sequences[r].tokens, group->prompt_length() - s.computed));
+      }
+      s.computed += plan_.sequences[r].tokens;
+      if (s.computed >= s.shared) s.shared = 0;
+      memory_.publish(*group, s);
+    }
+    stats_.usage = usage();
+    for (std::size_t r = 0; r < rows_.size();) {
+      SequenceGroup& group = *rows_[r].first;
+      std::size_t end = r;
+      while (end < rows_.size() && rows_[end].first == &group) ++end;
+      if (group.request.sampling.beam_width > 0) {
+        commit_beams(group, r, end);
+      } else {
+        for (; r < end; ++r) commit_samples(group, r);
+      }
+      if (group.unfinished() == 0) finish(group);
+      r = end;
+    }
+    drain();
+  }
+
+  void commit_samples(SequenceGroup& group, std::size_t r) {
+    const std::span<const Draw> draws = result_.row(r);
+    if (draws.empty()) return;
+    const std::size_t i = rows_[r].second;
+    if (!group.forked) {
+      group.forked = true;
+      for (std::int32_t k = 1; k < group.request.sampling.width(); ++k) {
+        Sequence child = memory_.fork(group, group.sequences[i]);
+        child.id = SequenceId{next_sequence_++};
+        child.sample_index = k;
+        group.sequences.push_back(std::move(child));
+      }
+      for (std::size_t k = 0; k < group.sequences.size(); ++k) append(group, k, draws[k]);
+      return;
+    }
+    // an executor that speculates returns several tokens for one
+    for (const Draw& draw : draws) {
+      append(group, i, draw);
+      if (group.sequences[i].finished()) break;
+    }
+  }
+
+  void count_output(const SequenceGroup& group, Tokens tokens) {
+    counters_.output_tokens += tokens;
+    scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
+  }
+
+  void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
+    Sequence& s = group.sequences[i];
+    record_draw(s, draw, result_, tracks_tokens);
+    mark_token(group.timeline, now_, i == 0);
+    count_output(group, 1);
+    const FinishReason reason = finish_reason(
+        group.request, s.length, s.length - group.prompt_length(), draw.token, limits_.max_length);
+    events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
+    if (reason != FinishReason::none) end(group, i, reason);
+  }
+
+  void commit_beams(SequenceGroup& group, std::size_t begin, std::size_t end_row) {
+    beams_.clear();
+    for (std::size_t r = begin; r < end_row; ++r) {
+      if (result_.row(r).empty()) return;  // the prompt is not complete yet
+      for (const Draw& draw : result_.row(r)) {
+        const double score = group.sequences[rows_[r].second].cumulative_logprob + draw.logprob;
+        beams_.push_back({rows_[r].second, draw, score});
+      }
+    }
+    group.forked = true;
+    advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
+                  [this] { return SequenceId{next_sequence_++}; });
+    mark_token(group.timeline, now_, true);
+    count_output(group, std::ssize(group.sequences));
+  }
+
+  void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
+    Sequence& s = group.sequences[i];
+    if (s.finished()) return;
+    s.finish = reason;
+    if constexpr (!SchedulerType::drains) memory_.release(s);
+  }
+
+  void finish(SequenceGroup& group) {
+    scheduler_.charge(SchedulerEvent::finish, group, 0);
+    dequeue(group);
+    const SamplingParams& p = group.request.sampling;
+    if (p.beam_width > 0 || p.width() > 1) rank_sequences(group);
+    const bool of_batch = SchedulerType::drains && group.status == GroupStatus::running;
+    group.status = GroupStatus::finished;
+    if (of_batch) {
+      draining_.push_back(&group);
+    } else {
+      leave(group);
+    }
+  }
+
+  void leave(SequenceGroup& group) {
+    for (Sequence& s : group.sequences) memory_.release(s);
+    memory_.release_spares(group);
+    keep_best(group);
+    group.timeline.finished = now_;
+    finish_order_.push_back(&group);
+  }
+
+  /// Gives back a batch of a draining scheduler once the last of it has ended.
+  void drain() {
+    if (!running_.empty()) return;
+    for (SequenceGroup* group : draining_) leave(*group);
+    draining_.clear();
+  }
+
+  void give_up(SequenceGroup& group, std::string why) {
+    group.error = std::move(why);
+    for (Sequence& s : group.sequences) {
+      if (!s.finished()) s.finish = FinishReason::rejected;
+    }
+    counters_.rejected += 1;
+    dequeue(group);
+    group.status = GroupStatus::finished;
+    leave(group);
+  }
+
+  void reject(std::unique_ptr<SequenceGroup> group, std::string why) {
+    group->error = std::move(why);
+    group->sequences.front().finish = FinishReason::rejected;
+    group->status = GroupStatus::finished;
+    group->timeline.finished = now_;
+    counters_.rejected += 1;
+    finished_.push_back(std::move(group));
+  }
+
+  /// Hands groups that ended over to finished_, in the order in which they ended.
+  void sweep() {
+    for (SequenceGroup* group : finish_order_) {
+      const std::size_t place = group->place;
+      finished_.push_back(std::move(groups_[place]));
+      if (place + 1 != groups_.size()) {
+        groups_[place] = std::move(groups_.back());
+        groups_[place]->place = place;
+      }
+      groups_.pop_back();
+    }
+    finish_order_.clear();
+  }
+
+  model::Shape shape_;
+  SchedulerLimits limits_;
+  KvGeometry geometry_;
+  Executor executor_;
+  Memory memory_;
+  SchedulerType scheduler_;
+  OffloadType offload_{};
+
+  Seconds now_ = 0.0;
+  std::uint64_t next_request_ = 0, next_sequence_ = 0, decision_hash_ = 0;
+  std::vector<std::unique_ptr<SequenceGroup>> groups_, finished_;
+  std::deque<SequenceGroup*> waiting_;             // in order of rank
+  std::vector<SequenceGroup*> running_, swapped_;  // in order of rank
+  std::multiset<double> waiting_since_;            // arrivals of those that wait or are swapped
+  std::vector<SequenceGroup*> draining_, finish_order_;
+
+  // of the step at hand
+  StepPlan plan_;
+  StepResult result_;
+  StepStats stats_;
+  EngineCounters counters_;
+  bool idle_ = true;
+  std::int64_t running_sequences_ = 0, admitted_ = 0, planned_ = 0;
+  std::uint64_t plans_ = 0;  // plans made, whether or not they ran
+  std::vector<Tokens> allotted_;
+  std::vector<std::pair<SequenceGroup*, std::size_t>> rows_;
+  std::vector<Sequence*> shown_;
+  std::vector<TokenEvent> events_;
+  std::vector<BeamCandidate> beams_;
+};
+
+}  // namespace quire
