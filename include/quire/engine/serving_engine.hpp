@@ -36,6 +36,18 @@ template <class C, class E>
 using ControlPlaneOf =
     ControlPlane<MemoryOf<C>, typename C::Scheduler, typename C::Offload, ExecutorOf<C, E>>;
 
+/// The control plane of C over E. A class of its own between Engine and ControlPlane, so that a
+/// compiler looks into it only after explain::Configuration<C> has found nothing to say.
+template <class C, class E>
+class Composed : public ControlPlaneOf<C, E> {
+ public:
+  explicit Composed(const typename E::Options& options)
+      : ControlPlaneOf<C, E>(E::shape(options), options.limits, E::template geometry<C>(options),
+                             [&options](const KvGeometry& geometry) {
+                               return bind_executor<C, E>(options, geometry);
+                             }) {}
+};
+
 }  // namespace detail
 
 /// One serving engine: the control plane that configuration C composes, over executor E.
@@ -43,16 +55,10 @@ using ControlPlaneOf =
 /// sentence that names the slot and the fix.
 /// \errors as ControlPlane; and what E's options and geometry refuse.
 template <class C, class E>
-class Engine : explain::Configuration<C>, public detail::ControlPlaneOf<C, E> {
+class Engine : explain::Configuration<C>, public detail::Composed<C, E> {
  public:
   using Config = C;
-
-  explicit Engine(typename E::Options options)
-      : detail::ControlPlaneOf<C, E>(E::shape(options), options.limits,
-                                     E::template geometry<C>(options),
-                                     [&options](const KvGeometry& geometry) {
-                                       return detail::bind_executor<C, E>(options, geometry);
-                                     }) {}
+  explicit Engine(const typename E::Options& options) : detail::Composed<C, E>(options) {}
 };
 
 }  // namespace quire
