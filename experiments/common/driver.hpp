@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include <experiments/common/build_info.hpp>
 #include <experiments/common/options.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
@@ -27,8 +28,6 @@
 #include <quire/core/thread_pool.hpp>
 #include <quire/metrics/result_row.hpp>
 #include <quire/metrics/row_file.hpp>
-
-#include <quire_build_info.hpp>
 
 namespace quire::experiment {
 
@@ -153,12 +152,7 @@ int run_experiment(int argc, char** argv, std::string_view experiment, std::stri
       for (const Run& run : runs) std::cout << detail::describe_run(run) << '\n';
       return 0;
     }
-    const metrics::BuildInfo built{.git_sha = build::git_sha,
-                                   .git_dirty = build::git_dirty,
-                                   .version = build::version,
-                                   .cxx_flags = build::cxx_flags,
-                                   .build_type = build::build_type};
-    return detail::measure_all(options, runs, metrics::provenance_now(built, argc, argv));
+    return detail::measure_all(options, runs, metrics::provenance_now(build_info(), argc, argv));
   } catch (const Error& error) {
     std::cerr << experiment << ": " << error.what() << '\n';
     return error.exit_code();
