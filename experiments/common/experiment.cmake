@@ -14,8 +14,7 @@ add_custom_target(
   COMMENT "")
 
 function(quire_experiment name)
-  add_executable(${name} main.cpp 
-                         "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/build_info.cpp")
+  add_executable(${name} main.cpp "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/build_info.cpp")
   target_link_libraries(${name} PRIVATE quire_program)
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}"
                                              "${CMAKE_BINARY_DIR}/generated")
