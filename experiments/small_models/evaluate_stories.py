@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measures the story model with transformers: perplexity, recall by distance and kind, and a sample.
+"""Measures the story model with transformers: perplexity, recall by distance and kind, samples.
 
     python3 evaluate_stories.py checkpoints/stories [--stories 300] [--json rows.json]
 
-The stories are never-seen ones (seeds from 1,000,000,000 on). A question counts as answered when every
-token of the answer is the most probable one, which is what greedy decoding would write. Distance is
-the number of tokens from the end of the sentence that states the fact to the start of the answer.
+The stories are never-seen ones (seeds from 1,000,000,000 on). A question counts as answered when
+every token of the answer is the most probable one, which is what greedy decoding would write.
+Distance is the number of tokens from the end of the sentence that states the fact to the start of
+the answer.
 """
 
 import argparse
@@ -27,12 +28,23 @@ HELD_OUT_SEED = 1_000_000_000
 DISTANCES = (0, 32, 64, 128, 256, 512, 1024)
 
 
+def guessed(model, tokenizer, q, other):
+    """Whether the question gets the same answer after another story, which does not state it."""
+    asked = f"{other.text.partition('Question:')[0]}Question: {q.question}\nAnswer:"
+    begin = len(tokenizer(asked)["input_ids"])
+    ids = tokenizer(f"{asked} {q.answer}\n")["input_ids"][: model.config.max_position_embeddings]
+    with torch.no_grad():
+        best = model(torch.tensor([ids])).logits[0].argmax(-1).tolist()
+    return all(best[k - 1] == ids[k] for k in range(begin, len(ids)))
+
+
 def evaluate(model, tokenizer, count, longest):
-    """Loss sums over whole stories, and per question (kind, distance, right)."""
+    """Loss sums over whole stories, and per question (kind, distance, right, guessed)."""
     nats = tokens = characters = 0
     questions = []
     for i in range(count):
         s = stories.story(HELD_OUT_SEED + i, longest)
+        other = stories.story(HELD_OUT_SEED - 1 - i, 20)
         encoded = tokenizer(s.text, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         if len(ids) > model.config.max_position_embeddings:
@@ -49,7 +61,8 @@ def evaluate(model, tokenizer, count, longest):
                       if k > 0 and q.answer_start <= b and e <= q.answer_end]
             stated = max(k for k, (b, e) in enumerate(offsets) if 0 < e <= q.stated_end)
             right = all(best[k - 1] == ids[k] for k in answer)
-            questions.append((q.kind, answer[0] - stated, right))
+            questions.append(
+                (q.kind, answer[0] - stated, right, guessed(model, tokenizer, q, other)))
     return nats, tokens, characters, questions
 
 
@@ -78,21 +91,24 @@ def main():
     print(f"held-out: {nats / tokens:.4f} nat per token, perplexity {math.exp(nats / tokens):.3f}, "
           f"{nats / math.log(2) / characters:.4f} bits per byte, {tokens} tokens")
     by = collections.defaultdict(list)
-    for kind, distance, right in questions:
+    for kind, distance, right, guess in questions:
         upper = next(d for d in DISTANCES if distance <= d)
         lower = DISTANCES[DISTANCES.index(upper) - 1]
         by[f"distance {lower + 1:4} to {upper:4}"].append(right)
         by[f"kind {kind}"].append(right)
         by["all questions"].append(right)
+        by["after another story"].append(guess)
     for key in sorted(by):
         print(f"  {key:24} {share(by[key])}")
 
-    for prompt in ("Once upon a time",
-                   "Anna was a baker. Anna had a red kite. Tom", stories.story(HELD_OUT_SEED + 7).text
-                   .split("Answer:")[0] + "Answer:"):
+    question = stories.story(HELD_OUT_SEED + 7).text.split("Answer:")[0] + "Answer:"
+    for prompt, options in (
+            ("Once upon a time", dict(do_sample=False)), (question, dict(do_sample=False)),
+            ("Once upon a time", dict(do_sample=True, temperature=0.8, top_k=0))):
+        torch.manual_seed(1)
         x = tokenizer(prompt, return_tensors="pt")
-        out = model.generate(**x, max_new_tokens=90, do_sample=False)
-        print("\n--- " + tokenizer.decode(out[0], skip_special_tokens=True))
+        out = model.generate(**x, max_new_tokens=120, **options)
+        print(f"\n--- {options}\n" + tokenizer.decode(out[0], skip_special_tokens=True))
     if args.json:
         args.json.write_text(json.dumps({
             "nats_per_token": nats / tokens, "bits_per_byte": nats / math.log(2) / characters,

@@ -41,11 +41,13 @@ def story_prompts():
     """Openings, unfinished stories and questions, endlessly; no training seed among them."""
     yield "Once upon a time"
     yield "One sunny morning, Anna left the house early."
-    yield "Anna was a baker. Tom had seven hens."
+    yield "Anna was a baker. Thomas went to the harbour."
     seed = 1_500_000_000
     while True:
         s = stories.story(seed, 30)
         seed += 1
+        if not s.questions:
+            continue
         yield s.text[: s.text.index(" ", len(s.text) // 3)]  # the middle of a story
         yield s.text[: s.questions[0].answer_start]          # a question
 
