@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the story model: a Llama of 1.2 million parameters, on one free CPU core in about half an hour.
+"""Trains the story model: a Llama of 1.2 million parameters, on one CPU core.
 
     python3 train_stories.py --work /tmp/stories            # train (resumes where it stopped)
     python3 train_stories.py --work /tmp/stories --export checkpoints/stories
