@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include <quire/engine/override.hpp>
@@ -123,6 +124,44 @@ TEST(BeamSearch, EqualsTheReferenceWhenRecomputedWithFewTokensAStep) {
   Scripted::Options options{.device_blocks = 40};
   options.limits.max_batched_tokens = 6;
   equals_reference<Paged>(options);
+}
+// A step with room for six tokens and two groups of four beams: one of them has to sit it out whole,
+// though there is room for half of it.
+TEST(BeamSearch, BeamsOfAGroupDrawTogetherOrNotAtAll) {
+  for (const std::int64_t blocks : {2000, 14}) {
+    Scripted::Options options{.device_blocks = blocks};
+    options.limits.max_batched_tokens = 6;
+    options.limits.watermark = 0;
+    Engine<Paged, Scripted> engine(options);
+    std::vector<Request> requests;
+    for (std::uint64_t i = 0; i < 24; ++i) {
+      Request r = request(i, static_cast<std::int64_t>(1 + i % 2), 12);
+      r.sampling.beam_width = r.sampling.n = 2 + static_cast<std::int32_t>(i % 3);
+      requests.push_back(r);
+      engine.submit(std::move(r));
+    }
+    int waited = 0;
+    const Finished finished = drain(engine, [&] {
+      std::map<std::uint64_t, int> rows;
+      for (const SequencePlan& s : engine.last_plan().sequences) ++rows[s.request.value];
+      for (const auto& group : engine.requests()) {
+        if (group->status == GroupStatus::running) waited += rows[group->request.id.value] == 0;
+      }
+    });
+    EXPECT_GT(waited, 0) << "the budget is too large to test anything";
+    if (blocks < 100) {
+      EXPECT_GT(engine.counters().recomputed_tokens, Tokens{0});
+    }
+    for (const auto& group : finished) {
+      const auto expected = reference(requests[group->request.id.value]);
+      ASSERT_EQ(group->sequences.size(), expected.size());
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        const std::vector<TokenId>& all = group->sequences[i].tokens;
+        EXPECT_EQ(std::vector<TokenId>(all.begin() + group->prompt_length().value, all.end()),
+                  expected[i].tokens);
+      }
+    }
+  }
 }
 TEST(BeamSearch, EqualsTheReferenceInContiguousMemory) {
   equals_reference<presets::OrcaMax>({.device_blocks = 160, .max_length = 64});

@@ -205,6 +205,18 @@ TEST(RequestLevelBatching, KeepsMemoryUntilTheBatchEnds) {
   EXPECT_EQ(engine.usage().physical_blocks, BlockCount{0});
 }
 
+TEST(RequestLevelBatching, ReturnsWhenTheLastOfABatchIsCancelled) {
+  Engine<ByRequest, Scripted> engine({.limits = {.max_batch = 2}});
+  const RequestId a = engine.submit(request(1, 4, 1));
+  const RequestId b = engine.submit(request(2, 4, 6));
+  engine.step();
+  EXPECT_FALSE(engine.cancel(a)) << "it has ended and waits for its batch";
+  EXPECT_TRUE(engine.cancel(b));
+  EXPECT_FALSE(engine.has_work());
+  EXPECT_EQ(engine.take_finished().size(), 2u);
+  EXPECT_EQ(engine.usage().free, engine.usage().capacity);
+}
+
 TEST(RequestLevelBatching, WaitsForAFullBatchNoLongerThanItsDelay) {
   Scripted::Options options{.seconds = [](auto&) { return 1.0; }};
   options.limits.max_batch = 3;
