@@ -53,7 +53,16 @@ def read(path):
             raise RowError(f"{where}: not JSON ({error})") from None
         check(row, where)
         rows.append(row)
-    return latest(rows)
+    return latest(current(rows))
+
+
+def current(rows):
+    """Rows of the program and the scale that wrote the last one: a resumed file may hold older ones, and those
+    of another program or scale must not be averaged with them."""
+    if not rows:
+        return rows
+    last = (rows[-1].get("program"), rows[-1].get("scale"))
+    return [row for row in rows if (row.get("program"), row.get("scale")) == last]
 
 
 def latest(rows):

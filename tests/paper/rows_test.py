@@ -23,6 +23,11 @@ class Rows(unittest.TestCase):
         self.write(first, row(value=5), {**first, "value": 2})
         self.assertEqual([one["value"] for one in rows.read(self.path)], [2, 5])
 
+    def test_rows_of_an_older_program_or_another_scale_are_left_out(self):
+        self.write(row(value=1, program="old", scale="default"), row(value=2, program="new", scale="smoke"),
+                   row(value=3, program="new", scale="default"), row(value=4, program="new", scale="default"))
+        self.assertEqual([one["value"] for one in rows.read(self.path)], [3, 4])
+
     def test_an_interrupted_last_line_is_left_out(self):
         self.write(row(value=1), json.dumps(row(value=2))[:40], end="")
         self.assertEqual([one["value"] for one in rows.read(self.path)], [1])

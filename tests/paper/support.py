@@ -30,10 +30,13 @@ def answering_rows(claims):
         value = here["subtract_from"] - value if "subtract_from" in here else value
         key = (here["experiment"], *sorted(here["rows"].items()))
         one = seen.get(key)
-        if one is None and here.get("reduce") == "crossing":
-            for rate, latency in ((value / 2, 0.1), (value * 1.5, 0.9)):  # passes 0.5 at the value
-                by_experiment.setdefault(here["experiment"], []).append(
-                    row(here["experiment"], **here["rows"], **{here["axis"]: rate, here["metric"]: latency}))
+        if here.get("reduce") == "crossing":
+            rungs = ((value / 2, 0.1), (value * 1.5, 0.9))  # passes 0.5 at the value
+            if one is None:
+                seen[key] = [row(here["experiment"], **here["rows"], **{here["axis"]: rate}) for rate, _ in rungs]
+                by_experiment.setdefault(here["experiment"], []).extend(seen[key])
+            for rung, (_, latency) in zip(seen[key], rungs):
+                rung[here["metric"]] = latency
         elif one is None:
             seen[key] = row(here["experiment"], **here["rows"], **{here["metric"]: value})
             by_experiment.setdefault(here["experiment"], []).append(seen[key])
