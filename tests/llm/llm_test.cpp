@@ -24,24 +24,27 @@ LLM<> induction() {
 const std::string text = "abcdefghijkl 0123;abcd";
 
 TEST(Llm, TextsEqualThoseOfTransformers) {
-  LLM llm = induction();
-  const std::string path = root("tests/golden/models/induction/generate.json");
-  const json::Value value = json::parse(checkpoint::read_file(path, 1 << 24), path);
-  const json::Field file(value, path);
-  const auto texts = file.at("texts");
-  std::vector<std::string> prompts;
-  for (std::size_t i = 0; i < texts.array().size(); ++i) {
-    prompts.push_back(texts.at(i).at("prompt").string());
-  }
-  const auto out = llm.generate(
-      prompts, {.temperature = 0, .max_tokens = file.at("max_new_tokens").integer(1, 1000)});
-  ASSERT_GE(out.size(), 4u);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    EXPECT_EQ(out[i].outputs.at(0).text, texts.at(i).at("greedy_text").string());
-    const auto ids = texts.at(i).at("greedy_ids");
-    ASSERT_EQ(out[i].outputs[0].tokens.size(), ids.array().size());
-    for (std::size_t t = 0; t < ids.array().size(); ++t) {
-      EXPECT_EQ(out[i].outputs[0].tokens[t], ids.at(t).integer(0, 1 << 20));
+  for (const std::string name : {"induction", "stories"}) {
+    SCOPED_TRACE(name);
+    const std::string path = root("tests/golden/models/" + name + "/generate.json");
+    const json::Value value = json::parse(checkpoint::read_file(path, 1 << 24), path);
+    const json::Field file(value, path);
+    LLM<> llm(root(file.at("checkpoint").string()), {.threads = 1});
+    const auto texts = file.at("texts");
+    std::vector<std::string> prompts;
+    for (std::size_t i = 0; i < texts.array().size(); ++i) {
+      prompts.push_back(texts.at(i).at("prompt").string());
+    }
+    const auto out = llm.generate(
+        prompts, {.temperature = 0, .max_tokens = file.at("max_new_tokens").integer(1, 1000)});
+    ASSERT_GE(out.size(), 4u);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      EXPECT_EQ(out[i].outputs.at(0).text, texts.at(i).at("greedy_text").string());
+      const auto ids = texts.at(i).at("greedy_ids");
+      ASSERT_EQ(out[i].outputs[0].tokens.size(), ids.array().size());
+      for (std::size_t t = 0; t < ids.array().size(); ++t) {
+        EXPECT_EQ(out[i].outputs[0].tokens[t], ids.at(t).integer(0, 1 << 20));
+      }
     }
   }
 }
