@@ -17,6 +17,12 @@
 #include <quire/weight_format/fp32.hpp>
 
 namespace quire::engine_test {
+
+struct DropsSome {
+  static constexpr std::string_view name = "drops_some";
+  static constexpr bool keeps_all = false;
+};
+
 namespace {
 
 using presets::Vllm;
@@ -73,11 +79,6 @@ static_assert(incompatible_because<presets::HfTransformers>.empty());
 static_assert(incompatible_because<presets::Tgi>.empty());
 static_assert(incompatible_because<presets::Torchserve>.empty());
 static_assert(incompatible_because<presets::Sarathi>.empty());
-
-struct DropsSome {
-  static constexpr std::string_view name = "drops_some";
-  static constexpr bool keeps_all = false;
-};
 
 TEST(Compatible, SaysWhichSlotAndWhy) {
   using ::testing::HasSubstr;

@@ -253,23 +253,11 @@ void fuzz(std::uint64_t seed, std::int64_t operations) {
   }
 }
 
-struct SmallBlocks : presets::Vllm {
-  static constexpr std::string_view name = "small_blocks";
-  using BlockSize = quire::BlockSize<4>;
-};
-struct SingleTokenBlocks : presets::Vllm {
-  static constexpr std::string_view name = "single_token_blocks";
-  using BlockSize = quire::BlockSize<1>;
-};
-struct Cached : presets::VllmPrefixCache {
-  static constexpr std::string_view name = "cached";
-  using BlockSize = quire::BlockSize<4>;
-};
-struct CachedFifo : presets::VllmPrefixCache {
-  static constexpr std::string_view name = "cached_fifo";
-  using BlockSize = quire::BlockSize<2>;
-  using Eviction = eviction::Fifo;
-};
+using SmallBlocks = with<presets::Vllm, set_block_size<BlockSize<4>>>;
+using SingleTokenBlocks = with<presets::Vllm, set_block_size<BlockSize<1>>>;
+using Cached = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>>;
+using CachedFifo =
+    with<presets::VllmPrefixCache, set_block_size<BlockSize<2>>, set_eviction<eviction::Fifo>>;
 
 // The foundation's bar: 10 million operations in all under AddressSanitizer, at
 // QUIRE_FUZZ_SCALE=100.
