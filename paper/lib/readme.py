@@ -20,6 +20,13 @@ HEADLINES = (  # claims that the first screen shows
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
+def line_part():
+    [claim] = [one for one in claim_tools.load(ROOT / "paper" / "claims.toml")
+               if one["id"] == "pagedattention.fig02.vllm_token_states"]
+    result = claim_tools.evaluate(claim, row_tools.RowSet(ROOT / "paper" / "results"))
+    return f"```text\n{claim_tools.line(claim, result)}\n```\n"
+
+
 def claims_part():
     claims = {claim["id"]: claim for claim in claim_tools.load(ROOT / "paper" / "claims.toml")}
     rows = row_tools.RowSet(ROOT / "paper" / "results")
@@ -90,7 +97,7 @@ def policies_part():
     return "\n".join(lines) + "\n"
 
 
-PARTS = {"claims": claims_part, "presets": presets_part, "policies": policies_part}
+PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
 
 
 def filled(text):

@@ -13,7 +13,7 @@ class Readme(unittest.TestCase):
 
     def test_its_numbers_and_presets_are_up_to_date(self):
         shown, made = self.parts(TEXT), self.parts(readme.filled(TEXT))
-        for name in ("claims", "presets"):
+        for name in ("line", "claims", "presets"):
             self.assertEqual(shown[name], made[name], "run `python3 paper/lib/readme.py`")
 
     def test_every_policy_it_lists_exists(self):
