@@ -94,16 +94,33 @@ struct JoinedWords {
   static constexpr std::string_view value{text.data(), text.size()};
 };
 
+/// What stands before the policy in a derived name. Words such as `16`, `fp16` or `none` say too
+/// little alone, and two slots can have the same one.
+constexpr std::string_view name_prefix(Slot slot) {
+  switch (slot) {
+    case Slot::block_size:
+      return "block_size=";
+    case Slot::prefix_index:
+      return "prefix_index=";
+    case Slot::kv_format:
+      return "kv_format=";
+    case Slot::weight_format:
+      return "weight_format=";
+    default:
+      return "";
+  }
+}
+
 /// Joins "base+policy" at compile time, so that a derived variant names itself.
-template <class Base, class P>
+template <class Base, class P, Slot slot>
 struct JoinedName {
   static constexpr auto text = [] {
-    constexpr std::string_view a = Base::name, b = PolicyName<P>::value;
-    std::array<char, a.size() + b.size() + 1> joined{};
+    constexpr std::string_view parts[] = {Base::name, "+", name_prefix(slot), PolicyName<P>::value};
+    std::array<char, parts[0].size() + 1 + parts[2].size() + parts[3].size()> joined{};
     std::size_t at = 0;
-    for (char c : a) joined[at++] = c;
-    joined[at++] = '+';
-    for (char c : b) joined[at++] = c;
+    for (const std::string_view part : parts) {
+      for (const char c : part) joined[at++] = c;
+    }
     return joined;
   }();
   static constexpr std::string_view value{text.data(), text.size()};
@@ -113,47 +130,47 @@ template <class Base, class P, Slot slot>
 struct Override;
 template <class Base, class P>
 struct Override<Base, P, Slot::block_size> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::block_size>::value;
   using BlockSize = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::reservation> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::reservation>::value;
   using Reservation = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::prefix_index> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::prefix_index>::value;
   using PrefixIndex = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::eviction> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::eviction>::value;
   using Eviction = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::offload> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::offload>::value;
   using Offload = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::kv_format> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::kv_format>::value;
   using KvFormat = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::weight_format> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::weight_format>::value;
   using WeightFormat = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::retention> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::retention>::value;
   using Retention = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::scheduler> : Base {
-  static constexpr std::string_view name = JoinedName<Base, P>::value;
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::scheduler>::value;
   using Scheduler = P;
 };
 
@@ -168,7 +185,8 @@ struct Fold<Base, Change, Rest...> {
 
 }  // namespace detail
 
-/// A configuration that differs from Base in the given slots and is named "base+policy+...".
+/// A configuration that differs from Base in the given slots and is named after its changes:
+/// "base+sieve+block_size=8".
 template <FillsAllSlots Base, class... Changes>
 using with = typename detail::Fold<Base, Changes...>::type;
 

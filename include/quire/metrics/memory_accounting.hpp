@@ -45,9 +45,9 @@ class MemoryAccounting {
 
   /// Iterations that end at or before `from`, or begin at or after `to`, do not count; of one that
   /// crosses a border only the part inside does.
-  explicit MemoryAccounting(Seconds from = 0.0,
-                            Seconds to = std::numeric_limits<double>::infinity())
+  explicit MemoryAccounting(Seconds from, Seconds to = std::numeric_limits<double>::infinity())
       : from_(from), to_(to) {}
+  MemoryAccounting() : MemoryAccounting(Seconds(0.0)) {}
 
   /// \pre now: the end of the iteration that stats describe.
   void add(const StepStats& stats, Seconds now) {

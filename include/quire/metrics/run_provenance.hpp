@@ -30,6 +30,7 @@ struct RunProvenance {
   std::string cpu_model{};
   unsigned num_cpus = 0;
   std::string gpu{}, driver{}, cuda{};  // empty: none took part
+  std::string program{};  // hash of the running program, where one asked for it
   std::string cmdline{};
   std::string time_utc{};
 
@@ -40,6 +41,7 @@ struct RunProvenance {
     out.add("num_cpus", num_cpus).add("gpu", gpu).add("driver", driver).add("cuda", cuda);
     out.add("compiler", compiler).add("compiler_version", compiler_version);
     out.add("cxx_flags", build.cxx_flags).add("build_type", build.build_type);
+    out.add("program", program);
     return out.add("cmdline", cmdline).add("time_utc", time_utc).add("simulated", simulated);
   }
 };

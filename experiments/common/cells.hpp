@@ -1,0 +1,236 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <iterator>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <experiments/common/axis.hpp>
+#include <experiments/common/run_variant.hpp>
+#include <experiments/common/settings.hpp>
+#include <experiments/common/suggest.hpp>
+#include <quire/metrics/result_row.hpp>
+
+namespace quire::experiment {
+
+/// One run to be done: a variant, its settings, and which repetition.
+struct Cell {
+  const RunVariant* variant = nullptr;
+  Settings settings{};
+  std::uint64_t repetition = 0;
+};
+
+/// The part of a row that names the cell; the trace's hash is added when it has been read.
+[[nodiscard]] inline metrics::ResultRow identity_of(const Cell& cell) {
+  metrics::ResultRow row;
+  row.experiment = "run";
+  row.variant = cell.variant->name;
+  // A trace by its name; its content is in trace_sha256, and where it lies is nobody's business.
+  row.workload = cell.settings.trace.empty()
+                     ? cell.settings.workload
+                     : std::filesystem::path(cell.settings.trace).stem().string();
+  row.seed = static_cast<std::uint64_t>(cell.settings.seed);
+  row.repetition = cell.repetition;
+  for (std::size_t i = 0; i < slot_count; ++i) {
+    if (slot_names[i] == "block_size") {
+      row.axes.raw(slot_names[i], cell.variant->slots[i]);
+    } else {
+      row.axes.add(slot_names[i], cell.variant->slots[i]);
+    }
+  }
+  for (const SettingField& f : setting_fields()) {
+    if (f.name == "workload" || f.name == "seed" || f.name == "trace") continue;
+    if (cell.variant->mode == metrics::Mode::measured) {  // the machine is in the provenance
+      if (f.name == "hardware") continue;
+      if (f.name == "model") {
+        const auto folder = std::filesystem::path(cell.settings.model + "/").lexically_normal();
+        row.axes.add(f.name, folder.parent_path().filename().string());
+        continue;
+      }
+    }
+    row.axes.raw(f.name, f.json(cell.settings));
+  }
+  row.mode = cell.variant->mode;
+  return row;
+}
+
+/// Which variants, which settings, how often.
+struct Selection {
+  std::vector<std::string>
+      variants{};            // by name; none: the first of all, or all when there is a filter
+  std::string filter{};      // regular expression searched for in the names
+  std::vector<Axis> axes{};  // slots and settings
+  Settings settings{};
+  std::uint64_t repetitions = 1;
+};
+
+/// A filter or an axis that leaves nothing: exit code 3.
+struct NothingMatched {
+  std::string what;
+};
+
+namespace detail {
+
+[[nodiscard]] inline std::size_t slot_index(std::string_view name) {
+  return static_cast<std::size_t>(std::find(std::begin(slot_names), std::end(slot_names), name) -
+                                  std::begin(slot_names));
+}
+
+[[nodiscard]] inline std::regex compiled(const std::string& pattern) {
+  try {
+    return std::regex(pattern, std::regex::ECMAScript);
+  } catch (const std::regex_error&) {
+    throw usage_error("--filter " + pattern, "is not a regular expression",
+                      "an ECMAScript regular expression");
+  }
+}
+
+/// Variants that differ from `base` in the slots of the axes alone, and have listed values there.
+[[nodiscard]] inline std::vector<const RunVariant*> along_axes(const std::vector<RunVariant>& all,
+                                                               const RunVariant& base,
+                                                               const std::vector<Axis>& slots) {
+  std::vector<const RunVariant*> found;
+  // The values of the first axis change slowest, as the axes were given.
+  std::vector<std::size_t> at(slots.size(), 0);
+  for (;;) {
+    std::array<std::string, slot_count> wanted = base.slots;
+    for (std::size_t a = 0; a < slots.size(); ++a) {
+      wanted[slot_index(slots[a].name)] = slots[a].values[at[a]];
+    }
+    const auto match = wanted == base.slots
+                           ? std::find_if(all.begin(), all.end(),
+                                          [&](const auto& v) { return v.name == base.name; })
+                           : std::find_if(all.begin(), all.end(),
+                                          [&](const auto& v) { return v.slots == wanted; });
+    if (match == all.end()) {
+      std::string what = "no variant is " + std::string(base.name) + " with";
+      for (std::size_t a = 0; a < slots.size(); ++a) {
+        what += (a == 0 ? " " : " and ") + slots[a].name + " " + slots[a].values[at[a]];
+      }
+      throw NothingMatched{what + "; `quire list` shows those that were compiled"};
+    }
+    found.push_back(&*match);
+    std::size_t a = slots.size();
+    while (a > 0 && ++at[a - 1] == slots[a - 1].values.size()) at[--a] = 0;
+    if (a == 0) return found;
+  }
+}
+
+}  // namespace detail
+
+/// All names and values that an axis may have, for suggestions: policies by slot.
+[[nodiscard]] inline std::vector<std::string> policies_of_slot(const std::vector<RunVariant>& all,
+                                                               std::size_t slot) {
+  std::vector<std::string> values;
+  for (const RunVariant& v : all) {
+    if (std::find(values.begin(), values.end(), v.slots[slot]) == values.end()) {
+      values.push_back(v.slots[slot]);
+    }
+  }
+  return values;
+}
+
+[[nodiscard]] inline std::vector<std::string> names_of(const std::vector<RunVariant>& all) {
+  std::vector<std::string> names;
+  for (const RunVariant& v : all) names.emplace_back(v.name);
+  return names;
+}
+
+/// The variants that a selection names, in its order.
+/// \errors usage error: unknown variants, slots or policies, with the nearest known one;
+/// NothingMatched: known ones that no variant has together.
+[[nodiscard]] inline std::vector<const RunVariant*> select_variants(
+    const std::vector<RunVariant>& all, const Selection& selection) {
+  std::vector<Axis> slots;
+  for (const Axis& axis : selection.axes) {
+    const std::size_t slot = detail::slot_index(axis.name);
+    if (slot == slot_count) continue;
+    const auto known = policies_of_slot(all, slot);
+    for (const std::string& value : axis.values) {
+      if (std::find(known.begin(), known.end(), value) == known.end()) {
+        throw unknown_name("--axis " + axis.name, axis.name, value, known);
+      }
+    }
+    slots.push_back(axis);
+  }
+  std::vector<const RunVariant*> chosen;
+  std::vector<std::string> names = selection.variants;
+  if (names.empty() && selection.filter.empty()) names.emplace_back(all.front().name);
+  if (names.empty()) {
+    for (const RunVariant& v : all) chosen.push_back(&v);
+  }
+  for (const std::string& name : names) {
+    const auto match =
+        std::find_if(all.begin(), all.end(), [&](const auto& v) { return v.name == name; });
+    if (match == all.end()) throw unknown_name("--variant", "variant", name, names_of(all));
+    chosen.push_back(&*match);
+  }
+  if (!slots.empty()) {
+    std::vector<const RunVariant*> moved;
+    for (const RunVariant* base : chosen) {
+      for (const RunVariant* v : detail::along_axes(all, *base, slots)) {
+        if (std::find(moved.begin(), moved.end(), v) == moved.end()) moved.push_back(v);
+      }
+    }
+    chosen = std::move(moved);
+  }
+  if (!selection.filter.empty()) {
+    const std::regex pattern = detail::compiled(selection.filter);
+    std::erase_if(chosen, [&](const RunVariant* v) {
+      return !std::regex_search(v->name.begin(), v->name.end(), pattern);
+    });
+    if (chosen.empty()) {
+      throw NothingMatched{"no variant's name matches " + in_quotes(selection.filter)};
+    }
+  }
+  return chosen;
+}
+
+/// Every combination of the selected variants, the values of the settings' axes, and repetitions.
+/// \errors as select_variants().
+[[nodiscard]] inline std::vector<Cell> make_cells(const std::vector<RunVariant>& all,
+                                                  const Selection& selection) {
+  std::vector<Settings> combinations{selection.settings};
+  for (const Axis& axis : selection.axes) {
+    if (detail::slot_index(axis.name) < slot_count) continue;
+    const SettingField* field = find_setting(axis.name);
+    if (field == nullptr) {
+      std::vector<std::string> known(std::begin(slot_names), std::end(slot_names));
+      for (const SettingField& f : setting_fields()) known.emplace_back(f.name);
+      throw unknown_name("--axis", "axis", axis.name, known);
+    }
+    if (axis.name == "executor") {
+      throw usage_error("--axis executor", "each executor has variants of its own",
+                        "one run with --executor for each");
+    }
+    std::vector<Settings> next;
+    for (const Settings& s : combinations) {
+      for (const std::string& value : axis.values) {
+        next.push_back(s);
+        set_setting(next.back(), *field, value, "--axis " + axis.name);
+      }
+    }
+    if (next.size() > 1'000'000) {
+      throw usage_error("--axis " + axis.name, "makes more than a million runs", "fewer values");
+    }
+    combinations = std::move(next);
+  }
+  std::vector<Cell> cells;
+  for (const RunVariant* variant : select_variants(all, selection)) {
+    for (const Settings& settings : combinations) {
+      for (std::uint64_t r = 0; r < selection.repetitions; ++r) {
+        cells.push_back({variant, settings, r});
+      }
+    }
+  }
+  return cells;
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <experiments/common/settings.hpp>
+#include <experiments/common/suggest.hpp>
+#include <quire/cost_model/hardware.hpp>
+#include <quire/executor/simulated.hpp>
+#include <quire/model/known_shapes.hpp>
+#include <quire/workload/workload.hpp>
+
+namespace quire::experiment {
+
+/// The arrival process that settings ask for.
+[[nodiscard]] inline workload::ArrivalProcess arrivals_of(const Settings& s) {
+  if (s.arrival == "saturated" || std::isinf(s.request_rate)) return workload::Saturated{};
+  if (s.arrival == "gamma") return workload::Gamma{s.request_rate, 1 / std::sqrt(s.burstiness)};
+  if (s.arrival == "quantum_poisson") return workload::QuantumPoisson{s.request_rate};
+  if (s.arrival == "even") return workload::EvenlySpaced{s.request_rate};
+  return workload::Poisson{s.request_rate};
+}
+
+/// Refuses settings that contradict each other, without reading or drawing anything.
+/// \errors usage error.
+inline void check_workload(const Settings& s) {
+  if ((s.workload == "trace") != !s.trace.empty()) {
+    throw usage_error("--workload " + s.workload,
+                      s.trace.empty() ? "needs a file" : "does not read --trace " + s.trace,
+                      "--workload trace --trace FILE");
+  }
+  if (s.arrival == "trace" && s.trace.empty()) {
+    throw usage_error("--arrival trace", "there is no trace", "--workload trace --trace FILE");
+  }
+}
+
+/// The requests that settings ask for.
+/// \errors as check_workload(); usage error: a trace without arrivals is to give them; data error: a
+/// damaged trace.
+[[nodiscard]] inline workload::Workload workload_of(const Settings& s) {
+  check_workload(s);
+  const bool own_times = s.arrival == "trace";
+  const auto seed = static_cast<std::uint64_t>(s.seed);
+  const auto count = static_cast<std::size_t>(s.num_prompts);
+  const workload::GeneratorOptions generator{.requests = count,
+                                             .rate = s.request_rate,
+                                             .seed = seed,
+                                             .arrivals = arrivals_of(s),
+                                             .n = static_cast<std::int32_t>(s.n),
+                                             .beam_width = static_cast<std::int32_t>(s.beam_width)};
+  if (s.workload == "sharegpt") return workload::sharegpt(generator);
+  if (s.workload == "alpaca") return workload::alpaca(generator);
+  if (s.workload == "shared_prefix") {
+    return workload::shared_prefix({.prefix = s.prefix_len,
+                                    .prefixes = static_cast<std::size_t>(s.num_prefixes),
+                                    .generator = generator});
+  }
+  if (s.workload == "chat") {
+    return workload::chat(
+        {.context = s.context, .new_probability = s.new_probability, .generator = generator});
+  }
+  if (s.workload == "random") {
+    const auto around = [&s](std::int64_t length) -> workload::LengthDistribution {
+      const auto spread = static_cast<std::int64_t>(s.range_ratio * static_cast<double>(length));
+      return workload::UniformLength{std::max<std::int64_t>(1, length - spread), length + spread};
+    };
+    return workload::synthetic(around(s.input_len), around(s.output_len), generator);
+  }
+  workload::Workload w = workload::trace::open_trace(
+      s.trace, {.limit = count, .jitter = own_times ? s.jitter : 0.0, .seed = seed});
+  if (!own_times) {
+    w = workload::with_arrivals(std::move(w), arrivals_of(s), seed);
+  } else if (!w.timed) {
+    throw usage_error("--arrival trace", s.trace + " has lengths alone, and no arrivals",
+                      "another arrival process");
+  } else if (!std::isinf(s.request_rate)) {
+    w = workload::at_rate(std::move(w), s.request_rate);
+  }
+  if (s.n > 1 || s.beam_width > 0) {
+    w = workload::with_samples(std::move(w), static_cast<std::int32_t>(s.n),
+                               static_cast<std::int32_t>(s.beam_width));
+  }
+  return w;
+}
+
+[[nodiscard]] inline std::vector<std::string_view> model_names() {
+  std::vector<std::string_view> names;
+  for (const model::Shape* shape : model::known_shapes) names.emplace_back(shape->name);
+  return names;
+}
+[[nodiscard]] inline std::vector<std::string_view> hardware_names() {
+  std::vector<std::string_view> names;
+  for (const Hardware& h : hardware::all) names.push_back(h.name);
+  return names;
+}
+
+/// The limits that every executor's engine has.
+[[nodiscard]] inline SchedulerLimits limits_of(const Settings& s) {
+  return {.max_batched_tokens = s.max_num_batched_tokens,
+          .max_sequences = s.max_num_seqs,
+          .max_length = s.max_model_len,
+          .watermark = s.watermark,
+          .max_batch = s.max_batch,
+          .max_delay = s.max_delay_ms / 1000,
+          .chunk = s.chunk_size};
+}
+
+/// What the simulated executor is told. \errors usage error: an unknown model or device.
+[[nodiscard]] inline executor::Simulated::Options simulated_options(const Settings& s) {
+  const model::Shape* shape = model::find_shape(s.model);
+  if (shape == nullptr) throw unknown_name("--model", "model", s.model, model_names());
+  const Hardware* device = hardware::find(s.hardware);
+  if (device == nullptr) {
+    throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
+  }
+  const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
+  return {
+      .model = *shape,
+      .hardware = *device,
+      .tensor_parallel = s.tensor_parallel_size,
+      .limits = limits_of(s),
+      .memory = {.utilization = s.gpu_memory_utilization,
+                 .kv_bytes = gib(s.kv_memory_gib),
+                 .host_bytes = gib(s.swap_space_gib)},
+      .host = s.host_overhead == "python_2023" ? host_overhead::python_2023 : host_overhead::none,
+      .seed = static_cast<std::uint64_t>(s.seed)};
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <experiments/common/cells.hpp>
+#include <experiments/common/make_run.hpp>
+#include <experiments/common/terminal.hpp>
+#include <quire/engine/replay.hpp>
+#include <quire/metrics/chrome_trace.hpp>
+#include <quire/metrics/result_row.hpp>
+
+namespace quire::experiment {
+
+/// How cells are measured; the same for all cells of a run.
+struct Measurement {
+  metrics::Slo slo{};
+  std::vector<double> percentiles{99};
+  double timeout_s = 0;                  // wall-clock seconds for a cell; 0: none
+  std::filesystem::path chrome_trace{};  // empty: none
+};
+
+/// What a cell gave.
+struct Outcome {
+  Report report{};
+  double wall_seconds = 0;
+  std::int64_t evicted_blocks = 0;
+};
+
+namespace detail {
+
+/// Draws each step on a timeline: one track per sequence, one for preemptions and the pool.
+class Timeline {
+ public:
+  explicit Timeline(const std::filesystem::path& path) : trace_(path) {
+    trace_.name_process(pool, "KV pool");
+    trace_.name_process(sequences, "sequences");
+    trace_.name_track(pool, 0, "preemptions");
+  }
+  void step(const StepPlan& plan, const StepStats& stats, Seconds end) {
+    const Seconds begin = end - stats.seconds;
+    for (const SequencePlan& s : plan.sequences) {
+      if (s.admitted) {
+        trace_.name_track(sequences, s.sequence.value,
+                          "request " + std::to_string(s.request.value));
+      }
+      const bool decode = s.computed >= s.prompt_tokens;
+      trace_.span(sequences, s.sequence.value, decode ? "decode" : "prefill", begin, stats.seconds,
+                  metrics::JsonObject()
+                      .add("tokens", s.tokens.value)
+                      .add("computed", s.computed.value)
+                      .add("step", plan.step - 1));
+    }
+    for (const RequestId r : plan.preempted) {
+      trace_.instant(pool, 0, "preempted request " + std::to_string(r.value), begin);
+    }
+    const MemoryUsage& u = stats.usage;
+    trace_.counter(pool, "KV tokens", end,
+                   metrics::JsonObject()
+                       .add("token states", u.token_states.value)
+                       .add("reserved", u.reserved.value)
+                       .add("internal", u.internal.value)
+                       .add("rounding", u.rounding.value)
+                       .add("free", u.free.value));
+    trace_.counter(pool, "requests", end,
+                   metrics::JsonObject()
+                       .add("running", stats.running_groups)
+                       .add("waiting", stats.waiting_groups)
+                       .add("swapped", stats.swapped_groups));
+  }
+  void close() { trace_.close(); }
+
+ private:
+  static constexpr std::uint64_t pool = 1;
+  static constexpr std::uint64_t sequences = 2;
+  metrics::ChromeTrace trace_;
+};
+
+}  // namespace detail
+
+/// Runs one cell to its end.
+/// \errors Interrupted; quire::Error: the variant cannot run, the model does not fit, time is up.
+[[nodiscard]] inline Outcome run_cell(const Cell& cell, const workload::Workload& requests,
+                                      const Measurement& how) {
+  const RunVariant& variant = *cell.variant;
+  if (!variant.make) {
+    throw usage_error(variant.name, "cannot run: " + std::string(variant.incompatible),
+                      "a variant whose slots go together");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [start] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  const auto engine = variant.make(cell.settings);
+  std::optional<detail::Timeline> timeline;
+  if (!how.chrome_trace.empty()) timeline.emplace(how.chrome_trace);
+  Outcome out;
+  std::uint64_t steps = 0;
+  ReplayOptions options;
+  options.slo = how.slo;
+  options.until = cell.settings.until_s;
+  options.record_from = options.measure_from = cell.settings.warmup_s;
+  options.on_step = [&](const StepStats& stats, Seconds end) {
+    Interruption::check();
+    if (how.timeout_s > 0 && ++steps % 256 == 0 && elapsed() > how.timeout_s) {
+      throw state_error(variant.name, "has run longer than --timeout", "a longer --timeout");
+    }
+    const StepPlan& plan = engine->last_plan();
+    out.evicted_blocks += static_cast<std::int64_t>(plan.evicted.size());
+    if (timeline) timeline->step(plan, stats, end);
+  };
+  out.report = replay(*engine, requests, options);
+  if (timeline) timeline->close();
+  out.wall_seconds = elapsed();
+  return out;
+}
+
+/// The numbers of an outcome, in the order of a row.
+[[nodiscard]] inline metrics::JsonObject metrics_of(const Outcome& outcome,
+                                                    const std::vector<double>& percentiles) {
+  const Report& r = outcome.report;
+  metrics::JsonObject out;
+  for (const auto& [name, value] : named_values(r.summary(), percentiles)) {
+    if (name != "preemptions" && name != "prefix_hit_tokens") out.add(name, value);
+  }
+  const auto memory = r.memory.by_time();
+  out.add("token_states_share", memory.shares.token_states)
+      .add("reserved_share", memory.shares.reserved)
+      .add("internal_share", memory.shares.internal)
+      .add("rounding_share", memory.shares.rounding)
+      .add("free_share", memory.shares.free)
+      .add("mean_batched_requests", memory.running_requests)
+      .add("mean_batched_tokens", memory.batched_tokens)
+      .add("peak_batched_requests", r.memory.peak_running_requests())
+      .add("block_saving", r.memory.block_saving());
+  out.add("steps", r.counters.steps)
+      .add("preemptions", r.counters.preemptions)
+      .add("recomputed_tokens", r.counters.recomputed_tokens.value)
+      .add("swapped_out_blocks", r.counters.swapped_out_blocks.value)
+      .add("evictions", outcome.evicted_blocks)
+      .add("hit_rate", ratio(r.counters.prefix_hit_tokens, r.counters.prompt_tokens))
+      .add("rejected", r.counters.rejected)
+      .add("unfinished", r.unfinished + r.not_submitted)
+      .add("kv_blocks", r.geometry.device_blocks.value)
+      .add("wall_seconds", outcome.wall_seconds);
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(r.decision_hash));
+  return out.add("decision_hash", hash);
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <ostream>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <quire/core/json.hpp>
+
+namespace quire::experiment {
+
+/// Result rows as a table for people and spreadsheets. Rows are lines of JSON; members that are
+/// objects are left out.
+class Table {
+ public:
+  /// \errors data error: a line that is no JSON object.
+  explicit Table(const std::vector<std::string>& lines) {
+    for (const std::string& line : lines) {
+      const json::Value value = json::parse(line, "result row");
+      if (value.object() == nullptr) throw data_error("result row", "is no object", "an object");
+      std::vector<std::string> row(columns_.size());
+      for (const auto& member : value.object()->members()) {
+        if (member.value.object() != nullptr || member.value.array() != nullptr) continue;
+        auto at = std::find(columns_.begin(), columns_.end(), member.key);
+        if (at == columns_.end()) at = columns_.insert(columns_.end(), member.key);
+        row.resize(columns_.size());
+        row[static_cast<std::size_t>(at - columns_.begin())] = text_of(member.value);
+      }
+      rows_.push_back(std::move(row));
+    }
+    for (auto& row : rows_) row.resize(columns_.size());
+  }
+
+  void print_csv(std::ostream& out) const {
+    print_csv_row(out, columns_);
+    for (const auto& row : rows_) print_csv_row(out, row);
+  }
+
+  /// The chosen columns, and of the others among `candidates` those whose values differ.
+  void print_markdown(std::ostream& out, const std::vector<std::string_view>& always,
+                      const std::vector<std::string_view>& candidates) const {
+    std::vector<std::size_t> shown;
+    const auto add = [&](std::string_view name, bool only_if_different) {
+      const auto at = std::find(columns_.begin(), columns_.end(), name);
+      if (at == columns_.end()) return;
+      const auto c = static_cast<std::size_t>(at - columns_.begin());
+      std::set<std::string> values;
+      for (const auto& row : rows_) values.insert(row[c]);
+      if (!only_if_different || values.size() > 1) shown.push_back(c);
+    };
+    if (!always.empty()) add(always.front(), false);
+    for (const std::string_view name : candidates) add(name, true);
+    for (std::size_t i = 1; i < always.size(); ++i) add(always[i], false);
+    std::vector<std::size_t> width;
+    for (const std::size_t c : shown) {
+      std::size_t w = columns_[c].size();
+      for (const auto& row : rows_) w = std::max(w, short_form(row[c]).size());
+      width.push_back(w);
+    }
+    const auto line = [&](auto&& cell) {
+      for (std::size_t i = 0; i < shown.size(); ++i) {
+        std::string text = cell(shown[i]);
+        text.insert(0, width[i] - std::min(width[i], text.size()), ' ');
+        out << (i == 0 ? "| " : " | ") << text;
+      }
+      out << " |\n";
+    };
+    line([&](std::size_t c) { return columns_[c]; });
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      out << (i == 0 ? "|-" : "-|-") << std::string(width[i], '-');
+    }
+    out << "-|\n";
+    for (const auto& row : rows_) line([&](std::size_t c) { return short_form(row[c]); });
+  }
+
+ private:
+  static std::string text_of(const json::Value& value) {
+    if (const auto* text = value.string()) return *text;
+    if (const auto* truth = value.boolean()) return *truth ? "true" : "false";
+    if (const auto* whole = value.integer()) return std::to_string(*whole);
+    if (const auto number = value.number()) {
+      char digits[40];
+      std::snprintf(digits, sizeof digits, "%.17g", *number);
+      return digits;
+    }
+    return "";
+  }
+  /// Numbers with a fraction to four digits; the rest as it is.
+  static std::string short_form(const std::string& text) {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != '\0' || text.find_first_of(".e") == std::string::npos) return text;
+    char digits[40];
+    std::snprintf(digits, sizeof digits, "%.4g", number);
+    return digits;
+  }
+  static void print_csv_row(std::ostream& out, const std::vector<std::string>& row) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i > 0) out << ',';
+      if (row[i].find_first_of(",\"\r\n") == std::string::npos) {
+        out << row[i];
+        continue;
+      }
+      out << '"';
+      for (const char c : row[i]) out << (c == '"' ? "\"\"" : std::string(1, c));
+      out << '"';
+    }
+    out << '\n';
+  }
+
+  std::vector<std::string> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace quire::experiment

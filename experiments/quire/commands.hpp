@@ -1,0 +1,47 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <experiments/common/run_variant.hpp>
+#include <quire/metrics/run_provenance.hpp>
+
+namespace CLI {
+class App;
+}
+
+namespace quire::experiment {
+
+/// One command of the program: adds itself to the parser, and returns what runs it when it was
+/// chosen. argc and argv go into the provenance of rows.
+struct Invocation {
+  int argc = 0;
+  char** argv = nullptr;
+};
+
+/// What the build system knew of the sources that this program was built from. One file knows it, so
+/// that a commit recompiles one file.
+[[nodiscard]] metrics::BuildInfo build_info();
+
+/// The variants that an executor was compiled for, with what the executor needs of the settings.
+/// \errors usage error: an unknown executor.
+[[nodiscard]] std::vector<RunVariant> variants_of(const std::string& executor);
+
+/// Folder of the running program, which experiments are built beside; empty where /proc is not
+/// there.
+[[nodiscard]] std::string program_folder();
+/// Names of the experiments in the sources, and whether each has been built.
+[[nodiscard]] std::vector<std::string> experiment_names();
+/// The program of an experiment; empty when it has not been built.
+[[nodiscard]] std::string experiment_program(const std::string& name);
+/// Replaces this process by another program. \errors state error when it cannot be started.
+[[noreturn]] void become(const std::string& program, const std::vector<std::string>& words);
+
+void add_list(CLI::App& app, int& exit_code);
+void add_run(CLI::App& app, int& exit_code, const Invocation& invocation);
+void add_sweep(CLI::App& app, int& exit_code, const Invocation& invocation);
+void add_generate(CLI::App& app, int& exit_code);
+void add_bench_limits(CLI::App& app, int& exit_code);
+void add_info(CLI::App& app, int& exit_code);
+
+}  // namespace quire::experiment

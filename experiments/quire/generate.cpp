@@ -1,0 +1,217 @@
+// quire generate: text from a checkpoint, on this machine's processor.
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <experiments/common/terminal.hpp>
+#include <experiments/quire/commands.hpp>
+#include <quire/llm/llm.hpp>
+#include <quire/metrics/json_object.hpp>
+
+namespace quire::experiment {
+namespace {
+
+struct GenerateOptions {
+  std::string model;
+  std::vector<std::string> prompts;
+  std::string prompt_file;
+  SamplingParams params{};
+  std::int64_t max_tokens = 50, min_tokens = 0;
+  // what is not given comes from the checkpoint's generation_config.json
+  std::optional<double> temperature{}, top_p{}, min_p{}, repetition_penalty{};
+  std::optional<std::int32_t> top_k{};
+  std::size_t threads = 0;
+  std::int64_t kv_memory_mib = 4096;
+  std::int64_t max_model_len = 0;
+  bool json = false, no_stream = false, stats = false;
+};
+
+/// Prompts of a file, one a line; `-` is standard input.
+std::vector<std::string> lines_of(const std::string& path) {
+  std::vector<std::string> lines;
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path);
+    std::error_code none;
+    if (!file || std::filesystem::is_directory(path, none)) {
+      throw data_error(path, "cannot be read", "a file with one prompt a line");
+    }
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  for (std::string line; std::getline(in, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+void print_json(const std::vector<RequestOutput>& outputs) {
+  for (const RequestOutput& output : outputs) {
+    for (const Completion& c : output.outputs) {
+      metrics::JsonObject o;
+      o.add("prompt", output.prompt).add("index", c.index).add("text", c.text);
+      o.add("prompt_tokens", output.prompt_tokens.size()).add("tokens", c.tokens.size());
+      o.add("finish_reason", to_string(c.finish_reason));
+      std::string ids = "[";
+      for (std::size_t i = 0; i < c.tokens.size(); ++i) {
+        ids += (i == 0 ? "" : ", ") + std::to_string(c.tokens[i]);
+      }
+      o.raw("token_ids", ids + "]");
+      if (!c.logprobs.empty()) {
+        std::string logprobs = "[";
+        for (std::size_t i = 0; i < c.logprobs.size(); ++i) {
+          logprobs +=
+              (i == 0 ? "" : ", ") + metrics::json_number(static_cast<double>(c.logprobs[i]));
+        }
+        o.raw("logprobs", logprobs + "]").add("cumulative_logprob", c.cumulative_logprob);
+      }
+      std::cout << o.text() << '\n';
+    }
+  }
+}
+
+void print_text(const std::vector<RequestOutput>& outputs) {
+  const bool alone = outputs.size() == 1 && outputs[0].outputs.size() == 1;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (const Completion& c : outputs[i].outputs) {
+      if (!alone) std::cout << "--- prompt " << i << ", completion " << c.index << '\n';
+      std::cout << outputs[i].prompt << c.text << '\n';
+    }
+  }
+}
+
+void print_stats(const std::vector<RequestOutput>& outputs) {
+  std::int64_t prompt = 0;
+  std::int64_t generated = 0;
+  double first = std::numeric_limits<double>::infinity();
+  double begin = first;
+  double end = 0;
+  for (const RequestOutput& o : outputs) {
+    prompt += static_cast<std::int64_t>(o.prompt_tokens.size());
+    for (const Completion& c : o.outputs) generated += static_cast<std::int64_t>(c.tokens.size());
+    begin = std::min(begin, o.timeline.arrival.value);
+    first = std::min(first, o.timeline.first_token.value);
+    end = std::max(end, o.timeline.finished.value);
+  }
+  std::cerr << prompt << " prompt tokens, " << generated << " generated in " << end - begin
+            << " s of engine time, the first after " << first - begin << " s; "
+            << static_cast<double>(generated) / (end - begin) << " tokens/s\n";
+}
+
+void generate(const GenerateOptions& o) {
+  std::vector<std::string> prompts = o.prompts;
+  if (!o.prompt_file.empty()) {
+    for (std::string& line : lines_of(o.prompt_file)) prompts.push_back(std::move(line));
+  }
+  if (prompts.empty()) {
+    throw usage_error("quire generate", "there is no prompt",
+                      "--prompt TEXT or --prompt-file FILE");
+  }
+  LLM llm(o.model, {.threads = o.threads,
+                    .limits = {.max_length = o.max_model_len},
+                    .kv_memory = o.kv_memory_mib << 20});
+  const SamplingParams recommended = llm.default_params();
+  SamplingParams p = o.params;
+  p.temperature = o.temperature.value_or(recommended.temperature);
+  p.top_k = o.top_k.value_or(recommended.top_k);
+  p.top_p = o.top_p.value_or(recommended.top_p);
+  p.min_p = o.min_p.value_or(recommended.min_p);
+  p.repetition_penalty = o.repetition_penalty.value_or(recommended.repetition_penalty);
+  p.max_tokens = o.max_tokens;
+  p.min_tokens = o.min_tokens;
+
+  const Interruption interruption;
+  const bool stream = !o.json && !o.no_stream && prompts.size() == 1 && p.width() == 1;
+  if (stream) std::cout << prompts[0] << std::flush;
+  const auto outputs = llm.generate(prompts, p, [stream](const TextEvent& event) {
+    Interruption::check();
+    if (stream) std::cout << event.text << std::flush;
+  });
+  if (stream) {
+    std::cout << '\n';
+  } else if (o.json) {
+    print_json(outputs);
+  } else {
+    print_text(outputs);
+  }
+  if (o.stats) print_stats(outputs);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand(
+      "generate",
+      "Generates text with a Hugging Face checkpoint.\n\n"
+      "Examples:\n"
+      "  quire generate MODEL_DIR --prompt \"Once upon a time\" --max-tokens 100\n"
+      "  quire generate MODEL_DIR --prompt \"1 + 1 =\" --temperature 0 --json\n"
+      "  quire generate MODEL_DIR --prompt-file prompts.txt --n 4 --seed 1\n");
+  const auto o = std::make_shared<GenerateOptions>();
+  command->add_option("model", o->model, "folder with config.json, safetensors, tokenizer.json")
+      ->required();
+  command->add_option("-p,--prompt", o->prompts, "text to go on from; may be given several times")
+      ->allow_extra_args(false);
+  command->add_option("--prompt-file", o->prompt_file, "one prompt a line; - is standard input");
+  command->add_option("--max-tokens", o->max_tokens, "tokens generated at most")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  command->add_option("--min-tokens", o->min_tokens, "no end before")
+      ->check(CLI::Range(0, 1 << 24));
+  command->add_option("--temperature", o->temperature, "0: the likeliest token each time")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", o->top_k, "0: all")->check(CLI::NonNegativeNumber);
+  command->add_option("--top-p", o->top_p, "share of probability kept")
+      ->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--min-p", o->min_p, "least probability, relative to the likeliest")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--repetition-penalty", o->repetition_penalty)->check(CLI::PositiveNumber);
+  command->add_option("--presence-penalty", o->params.presence_penalty);
+  command->add_option("--frequency-penalty", o->params.frequency_penalty);
+  command->add_option("--seed", o->params.seed)->capture_default_str();
+  command->add_option("--n", o->params.n, "completions of each prompt")->check(CLI::Range(1, 1024));
+  command->add_option("--best-of", o->params.best_of, "completions generated, the n best shown")
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--beam-width", o->params.beam_width, "beam search of that width")
+      ->check(CLI::Range(1, 1024));
+  command->add_option("--length-penalty", o->params.length_penalty, "of beam search");
+  command->add_option("--stop", o->params.stop, "text before which a completion ends")
+      ->allow_extra_args(false);
+  command->add_flag("--ignore-eos", o->params.ignore_eos, "go on after the end token");
+  command->add_option("--logprobs", o->params.logprobs, "log-probabilities; 0: of the token alone")
+      ->check(CLI::Range(0, 1 << 20));
+  command->add_option("-t,--threads", o->threads, "0: one per processor")
+      ->check(CLI::Range(0, 4096));
+  command->add_option("--kv-memory-mib", o->kv_memory_mib, "MiB for keys and values at most")
+      ->check(CLI::Range(1, 1 << 24));
+  command->add_option("--max-model-len", o->max_model_len, "prompt and output; 0: the model's")
+      ->check(CLI::Range(0, 1 << 24));
+  command->add_flag("--json", o->json, "one JSON object a completion");
+  command->add_flag("--no-stream", o->no_stream, "print when all is done");
+  command->add_flag("--stats", o->stats, "counts and speed on stderr");
+  command->callback([o, &exit_code] {
+    if (!o->params.stop.empty() && o->params.beam_width > 0) {
+      throw usage_error("--stop", "does not go together with --beam-width", "one of them");
+    }
+    if (o->params.beam_width > 0 && o->params.n > o->params.beam_width) {
+      throw usage_error("--n", "is larger than --beam-width", "at most the width");
+    }
+    if (o->params.best_of > 0 && o->params.best_of < o->params.n) {
+      throw usage_error("--best-of", "is smaller than --n", "at least n");
+    }
+    generate(*o);
+    exit_code = 0;
+  });
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,41 @@
+// quire info: what this program is, and what it runs on.
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <experiments/common/output.hpp>
+#include <experiments/quire/commands.hpp>
+#include <quire/core/simd.hpp>
+
+namespace quire::experiment {
+
+void add_info(CLI::App& app, int& exit_code) {
+  CLI::App* command =
+      app.add_subcommand("info", "Prints version, commit, compiler, processor and variants.");
+  const auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "one JSON object");
+  command->callback([json, &exit_code] {
+    const char* self[] = {"quire"};
+    const metrics::RunProvenance p = metrics::provenance_now(build_info(), 1, self);
+    const std::size_t variants = variants_of("simulated").size();
+    if (*json) {
+      metrics::JsonObject out = p.json(false);
+      out.add("variants", variants).add("simd", hwy::TargetName(HWY_TARGET));
+      std::cout << out.text() << '\n';
+    } else {
+      std::cout << "quire " << p.build.version << " (" << p.build.git_sha
+                << (p.build.git_dirty ? ", changed" : "") << ")\n"
+                << "compiler    " << p.compiler << ' ' << p.compiler_version << ", "
+                << p.build.build_type << ' ' << p.build.cxx_flags << '\n'
+                << "processor   " << p.cpu_model << ", " << p.num_cpus << " threads, SIMD "
+                << hwy::TargetName(HWY_TARGET) << '\n'
+                << "CUDA        none: this program has no CUDA executor\n"
+                << "variants    " << variants << '\n';
+    }
+    exit_code = 0;
+  });
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,106 @@
+// The quire program: `quire --help` says what it does.
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <experiments/common/cells.hpp>
+#include <experiments/common/suggest.hpp>
+#include <experiments/common/terminal.hpp>
+#include <experiments/quire/commands.hpp>
+
+namespace quire::experiment {
+namespace {
+
+constexpr std::array<std::string_view, 6> commands{"list",     "run",          "sweep",
+                                                   "generate", "bench-limits", "info"};
+
+/// All flags that the chosen command takes.
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) flags.push_back("-" + name);
+  }
+  return flags;
+}
+
+const CLI::App& chosen(const CLI::App& app) {
+  const auto used = app.get_subcommands();
+  return used.empty() ? app : chosen(*used.front());
+}
+
+/// What a parse error means, in our words: an unknown flag is told the nearest known one.
+Error explained(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& command = chosen(app);
+  std::string where = "quire";
+  if (&command != &app) where += " " + command.get_name();
+  for (const std::string& word : app.remaining(true)) {
+    if (word.size() > 1 && word.front() == '-') {
+      return unknown_name(where, "flag", word.substr(0, word.find('=')), flags_of(command));
+    }
+  }
+  std::string what = error.what();
+  std::replace(what.begin(), what.end(), '\n', ' ');
+  return usage_error(where, what, "see `" + where + " --help`");
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app(
+      "Runs engines composed of paged-attention policies, in simulated time or for real.\n\n"
+      "Examples:\n"
+      "  quire list --filter orca\n"
+      "  quire run --variant vllm --workload sharegpt --request-rate 2 --model opt_13b\n"
+      "  quire run --variant vllm_prefix_cache --axis eviction=[lru,sieve] --out rows.jsonl\n"
+      "  quire sweep plan --axis block_size=[1,16,256] --axis request_rate=[0.5:2:0.5]\n"
+      "  quire generate MODEL_DIR --prompt \"Once upon a time\"\n",
+      "quire");
+  app.set_version_flag("--version", "quire " + build_info().version);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 ok, 1 a run failed, 2 usage, 3 nothing matched, 130 interrupted.");
+  int exit_code = 0;
+  const Invocation invocation{argc, argv};
+  add_list(app, exit_code);
+  add_run(app, exit_code, invocation);
+  add_sweep(app, exit_code, invocation);
+  add_generate(app, exit_code);
+  add_bench_limits(app, exit_code);
+  add_info(app, exit_code);
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::find(commands.begin(), commands.end(), argv[1]) == commands.end()) {
+    throw unknown_name("quire", "command", argv[1], commands);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {  // --help and --version
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    throw explained(app, error);
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace quire::experiment
+
+int main(int argc, char** argv) {
+  try {
+    return quire::experiment::run_program(argc, argv);
+  } catch (const quire::experiment::NothingMatched& nothing) {
+    std::cerr << "quire: " << nothing.what << '\n';
+    return 3;
+  } catch (const quire::experiment::Interrupted&) {
+    return 130;
+  } catch (const quire::Error& error) {
+    std::cerr << "quire: " << error.what() << '\n';
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    std::cerr << "quire: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <quire/engine/engine.hpp>
+#include <quire/eviction/eviction.hpp>
+#include <quire/kv_format/kv_format.hpp>
+#include <quire/offload/offload.hpp>
+#include <quire/prefix_index/prefix_index.hpp>
+#include <quire/presets/presets.hpp>
+#include <quire/reservation/reservation.hpp>
+#include <quire/scheduler/scheduler.hpp>
+#include <quire/weight_format/weight_format.hpp>
+
+namespace quire::experiment {
+
+/// The systems that the literature names.
+using Presets =
+    type_list<presets::Vllm, presets::VllmPrefixCache, presets::OrcaMax, presets::OrcaPow2,
+              presets::OrcaOracle, presets::FasterTransformer, presets::HfTransformers,
+              presets::Tgi, presets::Torchserve, presets::Sarathi>;
+
+using BlockSizes =
+    axis<set_block_size, BlockSize<1>, BlockSize<2>, BlockSize<4>, BlockSize<8>, BlockSize<16>,
+         BlockSize<32>, BlockSize<64>, BlockSize<128>, BlockSize<256>>;
+using Evictions = axis<set_eviction, eviction::Fifo, eviction::Lru, eviction::Clock, eviction::Lfu,
+                       eviction::Sieve, eviction::S3Fifo>;
+using Offloads = axis<set_offload, offload::Recompute, offload::SwapToHost>;
+using KvFormats =
+    axis<set_kv_format, kv_format::Fp32, kv_format::Bf16, kv_format::Int8PerTokenHead>;
+using WeightFormats = axis<set_weight_format, weight_format::Fp32, weight_format::Bf16>;
+using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill>;
+using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
+                          reservation::Oracle, reservation::RequestLimit>;
+
+/// Without the first, which is the base itself and stands in the list already.
+template <class List>
+struct Tail;
+template <class First, class... Rest>
+struct Tail<type_list<First, Rest...>> {
+  using type = type_list<Rest...>;
+};
+template <class Base, class... Axes>
+using changes_of = typename Tail<one_at_a_time<Base, Axes...>>::type;
+
+/// What `quire` runs: the systems, and one change at a time from three of them. Eviction decides
+/// something only where cached blocks are kept, and a reservation only where one is made.
+using DefaultVariants =
+    concat_t<Presets,
+             changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
+             changes_of<presets::VllmPrefixCache, BlockSizes, Evictions, Offloads>,
+             changes_of<presets::OrcaMax, Reservations>>;
+
+}  // namespace quire::experiment
