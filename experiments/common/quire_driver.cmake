@@ -14,7 +14,8 @@ list(REMOVE_ITEM experiment_mains quire)
 list(JOIN experiment_mains "," quire_experiment_names)
 
 file(GLOB driver_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/experiments/quire/*.cpp")
-add_library(quire_driver_objects OBJECT ${driver_sources})
+add_library(quire_driver_objects OBJECT ${driver_sources}
+                                         "${CMAKE_CURRENT_LIST_DIR}/build_info.cpp")
 target_link_libraries(quire_driver_objects PUBLIC quire_program CLI11::CLI11)
 target_include_directories(quire_driver_objects PUBLIC "${PROJECT_SOURCE_DIR}"
                                                        "${CMAKE_BINARY_DIR}/generated")

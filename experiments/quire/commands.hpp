@@ -4,7 +4,6 @@
 #include <vector>
 
 #include <experiments/common/run_variant.hpp>
-#include <quire/metrics/run_provenance.hpp>
 
 namespace CLI {
 class App;
@@ -18,10 +17,6 @@ struct Invocation {
   int argc = 0;
   char** argv = nullptr;
 };
-
-/// What the build system knew of the sources that this program was built from. One file knows it, so
-/// that a commit recompiles one file.
-[[nodiscard]] metrics::BuildInfo build_info();
 
 /// The variants that an executor was compiled for, with what the executor needs of the settings.
 /// \errors usage error: an unknown executor.

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/build_info.hpp>
 #include <experiments/common/output.hpp>
 #include <experiments/quire/commands.hpp>
 #include <quire/core/simd.hpp>

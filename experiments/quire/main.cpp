@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/build_info.hpp>
 #include <experiments/common/cells.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/common/terminal.hpp>

@@ -1,5 +1,4 @@
-// What this program was built from, and the programs beside it: experiments, and the benchmark of the
-// machine's limits.
+// The programs beside this one: experiments, and the benchmark of the machine's limits.
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,17 +14,7 @@
 #include <experiments/quire/commands.hpp>
 #include <quire/core/error.hpp>
 
-#include <quire_build_info.hpp>
-
 namespace quire::experiment {
-
-metrics::BuildInfo build_info() {
-  return {.git_sha = build::git_sha,
-          .git_dirty = build::git_dirty,
-          .version = build::version,
-          .cxx_flags = build::cxx_flags,
-          .build_type = build::build_type};
-}
 
 std::string program_folder() {
   std::error_code none;

@@ -14,6 +14,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/build_info.hpp>
 #include <experiments/common/table.hpp>
 #include <experiments/common/terminal.hpp>
 #include <quire/core/thread_pool.hpp>

@@ -21,13 +21,21 @@ using Presets =
 using BlockSizes =
     axis<set_block_size, BlockSize<1>, BlockSize<2>, BlockSize<4>, BlockSize<8>, BlockSize<16>,
          BlockSize<32>, BlockSize<64>, BlockSize<128>, BlockSize<256>>;
-using Evictions = axis<set_eviction, eviction::Fifo, eviction::Lru, eviction::Clock, eviction::Lfu,
-                       eviction::Sieve, eviction::S3Fifo>;
+/// Belady is not here: it needs each block's next use, which a replay of references knows and an
+/// engine does not.
+using Evictions =
+    axis<set_eviction, eviction::Fifo, eviction::Lru, eviction::Mru, eviction::Clock, eviction::Lfu,
+         eviction::LfuDa, eviction::TwoQ, eviction::LruK, eviction::Slru, eviction::Arc,
+         eviction::S3Fifo, eviction::Sieve, eviction::WTinyLfu, eviction::Gdsf,
+         eviction::Hyperbolic, eviction::Priority, eviction::RandomMarking,
+         eviction::TailOptimizedLru, eviction::LeadingChunkFirst, eviction::WorkloadAware>;
+using PrefixIndexes = axis<set_prefix_index, prefix_index::RadixTree>;
 using Offloads = axis<set_offload, offload::Recompute, offload::SwapToHost>;
 using KvFormats =
     axis<set_kv_format, kv_format::Fp32, kv_format::Bf16, kv_format::Int8PerTokenHead>;
 using WeightFormats = axis<set_weight_format, weight_format::Fp32, weight_format::Bf16>;
-using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill>;
+using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill, scheduler::Priority,
+                        scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc>;
 using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
                           reservation::Oracle, reservation::RequestLimit>;
 
@@ -46,7 +54,7 @@ using changes_of = typename Tail<one_at_a_time<Base, Axes...>>::type;
 using DefaultVariants =
     concat_t<Presets,
              changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
-             changes_of<presets::VllmPrefixCache, BlockSizes, Evictions, Offloads>,
+             changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Offloads>,
              changes_of<presets::OrcaMax, Reservations>>;
 
 }  // namespace quire::experiment

@@ -30,7 +30,7 @@ struct RunProvenance {
   std::string cpu_model{};
   unsigned num_cpus = 0;
   std::string gpu{}, driver{}, cuda{};  // empty: none took part
-  std::string program{};  // hash of the running program, where one asked for it
+  std::string program{};                // hash of the running program, where one asked for it
   std::string cmdline{};
   std::string time_utc{};
 
