@@ -46,15 +46,15 @@ static_assert(changed_slots<presets::Sarathi, Vllm> == (Slot::scheduler | Slot::
 // changes nothing.
 using Derived = with<Vllm, set_block_size<BlockSize<8>>, set_offload<offload::SwapToHost>>;
 static_assert(changed_slots<Derived, Vllm> == (Slot::block_size | Slot::offload));
-static_assert(Derived::name == "vllm+8+swap_to_host");
+static_assert(Derived::name == "vllm+block_size=8+swap_to_host");
 static_assert(
     changed_slots<Derived,
                   with<Vllm, set_offload<offload::SwapToHost>, set_block_size<BlockSize<8>>>> ==
     Slot::none);
 static_assert(changed_slots<with<Vllm, set_block_size<BlockSize<16>>>, Vllm> == Slot::none);
 static_assert(std::is_same_v<with<Vllm>, Vllm>);
-static_assert(with<Vllm, set_block_size<BlockSize<1>>>::name == "vllm+1");
-static_assert(with<Vllm, set_block_size<BlockSize<256>>>::name == "vllm+256");
+static_assert(with<Vllm, set_block_size<BlockSize<1>>>::name == "vllm+block_size=1");
+static_assert(with<Vllm, set_block_size<BlockSize<256>>>::name == "vllm+block_size=256");
 static_assert(
     changed_slots<
         with<Vllm, set_reservation<reservation::Oracle>, set_prefix_index<Sieved::PrefixIndex>,
