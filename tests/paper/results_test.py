@@ -10,7 +10,7 @@ class FrozenRows(unittest.TestCase):
     def test_they_keep_the_schema_and_stay_small(self):
         files = sorted(RESULTS.glob("*.jsonl"))
         self.assertEqual([path.stem for path in files],
-                         sorted(path.parent.name for path in (ROOT / "experiments").glob("*/main.cpp")))
+                         sorted(path.parent.name for path in (ROOT / "experiments").glob("*/axes.hpp")))
         for path in files:
             found = rows.read(path)
             self.assertTrue(found, path.name)
