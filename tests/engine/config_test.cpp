@@ -101,7 +101,7 @@ TEST(ChangedSlots, AreNamedInTheOrderOfTables) {
 TEST(Describe, ListsEverySlotWithItsPolicy) {
   const std::string text = describe<Derived>();
   EXPECT_EQ(text,
-            "vllm+8+swap_to_host\n"
+            "vllm+block_size=8+swap_to_host\n"
             "  block_size     8\n"
             "  reservation    on_demand\n"
             "  prefix_index   none\n"
