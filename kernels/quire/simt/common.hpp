@@ -1,0 +1,60 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace quire::simt {
+
+inline constexpr unsigned warp_lanes = 32;
+inline constexpr unsigned full_mask = 0xffffffffu;
+
+/// A place or an extent in a grid of blocks.
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  friend constexpr bool operator==(const Dim3&, const Dim3&) = default;
+};
+
+/// How a kernel is laid out on a device; blocks are one-dimensional, Kernel::threads wide.
+struct LaunchShape {
+  Dim3 grid{};
+  std::size_t shared_bytes = 0;  // dynamic shared memory a block, all that a kernel has
+};
+
+/// Elements that move together in one load or store.
+template <class T, unsigned n>
+struct alignas(sizeof(T) * n) Vector {
+  T v[n];
+};
+
+/// A kernel as a type.
+///
+/// - Params: plain data, passed by value; pointers in it are device pointers, with shapes in comments.
+/// - name: what errors, profiles and rows call it.
+/// - threads: threads a block, a multiple of 32.
+/// - run(params): the body of one thread, written against quire::simt alone.
+/// Optional: blocks_per_multiprocessor, a promise to the compiler that bounds registers.
+template <class K>
+concept KernelType = std::is_trivially_copyable_v<typename K::Params> &&
+    requires(const typename K::Params& params) {
+  { K::name } -> std::convertible_to<std::string_view>;
+  { K::threads } -> std::convertible_to<unsigned>;
+  { K::run(params) } -> std::same_as<void>;
+  requires K::threads % warp_lanes == 0 && K::threads <= 1024;
+};
+
+template <class K>
+constexpr unsigned blocks_per_multiprocessor() {
+  if constexpr (requires { K::blocks_per_multiprocessor; }) {
+    return K::blocks_per_multiprocessor;
+  } else {
+    return 1;
+  }
+}
+
+/// Largest dynamic shared memory of a block that both sm_80 and sm_90 grant.
+inline constexpr std::size_t most_shared_bytes = 163 * 1024;
+
+}  // namespace quire::simt
