@@ -5,6 +5,7 @@
 # (measured optimum of g++ 12), and gives <target> the function
 #   std::vector<quire::Variant<EXECUTOR>> FUNCTION();          (default name: all_variants)
 # declared in the generated header <FUNCTION>.hpp. The table is explicit: nothing registers itself.
+# HEADER includes the header of EXECUTOR, unless that is the default, quire::executor::Simulated.
 # COUNT is checked against the list by the compiler; above QUIRE_MAX_VARIANTS configuration stops.
 set(QUIRE_MAX_VARIANTS 200 CACHE STRING "Most variants one registry may compile")
 
@@ -13,8 +14,12 @@ function(quire_add_variants target)
   if(NOT arg_HEADER OR NOT arg_LIST OR NOT arg_COUNT)
     message(FATAL_ERROR "quire_add_variants: HEADER, LIST and COUNT are required")
   endif()
+  # Another executor's header comes with HEADER; including them all here would make every unit parse
+  # what it does not use.
+  set(executor_include "")
   if(NOT arg_EXECUTOR)
     set(arg_EXECUTOR quire::executor::Simulated)
+    set(executor_include "#include <quire/executor/simulated.hpp>\n")
   endif()
   if(NOT arg_PER_UNIT)
     set(arg_PER_UNIT 24)
@@ -34,9 +39,9 @@ function(quire_add_variants target)
   set(entry "std::vector<quire::Variant<${arg_EXECUTOR}>>")
   file(CONFIGURE OUTPUT "${dir}/${arg_FUNCTION}.hpp" CONTENT
 "#pragma once
+#include <${arg_HEADER}>
 #include <quire/engine/registry.hpp>
-#include <quire/executor/executor.hpp>
-#include <vector>
+${executor_include}#include <vector>
 /// All variants of ${arg_LIST}, in its order.
 ${entry} ${arg_FUNCTION}();
 ")
@@ -44,26 +49,25 @@ ${entry} ${arg_FUNCTION}();
   set(calls "")
   math(EXPR last "${units} - 1")
   foreach(unit RANGE ${last})
-    math(EXPR first "${unit} * ${arg_PER_UNIT}")
     string(APPEND declarations "void ${arg_FUNCTION}_${unit}(${entry}&);\n")
     string(APPEND calls "  ${arg_FUNCTION}_${unit}(variants);\n")
-    file(CONFIGURE OUTPUT "${dir}/unit_${unit}.cpp" CONTENT
-"#include <${arg_HEADER}>
-#include \"${arg_FUNCTION}.hpp\"
-static_assert(${arg_LIST}::size == ${arg_COUNT}, \"COUNT in CMakeLists.txt differs from the list\");
-void ${arg_FUNCTION}_${unit}(${entry}& out) {
-  quire::append_variants<${arg_EXECUTOR}, ${arg_LIST}, ${first}, ${arg_PER_UNIT}>(out);
-}
-")
-    target_sources(${target} PRIVATE "${dir}/unit_${unit}.cpp")
   endforeach()
-  file(CONFIGURE OUTPUT "${dir}/${arg_FUNCTION}.cpp" CONTENT
-"#include \"${arg_FUNCTION}.hpp\"
-${declarations}${entry} ${arg_FUNCTION}() {
+  set(table "${declarations}${entry} ${arg_FUNCTION}() {
   ${entry} variants;
 ${calls}  return variants;
 }
 ")
-  target_sources(${target} PRIVATE "${dir}/${arg_FUNCTION}.cpp")
+  foreach(unit RANGE ${last})
+    math(EXPR first "${unit} * ${arg_PER_UNIT}")
+    file(CONFIGURE OUTPUT "${dir}/unit_${unit}.cpp" CONTENT
+"#include \"${arg_FUNCTION}.hpp\"
+static_assert(${arg_LIST}::size == ${arg_COUNT}, \"COUNT in CMakeLists.txt differs from the list\");
+${table}void ${arg_FUNCTION}_${unit}(${entry}& out) {
+  quire::append_variants<${arg_EXECUTOR}, ${arg_LIST}, ${first}, ${arg_PER_UNIT}>(out);
+}
+")
+    set(table "") # in the first unit alone
+    target_sources(${target} PRIVATE "${dir}/unit_${unit}.cpp")
+  endforeach()
   target_include_directories(${target} PRIVATE "${dir}" "${CMAKE_CURRENT_SOURCE_DIR}")
 endfunction()

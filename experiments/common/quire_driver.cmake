@@ -22,6 +22,11 @@ target_include_directories(quire_driver_objects PUBLIC "${PROJECT_SOURCE_DIR}"
 target_compile_definitions(quire_driver_objects
                            PRIVATE QUIRE_EXPERIMENT_NAMES="${quire_experiment_names}")
 add_dependencies(quire_driver_objects quire_build_info)
+# The commands parse the same headers, which costs more than what is in them: compiled as one.
+set(driver_commands ${driver_sources})
+list(FILTER driver_commands EXCLUDE REGEX "(executors|generate).cpp$")
+set_source_files_properties(${driver_commands} PROPERTIES UNITY_GROUP commands)
+set_target_properties(quire_driver_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 quire_add_variants(
   quire_driver_objects
   HEADER experiments/quire/cpu_variants.hpp

@@ -1,5 +1,6 @@
 // The quire program as a user meets it. QUIRE_COMMAND and QUIRE_USER_COMMAND are its paths.
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <string>
 #include <thread>
@@ -246,7 +247,9 @@ TEST(QuireCommand, AnInterruptedSweepKeepsItsRowsAndResumes) {
       "run", "--axis", "seed=[0:4999]", "--num-prompts", "300", "--out", out, "--request-rate",
       "1"};
   const pid_t child = quire::testing::start(QUIRE_COMMAND, words, folder);
-  while (read_rows(out).size() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  for (int i = 0; i < 3000 && read_rows(out).size() < 2; ++i) {  // a minute at most
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
   ::kill(child, SIGINT);
   const Ran ran = quire::testing::wait_for(child, folder);
   EXPECT_EQ(ran.exit_code, 130);
