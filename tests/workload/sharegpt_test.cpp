@@ -59,7 +59,7 @@ TEST_F(ShareGptDraws, HaveTheQuantilesOfTheTable) {
   }
 }
 
-/// The table's quantiles of input + output were not used in the fit: they tell how far independence
+/// The table's quantiles of input + output were not used in the fit: they tell how far the coupling
 /// and the filter carry.
 TEST_F(ShareGptDraws, PredictTheTotalsWithinFivePercentAboveTheMedian) {
   EXPECT_LT(*std::max_element(total.begin(), total.end()), 2048);
