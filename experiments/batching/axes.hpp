@@ -15,8 +15,8 @@ inline constexpr double rates[] = {0.05, 0.1, 0.15, 0.2,  0.25, 0.3, 0.4, 0.5,
                                    0.6,  0.7, 0.8,  0.9,  1.0,  1.1, 1.2, 1.35,
                                    1.5,  1.6, 1.75, 1.85, 1.95, 2.1, 2.25};
 
-/// The rung above which a system is left out: twice its published limit and more, where latency is
-/// only the length of the queue.
+/// The rung above which a system is left out: past its published limit (1.17 times for vLLM, about twice
+/// for the others), where latency is only the length of the queue.
 template <class System>
 inline constexpr double last_rate = 2.25;
 template <>

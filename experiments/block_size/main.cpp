@@ -50,11 +50,16 @@ double attention_share(const Hardware& device, std::int64_t head_dim, std::int64
   return ceiling / slowdown(static_cast<double>(block), ceiling);
 }
 
+/// How the attention kernel's speed depends on the block size.
+enum class Kernel { latency_bound, equal };
+
 template <class Config>
-metrics::JsonObject latency(const workload::Workload& requests, Seconds warm_up) {
+metrics::JsonObject latency(const workload::Workload& requests, Seconds warm_up, Kernel kernel) {
   executor::Simulated::Options setup = opt_13b_setup();
-  setup.hardware.attention_bandwidth_share =
-      attention_share(setup.hardware, setup.model.head_dim, Config::BlockSize::tokens.value);
+  if (kernel == Kernel::latency_bound) {
+    setup.hardware.attention_bandwidth_share =
+        attention_share(setup.hardware, setup.model.head_dim, Config::BlockSize::tokens.value);
+  }
   Engine<Config, executor::Simulated> engine(setup);
   const Report report = replay(engine, requests, {.record_from = warm_up});
   const metrics::ServingSummary seen = report.summary();
@@ -89,14 +94,15 @@ void add_utilisation(std::vector<Run>& runs, workload::Workload requests, std::u
 }
 
 void add_latency(std::vector<Run>& runs, workload::Workload requests, std::uint64_t seed,
-                 double rate, Seconds warm_up) {
+                 double rate, Seconds warm_up, Kernel kernel = Kernel::latency_bound) {
   const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
   for_each_type(BlockSizes{}, [&]<class Config>() {
     Run run = named<Config>(*shared, seed);
-    run.row.axes.add("part", "latency").add("block_size", Config::BlockSize::tokens.value);
+    run.row.axes.add("part", kernel == Kernel::equal ? "latency_equal_kernels" : "latency");
+    run.row.axes.add("block_size", Config::BlockSize::tokens.value);
     run.row.axes.add("model", model::opt_13b.name).add("request_rate", rate);
     run.row.axes.add("warm_up_s", warm_up.value);
-    run.measure = [shared, warm_up] { return latency<Config>(*shared, warm_up); };
+    run.measure = [shared, warm_up, kernel] { return latency<Config>(*shared, warm_up, kernel); };
     runs.push_back(std::move(run));
   });
 }
@@ -113,11 +119,13 @@ std::vector<Run> make_runs(const Options& options) {
   const std::uint64_t seeds = options.pick(1, 3, 8);
   const double seconds = options.pick(60.0, 600.0, 600.0);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-    add_latency(runs, workload::sharegpt(poisson_for(2.01, seconds, seed)), seed, 2.01,
-                seconds / 2);
-    for (const double rate : {30.1, alpaca_knee}) {
-      add_latency(runs, workload::alpaca(poisson_for(rate, seconds, seed)), seed, rate,
-                  seconds / 2);
+    for (const Kernel kernel : {Kernel::latency_bound, Kernel::equal}) {
+      add_latency(runs, workload::sharegpt(poisson_for(2.01, seconds, seed)), seed, 2.01,
+                  seconds / 2, kernel);
+      for (const double rate : {30.1, alpaca_knee}) {
+        add_latency(runs, workload::alpaca(poisson_for(rate, seconds, seed)), seed, rate,
+                    seconds / 2, kernel);
+      }
     }
   }
   if (options.traces.empty()) return runs;

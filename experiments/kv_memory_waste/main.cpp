@@ -43,12 +43,15 @@ Run slots_run(const SlotRow& given) {
     // The paper's slots are tokens that fit, before they are cut into blocks.
     const double token_bytes = inputs.storage.kv_token_bytes;
     const double slots = static_cast<double>(given.kv_gib << 30) / token_bytes;
+    // What the planner would give by itself, since the paper does not say how it came to its memory.
+    const MemoryPlan own = plan_memory(inputs, {});
     return metrics::JsonObject()
         .add("kv_bytes", given.kv_gib << 30)
         .add("token_bytes", static_cast<std::int64_t>(token_bytes))
         .add("slots", static_cast<std::int64_t>(slots))
         .add("block_size", plan.block_tokens.value)
-        .add("blocks", plan.device_blocks.value);
+        .add("blocks", plan.device_blocks.value)
+        .add("planned_slots", own.device_blocks.value * own.block_tokens.value);
   };
   return run;
 }
@@ -131,6 +134,9 @@ std::vector<Run> make_runs(const Options& options) {
                 steady);
     add_systems(runs, "batch", workload::sharegpt(poisson_for(2, hour, seed)), setup, seed, 2,
                 late);
+    // The window of the artifact's script, in which the pool is still filling.
+    add_systems(runs, "batch_600_to_900_s", workload::sharegpt(poisson_for(2, end, seed)), setup,
+                seed, 2, {end * 2 / 3, end});
     add_systems(runs, "batch", workload::alpaca(poisson_for(30, hour, seed)), setup, seed, 30,
                 late);
     for (const std::int32_t width : {2, 4, 6}) {

@@ -37,9 +37,8 @@ def claims_part():
         unit = claim.get("unit", "")
         lines.append(f"| {result.sentence} | {claim_tools.number(result.published, unit)} | "
                      f"{claim_tools.number(result.here, unit)} | {result.mode} | {'true' if result.holds else 'false'} |")
-    held = sum(result.holds for result in results.values())
-    return "\n".join([*lines, "", f"In the committed rows {held} of {len(results)} claims hold; the report gives the "
-                      "reason for each that does not."]) + "\n"
+    return "\n".join([*lines, "", f"In the committed rows {claim_tools.score(results.values())}; the report gives "
+                      "the reason for each that does not."]) + "\n"
 
 
 _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "offload", "kv_format", "weight_format", "retention",

@@ -79,15 +79,15 @@ def _provenance(rows, experiments):
 def write(path, figures, drawn, not_drawn, claims, results, rows, scale):
     """figures: the Figure objects shown; drawn: id -> paths by format; not_drawn: id -> reason."""
     by_id = {result.id: result for result in results}
-    held = sum(result.holds for result in results)
     experiments = sorted({e for figure in figures for e in figure.experiments})
     page = [
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<title>Quire: figures and claims</title>", f"<style>{STYLE}</style></head><body>",
         "<h1>Figures and claims</h1>",
-        f"<p>{held} of {len(results)} claims hold. Every number named <em>here</em> was computed from result rows of "
-        f"this run ({_escape(scale)} scale); <em>published</em> numbers are quoted from their sources. "
+        f"<p>{_escape(claim_tools.score(results))}. Every number named <em>here</em> was computed from result rows of "
+        f"this run ({_escape(scale)} scale); <em>published</em> numbers are quoted from their sources, but for checks marked <em>[measured]</em>, which "
+        "hold a generator against the real data that it stands in for. "
         "<em>Simulated</em> means virtual time from a cost model, with the scheduler and the memory manager running "
         "for real; <em>measured</em> means wall-clock time on this machine.</p>",
         "<nav><ul>",

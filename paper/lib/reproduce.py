@@ -250,11 +250,6 @@ def show_list(ids, claims):
                 print(f"    {claim['id']}")
 
 
-def summary_line(claims, results):
-    held = sum(result.holds for result in results)
-    return f"{held} of {len(claims)} claims hold"
-
-
 def reproduce(options, ids, claims):
     started = time.monotonic()
     progress = Progress()
@@ -291,7 +286,7 @@ def reproduce(options, ids, claims):
     progress.done()
     for claim, result in zip(claims, results):
         print(claim_tools.line(claim, result))
-    print(f"{summary_line(claims, results)}; {len(drawn)} of {len(chosen)} figures drawn in "
+    print(f"{claim_tools.score(results)}; {len(drawn)} of {len(chosen)} figures drawn in "
           f"{time.monotonic() - started:.0f} s")
     print(f"report: {(OUT / 'report.html').relative_to(ROOT)}")
     print(f"paper: {pdf.relative_to(ROOT)}" if pdf else sentence or "paper: built when every figure is drawn")

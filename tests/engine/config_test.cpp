@@ -9,6 +9,7 @@
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/describe.hpp>
 #include <quire/engine/override.hpp>
+#include <quire/eviction/belady.hpp>
 #include <quire/eviction/fifo.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/offload/recompute.hpp>
@@ -92,6 +93,16 @@ TEST(Compatible, SaysWhichSlotAndWhy) {
   EXPECT_THAT(std::string(incompatible_because<IndexedRuns>), HasSubstr("contiguous"));
 }
 
+TEST(Compatible, RefusesAPolicyThatNeedsTheFuture) {
+  using Clairvoyant = with<presets::VllmPrefixCache, set_eviction<eviction::Belady>>;
+  EXPECT_THAT(std::string(incompatible_because<Clairvoyant>), ::testing::StartsWith("eviction: "));
+}
+
+// A change in such a slot is no change of the engine.
+static_assert(unused_slots<Vllm> == Slot::eviction);
+static_assert(unused_slots<presets::VllmPrefixCache> == Slot::none);
+static_assert(unused_slots<presets::OrcaMax> == (Slot::eviction | Slot::offload));
+
 TEST(ChangedSlots, AreNamedInTheOrderOfTables) {
   EXPECT_EQ(to_string(Slot::none), "none");
   EXPECT_EQ(to_string(changed_slots<Sieved, Vllm>), "prefix_index,eviction");
@@ -105,7 +116,7 @@ TEST(Describe, ListsEverySlotWithItsPolicy) {
             "  block_size     8\n"
             "  reservation    on_demand\n"
             "  prefix_index   none\n"
-            "  eviction       lru\n"
+            "  eviction       lru (never asked)\n"
             "  offload        swap_to_host\n"
             "  kv_format      fp16\n"
             "  weight_format  fp16\n"

@@ -27,6 +27,28 @@ inline constexpr bool preempts_by_rank = [] {
   }
 }();
 
+/// Whether an eviction policy orders blocks by their next use (`static constexpr bool needs_next_use =
+/// true`), which a replay of known references can tell it and a serving engine cannot.
+template <class Eviction>
+inline constexpr bool needs_next_use = [] {
+  if constexpr (requires { Eviction::needs_next_use; }) {
+    return static_cast<bool>(Eviction::needs_next_use);
+  } else {
+    return false;
+  }
+}();
+
+/// The slots whose policy is never asked, because of what stands in another slot: changing it changes
+/// nothing. Eviction without a prefix index has no cached block to give up; offload has nothing to do
+/// where memory is reserved whole and nobody is preempted.
+template <FillsAllSlots C>
+inline constexpr Slot unused_slots = [] {
+  Slot unused = Slot::none;
+  if (!C::PrefixIndex::enabled) unused = unused | Slot::eviction;
+  if (C::Reservation::contiguous) unused = unused | Slot::offload;
+  return unused;
+}();
+
 /// Why a configuration's slots do not go together; empty when they do. Sweeps skip such a variant and
 /// put the sentence in its row; Engine refuses to compile it.
 template <FillsAllSlots C>
@@ -40,6 +62,9 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (preempts_by_rank<typename C::Scheduler> && C::Reservation::contiguous) {
     return "scheduler: it preempts, and a contiguous reservation is not given back half-way"sv;
+  }
+  if (C::PrefixIndex::enabled && needs_next_use<typename C::Eviction>) {
+    return "eviction: it orders blocks by their next use, which an engine does not know"sv;
   }
   if (C::PrefixIndex::enabled && !C::Retention::keeps_all) {
     return "retention: a block whose tokens were dropped cannot be found by its text"sv;

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
+#include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
 
 namespace quire {
@@ -22,7 +24,8 @@ template <FillsAllSlots C>
           std::string(C::Scheduler::name)};
 }
 
-/// A configuration as a table: its name, then one slot a line.
+/// A configuration as a table: its name, then one slot a line. A policy that is never asked, because
+/// of what stands in another slot, is marked.
 template <FillsAllSlots C>
 [[nodiscard]] std::string describe() {
   std::string text(C::name);
@@ -30,6 +33,7 @@ template <FillsAllSlots C>
   for (std::size_t i = 0; i < slot_count; ++i) {
     text.append("\n  ").append(slot_names[i]);
     text.append(15 - slot_names[i].size(), ' ').append(values[i]);
+    if ((static_cast<std::uint32_t>(unused_slots<C>) & (1u << i)) != 0) text += " (never asked)";
   }
   return text;
 }

@@ -17,13 +17,14 @@ namespace quire::eviction {
 /// Of blocks never used again the one that was used longest ago goes. It needs
 /// BlockContext::next_use, which only a replay of a known trace can give.
 /// \complexity O(log8 capacity) on evictable blocks, O(1) on blocks in use; victim O(1).
-/// \errors none: without next_use it is LRU.
+/// \errors none. An engine, which cannot know the next use, refuses it (needs_next_use).
 /// \source Belady, "A Study of Replacement Algorithms for a Virtual-Storage Computer", IBM Systems
 /// Journal 1966. Deviation: a missed block always enters. With blocks in use or under the prefix
 /// rule the choice is among the evictable only, and no longer optimal.
 class Belady {
  public:
   static constexpr std::string_view name = "belady";
+  static constexpr bool needs_next_use = true;
   explicit Belady(BlockCount capacity) : order_(capacity) {}
 
   void on_insert(BlockId b, const BlockContext& context) { order_.set_key(b, key(context)); }

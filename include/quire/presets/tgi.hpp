@@ -11,7 +11,9 @@ namespace quire::presets {
 
 /// Text Generation Inference before paging: continuous batching, and prompt plus max_tokens
 /// reserved in one piece. \source the TGI baseline of the vLLM launch post, 2023-06-20; TGI's
-/// launcher documentation.
+/// launcher documentation. Deviation: runs come from the buddy allocator that all reserving systems
+/// share here. Where a workload sets max_tokens to the true output length, as the generators do, it
+/// reserves what orca_oracle reserves and decides the same.
 struct Tgi : Vllm {
   static constexpr std::string_view name = "tgi";
   using Reservation = reservation::RequestLimit;

@@ -11,7 +11,8 @@ namespace quire::presets {
 
 /// TorchServe's dynamic batcher: a batch starts when it is full or its oldest request has waited
 /// SchedulerLimits::max_delay, and returns as a whole.
-/// \source TorchServe documentation, batch_size and max_batch_delay.
+/// \source TorchServe documentation, batch_size and max_batch_delay. Deviation: TorchServe itself
+/// manages no keys and values; each request reserves prompt plus max_tokens here.
 struct Torchserve : Vllm {
   static constexpr std::string_view name = "torchserve";
   using Reservation = reservation::RequestLimit;
