@@ -94,6 +94,13 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(claims.line(claim(unit="%"), failed),
                          "[false] It is so (published 10 %, here 20 %, simulated): 20 % is not within 1 of 10 %")
 
+    def test_checks_of_substitutes_are_counted_apart(self):
+        check = judge({"mark": "measured", "unit": "%"}, row(value=10))
+        self.assertIn("(real data 10 %, here 10 %", claims.line(claim(mark="measured", unit="%"), check))
+        results = [judge({}, row(value=10)), judge({}, row(value=20)), check]
+        self.assertEqual(claims.score(results), "1 of 2 claims hold, and 1 of 1 checks of substitutes")
+        self.assertEqual(claims.score(results[:2]), "1 of 2 claims hold")
+
     def test_the_file_is_a_list_of_these_fields(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "claims.json"
