@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <quire/attention/causal.hpp>
+#include <quire/core/hd.hpp>
 
 namespace quire::attention {
 
@@ -20,8 +21,9 @@ struct Alibi : Causal {
   constexpr Alibi() = default;
   explicit constexpr Alibi(std::span<const float> per_head) : slopes(per_head) {}
   template <class Math>
-  [[nodiscard]] typename Math::Value logit(Math, typename Math::Value s, std::size_t head,
-                                           typename Math::Value distance) const {
+  [[nodiscard]] QUIRE_HD constexpr typename Math::Value logit(Math, typename Math::Value s,
+                                                              std::size_t head,
+                                                              typename Math::Value distance) const {
     return Math::add(s, Math::mul(distance, Math::set(-slopes[head])));
   }
 

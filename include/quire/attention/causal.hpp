@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <quire/attention/concepts.hpp>
+#include <quire/core/hd.hpp>
 
 namespace quire::attention {
 
@@ -15,13 +16,15 @@ struct Causal {
   static constexpr bool transforms_logits = false;
   static constexpr bool has_sink = false;
 
-  [[nodiscard]] constexpr std::int64_t first_visible(std::int64_t /*position*/) const { return 0; }
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t first_visible(std::int64_t /*position*/) const {
+    return 0;
+  }
   template <class Math>
-  [[nodiscard]] typename Math::Value logit(Math, typename Math::Value s, std::size_t /*head*/,
-                                           typename Math::Value /*distance*/) const {
+  [[nodiscard]] QUIRE_HD constexpr typename Math::Value logit(
+      Math, typename Math::Value s, std::size_t /*head*/, typename Math::Value /*distance*/) const {
     return s;
   }
-  [[nodiscard]] constexpr float sink_logit(std::size_t /*head*/) const { return 0; }
+  [[nodiscard]] QUIRE_HD constexpr float sink_logit(std::size_t /*head*/) const { return 0; }
 };
 static_assert(AttentionVariant<Causal>);
 

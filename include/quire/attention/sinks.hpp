@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <quire/attention/causal.hpp>
+#include <quire/core/hd.hpp>
 
 namespace quire::attention {
 
@@ -17,7 +18,7 @@ struct Sinks : Causal {
 
   constexpr Sinks() = default;
   explicit constexpr Sinks(std::span<const float> per_head) : logits(per_head) {}
-  [[nodiscard]] constexpr float sink_logit(std::size_t head) const { return logits[head]; }
+  [[nodiscard]] QUIRE_HD constexpr float sink_logit(std::size_t head) const { return logits[head]; }
 };
 static_assert(AttentionVariant<Sinks>);
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <quire/attention/causal.hpp>
+#include <quire/core/hd.hpp>
 
 namespace quire::attention {
 
@@ -16,7 +17,7 @@ struct SlidingWindow : Causal {
 
   constexpr SlidingWindow() = default;
   explicit constexpr SlidingWindow(std::int64_t tokens) : window(tokens) {}
-  [[nodiscard]] constexpr std::int64_t first_visible(std::int64_t position) const {
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t first_visible(std::int64_t position) const {
     return position < window ? 0 : position - window + 1;
   }
 };

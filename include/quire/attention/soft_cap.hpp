@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <quire/attention/causal.hpp>
+#include <quire/core/hd.hpp>
 
 namespace quire::attention {
 
@@ -17,8 +18,8 @@ struct SoftCap : Causal {
   constexpr SoftCap() = default;
   explicit constexpr SoftCap(float bound) : cap(bound) {}
   template <class Math>
-  [[nodiscard]] typename Math::Value logit(Math, typename Math::Value s, std::size_t /*head*/,
-                                           typename Math::Value /*distance*/) const {
+  [[nodiscard]] QUIRE_HD constexpr typename Math::Value logit(
+      Math, typename Math::Value s, std::size_t /*head*/, typename Math::Value /*distance*/) const {
     return Math::mul(Math::set(cap), Math::tanh(Math::mul(s, Math::set(1 / cap))));
   }
 };

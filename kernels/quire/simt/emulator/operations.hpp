@@ -129,10 +129,10 @@ template <class T>
 [[nodiscard]] T shuffle(T value, unsigned source, unsigned mask = full_mask) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 4 == 0);
   emulator::Shuffle<sizeof(T) / 4> op;
-  std::memcpy(op.in, &value, sizeof(T));
+  std::memcpy(op.in, static_cast<const void*>(&value), sizeof(T));
   op.source = source % warp_lanes;
   emulator::Machine::current().meet(mask, op, "shuffle");
-  std::memcpy(&value, op.out, sizeof(T));
+  std::memcpy(static_cast<void*>(&value), op.out, sizeof(T));
   return value;
 }
 template <class T>
@@ -181,7 +181,7 @@ class Shared {
     check_aligned(i, n);
     emulator::Machine::current().check_read(offset_ + i * sizeof(T), n * sizeof(T));
     Vector<T, n> value;
-    std::memcpy(&value, data_ + i, sizeof value);
+    std::memcpy(static_cast<void*>(&value), static_cast<const void*>(data_ + i), sizeof value);
     return value;
   }
   template <unsigned n>
@@ -190,7 +190,7 @@ class Shared {
     check(i, n);
     check_aligned(i, n);
     emulator::Machine::current().check_write(offset_ + i * sizeof(T), n * sizeof(T));
-    std::memcpy(data_ + i, &value, sizeof value);
+    std::memcpy(static_cast<void*>(data_ + i), static_cast<const void*>(&value), sizeof value);
   }
   /// Adds; returns what was there before.
   T atomic_add(std::size_t i, T value) const {
@@ -250,7 +250,7 @@ template <unsigned n, class T>
                                       " bytes from an address that is not a multiple of it");
   }
   Vector<T, n> value;
-  std::memcpy(&value, p, sizeof value);
+  std::memcpy(static_cast<void*>(&value), static_cast<const void*>(p), sizeof value);
   return value;
 }
 /// The same past the first-level cache's interest: read once, by this block alone.
@@ -264,7 +264,7 @@ void store_vector(T* p, const Vector<T, n>& value) {
     emulator::Machine::current().fail("stores a vector of " + std::to_string(sizeof(T) * n) +
                                       " bytes to an address that is not a multiple of it");
   }
-  std::memcpy(p, &value, sizeof value);
+  std::memcpy(static_cast<void*>(p), static_cast<const void*>(&value), sizeof value);
 }
 
 /// Adds in global memory; returns what was there before. T: int, unsigned, float.

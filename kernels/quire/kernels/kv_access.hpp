@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <quire/core/float16.hpp>
+#include <quire/core/hd.hpp>
+#include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/fp16.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/int8_per_token_head.hpp>
+
+namespace quire::kernels {
+
+/// How kernels read a KV format's slab in place: what an element is, and where a token's scale lies.
+/// A format without a specialisation has no kernels, and is refused at compile time.
+template <class Format>
+struct KvAccess;
+
+template <PlainKvFormat Format>
+struct KvAccess<Format> {
+  using Stored = typename Format::Element;
+  static constexpr bool scaled = false;
+};
+template <>
+struct KvAccess<kv_format::Int8PerTokenHead> {
+  using Stored = std::int8_t;
+  static constexpr bool scaled = true;
+  /// Where the scales begin in a slab. \unit bytes
+  static constexpr std::size_t scales_at(std::size_t block_tokens, std::size_t head_dim) {
+    return (block_tokens * head_dim + 3) / 4 * 4;
+  }
+};
+
+/// One layer's pool of KV blocks as kernels see it: attention::KvView with what is known at compile
+/// time left out.
+struct KvPool {
+  std::byte* base = nullptr;    // \shape (blocks) of (2, kv_heads) slabs, keys first
+  std::size_t block_bytes = 0;  // from one block to the next: all layers of a block lie together
+  std::uint32_t kv_heads = 0;
+};
+
+/// What a kernel over KV blocks is specialised on; engines that agree in these share kernels.
+/// Query: element of queries and results, float, Bf16 or Fp16.
+template <class KvFormatType, unsigned tokens_per_block, unsigned head_size, class QueryType>
+struct KernelKey {
+  static_assert(tokens_per_block > 0, "quire: block_size: a block holds at least one token");
+  static_assert(head_size % 16 == 0 && head_size >= 16 && head_size <= 256,
+                "quire: kernels: head_dim must be a multiple of 16, at most 256; smallest model: "
+                "head_dim 64");
+  using KvFormat = KvFormatType;
+  using Query = QueryType;
+  using Access = KvAccess<KvFormat>;
+  using Stored = typename Access::Stored;
+  static constexpr unsigned block_tokens = tokens_per_block;
+  static constexpr unsigned head_dim = head_size;
+  static constexpr std::size_t slab_bytes = KvFormat::slab_bytes(block_tokens, head_dim);
+
+  [[nodiscard]] QUIRE_HD static const std::byte* key_slab(const KvPool& pool, std::uint32_t block,
+                                                          unsigned head) {
+    return pool.base + block * pool.block_bytes + head * slab_bytes;
+  }
+  [[nodiscard]] QUIRE_HD static const std::byte* value_slab(const KvPool& pool, std::uint32_t block,
+                                                            unsigned head) {
+    return key_slab(pool, block, pool.kv_heads + head);
+  }
+  /// \shape result (head_dim)
+  [[nodiscard]] QUIRE_HD static const Stored* row(const std::byte* slab, unsigned slot) {
+    return reinterpret_cast<const Stored*>(slab) + slot * head_dim;
+  }
+  [[nodiscard]] QUIRE_HD static float scale(const std::byte* slab, unsigned slot) {
+    if constexpr (Access::scaled) {
+      constexpr std::size_t at = Access::scales_at(block_tokens, head_dim);
+      return reinterpret_cast<const float*>(slab + at)[slot];
+    } else {
+      return 1.0f;
+    }
+  }
+};
+
+}  // namespace quire::kernels

@@ -1,0 +1,428 @@
+// One file: two ways through the same loop, and the end that they share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <quire/attention/concepts.hpp>
+#include <quire/kernels/device_math.cuh>
+#include <quire/kernels/paged_decode/params.hpp>
+#include <quire/kernels/paged_decode/traits.hpp>
+#include <quire/simt/simt.cuh>
+
+namespace quire::kernels {
+
+/// What the warps of a block found, in shared memory: for each warp and head the largest logit, the
+/// sum of weights against it, and the weighted sum of values.
+template <unsigned warps, unsigned heads, unsigned head_dim>
+struct WarpStates {
+  static constexpr std::size_t sums_at = 2 * warps * heads * sizeof(float);
+  static constexpr std::size_t bytes =
+      sums_at + std::size_t{warps} * heads * head_dim * sizeof(float);
+  simt::Shared<float> largest{0, warps* heads};
+  simt::Shared<float> total{warps * heads * sizeof(float), warps* heads};
+  simt::Shared<float> sums{sums_at, std::size_t{warps} * heads* head_dim};
+
+  /// Joins the warps and writes `count` heads from `head` on. \pre sync() after the states were
+  /// written; all threads of the block call
+  template <class Params>
+  QUIRE_DEVICE void finish(const Params& p, const DecodeWork& work, unsigned head,
+                           unsigned count) const {
+    using Query = std::remove_cvref_t<decltype(*p.out)>;
+    for (unsigned i = simt::thread(); i < count * head_dim; i += warps * simt::warp_lanes) {
+      const unsigned h = i / head_dim, d = i % head_dim;
+      float m = -simt::infinity();
+      if constexpr (decltype(p.variant)::has_sink) {
+        if (work.first != 0) m = p.variant.sink_logit(head + h) * log2e;
+      }
+      const float sink = m;
+      QUIRE_UNROLL
+      for (unsigned w = 0; w < warps; ++w) m = simt::max(m, largest.load(w * heads + h));
+      float sum = 0, all = weight_of(sink, m);
+      QUIRE_UNROLL
+      for (unsigned w = 0; w < warps; ++w) {
+        const float weight = weight_of(largest.load(w * heads + h), m);
+        sum += weight * sums.load((w * heads + h) * head_dim + d);
+        all += weight * total.load(w * heads + h);
+      }
+      const float result = all > 0 ? sum / all : 0.0f;
+      if (work.partial < 0) {
+        p.out[work.sequence * p.out_stride + (head + h) * head_dim + d] =
+            simt::narrow<Query>(result);
+      } else {
+        const std::size_t row = static_cast<std::size_t>(work.partial) * p.heads + head + h;
+        p.partial[row * head_dim + d] = result;
+        if (d == 0) p.partial_lse[row] = all > 0 ? m + simt::log2(all) : -simt::infinity();
+      }
+    }
+  }
+};
+
+/// Decode attention on CUDA cores: a few lanes share a token's row, each warp takes tiles of tokens,
+/// the query heads of a KV head are computed together so that each key and value is read once.
+/// Grid: (work, kv_heads, passes over a group's heads).
+/// \cost reads each key and value once a pass; 2 x group multiply-adds a stored value
+template <class KeyType, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{}>
+struct PagedDecodeScalar {
+  using Key = KeyType;
+  using Params = PagedDecodeParams<typename Key::Query, Variant>;
+  using Stored = typename Key::Stored;
+  static constexpr std::string_view name = "paged_decode_scalar";
+  static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
+  static constexpr unsigned head_dim = Key::head_dim;
+  static constexpr unsigned heads = tuning.heads;
+
+  static constexpr unsigned elements = vector_elements<Stored, head_dim>(1);
+  static constexpr unsigned vectors = head_dim / elements;  // in a row
+  [[nodiscard]] static constexpr unsigned lanes_of_row() {
+    unsigned n = 1;
+    while (n < vectors && n < simt::warp_lanes) n *= 2;
+    return n;
+  }
+  static constexpr unsigned lanes = lanes_of_row();  // that share a row
+  static constexpr unsigned per_lane = (vectors + lanes - 1) / lanes;
+  static constexpr unsigned rows = simt::warp_lanes / lanes;  // tokens that a warp reads at once
+  static constexpr unsigned tile = rows * tuning.unroll;
+  static constexpr unsigned values = per_lane * elements;
+  using States = WarpStates<tuning.warps, heads, head_dim>;
+  static constexpr std::size_t shared_bytes = States::bytes;
+
+  QUIRE_DEVICE static void run(const Params& p) {
+    const DecodeWork work = p.work[simt::block().x];
+    const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
+    const unsigned pass = simt::block().z * heads;
+    const unsigned count = group - pass < heads ? group - pass : heads;
+    const unsigned head = kv_head * group + pass;
+    const unsigned part = simt::lane() % lanes, row = simt::lane() / lanes;
+
+    float q[heads][values], sums[heads][values], largest[heads], total[heads];
+    const float scale = Variant::transforms_logits ? p.scale : p.scale * log2e;
+    QUIRE_UNROLL
+    for (unsigned h = 0; h < heads; ++h) {
+      largest[h] = -simt::infinity();
+      total[h] = 0;
+      QUIRE_UNROLL
+      for (unsigned j = 0; j < values; ++j) sums[h][j] = 0;
+      QUIRE_UNROLL
+      for (unsigned j = 0; j < per_lane; ++j) {
+        const unsigned v = j * lanes + part;
+        QUIRE_UNROLL
+        for (unsigned e = 0; e < elements; ++e) {
+          const bool here = v < vectors && h < count;
+          q[h][j * elements + e] =
+              here ? simt::widen(p.q[work.sequence * p.q_stride + (head + h) * head_dim +
+                                     v * elements + e]) *
+                         scale
+                   : 0.0f;
+        }
+      }
+    }
+
+    const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
+    const std::int32_t position = p.lengths[work.sequence] - 1;
+    QUIRE_NO_UNROLL
+    for (std::int32_t t0 = work.begin + static_cast<std::int32_t>(simt::warp() * tile);
+         t0 < work.end; t0 += static_cast<std::int32_t>(tuning.warps * tile)) {
+      simt::Vector<Stored, elements> keys[tuning.unroll][per_lane], stored[tuning.unroll][per_lane];
+      float key_scale[tuning.unroll], value_scale[tuning.unroll];
+      QUIRE_UNROLL
+      for (unsigned u = 0; u < tuning.unroll; ++u) {
+        const std::int32_t t = t0 + static_cast<std::int32_t>(u * rows + row);
+        // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
+        const auto token = static_cast<unsigned>(t < work.end ? t : work.end - 1);
+        const std::uint32_t block = table[token / Key::block_tokens];
+        const unsigned slot = token % Key::block_tokens;
+        const std::byte* key_slab = Key::key_slab(p.cache, block, kv_head);
+        const std::byte* value_slab = Key::value_slab(p.cache, block, kv_head);
+        key_scale[u] = Key::scale(key_slab, slot);
+        value_scale[u] = Key::scale(value_slab, slot);
+        QUIRE_UNROLL
+        for (unsigned j = 0; j < per_lane; ++j) {
+          const unsigned v = j * lanes + part < vectors ? j * lanes + part : 0;
+          keys[u][j] = simt::load_vector_once<elements>(Key::row(key_slab, slot) + v * elements);
+          stored[u][j] =
+              simt::load_vector_once<elements>(Key::row(value_slab, slot) + v * elements);
+        }
+      }
+      QUIRE_UNROLL
+      for (unsigned h = 0; h < heads; ++h) {
+        float logit[tuning.unroll];
+        float best = largest[h];
+        QUIRE_UNROLL
+        for (unsigned u = 0; u < tuning.unroll; ++u) {
+          float s = 0;
+          QUIRE_UNROLL
+          for (unsigned j = 0; j < values; ++j) {
+            s = simt::fma(q[h][j], stored_value(keys[u][j / elements].v[j % elements]), s);
+          }
+          QUIRE_UNROLL
+          for (unsigned bits = lanes / 2; bits > 0; bits /= 2) s += simt::shuffle_xor(s, bits);
+          if constexpr (Key::Access::scaled) s *= key_scale[u];
+          const std::int32_t t = t0 + static_cast<std::int32_t>(u * rows + row);
+          if constexpr (Variant::transforms_logits) {
+            s = p.variant.logit(DeviceMath{}, s, head + (h < count ? h : 0),
+                                static_cast<float>(position - t)) *
+                log2e;
+          }
+          logit[u] = t < work.end ? s : -simt::infinity();
+          best = simt::max(best, logit[u]);
+        }
+        const float shrink = weight_of(largest[h], best);
+        largest[h] = best;
+        total[h] *= shrink;
+        QUIRE_UNROLL
+        for (unsigned j = 0; j < values; ++j) sums[h][j] *= shrink;
+        QUIRE_UNROLL
+        for (unsigned u = 0; u < tuning.unroll; ++u) {
+          const float weight = weight_of(logit[u], best);
+          total[h] += weight;
+          const float scaled = Key::Access::scaled ? weight * value_scale[u] : weight;
+          QUIRE_UNROLL
+          for (unsigned j = 0; j < values; ++j) {
+            sums[h][j] = simt::fma(scaled, stored_value(stored[u][j / elements].v[j % elements]),
+                                   sums[h][j]);
+          }
+        }
+      }
+    }
+
+    const States states;
+    QUIRE_UNROLL
+    for (unsigned h = 0; h < heads; ++h) {
+      // Each group of lanes saw tokens of its own: join them within the warp.
+      float m = largest[h];
+      QUIRE_UNROLL
+      for (unsigned bits = lanes; bits < simt::warp_lanes; bits *= 2) {
+        m = simt::max(m, simt::shuffle_xor(m, bits));
+      }
+      const float shrink = weight_of(largest[h], m);
+      float all = total[h] * shrink;
+      QUIRE_UNROLL
+      for (unsigned bits = lanes; bits < simt::warp_lanes; bits *= 2) {
+        all += simt::shuffle_xor(all, bits);
+      }
+      QUIRE_UNROLL
+      for (unsigned j = 0; j < values; ++j) {
+        sums[h][j] *= shrink;
+        QUIRE_UNROLL
+        for (unsigned bits = lanes; bits < simt::warp_lanes; bits *= 2) {
+          sums[h][j] += simt::shuffle_xor(sums[h][j], bits);
+        }
+      }
+      if (row != 0) continue;
+      const unsigned state = simt::warp() * heads + h;
+      if (part == 0) {
+        states.largest.store(state, m);
+        states.total.store(state, all);
+      }
+      QUIRE_UNROLL
+      for (unsigned j = 0; j < values; ++j) {
+        const unsigned v = j / elements * lanes + part;
+        if (v < vectors) {
+          states.sums.store(state * head_dim + v * elements + j % elements, sums[h][j]);
+        }
+      }
+    }
+    simt::sync();
+    states.finish(p, work, head, count);
+  }
+};
+
+/// Decode attention on matrix units: keys times queries gives a tile of 16 tokens by 8 heads, values
+/// times weights 16 dimensions by 8 heads, so that a group of up to 8 heads wastes no row. Keys and
+/// values go from global memory to the units' registers in whole vectors, without shared memory: the
+/// order of a product's inner index is free as long as both operands agree, and so is the order of
+/// result rows. Grid: (work, kv_heads, passes over a group's heads).
+/// \cost reads each key and value once a pass
+template <class KeyType, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{}>
+struct PagedDecodeMatrix {
+  using Key = KeyType;
+  using Params = PagedDecodeParams<typename Key::Query, Variant>;
+  using Stored = typename Key::Stored;
+  using Half = typename ComputeType<Stored, typename Key::Query>::type;
+  static_assert(has_matrix_path<Key>);
+  static constexpr std::string_view name = "paged_decode_matrix";
+  static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
+  static constexpr unsigned head_dim = Key::head_dim;
+  static constexpr unsigned heads = 8;
+  static constexpr unsigned tile = 16;  // tokens
+
+  // A row of keys is shared by the 4 lanes of a group, a row of values by 8 groups.
+  static constexpr unsigned key_elements = vector_elements<Stored, head_dim>(4);
+  static constexpr unsigned key_chunks = head_dim / (4 * key_elements);
+  static constexpr unsigned key_steps = key_elements / 4;  // products of 16 dimensions a chunk
+  static constexpr unsigned value_elements = vector_elements<Stored, head_dim>(8);
+  static constexpr unsigned value_chunks = head_dim / (8 * value_elements);
+  static constexpr unsigned value_steps = value_elements / 2;
+  using States = WarpStates<tuning.warps, heads, head_dim>;
+  static constexpr std::size_t shared_bytes = States::bytes;
+
+  QUIRE_DEVICE static void run(const Params& p) {
+    const DecodeWork work = p.work[simt::block().x];
+    const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
+    const unsigned pass = simt::block().z * heads;
+    const unsigned count = group - pass < heads ? group - pass : heads;
+    const unsigned head = kv_head * group + pass;
+    const unsigned high = simt::lane() / 4, low = simt::lane() % 4;  // as in fragments.hpp
+
+    // Queries as the right operand: head `high`, the dimensions that this lane's keys hold.
+    std::uint32_t q[key_chunks][key_steps][2];
+    QUIRE_UNROLL
+    for (unsigned c = 0; c < key_chunks; ++c) {
+      QUIRE_UNROLL
+      for (unsigned s = 0; s < key_steps; ++s) {
+        const std::size_t at = work.sequence * p.q_stride +
+                               (head + (high < count ? high : 0)) * head_dim +
+                               (c * 4 + low) * key_elements + s * 4;
+        QUIRE_UNROLL
+        for (unsigned r = 0; r < 2; ++r) {
+          const float a = simt::widen(p.q[at + 2 * r]), b = simt::widen(p.q[at + 2 * r + 1]);
+          q[c][s][r] = high < count ? simt::pack<Half>(a, b) : 0;
+        }
+      }
+    }
+    const float scale = Variant::transforms_logits ? p.scale : p.scale * log2e;
+    float sums[value_chunks][value_steps][4]{};
+    float largest[2] = {-simt::infinity(), -simt::infinity()}, total[2] = {0, 0};
+
+    const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
+    const std::int32_t position = p.lengths[work.sequence] - 1;
+    QUIRE_NO_UNROLL
+    for (std::int32_t t0 = work.begin + static_cast<std::int32_t>(simt::warp() * tile);
+         t0 < work.end; t0 += static_cast<std::int32_t>(tuning.warps * tile)) {
+      // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
+      const auto token = [&](unsigned i) {
+        const std::int32_t t = t0 + static_cast<std::int32_t>(i);
+        return static_cast<unsigned>(t < work.end ? t : work.end - 1);
+      };
+      simt::Vector<Stored, key_elements> keys[2][key_chunks];
+      float key_scale[2];
+      QUIRE_UNROLL
+      for (unsigned r = 0; r < 2; ++r) {
+        const unsigned t = token(high + 8 * r), slot = t % Key::block_tokens;
+        const std::byte* slab = Key::key_slab(p.cache, table[t / Key::block_tokens], kv_head);
+        key_scale[r] = Key::scale(slab, slot);
+        QUIRE_UNROLL
+        for (unsigned c = 0; c < key_chunks; ++c) {
+          keys[r][c] = simt::load_vector_once<key_elements>(Key::row(slab, slot) +
+                                                            (c * 4 + low) * key_elements);
+        }
+      }
+      simt::Vector<Stored, value_elements> stored[4][value_chunks];
+      QUIRE_UNROLL
+      for (unsigned r = 0; r < 4; ++r) {
+        const unsigned t = token(low * 2 + r % 2 + r / 2 * 8), slot = t % Key::block_tokens;
+        const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
+        QUIRE_UNROLL
+        for (unsigned c = 0; c < value_chunks; ++c) {
+          stored[r][c] = simt::load_vector_once<value_elements>(Key::row(slab, slot) +
+                                                                (c * 8 + high) * value_elements);
+        }
+      }
+
+      float logit[4] = {0, 0, 0, 0};  // tokens high, high + 8 by heads 2 low, 2 low + 1
+      QUIRE_UNROLL
+      for (unsigned c = 0; c < key_chunks; ++c) {
+        std::uint32_t pairs[2][key_elements / 2];
+        as_pairs<Half, key_elements>(keys[0][c], pairs[0]);
+        as_pairs<Half, key_elements>(keys[1][c], pairs[1]);
+        QUIRE_UNROLL
+        for (unsigned s = 0; s < key_steps; ++s) {
+          const std::uint32_t a[4] = {pairs[0][2 * s], pairs[1][2 * s], pairs[0][2 * s + 1],
+                                      pairs[1][2 * s + 1]};
+          simt::multiply_add<Half>(logit, a, q[c][s]);
+        }
+      }
+      QUIRE_UNROLL
+      for (unsigned i = 0; i < 4; ++i) {
+        const std::int32_t t = t0 + static_cast<std::int32_t>(high + i / 2 * 8);
+        float s = logit[i] * scale;
+        if constexpr (Key::Access::scaled) s *= key_scale[i / 2];
+        if constexpr (Variant::transforms_logits) {
+          const unsigned h = low * 2 + i % 2;
+          s = p.variant.logit(DeviceMath{}, s, head + (h < count ? h : 0),
+                              static_cast<float>(position - t)) *
+              log2e;
+        }
+        logit[i] = t < work.end ? s : -simt::infinity();
+      }
+      float weight[4];
+      QUIRE_UNROLL
+      for (unsigned i = 0; i < 2; ++i) {
+        float best = simt::max(largest[i], simt::max(logit[i], logit[i + 2]));
+        QUIRE_UNROLL
+        for (unsigned bits = 4; bits < simt::warp_lanes; bits *= 2) {
+          best = simt::max(best, simt::shuffle_xor(best, bits));
+        }
+        const float shrink = weight_of(largest[i], best);
+        largest[i] = best;
+        weight[i] = weight_of(logit[i], best);
+        weight[i + 2] = weight_of(logit[i + 2], best);
+        total[i] = total[i] * shrink + weight[i] + weight[i + 2];
+        QUIRE_UNROLL
+        for (unsigned c = 0; c < value_chunks; ++c) {
+          QUIRE_UNROLL
+          for (unsigned s = 0; s < value_steps; ++s) {
+            sums[c][s][i] *= shrink;
+            sums[c][s][i + 2] *= shrink;
+          }
+        }
+      }
+      if constexpr (Key::Access::scaled) {
+        // The weights' lanes hold other tokens than the values' lanes: scale them here.
+        QUIRE_UNROLL
+        for (unsigned i = 0; i < 2; ++i) {
+          const unsigned t = token(high + 8 * i), slot = t % Key::block_tokens;
+          const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          const float by = Key::scale(slab, slot);
+          weight[2 * i] *= by;
+          weight[2 * i + 1] *= by;
+        }
+      }
+      const std::uint32_t b[2] = {simt::transpose_8x8(simt::pack<Half>(weight[0], weight[1])),
+                                  simt::transpose_8x8(simt::pack<Half>(weight[2], weight[3]))};
+      QUIRE_UNROLL
+      for (unsigned c = 0; c < value_chunks; ++c) {
+        std::uint32_t pairs[4][value_elements / 2];
+        QUIRE_UNROLL
+        for (unsigned r = 0; r < 4; ++r) as_pairs<Half, value_elements>(stored[r][c], pairs[r]);
+        QUIRE_UNROLL
+        for (unsigned s = 0; s < value_steps; ++s) {
+          // rows high and high + 8 of the product are dimensions 2 s and 2 s + 1 of this lane's
+          const std::uint32_t a[4] = {simt::pick_bytes(pairs[0][s], pairs[1][s], 0x5410),
+                                      simt::pick_bytes(pairs[0][s], pairs[1][s], 0x7632),
+                                      simt::pick_bytes(pairs[2][s], pairs[3][s], 0x5410),
+                                      simt::pick_bytes(pairs[2][s], pairs[3][s], 0x7632)};
+          simt::multiply_add<Half>(sums[c][s], a, b);
+        }
+      }
+    }
+
+    const States states;
+    QUIRE_UNROLL
+    for (unsigned i = 0; i < 2; ++i) {
+      QUIRE_UNROLL
+      for (unsigned bits = 4; bits < simt::warp_lanes; bits *= 2) {
+        total[i] += simt::shuffle_xor(total[i], bits);
+      }
+      const unsigned state = simt::warp() * heads + low * 2 + i;
+      if (high == 0) {
+        states.largest.store(state, largest[i]);
+        states.total.store(state, total[i]);
+      }
+      QUIRE_UNROLL
+      for (unsigned c = 0; c < value_chunks; ++c) {
+        QUIRE_UNROLL
+        for (unsigned s = 0; s < value_steps; ++s) {
+          const std::size_t at = state * head_dim + (c * 8 + high) * value_elements + 2 * s;
+          states.sums.template store_vector<2>(at, {{sums[c][s][i], sums[c][s][i + 2]}});
+        }
+      }
+    }
+    simt::sync();
+    states.finish(p, work, head, count);
+  }
+};
+
+}  // namespace quire::kernels
