@@ -103,7 +103,7 @@ AlignedArray<T> random_array(std::size_t n, Rng& rng) {
 template <class T>
 AlignedArray<T> poisoned(std::size_t n) {
   AlignedArray<T> v(n);
-  std::memset(static_cast<void*>(v.data()), 0xff, n * sizeof(T));
+  if (n > 0) std::memset(static_cast<void*>(v.data()), 0xff, n * sizeof(T));
   return v;
 }
 

@@ -46,8 +46,8 @@ struct KvPool {
 template <class KvFormatType, unsigned tokens_per_block, unsigned head_size, class QueryType>
 struct KernelKey {
   static_assert(tokens_per_block > 0, "quire: block_size: a block holds at least one token");
-  static_assert(head_size % 16 == 0 && head_size >= 16 && head_size <= 256,
-                "quire: kernels: head_dim must be a multiple of 16, at most 256; smallest model: "
+  static_assert(head_size % 8 == 0 && head_size >= 8 && head_size <= 256,
+                "quire: kernels: head_dim must be a multiple of 8, at most 256; smallest model: "
                 "head_dim 64");
   using KvFormat = KvFormatType;
   using Query = QueryType;

@@ -25,35 +25,40 @@ __device__ __forceinline__ void sync() { __syncthreads(); }
 /// Waits for the lanes of `mask` and orders their memory.
 __device__ __forceinline__ void sync_warp(unsigned mask = full_mask) { __syncwarp(mask); }
 
+namespace detail {
+/// Moves a value of any size word by word.
+template <class T, class Move>
+__device__ __forceinline__ T by_words(const T& value, const Move& move) {
+  static_assert(sizeof(T) % 4 == 0);
+  union Both {
+    T value;
+    unsigned word[sizeof(T) / 4];
+    __device__ Both(const T& v) : value(v) {}
+  } both(value);
+  QUIRE_UNROLL
+  for (unsigned w = 0; w < sizeof(T) / 4; ++w) both.word[w] = move(both.word[w]);
+  return both.value;
+}
+}  // namespace detail
+
 /// The value that lane `source` of the warp passes. \pre `source` is in `mask` and runs
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T shuffle(T value, unsigned source,
                                                    unsigned mask = full_mask) {
-  if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
-    return __shfl_sync(mask, value, static_cast<int>(source));
-  } else {
-    static_assert(sizeof(T) % 4 == 0);
-    union {
-      T value;
-      unsigned word[sizeof(T) / 4];
-    } both{value};
-    QUIRE_UNROLL
-    for (unsigned w = 0; w < sizeof(T) / 4; ++w) {
-      both.word[w] = __shfl_sync(mask, both.word[w], static_cast<int>(source));
-    }
-    return both.value;
-  }
+  return detail::by_words(
+      value, [&](unsigned w) { return __shfl_sync(mask, w, static_cast<int>(source)); });
 }
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T shuffle_xor(T value, unsigned bits,
                                                        unsigned mask = full_mask) {
-  return __shfl_xor_sync(mask, value, static_cast<int>(bits));
+  return detail::by_words(
+      value, [&](unsigned w) { return __shfl_xor_sync(mask, w, static_cast<int>(bits)); });
 }
 /// From `delta` lanes below; the lowest lanes keep their own.
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T shuffle_up(T value, unsigned delta,
                                                       unsigned mask = full_mask) {
-  return __shfl_up_sync(mask, value, delta);
+  return detail::by_words(value, [&](unsigned w) { return __shfl_up_sync(mask, w, delta); });
 }
 [[nodiscard]] __device__ __forceinline__ unsigned ballot(bool vote, unsigned mask = full_mask) {
   return __ballot_sync(mask, vote);

@@ -11,14 +11,16 @@ namespace quire::kernels {
 struct DecodeTuning {
   unsigned warps = 4;        // a block; each takes every warps-th tile of tokens
   unsigned unroll = 2;       // tiles under way in a warp of the CUDA-core path
-  unsigned heads = 4;        // query heads that the CUDA-core path keeps in registers
+  unsigned heads = 2;        // query heads that the CUDA-core path keeps in registers
   unsigned matrix_from = 3;  // groups of at least this many heads go through matrix products
 };
 
-/// Whether the matrix path exists: it multiplies 16-bit numbers, so fp32 queries would lose bits.
+/// Whether the matrix path exists: it multiplies 16-bit numbers, so fp32 queries would lose bits,
+/// and takes 16 dimensions at once.
 template <class Key>
-inline constexpr bool has_matrix_path = sizeof(typename Key::Query) == 2 &&
-                                        (sizeof(typename Key::Stored) <= 2);
+inline constexpr bool has_matrix_path =
+    sizeof(typename Key::Query) == 2 &&
+    sizeof(typename Key::Stored) <= 2 && Key::head_dim % 16 == 0;
 
 /// Elements that a lane loads at once where `lanes` lanes share a row: as many as divide the row,
 /// at most 16 bytes.

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <quire/simt/simt.cuh>
+
+namespace quire::kernels {
+
+template <class Weight>
+struct EmbeddingParams {
+  const Weight* table = nullptr;          // \shape (vocab, width)
+  const std::uint32_t* tokens = nullptr;  // \shape (rows), below vocab
+  float* out = nullptr;                   // \shape (rows, width)
+  std::uint32_t width = 0;
+};
+
+/// Looks up token embeddings. Grid: (rows, parts of the width). \cost reads and writes a row each
+template <class Weight>
+struct Embedding {
+  using Params = EmbeddingParams<Weight>;
+  static constexpr std::string_view name = "embedding";
+  static constexpr unsigned threads = 256;
+  static constexpr std::size_t shared_bytes = 0;
+
+  QUIRE_DEVICE static void run(const Params& p) {
+    const std::size_t row = simt::block().x;
+    const unsigned i = simt::block().y * threads + simt::thread();
+    if (i < p.width)
+      p.out[row * p.width + i] = simt::widen(p.table[p.tokens[row] * std::size_t{p.width} + i]);
+  }
+};
+
+}  // namespace quire::kernels

@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/kernels/sampling/sampling.cuh>
+#include <tests/kernels/paged_harness.hpp>
+
+namespace quire::kernels::testing {
+namespace {
+
+using Kernel = Sample<PortableBlock<64>, 64>;
+constexpr float none = -std::numeric_limits<float>::infinity();
+
+struct Drawn {
+  std::vector<std::uint32_t> tokens, broken;
+};
+Drawn draw(AlignedArray<float>& logits, std::uint32_t vocab, const std::vector<SampleRow>& rows,
+           const std::vector<TokenPenalty>& penalties = {}) {
+  Drawn d{std::vector<std::uint32_t>(rows.size(), 99999), std::vector<std::uint32_t>(rows.size())};
+  simt::launch<Kernel>({{static_cast<unsigned>(rows.size())}, Kernel::shared_bytes},
+                       {logits.data(), vocab, rows.data(), penalties.data(), d.tokens.data(),
+                        d.broken.data(), vocab});
+  return d;
+}
+
+/// The tokens that may be drawn with their probabilities, by sorting, in double.
+std::vector<double> reference(const float* logits, std::size_t vocab, const SampleRow& row) {
+  const double t = row.inverse_temperature;
+  std::vector<std::size_t> order(vocab);
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  const double top = logits[order[0]];
+  std::vector<double> p(vocab, 0.0);
+  for (std::size_t i = 0; i < vocab; ++i) p[i] = std::exp((double(logits[i]) - top) * t);
+  if (row.log_min_p > -1e29f) {
+    for (double& x : p) x = x < std::exp(double(row.log_min_p)) ? 0 : x;
+  }
+  if (row.top_k > 0 && row.top_k < vocab) {
+    const float limit = logits[order[row.top_k - 1]];
+    for (std::size_t i = 0; i < vocab; ++i) p[i] = logits[i] < limit ? 0 : p[i];
+  }
+  const double total = std::accumulate(p.begin(), p.end(), 0.0);
+  double sum = 0;
+  for (const std::size_t i : order) {
+    if (sum >= double(row.top_p) * total && sum > 0) p[i] = 0;
+    sum += p[i];
+  }
+  const double kept = std::accumulate(p.begin(), p.end(), 0.0);
+  for (double& x : p) x /= kept;
+  return p;
+}
+
+TEST(Sampling, GreedyTakesTheFirstOfTheLargest) {
+  Rng rng(1);
+  auto logits = random_array<float>(4 * 333, rng);
+  logits[333 + 40] = logits[333 + 41] = logits[333 + 300] = 9;
+  logits[2 * 333] = 9;
+  logits[3 * 333 + 332] = 9;
+  std::vector<SampleRow> rows(4);
+  for (std::uint32_t r = 0; r < 4; ++r) rows[r].row = r;
+  const auto d = draw(logits, 333, rows);
+  EXPECT_EQ(d.tokens[0], std::max_element(&logits[0], &logits[333]) - &logits[0]);
+  EXPECT_EQ(d.tokens[1], 40u);
+  EXPECT_EQ(d.tokens[2], 0u);
+  EXPECT_EQ(d.tokens[3], 332u);
+}
+
+TEST(Sampling, DrawsFromTheTruncatedDistribution) {
+  Rng rng(2);
+  constexpr std::uint32_t vocab = 150, draws = 200;
+  std::vector<SampleRow> kinds(6);
+  kinds[0].inverse_temperature = 1;
+  kinds[1].inverse_temperature = 1.5f;
+  kinds[1].top_k = 7;
+  kinds[2].inverse_temperature = 0.8f;
+  kinds[2].top_p = 0.7f;
+  kinds[3].inverse_temperature = 1;
+  kinds[3].log_min_p = std::log(0.1f);
+  kinds[4].inverse_temperature = 0.7f;
+  kinds[4].top_k = 20;
+  kinds[4].top_p = 0.5f;
+  kinds[4].log_min_p = std::log(0.01f);
+  kinds[5].inverse_temperature = 1;
+  kinds[5].top_p = 1e-9f;
+  for (const SampleRow& kind : kinds) {
+    auto logits = random_array<float>(vocab, rng);
+    for (std::size_t i = 0; i < vocab; ++i) logits[i] = std::round(logits[i] * 4) / 2;  // with ties
+    logits[3] = none;
+    std::vector<SampleRow> rows;
+    for (std::uint32_t i = 0; i < draws; ++i) {
+      rows.push_back(kind);
+      rows.back().draw = static_cast<std::uint32_t>((std::uint64_t{i} << 32) / draws);
+    }
+    rows.push_back(kind);
+    rows.back().draw = 0xffffffffu;
+    const auto d = draw(logits, vocab, rows);
+    const auto p = reference(logits.data(), vocab, kind);
+    // evenly spaced draws walk the distribution in order of ids
+    double below = 0;
+    std::size_t at = 0;
+    for (std::uint32_t i = 0; i <= draws; ++i) {
+      const double u = double(rows[i].draw) / 4294967296.0;
+      while (at + 1 < vocab && below + p[at] <= u) below += p[at++];
+      const bool close = std::abs(below + p[at] - u) < 1e-6 || std::abs(below - u) < 1e-6;
+      if (!close) {
+        ASSERT_EQ(d.tokens[i], at) << "u " << u;
+      }
+      ASSERT_GT(p[d.tokens[i]], 0.0);
+    }
+  }
+}
+
+TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
+  Rng rng(3);
+  AlignedArray<float> logits(4 * 70);
+  for (std::size_t i = 0; i < 70; ++i) {
+    logits[i] = i == 5 ? 4.0f : i == 6 ? 3.0f : i == 7 ? 2.5f : -1.0f;
+    logits[70 + i] = i == 5 ? -1.0f : i == 6 ? -1.5f : -9.0f;
+    logits[140 + i] = i == 69 ? std::nanf("") : 0.0f;
+    logits[210 + i] = none;
+  }
+  std::vector<SampleRow> rows(4);
+  for (std::uint32_t r = 0; r < 4; ++r) rows[r].row = r;
+  rows[0].first_penalty = 0;
+  rows[0].penalties = 2;
+  rows[1].first_penalty = 2;
+  rows[1].penalties = 1;
+  const std::vector<TokenPenalty> penalties = {
+      {5, 1.0f, std::numeric_limits<float>::infinity()}, {6, 1.1f, 0.5f}, {5, 2.0f, 0.0f}};
+  const auto d = draw(logits, 70, rows, penalties);
+  EXPECT_EQ(d.tokens[0], 7u);  // 5 is banned, 6 falls to 3 / 1.1 - 0.5 = 2.23
+  EXPECT_EQ(d.tokens[1], 6u);  // 5 falls to -2
+  EXPECT_EQ(d.broken, (std::vector<std::uint32_t>{0, 0, 1, 1}));
+}
+
+}  // namespace
+}  // namespace quire::kernels::testing

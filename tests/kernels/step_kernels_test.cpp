@@ -1,0 +1,254 @@
+// The kernels of a step beside attention, each against a plain loop in double.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/kernels/cache_write/cache_write.cuh>
+#include <quire/kernels/copy_blocks/copy_blocks.cuh>
+#include <quire/kernels/dense/dense.hpp>
+#include <quire/kernels/embedding/embedding.cuh>
+#include <quire/kernels/rms_norm/rms_norm.cuh>
+#include <quire/kernels/swiglu/swiglu.cuh>
+#include <tests/kernels/paged_harness.hpp>
+
+namespace quire::kernels::testing {
+namespace {
+
+namespace kv = kv_format;
+
+/// Writes rows through the kernel, and through the format's own store() what it should have written.
+template <class Format, unsigned block_tokens, unsigned head_dim, class Query, class In>
+void check_cache_write(bool norm, bool turn) {
+  using Key = KernelKey<Format, block_tokens, head_dim, Query>;
+  using Kernel = CacheWrite<Key, In>;
+  constexpr std::size_t heads = 3, kv_heads = 2, half = head_dim / 2;
+  const std::vector<std::int32_t> lengths = {19, 1, 40};
+  PagedPool<Format, block_tokens, head_dim> pool(kv_heads, lengths, 3), plain(kv_heads, lengths, 3);
+  std::vector<std::uint32_t> sequence;
+  std::vector<std::int32_t> position;
+  for (std::uint32_t s = 0; s < lengths.size(); ++s) {
+    for (std::int32_t t = lengths[s] / 2; t < lengths[s]; ++t) {
+      sequence.push_back(s);
+      position.push_back(t);
+    }
+  }
+  const std::size_t rows = sequence.size(), width = (heads + 2 * kv_heads) * head_dim;
+  const auto qkv = random_array<In>(rows * width, pool.rng);
+  const auto query_norm = random_array<float>(head_dim, pool.rng);
+  const auto key_norm = random_array<float>(head_dim, pool.rng);
+  AlignedArray<float> angles(40 * head_dim);
+  for (std::size_t t = 0; t < 40; ++t) {
+    for (std::size_t i = 0; i < half; ++i) {
+      angles[t * head_dim + i] = static_cast<float>(std::cos(0.3 * double(t) / double(1 + i)));
+      angles[t * head_dim + half + i] =
+          static_cast<float>(std::sin(0.3 * double(t) / double(1 + i)));
+    }
+  }
+  auto q = poisoned<Query>(rows * heads * head_dim);
+  CacheWriteParams<In, Query> p;
+  p.qkv = qkv.data();
+  p.stride = width;
+  p.q = q.data();
+  p.cache = pool.view;
+  p.blocks = pool.tables.data();
+  p.table_begin = pool.table_begin.data();
+  p.sequence = sequence.data();
+  p.position = position.data();
+  if (turn) p.angles = angles.data();
+  if (norm) p.query_norm = query_norm.data();
+  if (norm) p.key_norm = key_norm.data();
+  p.eps = 1e-6f;
+  p.heads = heads;
+  const unsigned parts = (heads + 2 * kv_heads + Kernel::warps - 1) / Kernel::warps;
+  simt::launch<Kernel>({{static_cast<unsigned>(rows), parts}, 0}, p);
+
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t h = 0; h < heads + 2 * kv_heads; ++h) {
+      const bool is_query = h < heads, is_value = h >= heads + kv_heads;
+      std::vector<double> x(head_dim);
+      double squares = 0;
+      for (std::size_t i = 0; i < head_dim; ++i) {
+        x[i] = to_float(qkv[r * width + h * head_dim + i]);
+        squares += x[i] * x[i];
+      }
+      if (norm && !is_value) {
+        const auto& scale = is_query ? query_norm : key_norm;
+        const double factor = 1 / std::sqrt(squares / head_dim + 1e-6);
+        for (std::size_t i = 0; i < head_dim; ++i) x[i] *= factor * static_cast<double>(scale[i]);
+      }
+      if (turn && !is_value) {
+        const float* a = &angles[static_cast<std::size_t>(position[r]) * head_dim];
+        for (std::size_t i = 0; i < half; ++i) {
+          const double c = a[i], s = a[half + i], u = x[i], v = x[half + i];
+          x[i] = u * c - v * s;
+          x[half + i] = v * c + u * s;
+        }
+      }
+      std::vector<float> expected(x.begin(), x.end()), got(head_dim);
+      double slack = 2e-6;
+      if (is_query) {
+        for (std::size_t i = 0; i < head_dim; ++i) {
+          got[i] = to_float(q[(r * heads + h) * head_dim + i]);
+        }
+        slack = sizeof(Query) == 4 ? 2e-6 : std::is_same_v<Query, Bf16> ? 0x1p-8 : 0x1p-11;
+      } else {
+        const auto slot = static_cast<std::size_t>(position[r]) % block_tokens;
+        const std::size_t kv_head = h - heads - (is_value ? kv_heads : 0);
+        std::byte* to =
+            plain.slab_of(sequence[r], static_cast<std::size_t>(position[r]), kv_head, is_value);
+        Format::store(to, block_tokens, head_dim, slot, expected.data());
+        Format::load(to, block_tokens, head_dim, slot, expected.data());
+        Format::load(
+            pool.slab_of(sequence[r], static_cast<std::size_t>(position[r]), kv_head, is_value),
+            block_tokens, head_dim, slot, got.data());
+        // untouched values arrive bit for bit; turned ones may round to a neighbour
+        float largest = 0;
+        for (const float v : expected) largest = std::max(largest, std::abs(v));
+        const double step = std::is_same_v<Format, kv::Int8PerTokenHead> ? largest / 127.0
+                            : std::is_same_v<Format, kv::Fp32>           ? 2e-6
+                            : std::is_same_v<Format, kv::Bf16>           ? 0x1p-7 * largest
+                                                                         : 0x1p-10 * largest;
+        slack = is_value ? 0 : 1.01 * step;
+      }
+      for (std::size_t i = 0; i < head_dim; ++i) {
+        ASSERT_LE(std::abs(got[i] - expected[i]), slack * (1 + std::abs(expected[i])))
+            << Format::name << ", row " << r << ", head " << h << ", value " << i;
+      }
+    }
+  }
+  // What no row names was not touched.
+  std::size_t touched = 0, both = 0;
+  for (std::size_t i = 0; i < pool.memory.size(); ++i) {
+    const bool a = pool.memory[i] != std::byte{0xff}, b = plain.memory[i] != std::byte{0xff};
+    touched += a && !b && std::is_same_v<Format, kv::Fp32> ? 1 : 0;
+    both += a ? 1 : 0;
+  }
+  EXPECT_GT(both, 0u);
+  EXPECT_LT(touched, pool.memory.size() / 100);  // a byte may be 0xff by chance on one side
+}
+TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
+  check_cache_write<kv::Fp32, 16, 64, float, float>(true, true);
+  check_cache_write<kv::Fp32, 1, 80, float, float>(false, false);
+  check_cache_write<kv::Bf16, 3, 128, Bf16, Bf16>(false, true);
+  check_cache_write<kv::Fp16, 16, 96, Fp16, float>(true, true);
+  check_cache_write<kv::Int8PerTokenHead, 16, 128, Bf16, Bf16>(false, true);
+  check_cache_write<kv::Int8PerTokenHead, 5, 256, float, float>(true, true);
+}
+
+TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {
+  for (const std::size_t bytes : {std::size_t{64}, std::size_t{16384}, std::size_t{16384 + 64}}) {
+    AlignedArray<std::byte> device(9 * bytes), host(4 * bytes);
+    for (std::size_t i = 0; i < device.size(); ++i) device[i] = static_cast<std::byte>(i * 7 % 251);
+    AlignedArray<std::byte> expected(9 * bytes), expected_host(4 * bytes);
+    std::copy_n(device.data(), device.size(), expected.data());
+    const std::vector<BlockMove> moves = {{2, 7}, {0, 4}, {8, 1}}, swaps = {{3, 2}, {4, 0}};
+    for (const auto& m : moves) {
+      std::copy_n(&expected[m.from * bytes], bytes, &expected[m.to * bytes]);
+    }
+    for (const auto& m : swaps) {
+      std::copy_n(&expected[m.from * bytes], bytes, &expected_host[m.to * bytes]);
+    }
+    copy_blocks({device.data(), device.data(), bytes, moves.data()}, 3);
+    copy_blocks({device.data(), host.data(), bytes, swaps.data()}, 2);
+    EXPECT_EQ(std::memcmp(device.data(), expected.data(), device.size()), 0);
+    EXPECT_EQ(std::memcmp(host.data(), expected_host.data(), host.size()), 0);
+  }
+  copy_blocks({}, 0);
+}
+
+TEST(RmsNorm, AddsToTheStreamAndNorms) {
+  using Kernel = RmsNorm<float, PortableBlock<256>>;
+  Rng rng(2);
+  for (const std::uint32_t width : {64u, 255u, 1000u}) {
+    auto stream = random_array<float>(3 * width, rng);
+    const auto add = random_array<float>(3 * (width + 5), rng),
+               scale = random_array<float>(width, rng);
+    auto out = poisoned<float>(2 * width);
+    std::vector<float> sum(3 * width);
+    for (std::size_t r = 0; r < 3; ++r) {
+      for (std::size_t i = 0; i < width; ++i) {
+        sum[r * width + i] = stream[r * width + i] + add[r * (width + 5) + i];
+      }
+    }
+    const std::uint32_t rows[] = {2, 0};
+    simt::launch<Kernel>(
+        {{2}, Kernel::shared_bytes},
+        {stream.data(), add.data(), width + 5, scale.data(), out.data(), rows, width, 1e-5f});
+    for (std::size_t k = 0; k < 2; ++k) {
+      const std::size_t r = rows[k];
+      double squares = 0;
+      for (std::size_t i = 0; i < width; ++i) {
+        EXPECT_EQ(stream[r * width + i], sum[r * width + i]);
+        squares += double(sum[r * width + i]) * double(sum[r * width + i]);
+      }
+      for (std::size_t i = 0; i < width; ++i) {
+        const double expected =
+            double(sum[r * width + i]) / std::sqrt(squares / width + 1e-5) * double(scale[i]);
+        ASSERT_NEAR(out[k * width + i], expected, 1e-5);
+      }
+    }
+    EXPECT_NE(stream[width], sum[width]);  // row 1 was not asked for
+  }
+}
+
+TEST(GatedActivation, SiluAndGelu) {
+  Rng rng(4);
+  constexpr std::uint32_t width = 300;
+  const auto in = random_array<Fp16>(2 * (2 * width + 1), rng);
+  auto out = poisoned<float>(2 * width);
+  auto check = [&](auto f) {
+    for (std::size_t r = 0; r < 2; ++r) {
+      for (std::size_t i = 0; i < width; ++i) {
+        const double gate = to_float(in[r * (2 * width + 1) + i]);
+        const double up = to_float(in[r * (2 * width + 1) + width + i]);
+        ASSERT_NEAR(out[r * width + i], f(gate) * up, 2e-6);
+      }
+    }
+  };
+  simt::launch<GatedActivation<Silu, Fp16, float>>({{2, 2}},
+                                                   {in.data(), 2 * width + 1, out.data(), width});
+  check([](double x) { return x / (1 + std::exp(-x)); });
+  simt::launch<GatedActivation<GeluTanh, Fp16, float>>(
+      {{2, 2}}, {in.data(), 2 * width + 1, out.data(), width});
+  check([](double x) {
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  });
+}
+
+TEST(Embedding, LooksUpRows) {
+  Rng rng(6);
+  const auto table = random_array<Bf16>(7 * 260, rng);
+  const std::vector<std::uint32_t> tokens = {6, 0, 3, 3};
+  auto out = poisoned<float>(4 * 260);
+  simt::launch<Embedding<Bf16>>({{4, 2}}, {table.data(), tokens.data(), out.data(), 260});
+  for (std::size_t r = 0; r < 4; ++r) {
+    for (std::size_t i = 0; i < 260; ++i) {
+      EXPECT_EQ(out[r * 260 + i], to_float(table[tokens[r] * 260 + i]));
+    }
+  }
+}
+
+TEST(PlainProduct, MultipliesRows) {
+  Rng rng(8);
+  const auto x = random_array<float>(3 * 20, rng), bias = random_array<float>(5, rng);
+  const auto w = random_array<Fp16>(5 * 20, rng);
+  auto y = poisoned<float>(3 * 5);
+  PlainProduct().multiply<float, Fp16, float>(
+      {x.data(), w.data(), bias.data(), y.data(), 3, 20, 5});
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t o = 0; o < 5; ++o) {
+      double sum = bias[o];
+      for (std::size_t i = 0; i < 20; ++i)
+        sum += double(x[r * 20 + i]) * double(to_float(w[o * 20 + i]));
+      EXPECT_NEAR(y[r * 5 + o], sum, 1e-5);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quire::kernels::testing
