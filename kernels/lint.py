@@ -23,7 +23,8 @@ FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo", "-Werror"
          f"-I{ROOT}/include", f"-I{ROOT}/kernels", f"-I{ROOT}"]
 # Registers a thread: 65536 a multiprocessor shared by the blocks that are to run at once.
 # Three blocks of 128 threads need 168, two 255: head_dim 256 keeps twice the sums.
-CAPS = ((r"PagedDecodeMatrix<.* 256u", 255), ("PagedDecode", 168), ("", 64))
+CAPS = ((r"PagedDecodeMatrix<.* 256u", 255), ("PagedDecode", 168),
+        ("PagedPrefill", 255), ("", 64))  # prefill lives on registers, two blocks at once
 
 
 def demangle(names):

@@ -1,0 +1,467 @@
+// Checks and times the kernels on a device: measure ROWS.jsonl COMMON-JSON [small]
+// Ceilings first, then each kernel against the oracle at a few places, then its time with cold
+// caches: a pool has as many layers as make it several times the second-level cache, and each call
+// takes another one.
+#include <cublasLt.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <kernels/device/timing.cuh>
+#include <quire/attention/causal.hpp>
+#include <quire/core/rng.hpp>
+#include <quire/kernels/cache_write/cache_write.cuh>
+#include <quire/kernels/copy_blocks/copy_blocks.cuh>
+#include <quire/kernels/paged_decode/launch.cuh>
+#include <quire/kernels/paged_decode/reference.hpp>
+#include <quire/kernels/paged_prefill/paged_prefill.cuh>
+#include <quire/simt/device_array.cuh>
+
+namespace {
+
+using namespace quire;
+using namespace quire::kernels;
+using simt::DeviceArray;
+
+struct Ceilings {
+  double copy = 0, read = 0, matmul = 0;
+};
+
+/// Reads memory and adds it up: what a kernel that only reads can reach.
+struct ReadAll {
+  struct Params {
+    const std::uint32_t* in;
+    std::uint32_t* out;
+    std::size_t words;
+  };
+  static constexpr std::string_view name = "read_all";
+  static constexpr unsigned threads = 512;
+  QUIRE_DEVICE static void run(const Params& p) {
+    std::uint32_t sum = 0;
+    const std::size_t step = std::size_t{simt::grid().x} * threads * 4;
+    for (std::size_t i = (std::size_t{simt::block().x} * threads + simt::thread()) * 4; i < p.words;
+         i += 4 * step) {
+      simt::Vector<std::uint32_t, 4> v[4];
+      QUIRE_UNROLL
+      for (unsigned u = 0; u < 4; ++u) {
+        const std::size_t at = i + u * step;
+        v[u] = simt::load_vector_once<4>(p.in + (at < p.words ? at : i));
+      }
+      QUIRE_UNROLL
+      for (unsigned u = 0; u < 4; ++u) sum += v[u].v[0] ^ v[u].v[1] ^ v[u].v[2] ^ v[u].v[3];
+    }
+    if (sum == 0x12345678u) p.out[0] = sum;
+  }
+};
+
+/// Fills memory with small random numbers of a 16-bit type, or bytes.
+struct FillRandom {
+  struct Params {
+    std::uint32_t* out;
+    std::size_t words;
+    std::uint32_t seed;
+    std::uint32_t kind;  // 0 bf16, 1 fp16, 2 bytes, 3 fp32
+  };
+  static constexpr std::string_view name = "fill_random";
+  static constexpr unsigned threads = 256;
+  QUIRE_DEVICE static std::uint32_t mix(std::uint32_t x) {
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return x ^ (x >> 16);
+  }
+  QUIRE_DEVICE static void run(const Params& p) {
+    const std::size_t step = std::size_t{simt::grid().x} * threads;
+    for (std::size_t i = std::size_t{simt::block().x} * threads + simt::thread(); i < p.words;
+         i += step) {
+      const std::uint32_t r = mix(static_cast<std::uint32_t>(i) * 2654435761u + p.seed);
+      const float a = static_cast<float>(r & 0xffffu) / 32768.0f - 1.0f;
+      const float b = static_cast<float>(r >> 16) / 32768.0f - 1.0f;
+      p.out[i] = p.kind == 0   ? simt::pack<Bf16>(a, b)
+                 : p.kind == 1 ? simt::pack<Fp16>(a, b)
+                 : p.kind == 2 ? r
+                               : simt::bit_cast<std::uint32_t>(a * 0.02f + 0.02f);
+    }
+  }
+};
+void fill(void* p, std::size_t bytes, std::uint32_t seed, std::uint32_t kind) {
+  simt::launch<FillRandom>({{4096}}, {static_cast<std::uint32_t*>(p), bytes / 4, seed, kind});
+}
+
+double matmul_rate(std::size_t n) {
+  DeviceArray<Bf16> a(n * n), b(n * n), c(n * n);
+  fill(a.data(), n * n * 2, 1, 0);
+  fill(b.data(), n * n * 2, 2, 0);
+  cublasLtHandle_t handle;
+  cublasLtMatmulDesc_t operation;
+  cublasLtMatrixLayout_t layout;
+  cublasLtMatmulPreference_t preference;
+  if (cublasLtCreate(&handle) != CUBLAS_STATUS_SUCCESS) return 0;
+  cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  const cublasOperation_t transposed = CUBLAS_OP_T;
+  cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                 sizeof transposed);
+  cublasLtMatrixLayoutCreate(&layout, CUDA_R_16BF, n, n, static_cast<std::int64_t>(n));
+  cublasLtMatmulPreferenceCreate(&preference);
+  DeviceArray<std::byte> workspace(std::size_t{64} << 20);
+  const std::size_t bytes = workspace.size();
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
+                                       sizeof bytes);
+  cublasLtMatmulHeuristicResult_t best{};
+  int found = 0;
+  cublasLtMatmulAlgoGetHeuristic(handle, operation, layout, layout, layout, layout, preference, 1,
+                                 &best, &found);
+  const float one = 1, zero = 0;
+  const double seconds = found == 0 ? 0 : device::seconds_of([&](int) {
+    cublasLtMatmul(handle, operation, &one, a.data(), layout, b.data(), layout, &zero, c.data(),
+                   layout, c.data(), layout, &best.algo, workspace.data(), bytes, nullptr);
+  });
+  cublasLtMatmulPreferenceDestroy(preference);
+  cublasLtMatrixLayoutDestroy(layout);
+  cublasLtMatmulDescDestroy(operation);
+  cublasLtDestroy(handle);
+  return seconds > 0 ? 2.0 * static_cast<double>(n) * static_cast<double>(n) *
+                           static_cast<double>(n) / seconds
+                     : 0;
+}
+
+Ceilings ceilings(device::Rows& rows, bool small, std::uint32_t multiprocessors) {
+  Ceilings c;
+  const std::size_t bytes = std::size_t{1} << (small ? 28 : 32);
+  DeviceArray<std::uint32_t> a(bytes / 4), b(bytes / 4);
+  fill(a.data(), bytes, 3, 2);
+  double s = device::seconds_of([&](int) {
+    simt::check(cudaMemcpyAsync(b.data(), a.data(), bytes, cudaMemcpyDeviceToDevice), "copy",
+                "copy");
+  });
+  c.copy = 2.0 * static_cast<double>(bytes) / s;
+  rows.add("ceiling", "copy", s, c.copy, "copy", c.copy, true, 0);
+  s = device::seconds_of([&](int) {
+    simt::launch<ReadAll>({{multiprocessors * 4}}, {a.data(), b.data(), bytes / 4});
+  });
+  c.read = static_cast<double>(bytes) / s;
+  rows.add("ceiling", "read", s, c.read, "copy", c.copy, true, 0);
+  a = {};
+  b = {};
+  c.matmul = matmul_rate(small ? 2048 : 8192);
+  rows.add("ceiling", "matmul bf16", 0, c.matmul, "matmul", c.matmul, c.matmul > 0, 0);
+  return c;
+}
+
+/// A pool of random keys and values, several layers, scattered tables.
+template <class Key>
+struct Pool {
+  std::size_t batch, length, kv_heads, layers, blocks_of, block_bytes;
+  DeviceArray<std::byte> memory;
+  std::vector<std::uint32_t> host_tables, host_begin;
+  DeviceArray<std::uint32_t> tables, table_begin;
+
+  Pool(std::size_t b, std::size_t n, std::size_t h, bool small) : batch(b), length(n), kv_heads(h) {
+    blocks_of = (length + Key::block_tokens - 1) / Key::block_tokens;
+    const std::size_t layer = 2 * kv_heads * Key::slab_bytes;
+    const std::size_t whole = batch * blocks_of * layer,
+                      wanted = small ? whole : std::size_t{300} << 20;
+    layers = (wanted + whole - 1) / whole;
+    block_bytes = layers * layer;
+    memory = DeviceArray<std::byte>(batch * blocks_of * block_bytes);
+    const std::uint32_t kind = sizeof(typename Key::Stored) == 4            ? 3
+                               : sizeof(typename Key::Stored) == 1          ? 2
+                               : std::is_same_v<typename Key::Stored, Bf16> ? 0
+                                                                            : 1;
+    fill(memory.data(), memory.size(), 7, kind);
+    if constexpr (Key::Access::scaled) scales();
+    host_tables.resize(batch * blocks_of);
+    for (std::size_t i = 0; i < host_tables.size(); ++i)
+      host_tables[i] = static_cast<std::uint32_t>(i);
+    Rng rng(5);
+    for (std::size_t i = host_tables.size(); i > 1; --i) {
+      std::swap(host_tables[i - 1], host_tables[rng.below(i)]);
+    }
+    for (std::size_t s = 0; s < batch; ++s) {
+      host_begin.push_back(static_cast<std::uint32_t>(s * blocks_of));
+    }
+    tables.assign(host_tables);
+    table_begin.assign(host_begin);
+  }
+  /// Random bytes make no sensible scales: writes them, block by block.
+  void scales() {
+    constexpr std::size_t at = Key::Access::scales_at(Key::block_tokens, Key::head_dim);
+    const std::vector<float> one(Key::block_tokens, 1.0f / 64);
+    std::vector<std::byte> all(memory.size());
+    memory.download(all);
+    for (std::size_t slab = 0; slab < all.size(); slab += Key::slab_bytes) {
+      std::memcpy(&all[slab + at], one.data(), one.size() * sizeof(float));
+    }
+    memory.upload(all);
+  }
+  [[nodiscard]] KvPool layer(std::size_t i) {
+    return {memory.data() + i % layers * 2 * kv_heads * Key::slab_bytes, block_bytes,
+            static_cast<std::uint32_t>(kv_heads)};
+  }
+  /// Bytes of keys and values that one layer's decode step reads.
+  [[nodiscard]] double bytes() const {
+    const double scale = Key::Access::scaled ? 4 : 0;
+    return static_cast<double>(batch * length * kv_heads * 2) *
+           (static_cast<double>(Key::head_dim * sizeof(typename Key::Stored)) + scale);
+  }
+};
+
+/// The worst error of some heads of some queries, over what is allowed of it.
+template <class Key, class Variant>
+double worst_error(Pool<Key>& pool, const std::vector<typename Key::Query>& q,
+                   const std::vector<typename Key::Query>& out, std::size_t heads,
+                   const Variant& variant, float scale,
+                   const std::vector<std::pair<std::size_t, std::int64_t>>& rows_and_positions,
+                   std::size_t rows_a_sequence) {
+  double worst = 0;
+  const std::size_t layer_bytes = 2 * pool.kv_heads * Key::slab_bytes;
+  for (const auto& [row, position] : rows_and_positions) {
+    const std::size_t sequence = row / rows_a_sequence;
+    // this sequence's blocks of layer 0, packed
+    std::vector<std::byte> blocks(pool.blocks_of * layer_bytes);
+    std::vector<std::uint32_t> table(pool.blocks_of);
+    for (std::size_t b = 0; b < pool.blocks_of; ++b) {
+      table[b] = static_cast<std::uint32_t>(b);
+      const std::size_t from = pool.host_tables[sequence * pool.blocks_of + b];
+      simt::check(cudaMemcpy(&blocks[b * layer_bytes], pool.memory.data() + from * pool.block_bytes,
+                             layer_bytes, cudaMemcpyDeviceToHost),
+                  "cudaMemcpy", "check");
+    }
+    const KvPool view{blocks.data(), layer_bytes, static_cast<std::uint32_t>(pool.kv_heads)};
+    for (const std::size_t h : {std::size_t{0}, heads - 1}) {
+      std::vector<float> query(Key::head_dim);
+      for (std::size_t d = 0; d < Key::head_dim; ++d) {
+        query[d] = to_float(q[(row * heads + h) * Key::head_dim + d]);
+      }
+      const auto expected = attention_reference<typename Key::KvFormat>(
+          view, Key::block_tokens, Key::head_dim, std::span<const std::uint32_t>(table),
+          h / (heads / pool.kv_heads), variant, h, position, scale, query.data());
+      for (std::size_t d = 0; d < Key::head_dim; ++d) {
+        const double got = to_float(out[(row * heads + h) * Key::head_dim + d]);
+        const double error = std::abs(got - expected[d]);
+        worst = std::isnan(got) ? INFINITY : std::max(worst, error);
+      }
+    }
+  }
+  return worst;
+}
+
+template <class Key>
+void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch,
+                    std::size_t length, std::size_t kv_heads, std::size_t group, bool small,
+                    std::uint32_t multiprocessors) {
+  using Query = typename Key::Query;
+  using attention::Causal;
+  Pool<Key> pool(batch, length, kv_heads, small);
+  const std::size_t heads = kv_heads * group, values = batch * heads * Key::head_dim;
+  DeviceArray<Query> q(values), out(values);
+  fill(q.data(), values * sizeof(Query), 11, std::is_same_v<Query, Bf16> ? 0 : 1);
+  const std::vector<std::int32_t> host_lengths(batch, static_cast<std::int32_t>(length));
+  const DeviceArray<std::int32_t> lengths{std::span<const std::int32_t>(host_lengths)};
+  const auto plan =
+      plan_decode(std::span<const std::int32_t>(host_lengths), Causal(),
+                  {.blocks = multiprocessors * 4,
+                   .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
+                                      decode_passes<Key>(static_cast<std::uint32_t>(group))});
+  const DeviceArray<DecodeWork> work{std::span<const DecodeWork>(plan.work)};
+  const DeviceArray<MergeWork> merges{std::span<const MergeWork>(plan.merges)};
+  DeviceArray<float> partial(plan.partials * heads * Key::head_dim), lse(plan.partials * heads);
+  PagedDecodeParams<Query, Causal> p;
+  p.q = q.data();
+  p.q_stride = p.out_stride = heads * Key::head_dim;
+  p.out = out.data();
+  p.blocks = pool.tables.data();
+  p.table_begin = pool.table_begin.data();
+  p.lengths = lengths.data();
+  p.work = work.data();
+  p.partial = partial.data();
+  p.partial_lse = lse.data();
+  p.heads = static_cast<std::uint32_t>(heads);
+  p.scale = 1.0f / std::sqrt(static_cast<float>(Key::head_dim));
+  const auto run = [&](int i) {
+    p.cache = pool.layer(static_cast<std::size_t>(i));
+    paged_decode<Key, Causal>(p, static_cast<std::uint32_t>(plan.work.size()), merges.data(),
+                              static_cast<std::uint32_t>(plan.merges.size()));
+  };
+  run(0);
+  std::vector<Query> host_q(values), host_out(values);
+  q.download(host_q);
+  out.download(host_out);
+  const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
+                                        {{0, static_cast<std::int64_t>(length) - 1},
+                                         {batch - 1, static_cast<std::int64_t>(length) - 1}},
+                                        1);
+  const double seconds = device::seconds_of(run);
+  char what[120];
+  std::snprintf(what, sizeof what,
+                "%s batch %zu length %zu kv_heads %zu group %zu head_dim %u block %u",
+                std::string(Key::KvFormat::name).c_str(), batch, length, kv_heads, group,
+                Key::head_dim, Key::block_tokens);
+  rows.add("paged_decode", what, seconds, pool.bytes() / seconds, "copy", limit.copy, error < 0.02,
+           error);
+}
+
+template <class Key>
+void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small) {
+  using Query = typename Key::Query;
+  using attention::Causal;
+  using Kernel = PagedPrefill<Key, Causal>;
+  constexpr std::size_t kv_heads = 8, group = 4, heads = kv_heads * group;
+  Pool<Key> pool(1, length, kv_heads, small);
+  const std::size_t values = length * heads * Key::head_dim;
+  DeviceArray<Query> q(values), out(values);
+  fill(q.data(), values * sizeof(Query), 13, std::is_same_v<Query, Bf16> ? 0 : 1);
+  const std::vector<PrefillSequence> sequences = {{0, static_cast<std::uint32_t>(length), 0, 0}};
+  const auto plan = plan_prefill(std::span<const PrefillSequence>(sequences), group, Kernel::tile);
+  const DeviceArray<PrefillSequence> device_sequences{std::span<const PrefillSequence>(sequences)};
+  const DeviceArray<PrefillWork> work{std::span<const PrefillWork>(plan)};
+  PagedPrefillParams<Query, Causal> p;
+  p.q = q.data();
+  p.q_stride = p.out_stride = heads * Key::head_dim;
+  p.out = out.data();
+  p.blocks = pool.tables.data();
+  p.sequences = device_sequences.data();
+  p.work = work.data();
+  p.heads = heads;
+  p.scale = 1.0f / std::sqrt(static_cast<float>(Key::head_dim));
+  const auto run = [&](int i) {
+    p.cache = pool.layer(static_cast<std::size_t>(i));
+    simt::launch<Kernel>({{static_cast<unsigned>(plan.size()), kv_heads}, Kernel::shared_bytes}, p);
+  };
+  run(0);
+  std::vector<Query> host_q(values), host_out(values);
+  q.download(host_q);
+  out.download(host_out);
+  const auto last = static_cast<std::int64_t>(length) - 1;
+  const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
+                                        {{0, 0},
+                                         {static_cast<std::size_t>(last / 2), last / 2},
+                                         {static_cast<std::size_t>(last), last}},
+                                        length);
+  const double seconds = device::seconds_of(run, 3, 11);
+  const double operations =
+      2.0 * static_cast<double>(length) * static_cast<double>(length) * heads * Key::head_dim;
+  rows.add("paged_prefill",
+           std::string(Key::KvFormat::name) + " causal length " + std::to_string(length), seconds,
+           operations / seconds, "matmul", limit.matmul, error < 0.02, error);
+}
+
+void measure_moves(device::Rows& rows, const Ceilings& limit, bool small) {
+  const std::size_t bytes = std::size_t{1} << 20, count = small ? 16 : 512;
+  DeviceArray<std::byte> pool(2 * count * bytes);
+  fill(pool.data(), pool.size(), 17, 2);
+  std::vector<BlockMove> host;
+  for (std::uint32_t i = 0; i < count; ++i) host.push_back({2 * i, 2 * i + 1});
+  const DeviceArray<BlockMove> moves{std::span<const BlockMove>(host)};
+  const auto run = [&](int) {
+    copy_blocks({pool.data(), pool.data(), bytes, moves.data()}, static_cast<std::uint32_t>(count));
+  };
+  run(0);
+  std::vector<std::byte> all(pool.size());
+  pool.download(all);
+  bool same = true;
+  for (const BlockMove& m : host) {
+    same = same && std::memcmp(&all[m.from * bytes], &all[m.to * bytes], bytes) == 0;
+  }
+  const double s = device::seconds_of(run);
+  rows.add("copy_blocks", std::to_string(count) + " blocks of 1 MiB", s,
+           2.0 * static_cast<double>(count * bytes) / s, "copy", limit.copy, same, 0);
+}
+
+template <class Key>
+void measure_cache_write(device::Rows& rows, const Ceilings& limit, std::size_t tokens) {
+  using Kernel = CacheWrite<Key, Bf16>;
+  constexpr std::size_t heads = 32, kv_heads = 8, width = (heads + 2 * kv_heads) * Key::head_dim;
+  Pool<Key> pool(1, tokens, kv_heads, false);
+  DeviceArray<Bf16> qkv(tokens * width), q(tokens * heads * Key::head_dim);
+  fill(qkv.data(), tokens * width * 2, 19, 0);
+  DeviceArray<float> angles(tokens * Key::head_dim);
+  fill(angles.data(), tokens * Key::head_dim * 4, 23, 3);
+  std::vector<std::int32_t> host_position(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) host_position[t] = static_cast<std::int32_t>(t);
+  const DeviceArray<std::int32_t> position{std::span<const std::int32_t>(host_position)};
+  const std::vector<std::uint32_t> zeros(tokens);
+  const DeviceArray<std::uint32_t> sequence{std::span<const std::uint32_t>(zeros)};
+  CacheWriteParams<Bf16, typename Key::Query> p;
+  p.qkv = qkv.data();
+  p.stride = width;
+  p.q = q.data();
+  p.blocks = pool.tables.data();
+  p.table_begin = pool.table_begin.data();
+  p.sequence = sequence.data();
+  p.position = position.data();
+  p.angles = angles.data();
+  p.heads = heads;
+  const auto run = [&](int i) {
+    p.cache = pool.layer(static_cast<std::size_t>(i));
+    simt::launch<Kernel>({{static_cast<unsigned>(tokens),
+                           static_cast<unsigned>((heads + 2 * kv_heads) / Kernel::warps)}},
+                         p);
+  };
+  const double s = device::seconds_of(run);
+  const double bytes =
+      static_cast<double>(tokens) * (2.0 * width + 2.0 * heads * Key::head_dim) + pool.bytes();
+  rows.add("cache_write",
+           std::string(Key::KvFormat::name) + " " + std::to_string(tokens) + " tokens", s,
+           bytes / s, "copy", limit.copy, true, 0);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: measure ROWS.jsonl COMMON-JSON [small]\n");
+    return 2;
+  }
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
+    std::printf("skipped: no device\n");
+    return 77;
+  }
+  try {
+    const bool small = argc > 3 && std::strcmp(argv[3], "small") == 0;
+    cudaDeviceProp device{};
+    simt::check(cudaGetDeviceProperties(&device, 0), "cudaGetDeviceProperties", "device");
+    const auto sm = static_cast<std::uint32_t>(device.multiProcessorCount);
+    device::Rows rows(argv[1], argv[2]);
+    const Ceilings limit = ceilings(rows, small, sm);
+    using Bf16Key = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
+    using Int8Key = KernelKey<kv_format::Int8PerTokenHead, 16, 128, Bf16>;
+    const std::vector<std::size_t> batches =
+        small ? std::vector<std::size_t>{2} : std::vector<std::size_t>{1, 16, 64, 256};
+    const std::vector<std::size_t> lengths =
+        small ? std::vector<std::size_t>{100, 1000}
+              : std::vector<std::size_t>{1024, 2048, 4096, 8192, 16384, 65536};
+    for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{8}}) {
+      for (const std::size_t batch : batches) {
+        for (const std::size_t length : lengths) {
+          // 40 GB of keys and values are enough
+          if (batch * length * 8 * 128 * 4 > std::size_t{40} << 30) continue;
+          measure_decode<Bf16Key>(rows, limit, batch, length, 8, group, small, sm);
+          if (length >= 1000) {
+            measure_decode<Int8Key>(rows, limit, batch, length, 8, group, small, sm);
+          }
+        }
+      }
+    }
+    measure_decode<KernelKey<kv_format::Bf16, 1, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small, sm);
+    measure_decode<KernelKey<kv_format::Bf16, 256, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small,
+                                                               sm);
+    for (const std::size_t length :
+         small ? std::vector<std::size_t>{300} : std::vector<std::size_t>{4096, 8192, 16384}) {
+      measure_prefill<Bf16Key>(rows, limit, length, small);
+    }
+    measure_moves(rows, limit, small);
+    measure_cache_write<Bf16Key>(rows, limit, small ? 256 : 8192);
+    measure_cache_write<Int8Key>(rows, limit, small ? 256 : 8192);
+    std::printf("%d wrong\n", rows.wrong());
+    return rows.wrong() == 0 ? 0 : 1;
+  } catch (const Error& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}
