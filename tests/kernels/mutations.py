@@ -28,6 +28,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "merge_states/merge_states.cuh": DECODE,
     "paged_decode/plan.hpp": ["paged_decode_test"],
+    "paged_prefill/paged_prefill.cuh": ["paged_prefill_test"],
     "cache_write/cache_write.cuh": STEP,
     "copy_blocks/copy_blocks.cuh": STEP,
     "rms_norm/rms_norm.cuh": STEP,
