@@ -2,8 +2,6 @@
 // Ceilings first, then each kernel against the oracle at a few places, then its time with cold
 // caches: a pool has as many layers as make it several times the second-level cache, and each call
 // takes another one.
-#include <cublasLt.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +15,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/kernels/cache_write/cache_write.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
+#include <quire/kernels/dense/cublaslt.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_decode/reference.hpp>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
@@ -96,37 +95,11 @@ double matmul_rate(std::size_t n) {
   DeviceArray<Bf16> a(n * n), b(n * n), c(n * n);
   fill(a.data(), n * n * 2, 1, 0);
   fill(b.data(), n * n * 2, 2, 0);
-  cublasLtHandle_t handle;
-  cublasLtMatmulDesc_t operation;
-  cublasLtMatrixLayout_t layout;
-  cublasLtMatmulPreference_t preference;
-  if (cublasLtCreate(&handle) != CUBLAS_STATUS_SUCCESS) return 0;
-  cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-  const cublasOperation_t transposed = CUBLAS_OP_T;
-  cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                 sizeof transposed);
-  cublasLtMatrixLayoutCreate(&layout, CUDA_R_16BF, n, n, static_cast<std::int64_t>(n));
-  cublasLtMatmulPreferenceCreate(&preference);
-  DeviceArray<std::byte> workspace(std::size_t{64} << 20);
-  const std::size_t bytes = workspace.size();
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
-                                       sizeof bytes);
-  cublasLtMatmulHeuristicResult_t best{};
-  int found = 0;
-  cublasLtMatmulAlgoGetHeuristic(handle, operation, layout, layout, layout, layout, preference, 1,
-                                 &best, &found);
-  const float one = 1, zero = 0;
-  const double seconds = found == 0 ? 0 : device::seconds_of([&](int) {
-    cublasLtMatmul(handle, operation, &one, a.data(), layout, b.data(), layout, &zero, c.data(),
-                   layout, c.data(), layout, &best.algo, workspace.data(), bytes, nullptr);
+  CublasLtProduct product;
+  const double seconds = device::seconds_of([&](int) {
+    product.multiply<Bf16, Bf16, Bf16>({a.data(), b.data(), nullptr, c.data(), n, n, n});
   });
-  cublasLtMatmulPreferenceDestroy(preference);
-  cublasLtMatrixLayoutDestroy(layout);
-  cublasLtMatmulDescDestroy(operation);
-  cublasLtDestroy(handle);
-  return seconds > 0 ? 2.0 * static_cast<double>(n) * static_cast<double>(n) *
-                           static_cast<double>(n) / seconds
-                     : 0;
+  return 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / seconds;
 }
 
 Ceilings ceilings(device::Rows& rows, bool small, std::uint32_t multiprocessors) {

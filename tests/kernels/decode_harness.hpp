@@ -83,6 +83,37 @@ void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std
   }
 }
 
+/// Partials against a merge in double; one that saw nothing counts for nothing.
+inline void check_merge() {
+  Rng rng(12);
+  constexpr std::size_t heads = 3, dim = 40;
+  auto partial = random_array<float>(6 * heads * dim, rng);
+  auto lse = random_array<float>(6 * heads, rng);
+  for (std::size_t h = 0; h < heads; ++h) {
+    for (const std::size_t i : {1u, 4u, 5u}) {  // of sequence 0 one part, of sequence 1 all
+      lse[i * heads + h] = -INFINITY;
+      for (std::size_t d = 0; d < dim; ++d) partial[(i * heads + h) * dim + d] = 0;
+    }
+  }
+  const std::vector<MergeWork> work = {{0, 0, 4}, {1, 4, 2}};
+  auto out = poisoned<float>(2 * heads * dim);
+  using Kernel = MergeStates<float, dim>;
+  simt::launch<Kernel>({{2, heads}, Kernel::shared_bytes},
+                       {partial.data(), lse.data(), work.data(), out.data(), heads * dim, heads});
+  for (std::size_t h = 0; h < heads; ++h) {
+    for (std::size_t d = 0; d < dim; ++d) {
+      double sum = 0, all = 0;
+      for (std::size_t i = 0; i < 4; ++i) {
+        const double weight = std::exp2(static_cast<double>(lse[i * heads + h]));
+        sum += weight * static_cast<double>(partial[(i * heads + h) * dim + d]);
+        all += weight;
+      }
+      ASSERT_NEAR(out[h * dim + d], sum / all, 1e-6);
+      ASSERT_EQ(out[(heads + h) * dim + d], 0.0f);
+    }
+  }
+}
+
 /// Groups 1 to 8 and beyond, contexts at the edges of blocks, tiles and parts, split and whole.
 template <class Format, unsigned block_tokens, unsigned head_dim, class Query, class Variant>
 void check_decode_grid() {

@@ -10,6 +10,7 @@ namespace kv = kv_format;
 
 TEST(DecodeMutants, EachPath) {
   using Int8 = kv::Int8PerTokenHead;
+  check_merge();
   constexpr DecodeTuning two{.warps = 2};
   check_decode<kv::Fp32, 4, 80, float, Sinks, two>(2, 5, {4, 5, 3, 1, 0, 8}, 1, 2);
   check_decode<kv::Fp32, 4, 80, float, Sinks, two>(1, 1, {70, 33}, 1000, 3);

@@ -13,6 +13,8 @@ TEST(PagedDecode, Fp32) {
   check_decode_grid<kv::Fp32, 256, 96, float, Sinks>();
 }
 
+TEST(MergeStates, PartsThatSawNothingCountForNothing) { check_merge(); }
+
 TEST(PagedDecode, PlanFillsTheDeviceAndCoversEachTokenOnce) {
   Rng rng(9);
   for (int round = 0; round < 300; ++round) {

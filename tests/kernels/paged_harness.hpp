@@ -92,17 +92,16 @@ struct PagedPool {
   }
 };
 
+/// Arrays end where their last element does, so that AddressSanitizer sees a read beyond it.
 template <class T>
-AlignedArray<T> random_array(std::size_t n, Rng& rng) {
-  AlignedArray<T> v(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    v[i] = from_float<T>(static_cast<float>(rng.normal()));
-  }
+std::vector<T> random_array(std::size_t n, Rng& rng) {
+  std::vector<T> v(n);
+  for (T& x : v) x = from_float<T>(static_cast<float>(rng.normal()));
   return v;
 }
 template <class T>
-AlignedArray<T> poisoned(std::size_t n) {
-  AlignedArray<T> v(n);
+std::vector<T> poisoned(std::size_t n) {
+  std::vector<T> v(n);
   if (n > 0) std::memset(static_cast<void*>(v.data()), 0xff, n * sizeof(T));
   return v;
 }

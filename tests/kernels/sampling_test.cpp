@@ -13,13 +13,13 @@
 namespace quire::kernels::testing {
 namespace {
 
-using Kernel = Sample<PortableBlock<64>, 64>;
+using Kernel = Sample<PortableBlock<64>>;
 constexpr float none = -std::numeric_limits<float>::infinity();
 
 struct Drawn {
   std::vector<std::uint32_t> tokens, broken;
 };
-Drawn draw(AlignedArray<float>& logits, std::uint32_t vocab, const std::vector<SampleRow>& rows,
+Drawn draw(std::vector<float>& logits, std::uint32_t vocab, const std::vector<SampleRow>& rows,
            const std::vector<TokenPenalty>& penalties = {}) {
   Drawn d{std::vector<std::uint32_t>(rows.size(), 99999), std::vector<std::uint32_t>(rows.size())};
   simt::launch<Kernel>({{static_cast<unsigned>(rows.size())}, Kernel::shared_bytes},
@@ -118,7 +118,7 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
 
 TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
   Rng rng(3);
-  AlignedArray<float> logits(4 * 70);
+  std::vector<float> logits(4 * 70);
   for (std::size_t i = 0; i < 70; ++i) {
     logits[i] = i == 5 ? 4.0f : i == 6 ? 3.0f : i == 7 ? 2.5f : -1.0f;
     logits[70 + i] = i == 5 ? -1.0f : i == 6 ? -1.5f : -9.0f;

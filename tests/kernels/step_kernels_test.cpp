@@ -41,7 +41,7 @@ void check_cache_write(bool norm, bool turn) {
   const auto qkv = random_array<In>(rows * width, pool.rng);
   const auto query_norm = random_array<float>(head_dim, pool.rng);
   const auto key_norm = random_array<float>(head_dim, pool.rng);
-  AlignedArray<float> angles(40 * head_dim);
+  std::vector<float> angles(40 * head_dim);
   for (std::size_t t = 0; t < 40; ++t) {
     for (std::size_t i = 0; i < half; ++i) {
       angles[t * head_dim + i] = static_cast<float>(std::cos(0.3 * double(t) / double(1 + i)));

@@ -1,37 +1,89 @@
-// Kernels with one thread of the operating system a lane, for ThreadSanitizer:
-//   simt_threads          correct kernels: no report, and results as expected
-//   simt_threads broken   the same without a barrier: a data race is reported
-#include <cstdio>
-#include <cstring>
+// Kernels with one thread of the operating system a lane, small shapes, for ThreadSanitizer. A test
+// that names a broken kernel is disabled: it must make ThreadSanitizer report a race, and is run on
+// its own.
 #include <vector>
 
+#include <gtest/gtest.h>
+
+#include <quire/kernels/paged_prefill/paged_prefill.cuh>
+#include <quire/kernels/rms_norm/rms_norm.cuh>
+#include <quire/kernels/sampling/sampling.cuh>
+#include <tests/kernels/decode_harness.hpp>
 #include <tests/kernels/simt_kernels.hpp>
 
+namespace quire::kernels::testing {
 namespace {
-int failures = 0;
-void expect(bool good, const char* what) {
-  if (good) return;
-  std::printf("%s\n", what);
-  ++failures;
-}
-}  // namespace
 
-int main(int argc, char** argv) {
-  using namespace quire::simt::testing;
-  const bool broken = argc > 1 && std::strcmp(argv[1], "broken") == 0;
+using namespace simt::testing;
+namespace kv = kv_format;
+
+TEST(Threads, Primitives) {
   std::vector<float> in(2 * 64, 1.0f), sums(2);
-  if (broken) {
-    quire::simt::launch<BlockSum<64, true>>({{2}, 8}, {in.data(), sums.data()});
-    std::vector<unsigned> ring(64);
-    quire::simt::launch<WarpRing<1>>({{1}, 256}, {ring.data()});
-    return 0;
-  }
-  quire::simt::launch<BlockSum<64>>({{2}, 8}, {in.data(), sums.data()});
-  expect(sums[0] == 64 && sums[1] == 64, "sums of blocks");
+  simt::launch<BlockSum<64>>({{2}, 8}, {in.data(), sums.data()});
+  EXPECT_EQ(sums, (std::vector<float>{64, 64}));
   std::vector<unsigned> ring(64);
-  quire::simt::launch<WarpRing<>>({{1}, 256}, {ring.data()});
-  bool good = true;
-  for (unsigned t = 0; t < 64; ++t) good = good && ring[t] == t / 32 * 32 + (t + 2) % 32;
-  expect(good, "values passed round a warp");
-  return failures == 0 ? 0 : 1;
+  simt::launch<WarpRing<>>({{1}, 256}, {ring.data()});
+  for (unsigned t = 0; t < 64; ++t) EXPECT_EQ(ring[t], t / 32 * 32 + (t + 2) % 32);
 }
+TEST(Threads, DISABLED_BlockBarrierMissing) {
+  std::vector<float> in(2 * 64, 1.0f), sums(2);
+  simt::launch<BlockSum<64, true>>({{2}, 8}, {in.data(), sums.data()});
+}
+TEST(Threads, DISABLED_WarpBarrierMissing) {
+  std::vector<unsigned> ring(64);
+  simt::launch<WarpRing<1>>({{1}, 256}, {ring.data()});
+}
+
+TEST(Threads, Decode) {
+  constexpr DecodeTuning two{.warps = 2};
+  check_decode<kv::Fp32, 4, 16, float, attention::Causal, two>(1, 2, {9, 20}, 1000, 1);
+  check_decode<kv::Bf16, 4, 16, Bf16, attention::Causal, two>(1, 4, {17, 33}, 1000, 2);
+}
+
+TEST(Threads, Prefill) {
+  using Key = KernelKey<kv::Int8PerTokenHead, 4, 16, Bf16>;
+  using Kernel = PagedPrefill<Key, attention::Causal, PrefillTuning{.warps = 1, .tokens = 16}>;
+  PagedPool<kv::Int8PerTokenHead, 4, 16> pool(1, {19}, 1);
+  pool.fill(0, 0, 19);
+  const auto q = random_array<Bf16>(19 * 16, pool.rng);
+  auto out = poisoned<Bf16>(19 * 16);
+  const std::vector<PrefillSequence> sequences = {{0, 19, 0, 0}};
+  const auto work = plan_prefill(std::span<const PrefillSequence>(sequences), 1, Kernel::tile);
+  PagedPrefillParams<Bf16, attention::Causal> p;
+  p.q = q.data();
+  p.out = out.data();
+  p.q_stride = p.out_stride = 16;
+  p.cache = pool.view;
+  p.blocks = pool.tables.data();
+  p.sequences = sequences.data();
+  p.work = work.data();
+  p.heads = 1;
+  simt::launch<Kernel>({{static_cast<unsigned>(work.size()), 1}, Kernel::shared_bytes}, p);
+  for (const Bf16 x : out) EXPECT_FALSE(std::isnan(to_float(x)));
+}
+
+TEST(Threads, NormAndSampling) {
+  Rng rng(3);
+  auto stream = random_array<float>(70, rng), out = poisoned<float>(70);
+  const auto scale = random_array<float>(70, rng);
+  using Norm = RmsNorm<float, PortableBlock<64>>;
+  simt::launch<Norm>({{1}, Norm::shared_bytes},
+                     {stream.data(), nullptr, 0, scale.data(), out.data(), nullptr, 70, 1e-5f});
+  EXPECT_FALSE(std::isnan(out[69]));
+
+  auto logits = random_array<float>(130, rng);
+  std::vector<SampleRow> rows(1);
+  rows[0].inverse_temperature = 1;
+  rows[0].top_k = 5;
+  rows[0].top_p = 0.9f;
+  rows[0].draw = 1u << 31;
+  std::vector<std::uint32_t> tokens(1, 999), broken(1, 9);
+  using Draw = Sample<PortableBlock<64>>;
+  simt::launch<Draw>({{1}, Draw::shared_bytes},
+                     {logits.data(), 130, rows.data(), nullptr, tokens.data(), broken.data(), 130});
+  EXPECT_LT(tokens[0], 130u);
+  EXPECT_EQ(broken[0], 0u);
+}
+
+}  // namespace
+}  // namespace quire::kernels::testing

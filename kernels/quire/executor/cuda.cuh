@@ -84,7 +84,8 @@ struct BasicCuda {
   template <class KvFormat, class WeightFormat, unsigned block_tokens>
   class Steps {
     using Weight = typename WeightFormat::Element;
-    using Block = kernels::PortableBlock<256>;
+    using Block = kernels::PortableBlock<simt::emulated ? 64 : 256>;
+    static constexpr kernels::DecodeTuning decode_tuning{.warps = simt::emulated ? 2 : 4};
     template <unsigned head_dim>
     using Key = kernels::KernelKey<KvFormat, block_tokens, head_dim, Value>;
     template <class T>
@@ -424,8 +425,8 @@ struct BasicCuda {
       const auto plan = kernels::plan_decode(
           std::span<const std::int32_t>(host_lengths_), variant,
           {.blocks = multiprocessors_ * blocks_per_multiprocessor,
-           .blocks_per_work =
-               cache.kv_heads * kernels::decode_passes<Key<head_dim>>(heads / cache.kv_heads)});
+           .blocks_per_work = cache.kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(
+                                                   heads / cache.kv_heads)});
       work_.assign(plan.work);
       merges_.assign(plan.merges);
       partial_.reserve(plan.partials * std::size_t{heads} * head_dim);
@@ -444,9 +445,9 @@ struct BasicCuda {
       p.heads = heads;
       p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
       p.variant = variant;
-      kernels::paged_decode<Key<head_dim>, Variant>(p, static_cast<std::uint32_t>(plan.work.size()),
-                                                    merges_.data(),
-                                                    static_cast<std::uint32_t>(plan.merges.size()));
+      kernels::paged_decode<Key<head_dim>, Variant, decode_tuning>(
+          p, static_cast<std::uint32_t>(plan.work.size()), merges_.data(),
+          static_cast<std::uint32_t>(plan.merges.size()));
     }
 
     /// Rows whose draws the kernel does not make: beams and log-probabilities need more than a

@@ -22,11 +22,13 @@ QUIRE_DEVICE Largest better(Largest a, Largest b) {
 ///
 /// Every thread of the block calls; reductions return the result to all of them. Each call begins
 /// and ends with the block in step, and uses `bytes` of shared memory at the offset it was given.
+/// - threads: of the block.
 /// - sum(float): in a fixed order, so that its bits do not depend on the schedule.
 /// - sum(unsigned long long), sum_before (exclusive prefix sum in order of threads).
 /// - largest(Largest): the best by better().
 template <class P>
 concept BlockPrimitives = requires(const P& p, float x, unsigned long long n, Largest l) {
+  { P::threads } -> std::convertible_to<unsigned>;
   { P::bytes } -> std::convertible_to<std::size_t>;
   { p.sum(x) } -> std::same_as<float>;
   { p.sum(n) } -> std::same_as<unsigned long long>;
@@ -35,8 +37,9 @@ concept BlockPrimitives = requires(const P& p, float x, unsigned long long n, La
 };
 
 /// The primitives from shuffles and one exchange between warps; what the emulator runs.
-template <unsigned threads>
+template <unsigned width>
 struct PortableBlock {
+  static constexpr unsigned threads = width;
   static constexpr unsigned warps = threads / simt::warp_lanes;
   static constexpr std::size_t bytes = (warps * 8 + 15) / 16 * 16;
   std::size_t offset;

@@ -8,8 +8,9 @@
 namespace quire::kernels {
 
 /// The primitives from CUB, for nvcc.
-template <unsigned threads>
+template <unsigned width>
 struct CubBlock {
+  static constexpr unsigned threads = width;
   using FloatSum = cub::BlockReduce<float, threads, cub::BLOCK_REDUCE_WARP_REDUCTIONS>;
   using CountSum = cub::BlockReduce<unsigned long long, threads>;
   using Scan = cub::BlockScan<unsigned long long, threads>;

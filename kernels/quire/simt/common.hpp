@@ -8,6 +8,13 @@
 
 namespace quire::simt {
 
+/// Whether kernels run on the emulator: many lanes cost time there, and hide nothing.
+#if defined(__CUDACC__)
+inline constexpr bool emulated = false;
+#else
+inline constexpr bool emulated = true;
+#endif
+
 inline constexpr unsigned warp_lanes = 32;
 inline constexpr unsigned full_mask = 0xffffffffu;
 

@@ -28,7 +28,7 @@ template <class Out, BlockPrimitives Block>
 struct RmsNorm {
   using Params = RmsNormParams<Out>;
   static constexpr std::string_view name = "rms_norm";
-  static constexpr unsigned threads = 256;
+  static constexpr unsigned threads = Block::threads;
   static constexpr std::size_t shared_bytes = Block::bytes;
 
   QUIRE_DEVICE static void run(const Params& p) {

@@ -45,11 +45,11 @@ struct SampleParams {
 /// after the first
 /// \source radix selection of a quantile: Alabi et al., "Fast k-Selection Algorithms for Graphics
 /// Processing Units", 2012
-template <BlockPrimitives Block, unsigned width = 256>
+template <BlockPrimitives Block>
 struct Sample {
   using Params = SampleParams;
   static constexpr std::string_view name = "sample";
-  static constexpr unsigned threads = width;
+  static constexpr unsigned threads = Block::threads;
   static constexpr unsigned bins = 256;
   static constexpr std::size_t histogram_at = Block::bytes;
   static constexpr std::size_t shared_bytes = histogram_at + (bins + 2) * 8;
