@@ -117,7 +117,6 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
 }
 
 TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
-  Rng rng(3);
   std::vector<float> logits(4 * 70);
   for (std::size_t i = 0; i < 70; ++i) {
     logits[i] = i == 5 ? 4.0f : i == 6 ? 3.0f : i == 7 ? 2.5f : -1.0f;
