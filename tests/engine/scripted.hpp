@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <quire/core/rng.hpp>
@@ -17,6 +18,7 @@
 #include <quire/model/shape.hpp>
 
 #include "tests/memory/kv_contents.hpp"
+#include "tests/memory/naive_usage.hpp"
 
 /// An executor whose "model" is a pure function of a sequence's text, and which keeps that text the
 /// hard way: as contents of KV blocks, moved and overwritten as the plans say. A block that is
@@ -290,6 +292,16 @@ void check(const Engine<C, E>& engine) {
   ASSERT_EQ(engine.memory().host_free().value + distinct,
             C::Reservation::contiguous ? 0 : engine.geometry().host_blocks.value);
   const MemoryUsage u = engine.usage();
+  if constexpr (std::is_same_v<typename Engine<C, E>::Memory, PagedMemory<C>>) {
+    memory_test::NaiveUsage naive(capacity, C::BlockSize::tokens);
+    const Tokens longest = engine.limits().max_length;
+    for (const auto& group : engine.requests()) {
+      const Request& r = group->request;
+      const Tokens output = std::min(r.output_length.value_or(r.sampling.max_tokens), longest);
+      naive.add(*group, std::min(r.prompt_length + output, longest));
+    }
+    naive.expect_equal(u);
+  }
   ASSERT_EQ(u.token_states + u.reserved + u.internal + u.rounding + u.free, u.capacity);
   for (const Tokens part : {u.token_states, u.reserved, u.internal, u.rounding, u.free}) {
     ASSERT_GE(part, Tokens{0});

@@ -11,6 +11,8 @@
 
 #include <quire/engine/override.hpp>
 #include <quire/executor/timed.hpp>
+#include <quire/offload/recompute.hpp>
+#include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/presets.hpp>
 
 #include "tests/engine/scripted.hpp"
@@ -197,10 +199,11 @@ TEST(RequestLevelBatching, KeepsMemoryUntilTheBatchEnds) {
   Engine<ByRequest, Scripted> engine({.limits = {.max_batch = 2}});
   engine.submit(request(1, 4, 1));
   engine.submit(request(2, 4, 6));
+  // runs of 2 and of 3 blocks, the latter rounded to 4, before anything was given back
+  EXPECT_EQ(engine.step().usage.physical_blocks, BlockCount{2 + 4});
+  EXPECT_EQ(engine.usage().physical_blocks, BlockCount{2 + 4}) << "the first request has ended";
   engine.step();
-  const BlockCount held = engine.usage().physical_blocks;
-  engine.step();
-  EXPECT_EQ(engine.usage().physical_blocks, held);
+  EXPECT_EQ(engine.usage().physical_blocks, BlockCount{2 + 4});
   drain(engine);
   EXPECT_EQ(engine.usage().physical_blocks, BlockCount{0});
 }
@@ -439,6 +442,84 @@ TEST(Ranks, DoNotHideWhoHasWaitedLongest) {
   young.arrival = 4.0;
   engine.submit(young);
   EXPECT_EQ(engine.step().wake_at, Seconds{10.0});
+}
+
+/// A pool of 10 blocks in which request 0 (prompt 8) needs its fifth block in step 10, when request 1
+/// (prompt 14) has the other six; others arrive while the pool is full.
+template <class C>
+Engine<C, Scripted> full_in_step_ten(std::int64_t prompt_of_the_third) {
+  Scripted::Options options{.device_blocks = 10, .host_blocks = 10};
+  options.limits.watermark = 0;
+  Engine<C, Scripted> engine(options);
+  engine.submit(request(0, 8, 20));
+  engine.submit(request(1, 14, 20));
+  for (int step = 1; step < 10; ++step) {
+    engine.step();
+    EXPECT_TRUE(engine.last_plan().preempted.empty());
+    if (step == 8) engine.submit(request(2, prompt_of_the_third, 2));
+  }
+  return engine;
+}
+/// The requests in the batch of the last step.
+template <class AnEngine>
+std::vector<std::uint64_t> batch(const AnEngine& engine) {
+  std::vector<std::uint64_t> ids;
+  for (const SequencePlan& row : engine.last_plan().sequences) ids.push_back(row.request.value);
+  return ids;
+}
+
+TEST(Preemption, NobodyIsAdmittedInAStepThatPreempted) {
+  using C = with<Paged, set_scheduler<ShortestPrompt>, set_offload<offload::Recompute>>;
+  auto engine = full_in_step_ten<C>(12);
+  EXPECT_THAT(batch(engine), ::testing::ElementsAre(0, 1));  // 3 blocks for the third are not there
+  engine.step();
+  EXPECT_THAT(engine.last_plan().preempted, ::testing::ElementsAre(RequestId{1}));
+  EXPECT_THAT(batch(engine), ::testing::ElementsAre(0));
+  EXPECT_GE(engine.memory().available(), BlockCount{3});  // now they are
+  engine.step();
+  EXPECT_THAT(batch(engine), ::testing::ElementsAre(0, 2));
+}
+
+TEST(Preemption, NobodyIsAdmittedWhileASwappedGroupWaits) {
+  auto engine = full_in_step_ten<with<Paged, set_offload<offload::SwapToHost>>>(4);
+  engine.step();
+  EXPECT_THAT(engine.last_plan().preempted, ::testing::ElementsAre(RequestId{1}));
+  bool back = false, third_ran = false;
+  while (engine.has_work()) {
+    const StepStats& stats = engine.step();
+    const auto ids = batch(engine);
+    const bool third = std::find(ids.begin(), ids.end(), 2) != ids.end();
+    if (stats.swapped_groups > 0) {
+      EXPECT_FALSE(third);
+      EXPECT_GE(engine.memory().available(), BlockCount{1}) << "it would have had room";
+    }
+    back = back || !engine.last_plan().swap_in.empty();
+    third_ran = third_ran || third;
+    if (third) EXPECT_TRUE(back);
+  }
+  EXPECT_TRUE(third_ran);
+}
+
+TEST(Preemption, TakesTheLatestArrivalFirst) {
+  Scripted::Options options{.device_blocks = 12};
+  options.limits.watermark = 0;
+  Engine<with<Paged, set_offload<offload::Recompute>>, Scripted> engine(options);
+  for (std::uint64_t i = 0; i < 4; ++i) engine.submit(request(i, 11, 30));  // 3 blocks each
+  engine.step();
+  engine.step();
+  engine.step();  // each needs a fourth block: the first two take those of the last two
+  EXPECT_THAT(engine.last_plan().preempted, ::testing::ElementsAre(RequestId{3}));
+  EXPECT_THAT(batch(engine), ::testing::ElementsAre(0, 1, 2));
+}
+
+TEST(Watermark, IsOneBlockInAHundredByDefault) {
+  for (const std::int64_t left : {0, 1, 2}) {
+    Engine<Paged, Scripted> engine({.device_blocks = 200, .max_length = 1000});
+    engine.submit(request(1, 4, 4));  // one block, and another for its second token
+    engine.submit(request(2, 4 * (199 - left), 4));
+    engine.step();
+    EXPECT_EQ(engine.last_plan().sequences.size(), left < 2 ? 1u : 2u) << left;
+  }
 }
 
 TEST(Prompts, OfChunksHaveTheLengthOfTheirChunks) {

@@ -18,6 +18,7 @@
 
 #include "tests/common/fuzz.hpp"
 #include "tests/memory/kv_contents.hpp"
+#include "tests/memory/naive_usage.hpp"
 
 namespace quire::memory_test {
 namespace {
@@ -183,11 +184,13 @@ class World {
     groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 
-  /// Counts equal the table entries, every computed token reads back, usage adds up.
+  /// Counts equal the table entries, every computed token reads back, and usage is what counting
+  /// slot by slot finds.
   void check() {
     references_.assign(static_cast<std::size_t>(memory_.capacity().value), 0);
     std::vector<BlockId> on_host;
     MemoryUsage usage;
+    NaiveUsage naive(memory_.capacity(), block_tokens);
     for (const auto& g : groups_) {
       for (const Sequence& s : g->sequences) {
         for (const BlockId b : s.tables[0].blocks()) ++references_[b.value];
@@ -206,7 +209,10 @@ class World {
         }
       }
       if (g->status != GroupStatus::waiting) {
-        memory_.add_usage(*g, g->sequences[0].length + 5, usage);
+        // requests that end within the block, beyond it, and that have ended
+        const Tokens end = g->sequences[0].length + static_cast<std::int64_t>(rng_.below(7)) - 1;
+        memory_.add_usage(*g, end, usage);
+        naive.add(*g, end);
       }
     }
     std::int64_t referenced = 0;
@@ -219,12 +225,7 @@ class World {
     const auto distinct = std::unique(on_host.begin(), on_host.end()) - on_host.begin();
     ASSERT_EQ(memory_.host_free().value, host_.value - distinct);
     memory_.finish_usage(usage);
-    ASSERT_EQ(usage.capacity.value, memory_.capacity().value * block_tokens);
-    ASSERT_EQ((usage.token_states + usage.reserved + usage.internal + usage.rounding + usage.free),
-              usage.capacity);
-    for (const Tokens part : {usage.token_states, usage.reserved, usage.internal, usage.free}) {
-      ASSERT_GE(part, Tokens{0});
-    }
+    naive.expect_equal(usage);
     ASSERT_EQ(usage.physical_blocks.value, referenced);
   }
 
@@ -309,6 +310,73 @@ TEST(PagedMemory, KeepsTheWatermarkFreeUnlessThePoolIsIdle) {
   memory.release(c.sequences[0]);
   SequenceGroup d = group_of(std::vector<TokenId>(40));
   EXPECT_TRUE(memory.admit(d, 100));
+}
+
+MemoryUsage usage_of(const PagedMemory<SmallBlocks>& memory, const SequenceGroup& g, Tokens end) {
+  MemoryUsage usage;
+  memory.add_usage(g, end, usage);
+  memory.finish_usage(usage);
+  return usage;
+}
+
+TEST(PagedMemory, AccountsForEverySlotOfItsBlocks) {
+  PagedMemory<SmallBlocks> memory({16, 16, 4}, model::llama_7b, 0.0);
+  SequenceGroup g = group_of(std::vector<TokenId>(10));
+  ASSERT_TRUE(memory.admit(g, 100));
+  auto expect = [&](Tokens end, std::int64_t states, std::int64_t reserved, std::int64_t internal,
+                    std::int64_t blocks, std::int64_t entries) {
+    const MemoryUsage u = usage_of(memory, g, end);
+    EXPECT_EQ(u.token_states, Tokens{states});
+    EXPECT_EQ(u.reserved, Tokens{reserved});
+    EXPECT_EQ(u.internal, Tokens{internal});
+    EXPECT_EQ(u.rounding, Tokens{0});
+    EXPECT_EQ(u.free, Tokens{64 - 4 * blocks});
+    EXPECT_EQ(u.capacity, Tokens{64});
+    EXPECT_EQ(u.physical_blocks, BlockCount{blocks});
+    EXPECT_EQ(u.logical_blocks, BlockCount{entries});
+    EXPECT_EQ(u.swapped, Tokens{0});
+  };
+  expect(11, 0, 11, 1, 3, 3);  // nothing is computed yet, and one slot never will be
+  g.sequences[0].computed = 10;
+  expect(15, 10, 2, 0, 3, 3);
+  expect(11, 10, 1, 1, 3, 3);
+  expect(10, 10, 0, 2, 3, 3);
+  g.sequences.push_back(memory.fork(g, g.sequences[0]));
+  expect(15, 10, 2, 0, 3, 6);  // shared slots count once
+  expect(11, 10, 1, 1, 3, 6);
+  for (Sequence& s : g.sequences) s.length = 11;
+  StepPlan plan;
+  ASSERT_TRUE(memory.grow(g, std::vector<Tokens>{1, 1}, plan));
+  for (Sequence& s : g.sequences) s.computed = 11;
+  expect(15, 8 + 3 + 3, 1 + 1, 0, 4, 6);  // two shared blocks, and a last one each
+  expect(11, 8 + 3 + 3, 0, 1 + 1, 4, 6);
+  ASSERT_TRUE(memory.swap_out(g, plan));
+  g.status = GroupStatus::swapped;
+  const MemoryUsage away = usage_of(memory, g, 15);
+  EXPECT_EQ(away.swapped, Tokens{8 + 3 + 3});
+  EXPECT_EQ(away.free, Tokens{64});
+  EXPECT_EQ(away.token_states, Tokens{0});
+}
+
+TEST(PagedMemory, KeepsTheWatermarkFreeWhenAGroupComesBackUnlessThePoolIsIdle) {
+  PagedMemory<SmallBlocks> memory({10, 10, 4}, model::llama_7b, 0.2);
+  SequenceGroup a = group_of(std::vector<TokenId>(4)), b = group_of(std::vector<TokenId>(31));
+  StepPlan plan;
+  ASSERT_TRUE(memory.admit(b, 100));
+  b.sequences[0].computed = 31;
+  ASSERT_TRUE(memory.swap_out(b, plan));
+  ASSERT_TRUE(memory.admit(a, 100));
+  EXPECT_FALSE(memory.swap_in(b, plan));  // 8 of the 9 free blocks would leave 1
+  EXPECT_EQ(memory.pool().available(), BlockCount{9});
+  memory.release(a.sequences[0]);
+  SequenceGroup c = group_of(std::vector<TokenId>(27));
+  ASSERT_TRUE(memory.swap_in(b, plan));  // nothing else runs
+  memory.release(b.sequences[0]);
+  ASSERT_TRUE(memory.admit(c, 100));
+  c.sequences[0].computed = 27;
+  ASSERT_TRUE(memory.swap_out(c, plan));
+  ASSERT_TRUE(memory.admit(a, 100));
+  EXPECT_TRUE(memory.swap_in(c, plan));  // 7 of 9 leave 2
 }
 
 TEST(PagedMemory, ABlockThatTwoSequencesShareIsSwappedOnce) {

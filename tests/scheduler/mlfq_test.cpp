@@ -40,6 +40,24 @@ TEST(Mlfq, SinksOneQueueWhenItsQuantumIsUsedUp) {
   }
 }
 
+TEST(Mlfq, ThePromptUsesUpPartOfTheQuantum) {
+  Mlfq mlfq{SchedulerLimits{}};
+  SequenceGroup g = job(1, 384);  // 6 of the first queue's 8 units
+  g.status = GroupStatus::running;
+  mlfq.charge(SchedulerEvent::arrive, g, 384);
+  mlfq.charge(SchedulerEvent::prompt_tokens, g, 256);
+  mlfq.charge(SchedulerEvent::prompt_tokens, g, 128);
+  mlfq.charge(SchedulerEvent::output_tokens, g, 1);
+  EXPECT_EQ(mlfq.rank(g, 0.0), 0);
+  mlfq.charge(SchedulerEvent::output_tokens, g, 1);
+  EXPECT_EQ(mlfq.rank(g, 0.0), 1);
+}
+
+TEST(Mlfq, ForgetsARequestWhenItEndsHoweverItEnds) {
+  live_in_a_tight_pool<Mlfq>(
+      [](const auto& engine) { EXPECT_EQ(engine.scheduler().jobs(), engine.requests().size()); });
+}
+
 TEST(Mlfq, ANewRequestRunsBeforeOnesThatHaveRunLong) {
   const std::vector<Job> list{{.at = 0, .tokens = 100}, {.at = 40, .tokens = 4}};
   EXPECT_EQ(ends<Mlfq>(list), (std::vector<double>{104, 44}));

@@ -41,6 +41,60 @@ TEST(Vtc, AClientThatPausedIsLiftedToTheSmallestBackloggedCounter) {
   EXPECT_EQ(vtc.counter(TenantId{1}), 300);
 }
 
+TEST(Vtc, AClientThatFindsAnEmptyQueueIsLiftedToTheLastThatLeftIt) {
+  Vtc vtc{SchedulerLimits{}};
+  const SequenceGroup a = of_client(1, 100), b = of_client(2, 300), c = of_client(3, 10);
+  for (const auto* g : {&a, &b}) vtc.charge(SchedulerEvent::arrive, *g, g->prompt_length());
+  for (const auto* g : {&b, &a}) vtc.charge(SchedulerEvent::admit, *g, g->prompt_length());
+  vtc.charge(SchedulerEvent::arrive, c, 10);
+  EXPECT_EQ(vtc.counter(TenantId{3}), 100);  // client 1 left last
+  vtc.charge(SchedulerEvent::finish, c, 0);  // cancelled while it waits
+  EXPECT_EQ(vtc.queued(TenantId{3}), 0);
+  vtc.charge(SchedulerEvent::output_tokens, c, 20);
+  const SequenceGroup d = of_client(4, 10);
+  vtc.charge(SchedulerEvent::arrive, d, 10);
+  EXPECT_EQ(vtc.counter(TenantId{4}), 140);  // now client 3 did
+}
+
+TEST(Vtc, AGroupThatWaitsForItsRecomputeCountsAsQueuedAndIsChargedOnce) {
+  Vtc vtc{SchedulerLimits{}};
+  SequenceGroup a = of_client(1, 10), b = of_client(2, 10);
+  vtc.charge(SchedulerEvent::arrive, a, 10);
+  vtc.charge(SchedulerEvent::admit, a, 10);
+  a.status = GroupStatus::swapped;
+  vtc.charge(SchedulerEvent::preempt, a, 0);
+  EXPECT_EQ(vtc.queued(TenantId{1}), 0);  // what is swapped comes back without being admitted
+  vtc.charge(SchedulerEvent::resume, a, 0);
+  a.status = GroupStatus::waiting;
+  vtc.charge(SchedulerEvent::preempt, a, 0);
+  EXPECT_EQ(vtc.queued(TenantId{1}), 1);
+  vtc.charge(SchedulerEvent::admit, a, 0);
+  EXPECT_EQ(vtc.queued(TenantId{1}), 0);
+  EXPECT_EQ(vtc.counter(TenantId{1}), 10);
+  a.status = GroupStatus::running;
+  vtc.charge(SchedulerEvent::finish, a, 0);
+  // client 2 is served long and has more to come: client 1 is lifted when it returns
+  vtc.charge(SchedulerEvent::arrive, b, 10);
+  vtc.charge(SchedulerEvent::admit, b, 10);
+  vtc.charge(SchedulerEvent::output_tokens, b, 1000);
+  vtc.charge(SchedulerEvent::arrive, b, 10);
+  vtc.charge(SchedulerEvent::arrive, a, 10);
+  EXPECT_EQ(vtc.counter(TenantId{1}), 2020);
+}
+
+// Through admissions, preemptions, ends, cancellations and refusals.
+TEST(Vtc, KnowsHowManyOfEachClientWaitInTheEngine) {
+  live_in_a_tight_pool<Vtc>([](const auto& engine) {
+    for (std::uint32_t tenant = 0; tenant < 3; ++tenant) {
+      const auto waiting =
+          std::count_if(engine.requests().begin(), engine.requests().end(), [&](const auto& g) {
+            return g->request.tenant == TenantId{tenant} && g->status == GroupStatus::waiting;
+          });
+      EXPECT_EQ(engine.scheduler().queued(TenantId{tenant}), waiting);
+    }
+  });
+}
+
 TEST(Vtc, ServiceOfTwoBackloggedClientsDiffersByNoMoreThanThePapersBound) {
   Rng rng(5);
   for (int trial = 0; trial < 5; ++trial) {

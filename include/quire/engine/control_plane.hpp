@@ -71,11 +71,11 @@ class ControlPlane {
     s.length = request.prompt_length;
     group->request = std::move(request);
     const RequestId id = group->request.id;
-    scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
     if (auto why = refusal(*group)) {
       reject(std::move(group), *why);
       return id;
     }
+    scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
     if constexpr (tracks_tokens) s.tokens = prompt_tokens(group->request);
     enqueue(waiting_, group.get());
     group->place = groups_.size();
@@ -163,6 +163,7 @@ class ControlPlane {
   }
 
   [[nodiscard]] const Memory& memory() const { return memory_; }
+  [[nodiscard]] const SchedulerType& scheduler() const { return scheduler_; }
   [[nodiscard]] Executor& executor() { return executor_; }
   [[nodiscard]] const model::Shape& shape() const { return shape_; }
   [[nodiscard]] const KvGeometry& geometry() const { return geometry_; }
@@ -597,7 +598,6 @@ class ControlPlane {
     group.timeline.preemptions += 1;
     group.timeline.waiting_since = now_;
     counters_.preemptions += 1;
-    scheduler_.charge(SchedulerEvent::preempt, group, 0);
     Tokens computed = 0;
     for (Sequence& s : group.sequences) {
       if (s.finished()) {
@@ -613,6 +613,7 @@ class ControlPlane {
     if (offload_.on_preempt(context) == Preemption::swap) {
       if (memory_.swap_out(group, plan_)) {
         group.status = GroupStatus::swapped;
+        scheduler_.charge(SchedulerEvent::preempt, group, 0);
         enqueue(swapped_, &group);
         counters_.swapped_out_blocks += context.blocks;
         return;
@@ -624,6 +625,7 @@ class ControlPlane {
       memory_.release(s);
     }
     group.status = GroupStatus::waiting;
+    scheduler_.charge(SchedulerEvent::preempt, group, 0);
     enqueue(waiting_, &group);
   }
 
@@ -758,6 +760,7 @@ class ControlPlane {
       if (!s.finished()) s.finish = FinishReason::rejected;
     }
     counters_.rejected += 1;
+    scheduler_.charge(SchedulerEvent::finish, group, 0);
     dequeue(group);
     group.status = GroupStatus::finished;
     leave(group);

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -288,9 +289,9 @@ class BasicPagedMemory {
 
   /// Adds what one running or swapped group holds; `final_length` is where its sequences will end.
   void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
+    if (group.status == GroupStatus::swapped) usage.swapped += swapped_states(group);
     for (const Sequence& s : group.sequences) {
       usage.logical_blocks += static_cast<std::int64_t>(table(s).size());
-      if (!s.host_blocks.empty()) usage.swapped += s.computed;
       if (table(s).empty()) continue;
       // A block that several sequences share counts once: each adds its part.
       const double part = 1.0 / pool_.references(table(s).back());
@@ -346,6 +347,24 @@ class BasicPagedMemory {
     if (known->second == 1) return false;
     --known->second;  // the copy takes one reference away from the original
     return true;
+  }
+  /// Token states of a swapped group; those of a block that several sequences share count once.
+  [[nodiscard]] static Tokens swapped_states(const SequenceGroup& group) {
+    if (group.sequences.size() == 1) return group.sequences.front().computed;
+    std::vector<std::pair<BlockId, Tokens>> filled;
+    for (const Sequence& s : group.sequences) {
+      // up to `shared` it is for the first sequence to say what has been computed
+      for (Tokens from = s.shared; from < s.computed; from += block_tokens) {
+        const auto b = static_cast<std::size_t>(from.value / block_tokens.value);
+        filled.emplace_back(s.host_blocks[b], std::min(s.computed - from, block_tokens));
+      }
+    }
+    std::sort(filled.begin(), filled.end(), std::greater<>());
+    const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+    filled.erase(std::unique(filled.begin(), filled.end(), same), filled.end());
+    Tokens states = 0;
+    for (const auto& [block, tokens] : filled) states += tokens;
+    return states;
   }
   /// Blocks that a swapped group will need beside its own to compute all its tokens.
   [[nodiscard]] BlockCount growth_on_host(const SequenceGroup& group) {

@@ -26,10 +26,15 @@ struct BatchState {
 enum class Admission { admit, hold };
 
 /// Something a scheduler may keep accounts of. The tokens of each:
-/// - arrive: the prompt; admit: the prompt, and 0 when it comes back from a recompute preemption;
+/// - arrive: the prompt, once for a request that is queued; one that is refused is never shown;
+/// - admit: the prompt, and 0 when it comes back from a recompute preemption;
 /// - resume: 0, whenever it joins the running ones, from whichever queue;
 /// - prompt_tokens: prompt tokens processed, again after a recompute; output_tokens: tokens generated;
-/// - preempt, finish: 0.
+/// - preempt: 0; the group's status says where it went, waiting (recompute) or swapped;
+/// - finish: 0, once for each that arrived, also when it is cancelled or given up; the status says
+///   where it was.
+/// So arrivals and preemptions to waiting, less admissions and ends of waiting ones, are the groups
+/// that wait.
 enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens, preempt, finish };
 
 /// Decides who runs. The engine walks the queues and moves the memory; the policy answers questions.

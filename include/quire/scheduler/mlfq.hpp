@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <unordered_map>
@@ -48,31 +49,36 @@ class Mlfq : public ArrivalOrder {
           jobs_[group.request.id] = {0, 0};
         }
         break;
-      case SchedulerEvent::output_tokens: {
-        Job& job = jobs_[group.request.id];
-        job.used += static_cast<double>(tokens.value) /
-                    static_cast<double>(std::max(group.running_sequences(), std::int64_t{1}));
-        if (job.used >= quantum(job.level) && job.level + 1 < levels) {
-          ++job.level;
-          job.used = 0;
-        }
+      case SchedulerEvent::prompt_tokens:
+        use(jobs_[group.request.id], static_cast<double>(tokens.value) / prompt_tokens_per_unit);
         break;
-      }
+      case SchedulerEvent::output_tokens:
+        use(jobs_[group.request.id],
+            static_cast<double>(tokens.value) /
+                static_cast<double>(std::max(group.running_sequences(), std::int64_t{1})));
+        break;
       case SchedulerEvent::finish:
         jobs_.erase(group.request.id);
         break;
       case SchedulerEvent::admit:
-      case SchedulerEvent::prompt_tokens:
       case SchedulerEvent::preempt:
         break;
     }
   }
+  /// Requests that it keeps an account of.
+  [[nodiscard]] std::size_t jobs() const { return jobs_.size(); }
 
  private:
   struct Job {
     int level = 0;
     double used = 0;  // of this level's quantum
   };
+  static void use(Job& job, double units) {
+    job.used += units;
+    if (job.used < quantum(job.level) || job.level + 1 >= levels) return;
+    ++job.level;
+    job.used = 0;
+  }
   static double quantum(int level) { return first_quantum * static_cast<double>(1 << level); }
   static int level_for(Tokens prompt) {
     const double service = static_cast<double>(prompt.value) / prompt_tokens_per_unit;

@@ -17,7 +17,8 @@ namespace quire::scheduler {
 /// \errors none.
 /// \source Sheng et al., "Fairness in Serving Large Language Models", OSDI '24, algorithm 2 (weights 1
 /// and 2): two backlogged clients' service differs by at most 2 max(w_p L_input, w_q M).
-/// Deviation: a recomputed group is not charged again for what it had been charged for.
+/// Deviation: a group that waits for its recompute counts as its client's, but does not lift it, and
+/// is not charged again for what it had been charged for.
 class Vtc : public ArrivalOrder {
  public:
   static constexpr std::string_view name = "vtc";
@@ -41,16 +42,20 @@ class Vtc : public ArrivalOrder {
         ++client.queued;
         break;
       case SchedulerEvent::admit:
-        if (--client.queued == 0) last_to_leave_ = group.request.tenant;
+        leave(client, group.request.tenant);
         client.counter += prompt_weight * static_cast<double>(tokens.value);
         break;
       case SchedulerEvent::output_tokens:
         client.counter += output_weight * static_cast<double>(tokens.value);
         break;
+      case SchedulerEvent::preempt:
+        if (group.status == GroupStatus::waiting) ++client.queued;
+        break;
+      case SchedulerEvent::finish:
+        if (group.status == GroupStatus::waiting) leave(client, group.request.tenant);
+        break;
       case SchedulerEvent::resume:
       case SchedulerEvent::prompt_tokens:
-      case SchedulerEvent::preempt:
-      case SchedulerEvent::finish:
         break;
     }
   }
@@ -59,6 +64,11 @@ class Vtc : public ArrivalOrder {
     const auto client = clients_.find(tenant);
     return client == clients_.end() ? 0 : client->second.counter;
   }
+  /// Requests of a client that wait.
+  [[nodiscard]] std::int64_t queued(TenantId tenant) const {
+    const auto client = clients_.find(tenant);
+    return client == clients_.end() ? 0 : client->second.queued;
+  }
 
  private:
   struct Client {
@@ -66,6 +76,9 @@ class Vtc : public ArrivalOrder {
     std::int64_t queued = 0;
   };
 
+  void leave(Client& client, TenantId tenant) {
+    if (--client.queued == 0) last_to_leave_ = tenant;
+  }
   void lift(Client& client) {
     bool any = false;
     double smallest = 0;
