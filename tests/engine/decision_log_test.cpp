@@ -15,6 +15,8 @@
 #include <quire/workload/arrivals.hpp>
 #include <quire/workload/provenance.hpp>
 
+#include "tests/executor/plan_words.hpp"
+
 namespace quire::testing {
 namespace {
 
@@ -37,6 +39,9 @@ workload::Workload short_requests(std::size_t count) {
   }
   return w;
 }
+
+using executor_test::Recording;
+using Plans = std::vector<std::vector<std::uint64_t>>;
 
 struct Log {
   std::vector<std::uint64_t> decisions;  // the running hash after each step
@@ -68,20 +73,21 @@ TYPED_TEST_SUITE(DecisionLog, Presets);
 // One control plane, several executors: fed the durations of the simulated run, the executor that
 // really computes makes the same decisions, step by step.
 TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
-  using Timed = executor::Timed<executor::Cpu>;
+  using Simulated = Recording<executor::Simulated>;
+  using Timed = Recording<executor::Timed<executor::Cpu>>;
   const auto w = short_requests(1000);
   auto checkpoint =
       checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
   const model::Shape shape = checkpoint.config.shape;
   const StorageCost storage = storage_cost<TypeParam>(shape);
 
-  executor::Simulated::Options simulated{.model = shape, .hardware = hardware::a10g};
+  Simulated::Options simulated{{.model = shape, .hardware = hardware::a10g}};
   simulated.limits.max_batch = 6;
   simulated.limits.max_delay = 1e-3;
   simulated.limits.chunk = 48;
   simulated.memory.kv_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 40);
   simulated.memory.host_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 24);
-  Engine<TypeParam, executor::Simulated> in_simulation(simulated);
+  Engine<TypeParam, Simulated> in_simulation(simulated);
   const Log expected = play(in_simulation, w);
   ASSERT_EQ(expected.report.records.size(), w.requests.size());
 
@@ -101,6 +107,13 @@ TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
   ASSERT_EQ(on_cpu.geometry().device_blocks, in_simulation.geometry().device_blocks);
   const Log log = play(on_cpu, w);
 
+  // the plans themselves, block by block, and the hashes that stand for them
+  const Plans &plans = *simulated.plans, &on_cpu_plans = *real.plans;
+  ASSERT_EQ(on_cpu_plans.size(), plans.size());
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    ASSERT_EQ(on_cpu_plans[i], plans[i]) << "step " << i;
+  }
+  ASSERT_EQ(log.decisions.size(), plans.size());
   ASSERT_EQ(log.decisions.size(), expected.decisions.size());
   for (std::size_t i = 0; i < log.decisions.size(); ++i) {
     ASSERT_EQ(log.decisions[i], expected.decisions[i]) << "step " << i;

@@ -75,7 +75,8 @@ struct StepPlan {
     return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty();
   }
 
-  /// Hash of every decision in the plan; the sequence of these is the decision log.
+  /// Hash of the decisions in the plan: its rows' sequences, token ranges, draws and tables, and all
+  /// its lists; the rest follows from these. The sequence of such hashes is the decision log.
   /// A table is hashed whole when its sequence enters the batch and where it grew afterwards: the
   /// rest was hashed before, and does not change while the sequence stays.
   [[nodiscard]] std::uint64_t hash(Tokens block_tokens) const {
