@@ -193,6 +193,148 @@ TEST(Roofline, AStepInsidePromptsNeedsNoLogits) {
   EXPECT_NEAR(saved, head, 0.15 * head);
 }
 
+// ---- worked by hand from the formula -----------------------------------------------------------
+
+/// Rows that generate: `count` sequences whose new token attends to `context` tokens, itself included.
+std::vector<SequencePlan> decodes(std::size_t count, std::int64_t context) {
+  return std::vector(count, row(context - 1, 1));
+}
+/// What attention adds to a step of these rows beyond its launch, which a step of as many tokens with
+/// empty keys and values has too.
+double attention_seconds(const CostInputs& in, const std::vector<SequencePlan>& rows) {
+  CostInputs empty = in;
+  empty.storage.kv_token_bytes = 0;
+  std::size_t tokens = 0;
+  for (const SequencePlan& s : rows) tokens += static_cast<std::size_t>(s.tokens.value);
+  std::vector<SequencePlan> bare(tokens, row(0, 1, 0));
+  for (std::size_t i = 0; i < rows.size(); ++i) bare[i].draws = rows[i].draws;
+  return seconds(in, rows) - seconds(empty, bare);
+}
+
+TEST(RooflineByHand, DecodeAttentionReadsEveryKeyAndValueOnce) {
+  const CostInputs in = inputs(model::opt_13b, hardware::a100_40gb);
+  // 32 x 1,000 tokens x 819,200 bytes at 0.64 x 1.555 TB/s
+  EXPECT_NEAR(attention_seconds(in, decodes(32, 1000)), 26.340836e-3, 1e-8);
+  // two devices read half each
+  const CostInputs two = inputs(model::opt_13b, hardware::a100_40gb, 2);
+  EXPECT_NEAR(attention_seconds(two, decodes(32, 1000)), 13.170418e-3, 1e-8);
+}
+
+TEST(RooflineByHand, PromptAttentionComputesTheCausalTriangle) {
+  const CostInputs in = inputs(model::llama_7b, hardware::a100_80gb);
+  // a layer: 4 x 4,096 x 2,048 x 2,049 / 2 FLOP at 0.70 x 312 TFLOP/s, 157.40 us, joined (p = 3) with
+  // 2,048 x 16,384 bytes at 0.80 x 2.039 TB/s, 20.57 us; 32 layers
+  EXPECT_NEAR(attention_seconds(in, {row(0, 2048)}), 5.0405968e-3, 1e-8);
+  // 512 tokens after 2,048: 512 x 2,048 pairs and the triangle
+  EXPECT_NEAR(attention_seconds(in, {row(2048, 512)}), 2.8554196e-3, 1e-8);
+}
+
+TEST(RooflineByHand, CopiesReadAndWriteEachBlockInOneLaunch) {
+  const CostInputs in = inputs(model::opt_13b, hardware::a100_40gb);
+  StepPlan plan;
+  plan.copies.resize(10);
+  // 2 x 10 x 13,107,200 bytes at 0.80 x 1.555 TB/s, and 4 us
+  const StepCost cost = cost_model::Roofline(in).cost(plan);
+  EXPECT_NEAR(cost.seconds.value, 210.726688e-6 + 4e-6, 1e-11);
+  EXPECT_EQ(cost.bytes_moved.value, 131'072'000);
+  StepPlan step = batch(decodes(8, 100));
+  const double without = seconds(in, step);
+  step.copies.resize(10);
+  EXPECT_NEAR(seconds(in, step) - without, cost.seconds.value, 1e-11);
+}
+
+/// Seconds of one all-reduce of `tokens` rows between `devices`.
+double all_reduce(CostInputs in, std::int64_t tokens) {
+  const std::vector rows{row(0, tokens, 0)};
+  const double with = seconds(in, rows);
+  in.hardware.reduce_latency = 0;
+  in.hardware.reduce_bandwidth = 1e30;
+  return (with - seconds(in, rows)) / (2 * static_cast<double>(in.model.layers));
+}
+
+TEST(RooflineByHand, TensorParallelLayersReduceTwice) {
+  // 40 us and 2 x 3 / 4 x 256 x 8,192 x 2 bytes at 160 GB/s
+  EXPECT_NEAR(all_reduce(inputs(model::llama2_70b, hardware::a100_80gb, 4), 256), 79.3216e-6,
+              1e-10);
+  EXPECT_EQ(all_reduce(inputs(model::llama2_70b, hardware::a100_80gb, 1), 256), 0);
+}
+
+// ---- against profiles --------------------------------------------------------------------------
+
+// DistServe's fits of measured decode steps of OPT-13B on one A100-80GB, a + b (tokens of context) +
+// c (sequences) in milliseconds: of vLLM, and of its own engine.
+// \source LLMServe/DistServe, profiler-a100-80g.{vllm,distserve}.json, decoding_smallbs (batches
+// below 95; 64 is the most that is asked here).
+TEST(Roofline, AgreesWithProfiledDecodeSteps) {
+  struct Engine {
+    HostOverhead host;
+    double a, b, c;
+    double tolerance;  // what the two constants of HostOverhead leave
+  };
+  for (const Engine& e :
+       {Engine{host_overhead::python_2023, 23.4750, 5.92934e-4, 60.7269e-3, 0.025},
+        Engine{host_overhead::native_2023, 19.9347, 6.26936e-4, 38.5070e-3, 0.01}}) {
+    CostInputs in = inputs(model::opt_13b, hardware::a100_80gb);
+    in.host = e.host;
+    for (const std::size_t count : {1u, 8u, 16u, 32u, 64u}) {
+      for (const std::int64_t context : {100, 500, 1000}) {
+        const double sequences = static_cast<double>(count);
+        const double measured =
+            e.a + e.b * sequences * static_cast<double>(context) + e.c * sequences;
+        EXPECT_NEAR(1e3 * seconds(in, decodes(count, context)), measured, e.tolerance * measured)
+            << count << " sequences of " << context << " tokens";
+      }
+    }
+  }
+}
+
+// Attention kernels on an H100 in microseconds a layer, 16-bit: 32 heads of 128.
+// \source BLIS's tables mha_decode 32-32-128 and mha_prefill 32-8-128.
+TEST(Roofline, AgreesWithProfiledAttention) {
+  struct Decode {
+    std::size_t count;
+    std::int64_t context;
+    double us;
+  };
+  const CostInputs mha = inputs(model::llama_7b, hardware::h100);
+  for (const Decode& d : {Decode{16, 8192, 686.568}, Decode{64, 4096, 1486.384},
+                          Decode{128, 1024, 821.297}, Decode{256, 4096, 5461.347}}) {
+    const double us = 1e6 * attention_seconds(mha, decodes(d.count, d.context)) / 32 + 4;
+    EXPECT_NEAR(us, d.us, 0.12 * d.us) << d.count << " sequences of " << d.context;
+  }
+  const CostInputs gqa = inputs(model::llama3_8b, hardware::h100);
+  struct Prompt {
+    std::int64_t tokens;
+    double us;
+  };
+  for (const Prompt& p :
+       {Prompt{8192, 760.382}, Prompt{16'384, 2882.164}, Prompt{32'768, 12339.217}}) {
+    const double us = 1e6 * attention_seconds(gqa, {row(0, p.tokens)}) / 32 + 4;
+    EXPECT_NEAR(us, p.us, 0.05 * p.us) << p.tokens;
+  }
+}
+
+// One all-reduce within a node, median in microseconds. \source Vidur's network profiles a100_dgx and
+// h100_dgx, all_reduce.csv, devices_per_node = num_workers. The latency and the bandwidth are one pair
+// for 2 to 8 devices, which is what the tolerances are.
+TEST(Roofline, AgreesWithProfiledAllReduce) {
+  struct Reduce {
+    std::int64_t devices, bytes;
+    double a100, h100;
+  };
+  for (const Reduce& r :
+       {Reduce{2, 66'846'720, 427, 245}, Reduce{4, 66'846'720, 606, 316},
+        Reduce{8, 66'846'720, 681, 346}, Reduce{4, 903'168, 66, 42}, Reduce{8, 903'168, 69, 32}}) {
+    model::Shape shape = model::llama_7b;
+    shape.hidden = 1024;
+    const std::int64_t tokens = r.bytes / (2 * shape.hidden);
+    const double a = 1e6 * all_reduce(inputs(shape, hardware::a100_80gb, r.devices), tokens);
+    const double h = 1e6 * all_reduce(inputs(shape, hardware::h100, r.devices), tokens);
+    EXPECT_NEAR(a, r.a100, 0.30 * r.a100) << r.devices << " devices, " << r.bytes << " bytes";
+    EXPECT_NEAR(h, r.h100, 0.30 * r.h100) << r.devices << " devices, " << r.bytes << " bytes";
+  }
+}
+
 TEST(HostOverhead, IsAddedOnceAStepAndOncePerSequence) {
   CostInputs in = inputs(model::llama_7b, hardware::a100_80gb);
   const std::vector rows{row(10, 1), row(20, 1), row(30, 1)};

@@ -360,17 +360,17 @@ TEST(PagedMemory, AccountsForEverySlotOfItsBlocks) {
 
 TEST(PagedMemory, KeepsTheWatermarkFreeWhenAGroupComesBackUnlessThePoolIsIdle) {
   PagedMemory<SmallBlocks> memory({10, 10, 4}, model::llama_7b, 0.2);
-  SequenceGroup a = group_of(std::vector<TokenId>(4)), b = group_of(std::vector<TokenId>(31));
+  SequenceGroup a = group_of(std::vector<TokenId>(4)), b = group_of(std::vector<TokenId>(35));
   StepPlan plan;
   ASSERT_TRUE(memory.admit(b, 100));
-  b.sequences[0].computed = 31;
+  b.sequences[0].computed = 35;
   ASSERT_TRUE(memory.swap_out(b, plan));
   ASSERT_TRUE(memory.admit(a, 100));
-  EXPECT_FALSE(memory.swap_in(b, plan));  // 8 of the 9 free blocks would leave 1
+  EXPECT_FALSE(memory.swap_in(b, plan));  // it takes all of the 9 free blocks
   EXPECT_EQ(memory.pool().available(), BlockCount{9});
   memory.release(a.sequences[0]);
   SequenceGroup c = group_of(std::vector<TokenId>(27));
-  ASSERT_TRUE(memory.swap_in(b, plan));  // nothing else runs
+  ASSERT_TRUE(memory.swap_in(b, plan));  // nothing else runs, so 1 free block is enough
   memory.release(b.sequences[0]);
   ASSERT_TRUE(memory.admit(c, 100));
   c.sequences[0].computed = 27;

@@ -85,12 +85,12 @@ std::vector<double> ends(const std::vector<Job>& list, std::int64_t seats = 1) {
 /// and given up; check(engine) after every step and at the end.
 template <class Scheduler, class Check>
 void live_in_a_tight_pool(const Check& check) {
-  std::int64_t preemptions = 0, refused = 0;
+  std::int64_t preemptions = 0, refused = 0, given_up = 0;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Rng rng(seed);
-    auto engine = make_engine<Scheduler>(6, /*blocks=*/12);
+    auto engine = make_engine<Scheduler>(6, /*blocks=*/6);
     std::vector<RequestId> ids;
-    for (int step = 0; step < 300; ++step) {
+    for (int step = 0; step < 400; ++step) {
       while (step < 200 && rng.below(3) == 0) {
         Request r;
         r.arrival = engine.now();
@@ -98,6 +98,8 @@ void live_in_a_tight_pool(const Check& check) {
         r.output_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(9) == 0 ? 300 : 40));
         r.tenant = TenantId{static_cast<std::uint32_t>(rng.below(3))};
         r.sampling.n = rng.below(6) == 0 ? 2 : 1;
+        refused += r.prompt_length == Tokens{0};
+        given_up -= r.prompt_length == Tokens{0};
         ids.push_back(engine.submit(r));
       }
       if (!ids.empty() && rng.below(8) == 0) engine.cancel(ids[rng.below(ids.size())]);
@@ -106,12 +108,13 @@ void live_in_a_tight_pool(const Check& check) {
       if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << " step " << step;
     }
     preemptions += engine.counters().preemptions;
-    refused += engine.counters().rejected;
+    given_up += engine.counters().rejected;
     for (const RequestId id : ids) engine.cancel(id);
     check(engine);
   }
   EXPECT_GT(preemptions, 100);
   EXPECT_GT(refused, 20);
+  EXPECT_GT(given_up, 5);
 }
 
 inline double mean_latency(const std::vector<Job>& list, const std::vector<double>& end) {

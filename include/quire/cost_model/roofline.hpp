@@ -11,8 +11,8 @@ namespace quire::cost_model {
 
 /// Bytes and floating-point operations of a step against a device's limits, joined by a p-norm,
 /// with a launch time a kernel; four constants a device. Matrix products take their weights once a
-/// step; attention reads each sequence's KV once; swaps and copies go block by block, keys and
-/// values of each layer apart, as the paper's engine does. \cost O(sequences) a step. \source the
+/// step; attention reads each sequence's KV once; swaps go block by block, keys and values of each
+/// layer apart, as the paper's engine does; the block copies of a step are one launch. \cost O(sequences) a step. \source the
 /// fit in Quire's notes on Vidur's profiles: mean error 3.2 % (A100) and 4.7 % (H100) of the
 /// per-layer products, worst 21 % at 64-512 tokens.
 class Roofline {
