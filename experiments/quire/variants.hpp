@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/admission/admission.hpp>
 #include <quire/engine/engine.hpp>
 #include <quire/eviction/eviction.hpp>
 #include <quire/kv_format/kv_format.hpp>
@@ -29,6 +30,7 @@ using Evictions =
          eviction::S3Fifo, eviction::Sieve, eviction::WTinyLfu, eviction::Gdsf,
          eviction::Hyperbolic, eviction::Priority, eviction::RandomMarking,
          eviction::TailOptimizedLru, eviction::LeadingChunkFirst, eviction::WorkloadAware>;
+using Admissions = axis<set_admission, admission::ReuseThreshold, admission::TinyLfu>;
 using PrefixIndexes = axis<set_prefix_index, prefix_index::RadixTree>;
 using Offloads = axis<set_offload, offload::Recompute, offload::SwapToHost>;
 using KvFormats =
@@ -54,7 +56,8 @@ using changes_of = typename Tail<one_at_a_time<Base, Axes...>>::type;
 using DefaultVariants =
     concat_t<Presets,
              changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
-             changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Offloads>,
+             changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Admissions,
+                        Offloads>,
              changes_of<presets::OrcaMax, Reservations>>;
 
 }  // namespace quire::experiment

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/admission/admission.hpp>
 #include <quire/attention/attention.hpp>
 #include <quire/checkpoint/checkpoint.hpp>
 #include <quire/core/core.hpp>

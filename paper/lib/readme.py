@@ -41,8 +41,8 @@ def claims_part():
                       "the reason for each that does not."]) + "\n"
 
 
-_SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "offload", "kv_format", "weight_format", "retention",
-          "scheduler")
+_SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", "offload", "kv_format", "weight_format",
+          "retention", "scheduler")
 
 
 def _slot_of(alias):

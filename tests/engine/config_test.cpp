@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include <quire/admission/tiny_lfu.hpp>
 #include <quire/engine/changed_slots.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/describe.hpp>
@@ -55,14 +56,16 @@ static_assert(
 static_assert(changed_slots<with<Vllm, set_block_size<BlockSize<16>>>, Vllm> == Slot::none);
 static_assert(std::is_same_v<with<Vllm>, Vllm>);
 static_assert(with<Vllm, set_block_size<BlockSize<1>>>::name == "vllm+block_size=1");
+static_assert(with<Vllm, set_admission<admission::TinyLfu>>::name == "vllm+admission=tiny_lfu");
 static_assert(with<Vllm, set_block_size<BlockSize<256>>>::name == "vllm+block_size=256");
 static_assert(
     changed_slots<
         with<Vllm, set_reservation<reservation::Oracle>, set_prefix_index<Sieved::PrefixIndex>,
-             set_eviction<eviction::Fifo>, set_kv_format<kv_format::Fp32>,
-             set_weight_format<weight_format::Fp32>, set_scheduler<scheduler::ChunkedPrefill>>,
-        Vllm> == (Slot::reservation | Slot::prefix_index | Slot::eviction | Slot::kv_format |
-                  Slot::weight_format | Slot::scheduler));
+             set_eviction<eviction::Fifo>, set_admission<admission::TinyLfu>,
+             set_kv_format<kv_format::Fp32>, set_weight_format<weight_format::Fp32>,
+             set_scheduler<scheduler::ChunkedPrefill>>,
+        Vllm> == (Slot::reservation | Slot::prefix_index | Slot::eviction | Slot::admission |
+                  Slot::kv_format | Slot::weight_format | Slot::scheduler));
 
 // Derived variants are configurations like any other.
 static_assert(FillsAllSlots<Derived>);
@@ -99,9 +102,9 @@ TEST(Compatible, RefusesAPolicyThatNeedsTheFuture) {
 }
 
 // A change in such a slot is no change of the engine.
-static_assert(unused_slots<Vllm> == Slot::eviction);
+static_assert(unused_slots<Vllm> == (Slot::eviction | Slot::admission));
 static_assert(unused_slots<presets::VllmPrefixCache> == Slot::none);
-static_assert(unused_slots<presets::OrcaMax> == (Slot::eviction | Slot::offload));
+static_assert(unused_slots<presets::OrcaMax> == (Slot::eviction | Slot::admission | Slot::offload));
 
 TEST(ChangedSlots, AreNamedInTheOrderOfTables) {
   EXPECT_EQ(to_string(Slot::none), "none");
@@ -117,6 +120,7 @@ TEST(Describe, ListsEverySlotWithItsPolicy) {
             "  reservation    on_demand\n"
             "  prefix_index   none\n"
             "  eviction       lru (never asked)\n"
+            "  admission      always (never asked)\n"
             "  offload        swap_to_host\n"
             "  kv_format      fp16\n"
             "  weight_format  fp16\n"

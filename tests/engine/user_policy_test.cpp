@@ -90,6 +90,17 @@ class Highest {
   std::vector<bool> evictable_;
 };
 
+/// Caches the beginnings of texts.
+struct Beginnings {
+  static constexpr std::string_view name = "beginnings";
+  static constexpr bool admits_all = false;
+  explicit Beginnings(quire::BlockCount) {}
+  void on_request(const quire::BlockContext&) {}
+  [[nodiscard]] bool admit(const quire::BlockContext& c, std::optional<std::uint64_t>) const {
+    return c.position < quire::Tokens{12};
+  }
+};
+
 /// Swaps long sequences and recomputes short ones.
 struct ByLength {
   static constexpr std::string_view name = "by_length";
@@ -141,6 +152,7 @@ struct Mine {
   using Reservation = Doubled;
   using PrefixIndex = TextMap;
   using Eviction = Highest;
+  using Admission = Beginnings;
   using Offload = ByLength;
   using KvFormat = KvCopy;
   using WeightFormat = WeightCopy;

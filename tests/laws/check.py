@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 
-SLOTS = ("reservation", "prefix_index", "eviction", "offload", "kv_format", "weight_format",
-         "retention", "scheduler")
+SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_format",
+         "weight_format", "retention", "scheduler")
 # A retention policy is so far a pair of compile-time facts; there is no operation to time.
 SLOTS_WITHOUT_BENCHMARK = ("retention",)
 MACROS_ALLOWED = {"QUIRE_HD"}

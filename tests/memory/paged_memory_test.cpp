@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <quire/admission/reuse_threshold.hpp>
+#include <quire/admission/tiny_lfu.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/eviction/fifo.hpp>
@@ -274,6 +276,10 @@ TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithAPrefixIndex) {
 TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithAPrefixIndexAndFifo) {
   fuzz<CachedFifo>(4, testing::fuzz_count(25'000));
 }
+TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithAnAdmissionPolicy) {
+  fuzz<with<Cached, set_admission<admission::ReuseThreshold>>>(5, testing::fuzz_count(12'000));
+  fuzz<with<CachedFifo, set_admission<admission::TinyLfu>>>(6, testing::fuzz_count(12'000));
+}
 
 /// A running group of one sequence with the given prompt.
 SequenceGroup group_of(std::vector<TokenId> prompt) {
@@ -471,6 +477,45 @@ TEST(PagedMemory, WithAPrefixIndexFindsAllButTheLastToken) {
   other.request.salt = 1;
   ASSERT_TRUE(memory.admit(other, 100));
   EXPECT_EQ(other.sequences[0].computed, Tokens{0});
+}
+
+/// Runs a prompt through a memory and lets it go; how many of its tokens were found computed.
+template <class Memory>
+Tokens serve(Memory& memory, const std::vector<TokenId>& prompt) {
+  SequenceGroup g = group_of(prompt);
+  EXPECT_TRUE(memory.admit(g, 100));
+  const Tokens found = g.sequences[0].computed;
+  g.sequences[0].computed = g.sequences[0].length;
+  memory.publish(g, g.sequences[0]);
+  memory.release(g.sequences[0]);
+  return found;
+}
+
+TEST(PagedMemory, AnAdmissionPolicyDecidesWhatIsFoundAgain) {
+  PagedMemory<with<Cached, set_admission<admission::ReuseThreshold>>> memory({8, 0, 4},
+                                                                             model::llama_7b, 0.0);
+  const std::vector<TokenId> text{1, 2, 3, 4, 5, 6, 7, 8, 9};
+  EXPECT_EQ(serve(memory, text), Tokens{0});
+  EXPECT_EQ(memory.pool().cached(), BlockCount{0});
+  EXPECT_EQ(serve(memory, text), Tokens{0});  // asked for twice: kept from now on, all of it
+  EXPECT_EQ(memory.pool().cached(), BlockCount{2});
+  EXPECT_EQ(serve(memory, text), Tokens{8});
+  EXPECT_EQ(serve(memory, {1, 2, 3, 4, 0, 0, 0, 0, 0}), Tokens{4});
+  EXPECT_EQ(memory.pool().cached(), BlockCount{2});  // a new continuation is as unknown as a text
+  EXPECT_EQ(serve(memory, {1, 2, 3, 4, 0, 0, 0, 0, 0}), Tokens{4});
+  EXPECT_EQ(memory.pool().cached(), BlockCount{3});
+}
+
+TEST(PagedMemory, SiblingsThatShareABlockAskForItOnce) {
+  PagedMemory<with<Cached, set_admission<admission::ReuseThreshold>>> memory({8, 0, 4},
+                                                                             model::llama_7b, 0.0);
+  SequenceGroup g = group_of({1, 2, 3, 4, 5});
+  ASSERT_TRUE(memory.admit(g, 100));
+  g.sequences[0].computed = 5;
+  g.sequences.push_back(memory.fork(g, g.sequences[0]));
+  for (Sequence& s : g.sequences) memory.publish(g, s);
+  for (Sequence& s : g.sequences) memory.release(s);
+  EXPECT_EQ(memory.pool().cached(), BlockCount{0});
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ inline constexpr Slot changed_slots = [] {
   compare(std::is_same_v<typename A::Reservation, typename B::Reservation>, Slot::reservation);
   compare(std::is_same_v<typename A::PrefixIndex, typename B::PrefixIndex>, Slot::prefix_index);
   compare(std::is_same_v<typename A::Eviction, typename B::Eviction>, Slot::eviction);
+  compare(std::is_same_v<typename A::Admission, typename B::Admission>, Slot::admission);
   compare(std::is_same_v<typename A::Offload, typename B::Offload>, Slot::offload);
   compare(std::is_same_v<typename A::KvFormat, typename B::KvFormat>, Slot::kv_format);
   compare(std::is_same_v<typename A::WeightFormat, typename B::WeightFormat>, Slot::weight_format);

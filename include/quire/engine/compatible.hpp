@@ -39,12 +39,12 @@ inline constexpr bool needs_next_use = [] {
 }();
 
 /// The slots whose policy is never asked, because of what stands in another slot: changing it changes
-/// nothing. Eviction without a prefix index has no cached block to give up; offload has nothing to do
+/// nothing. Eviction and admission have no cached block to decide on without a prefix index; offload has nothing to do
 /// where memory is reserved whole and nobody is preempted.
 template <FillsAllSlots C>
 inline constexpr Slot unused_slots = [] {
   Slot unused = Slot::none;
-  if (!C::PrefixIndex::enabled) unused = unused | Slot::eviction;
+  if (!C::PrefixIndex::enabled) unused = unused | Slot::eviction | Slot::admission;
   if (C::Reservation::contiguous) unused = unused | Slot::offload;
   return unused;
 }();

@@ -26,11 +26,12 @@ enum class Slot : std::uint32_t {
   reservation = 1u << 1,
   prefix_index = 1u << 2,
   eviction = 1u << 3,
-  offload = 1u << 4,
-  kv_format = 1u << 5,
-  weight_format = 1u << 6,
-  retention = 1u << 7,
-  scheduler = 1u << 8,
+  admission = 1u << 4,
+  offload = 1u << 5,
+  kv_format = 1u << 6,
+  weight_format = 1u << 7,
+  retention = 1u << 8,
+  scheduler = 1u << 9,
 };
 
 [[nodiscard]] constexpr Slot operator|(Slot a, Slot b) {
@@ -41,9 +42,9 @@ enum class Slot : std::uint32_t {
 }
 
 /// Slot names in the order in which tables list them; the same words name folders and CLI axes.
-inline constexpr std::string_view slot_names[] = {"block_size",    "reservation", "prefix_index",
-                                                  "eviction",      "offload",     "kv_format",
-                                                  "weight_format", "retention",   "scheduler"};
+inline constexpr std::string_view slot_names[] = {
+    "block_size", "reservation", "prefix_index",  "eviction",  "admission",
+    "offload",    "kv_format",   "weight_format", "retention", "scheduler"};
 inline constexpr std::size_t slot_count = sizeof(slot_names) / sizeof(slot_names[0]);
 
 /// Whether C fills every slot; says nothing yet about whether the policies fit.
@@ -54,6 +55,7 @@ concept FillsAllSlots = requires {
   typename C::Reservation;
   typename C::PrefixIndex;
   typename C::Eviction;
+  typename C::Admission;
   typename C::Offload;
   typename C::KvFormat;
   typename C::WeightFormat;

@@ -17,6 +17,7 @@ template <FillsAllSlots C>
           std::string(C::Reservation::name),
           std::string(C::PrefixIndex::name),
           std::string(C::Eviction::name),
+          std::string(C::Admission::name),
           std::string(C::Offload::name),
           std::string(C::KvFormat::name),
           std::string(C::WeightFormat::name),

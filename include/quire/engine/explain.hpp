@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <quire/admission/concepts.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -50,6 +51,10 @@ struct Slots {
   static_assert(
       requires { typename C::Eviction; },
       "quire: eviction: the configuration has no `using Eviction = ...`; smallest model: "
+      "quire/presets/vllm.hpp");
+  static_assert(
+      requires { typename C::Admission; },
+      "quire: admission: the configuration has no `using Admission = ...`; smallest model: "
       "quire/presets/vllm.hpp");
   static_assert(
       requires { typename C::Offload; },
@@ -158,6 +163,30 @@ struct Eviction : Named<P> {
 };
 
 template <class P>
+struct Admission : Named<P> {
+  static_assert(
+      std::constructible_from<P, BlockCount>,
+      "quire: admission: the policy cannot be built from a BlockCount (the pool's capacity); "
+      "smallest model: quire/admission/always.hpp");
+  static_assert(
+      requires {
+        { P::admits_all } -> std::convertible_to<bool>;
+      },
+      "quire: admission: the policy has no `static constexpr bool admits_all`; smallest model: "
+      "quire/admission/always.hpp");
+  static_assert(
+      requires(P p, const BlockContext& c) { p.on_request(c); },
+      "quire: admission: the policy has no `void on_request(const BlockContext&)`; smallest model: "
+      "quire/admission/always.hpp");
+  static_assert(
+      requires(P p, const BlockContext& c, std::optional<std::uint64_t> rival) {
+        { p.admit(c, rival) } -> std::same_as<bool>;
+      },
+      "quire: admission: the policy has no `bool admit(const BlockContext&, "
+      "std::optional<std::uint64_t> rival)`; smallest model: quire/admission/always.hpp");
+};
+
+template <class P>
 struct Offload : Named<P> {
   static_assert(
       requires {
@@ -222,7 +251,7 @@ struct Scheduler : Named<P> {
       "smallest model: quire/scheduler/fcfs.hpp");
   static_assert(
       requires(const P& p, const BatchState& s, const SequenceGroup& g) {
-        { p.admit(s, g) } -> std::same_as<Admission>;
+        { p.admit(s, g) } -> std::same_as<quire::Admission>;
       },
       "quire: scheduler: the policy has no `Admission admit(const BatchState&, const "
       "SequenceGroup&) "
@@ -259,6 +288,7 @@ template <class C>
 struct Policies : Reservation<typename C::Reservation>,
                   PrefixIndex<typename C::PrefixIndex>,
                   Eviction<typename C::Eviction>,
+                  Admission<typename C::Admission>,
                   Offload<typename C::Offload>,
                   KvFormat<typename C::KvFormat>,
                   WeightFormat<typename C::WeightFormat>,

@@ -32,6 +32,11 @@ struct set_eviction {
   static constexpr Slot slot = Slot::eviction;
 };
 template <class P>
+struct set_admission {
+  using policy = P;
+  static constexpr Slot slot = Slot::admission;
+};
+template <class P>
 struct set_offload {
   using policy = P;
   static constexpr Slot slot = Slot::offload;
@@ -102,6 +107,8 @@ constexpr std::string_view name_prefix(Slot slot) {
       return "block_size=";
     case Slot::prefix_index:
       return "prefix_index=";
+    case Slot::admission:
+      return "admission=";
     case Slot::kv_format:
       return "kv_format=";
     case Slot::weight_format:
@@ -147,6 +154,11 @@ template <class Base, class P>
 struct Override<Base, P, Slot::eviction> : Base {
   static constexpr std::string_view name = JoinedName<Base, P, Slot::eviction>::value;
   using Eviction = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::admission> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::admission>::value;
+  using Admission = P;
 };
 template <class Base, class P>
 struct Override<Base, P, Slot::offload> : Base {

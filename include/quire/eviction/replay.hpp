@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <quire/admission/always.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -80,18 +81,20 @@ struct ReplayCounts {
   std::uint64_t hits = 0;
   std::uint64_t evictions = 0;
   std::uint64_t refused = 0;  // not cached, because the running row alone fills the cache
+  std::uint64_t not_admitted = 0;
   [[nodiscard]] double hit_ratio() const {
     return references == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(references);
   }
   friend bool operator==(const ReplayCounts&, const ReplayCounts&) = default;
 };
 
-/// Plays `trace` against a cache of `capacity` blocks, empty at first, ordered by `policy`.
-/// \pre policy is built for at least `capacity` blocks and has seen nothing.
-/// \complexity O(references) plus the policy's own.
-template <EvictionPolicy Policy>
-ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& trace,
-                    const ReplayOptions& options = {}) {
+/// Plays `trace` against a cache of `capacity` blocks, empty at first, ordered by `policy` and entered
+/// by leave of `admission`. Under the prefix rule nothing that continues a refused block enters.
+/// \pre policy and admission are built for at least `capacity` blocks and have seen nothing.
+/// \complexity O(references) plus the policies' own.
+template <EvictionPolicy Policy, AdmissionPolicy Admission>
+ReplayCounts replay(Policy& policy, Admission& admission, BlockCount capacity,
+                    const ReferenceString& trace, const ReplayOptions& options = {}) {
   constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
   struct Block {
     std::uint32_t content = none;
@@ -128,6 +131,7 @@ ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& 
   for (const ReferenceString::Row& row : trace.rows()) {
     row_blocks.clear();
     bool prefix_cached = true;
+    bool admitting = true;
     std::uint32_t before = none;
     for (std::size_t i = row.begin; i < row.end; ++i) {
       const std::uint32_t content = references[i];
@@ -150,6 +154,7 @@ ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& 
       };
 
       ++counts.references;
+      admission.on_request(context);
       std::uint32_t b = block_of[content];
       if (b != none) {
         if (!options.prefix_rule || prefix_cached) ++counts.hits;
@@ -161,6 +166,18 @@ ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& 
         policy.on_access(BlockId{b}, context);
       } else {
         prefix_cached = false;
+        if constexpr (!Admission::admits_all) {
+          std::optional<std::uint64_t> rival;
+          if (free.empty()) {
+            const std::optional<BlockId> victim = policy.victim();
+            if (victim) rival = trace.name(blocks[victim->value].content);
+          }
+          if (!admitting || !admission.admit(context, rival)) {
+            ++counts.not_admitted;
+            admitting = !options.prefix_rule;
+            continue;
+          }
+        }
         if (free.empty() && !evict()) {  // nothing behind an uncached block can be found either
           counts.refused += row.end - i;
           counts.references += row.end - i - 1;
@@ -190,6 +207,14 @@ ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& 
     }
   }
   return counts;
+}
+
+/// The same where everything is admitted.
+template <EvictionPolicy Policy>
+ReplayCounts replay(Policy& policy, BlockCount capacity, const ReferenceString& trace,
+                    const ReplayOptions& options = {}) {
+  admission::Always always(capacity);
+  return replay(policy, always, capacity, trace, options);
 }
 
 }  // namespace quire::eviction

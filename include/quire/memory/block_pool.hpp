@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <optional>
@@ -7,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <quire/admission/always.hpp>
 #include <quire/core/error.hpp>
+#include <quire/core/hash.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/prefix_index/concepts.hpp>
@@ -22,14 +26,17 @@ namespace quire {
 /// the prefix index). Rules that hold for every policy live here: a referenced block is never
 /// evicted, and a block goes only after all indexed blocks that continue it (leaf first).
 /// \complexity all operations O(1) plus the policy's own.
-template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex>
+template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex,
+          AdmissionPolicy Admission = admission::Always>
 class BlockPool {
  public:
   /// free_order: the order in which free blocks are first handed out; empty: 0, 1, 2, ...
   BlockPool(BlockCount capacity, Tokens block_tokens, std::span<const BlockId> free_order = {})
       : blocks_(static_cast<std::size_t>(capacity.value)),
         eviction_(capacity),
-        index_(capacity, block_tokens) {
+        index_(capacity, block_tokens),
+        admission_(capacity),
+        names_(Admission::admits_all ? 0 : blocks_.size()) {
     free_.reserve(blocks_.size());
     if (free_order.empty()) {
       for (std::size_t i = blocks_.size(); i-- > 0;)
@@ -83,7 +90,28 @@ class BlockPool {
       cached_ += 1;
       if (b.children == 0) eviction_.set_evictable(block, true);
     } else {
+      forget_name(block);
       free_.push_back(block);
+    }
+  }
+
+  /// Whether a full, computed block of a sequence may be published, which counts as a request for its
+  /// text. Each block is judged once, in the order of the text: refused once, refused for good.
+  /// \pre block and parent are referenced; block is not indexed.
+  bool admit(BlockId block, std::optional<BlockId> parent, std::span<const TokenId> tokens,
+             std::uint64_t salt, BlockContext context) {
+    if constexpr (Admission::admits_all) {
+      return true;
+    } else {
+      if (names_[block.value] != 0) return false;
+      const std::uint64_t name = hash_span(tokens, parent ? names_[parent->value] : mix64(salt));
+      context.content = names_[block.value] = std::max<std::uint64_t>(name, 1);
+      admission_.on_request(context);
+      std::optional<std::uint64_t> rival;
+      if (free_.empty()) {
+        if (const std::optional<BlockId> victim = eviction_.victim()) rival = names_[victim->value];
+      }
+      return admission_.admit(context, rival);
     }
   }
 
@@ -119,6 +147,10 @@ class BlockPool {
   }
   /// Tells the policy that a cached or referenced indexed block was used again.
   void touch(BlockId block, BlockContext context) {
+    if constexpr (!Admission::admits_all) {
+      context.content = names_[block.value];
+      admission_.on_request(context);
+    }
     context.content = index_.content(block);
     eviction_.on_access(block, context);
   }
@@ -131,6 +163,7 @@ class BlockPool {
 
   [[nodiscard]] const PrefixIndex& prefix_index() const { return index_; }
   [[nodiscard]] const Eviction& eviction() const { return eviction_; }
+  [[nodiscard]] const Admission& admission() const { return admission_; }
 
  private:
   struct Block {
@@ -165,6 +198,7 @@ class BlockPool {
     }
     b.indexed = false;
     b.parent.reset();
+    forget_name(*victim);
     cached_ -= 1;
     free_.push_back(*victim);
     evicted_.push_back(*victim);
@@ -176,6 +210,10 @@ class BlockPool {
                        "one of the blocks last passed to set_evictable(block, true)");
   }
 
+  void forget_name(BlockId block) {
+    if constexpr (!Admission::admits_all) names_[block.value] = 0;
+  }
+
   Block& at(BlockId block) { return blocks_[block.value]; }
   const Block& at(BlockId block) const { return blocks_[block.value]; }
 
@@ -184,6 +222,9 @@ class BlockPool {
   std::vector<BlockId> evicted_;
   Eviction eviction_;
   PrefixIndex index_;
+  Admission admission_;
+  std::vector<std::uint64_t>
+      names_;  // \shape (capacity) of texts, 0: not judged; empty if nobody asks
   BlockCount referenced_ = 0;
   BlockCount cached_ = 0;
 };

@@ -25,10 +25,11 @@ namespace quire {
 /// KV memory in single blocks, taken when they are needed: growth, sharing, copy-on-write, prefix
 /// reuse, and swapping to the host tier. Operations on a group are all or nothing.
 /// \complexity O(blocks touched) plus the policies' own.
-template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex, class BlockSize>
+template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex, class BlockSize,
+          AdmissionPolicy Admission = admission::Always>
 class BasicPagedMemory {
  public:
-  using Pool = BlockPool<Eviction, PrefixIndex>;
+  using Pool = BlockPool<Eviction, PrefixIndex, Admission>;
   static constexpr Tokens block_tokens = BlockSize::tokens;
   static constexpr bool needs_tokens = PrefixIndex::enabled;
 
@@ -253,19 +254,19 @@ class BasicPagedMemory {
         }
         std::optional<BlockId> parent;
         if (b > 0) parent = table(s)[b - 1];
+        const bool reachable = !parent || pool_.indexed(*parent);
         // a sibling that recomputed the shared prompt may have exchanged its blocks meanwhile
-        if (parent && !pool_.indexed(*parent)) return;
+        if (Admission::admits_all && !reachable) return;
         const auto begin = b * static_cast<std::size_t>(block_tokens.value);
         const std::span<const TokenId> text(s.tokens.data() + begin,
                                             static_cast<std::size_t>(block_tokens.value));
-        if (!pool_.publish(block, parent, text, group.request.salt, context(group, b))) {
-          scratch_.clear();
-          pool_.match({s.tokens.data(), begin + text.size()}, group.request.salt, scratch_);
-          if (scratch_.size() <= b) return;  // cannot happen while the parents are referenced
-          pool_.acquire(scratch_[b]);
-          table(s).replace(b, scratch_[b]);
-          pool_.release(block);
-          s.table_changed = true;
+        const bool admitted =
+            pool_.admit(block, parent, text, group.request.salt, context(group, b));
+        if (reachable) {
+          // a known text is taken over admitted or not: who holds a block holds all before it
+          const bool fresh =
+              admitted && pool_.publish(block, parent, text, group.request.salt, context(group, b));
+          if (!fresh) take_over(group, s, b);
         }
         ++s.published;
       }
@@ -387,6 +388,19 @@ class BasicPagedMemory {
     while (table(s).size() < want) table(s).append(*pool_.allocate());
   }
 
+  /// Exchanges block b of a sequence for the one that is indexed with the same text, if there is one.
+  void take_over(const SequenceGroup& group, Sequence& s, std::size_t b) {
+    const std::size_t tokens = (b + 1) * static_cast<std::size_t>(block_tokens.value);
+    scratch_.clear();
+    pool_.match({s.tokens.data(), tokens}, group.request.salt, scratch_);
+    if (scratch_.size() <= b) return;
+    const BlockId own = table(s)[b];
+    pool_.acquire(scratch_[b]);
+    table(s).replace(b, scratch_[b]);
+    pool_.release(own);
+    s.table_changed = true;
+  }
+
   void drop_table(Sequence& s) {
     const auto blocks = table(s).blocks();
     for (std::size_t i = blocks.size(); i-- > 0;) pool_.release(blocks[i]);
@@ -471,7 +485,7 @@ class BasicPagedMemory {
 
 /// The paged memory of a configuration; those that differ elsewhere share its code.
 template <class C>
-using PagedMemory =
-    BasicPagedMemory<typename C::Eviction, typename C::PrefixIndex, typename C::BlockSize>;
+using PagedMemory = BasicPagedMemory<typename C::Eviction, typename C::PrefixIndex,
+                                     typename C::BlockSize, typename C::Admission>;
 
 }  // namespace quire

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include <quire/admission/always.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/eviction/lru.hpp>
 #include <quire/kv_format/fp16.hpp>
@@ -23,6 +24,7 @@ struct Vllm {
   using Reservation = reservation::OnDemand;
   using PrefixIndex = prefix_index::None;
   using Eviction = eviction::Lru;
+  using Admission = admission::Always;
   using Offload = offload::RecomputeSingleSwapGroup;
   using KvFormat = kv_format::Fp16;
   using WeightFormat = weight_format::Fp16;

@@ -15,6 +15,7 @@ struct Variant {
 #ifdef QUIRE_FIXED
   using Eviction = From::Eviction;
 #endif
+  using Admission = From::Admission;
   using Offload = From::Offload;
   using KvFormat = From::KvFormat;
   using WeightFormat = From::WeightFormat;

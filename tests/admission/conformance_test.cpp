@@ -1,0 +1,90 @@
+#include "tests/admission/conformance.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace {
+std::atomic<std::size_t> allocations{0};
+}  // namespace
+
+// Every allocation of this program is counted; the test looks at a difference.
+void* operator new(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace quire::admission_test {
+namespace {
+
+template <class Policy>
+class AdmissionConformance : public ::testing::Test {};
+using Policies = as_gtest_types<all_policies>::type;
+TYPED_TEST_SUITE(AdmissionConformance, Policies);
+
+TYPED_TEST(AdmissionConformance, AskingChangesNothingAndACopyGoesOn) {
+  for (const std::int64_t capacity : {1, 2, 7, 100}) {
+    TypeParam policy(BlockCount{capacity}), twin(BlockCount{capacity});
+    Rng rng(static_cast<std::uint64_t>(capacity));
+    std::optional<TypeParam> copy;
+    for (int step = 0; step < 4000; ++step) {
+      if (step == 2000) copy = policy;
+      const BlockContext context{.content = next_content(rng)};
+      const auto rival = next_rival(rng);
+      policy.on_request(context);
+      twin.on_request(context);
+      if (copy) copy->on_request(context);
+      const bool answer = policy.admit(context, rival);
+      ASSERT_EQ(policy.admit(context, rival), answer);
+      (void)policy.admit({.content = next_content(rng)}, std::nullopt);
+      if (step % 10 == 0) ASSERT_EQ(twin.admit(context, rival), answer) << "step " << step;
+      if (copy) ASSERT_EQ(copy->admit(context, rival), answer) << "step " << step;
+    }
+  }
+}
+
+TYPED_TEST(AdmissionConformance, SaysTheTruthAboutAdmittingAll) {
+  TypeParam policy(BlockCount{100});
+  Rng rng(1);
+  bool all = true;
+  for (int step = 0; step < 4000; ++step) {
+    const BlockContext context{.content = next_content(rng)};
+    policy.on_request(context);
+    all = policy.admit(context, next_content(rng)) && all;
+  }
+  EXPECT_EQ(all, TypeParam::admits_all);
+}
+
+TYPED_TEST(AdmissionConformance, NothingHotIsLockedOut) {
+  TypeParam policy(BlockCount{100});
+  for (int i = 0; i < 50; ++i) policy.on_request({.content = 1});
+  const BlockContext hot{.content = 2};
+  bool admitted = false;
+  for (int i = 0; i < 2000 && !admitted; ++i) {
+    policy.on_request(hot);
+    admitted = policy.admit(hot, 1);
+  }
+  EXPECT_TRUE(admitted);
+}
+
+TYPED_TEST(AdmissionConformance, AllocatesNothingAfterConstruction) {
+  TypeParam policy(BlockCount{100});
+  Rng rng(2);
+  const std::size_t before = allocations.load();
+  bool any = false;
+  for (int step = 0; step < 4000; ++step) {
+    const BlockContext context{.content = next_content(rng)};
+    policy.on_request(context);
+    any = policy.admit(context, next_rival(rng)) || any;
+  }
+  EXPECT_EQ(allocations.load(), before);
+  EXPECT_TRUE(any);
+}
+
+}  // namespace
+}  // namespace quire::admission_test
