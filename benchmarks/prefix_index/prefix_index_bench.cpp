@@ -19,8 +19,8 @@ namespace {
 
 using namespace quire;
 
-using all_policies =
-    type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree>;
+using all_policies = type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree,
+                               prefix_index::TokenRadixTree>;
 
 constexpr std::size_t block_tokens = 16;
 

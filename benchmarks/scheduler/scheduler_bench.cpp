@@ -21,7 +21,7 @@ namespace {
 
 using namespace quire::scheduler;
 using Policies = quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority,
-                                  Sjf, Srpt, Mlfq, Vtc>;
+                                  Sjf, Srpt, Mlfq, Vtc, LongestPrefix>;
 
 /// vLLM with another scheduler; one that never preempts gets all of its memory at admission.
 template <class Policy>

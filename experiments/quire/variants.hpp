@@ -31,13 +31,14 @@ using Evictions =
          eviction::Hyperbolic, eviction::Priority, eviction::RandomMarking,
          eviction::TailOptimizedLru, eviction::LeadingChunkFirst, eviction::WorkloadAware>;
 using Admissions = axis<set_admission, admission::ReuseThreshold, admission::TinyLfu>;
-using PrefixIndexes = axis<set_prefix_index, prefix_index::RadixTree>;
+using PrefixIndexes = axis<set_prefix_index, prefix_index::RadixTree, prefix_index::TokenRadixTree>;
 using Offloads = axis<set_offload, offload::Recompute, offload::SwapToHost>;
 using KvFormats =
     axis<set_kv_format, kv_format::Fp32, kv_format::Bf16, kv_format::Int8PerTokenHead>;
 using WeightFormats = axis<set_weight_format, weight_format::Fp32, weight_format::Bf16>;
 using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill, scheduler::Priority,
                         scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc>;
+using PrefixSchedulers = axis<set_scheduler, scheduler::LongestPrefix>;
 using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
                           reservation::Oracle, reservation::RequestLimit>;
 
@@ -57,7 +58,7 @@ using DefaultVariants =
     concat_t<Presets,
              changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
              changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Admissions,
-                        Offloads>,
+                        Offloads, PrefixSchedulers>,
              changes_of<presets::OrcaMax, Reservations>>;
 
 }  // namespace quire::experiment

@@ -16,6 +16,7 @@ NAMES = {
     "faster_transformer": "FasterTransformer", "hf_transformers": "static batch",
     "sharegpt": "ShareGPT", "alpaca": "Alpaca", "azure_conv": "Azure conversation",
     "mooncake_conversation": "Mooncake conversation", "sarathi_sharegpt": "ShareGPT, 8k (trace)",
+    "multi_tenant": "many tenants",
 }
 PUBLISHED = {"hatch": "////", "facecolor": "white"}  # published bars are hollow, ours are filled
 

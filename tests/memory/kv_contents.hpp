@@ -38,6 +38,11 @@ class KvContents {
     return device_.at(table.blocks()[t / block_tokens_].value * block_tokens_ + t % block_tokens_);
   }
 
+  /// The number of the last token of a device block.
+  [[nodiscard]] std::uint64_t last_of(BlockId b) const {
+    return device_.at(b.value * block_tokens_ + block_tokens_ - 1);
+  }
+
  private:
   void copy(const std::vector<std::uint64_t>& from, BlockId a, std::vector<std::uint64_t>& to,
             BlockId b) {

@@ -15,6 +15,8 @@
 #include <quire/eviction/fifo.hpp>
 #include <quire/model/known_shapes.hpp>
 #include <quire/offload/swap_to_host.hpp>
+#include <quire/prefix_index/radix_tree.hpp>
+#include <quire/prefix_index/token_radix_tree.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
 
@@ -47,7 +49,11 @@ class World {
     if (waiting == nullptr && groups_.size() < 6 && what < 30) {
       submit();
     } else if (waiting != nullptr && what < 30) {
+      const std::size_t before = memory_.pins();
       if (memory_.admit(*waiting, Tokens{1 << 20})) waiting->status = GroupStatus::running;
+      if (memory_.pins() < before) {  // an idle pool needed what pins with a time held
+        std::erase_if(pins_, [](const Pin& pin) { return pin.until.has_value(); });
+      }
     } else if (swapped != nullptr && what < 40) {
       if (memory_.swap_in(*swapped, plan_)) {
         swapped->status = GroupStatus::running;
@@ -66,15 +72,27 @@ class World {
       preempt(*running);
     } else if (!groups_.empty() && what < 97) {
       leave(rng_.below(groups_.size()));
+    } else if (what < 99) {
+      pin();
+    } else if (!pins_.empty()) {
+      const std::size_t i = rng_.below(pins_.size());
+      EXPECT_TRUE(memory_.unpin(pins_[i].id));
+      pins_.erase(pins_.begin() + static_cast<std::ptrdiff_t>(i));
     }
-    contents_.move(plan_);
     memory_.end_step(plan_);
+    contents_.move(plan_);
+    now_ += 1;
+    memory_.expire(Seconds{now_});
+    std::erase_if(pins_, [this](const Pin& pin) { return pin.until && *pin.until <= now_; });
     check();
   }
 
   void leave_all() {
     while (!groups_.empty()) leave(0);
     check();
+    for (const Pin& pin : pins_) EXPECT_TRUE(memory_.unpin(pin.id));
+    pins_.clear();
+    memory_.expire(Seconds{now_ + 1000});  // what ended sequences asked for
     EXPECT_EQ(memory_.pool().available(), memory_.capacity());
     EXPECT_EQ(memory_.host_free(), host_);
   }
@@ -96,9 +114,38 @@ class World {
     s.length = 1 + static_cast<std::int64_t>(rng_.below(std::min<std::uint64_t>(capacity, 24)));
     group->request.prompt_length = s.length;
     group->request.salt = rng_.below(2);
+    if (rng_.below(4) == 0) group->request.keep_for = static_cast<double>(1 + rng_.below(40));
     for (std::int64_t t = 0; t < s.length.value; ++t) s.tokens.push_back(token());
     if (memory_.rejects(*group, Tokens{1 << 20})) return;
     groups_.push_back(std::move(group));
+  }
+  struct Pin {
+    PinId id;
+    std::optional<double> until;
+    std::vector<BlockId> blocks;
+    std::vector<std::uint64_t> contents;  // that the blocks must keep
+  };
+
+  /// Pins what is cached of some group's text; what it holds must not change while it is pinned.
+  void pin() {
+    if (groups_.empty()) return;
+    const SequenceGroup& g = *groups_[rng_.below(groups_.size())];
+    const Sequence& s = g.sequences[rng_.below(g.sequences.size())];
+    Pin pin;
+    if (rng_.below(2) == 0) pin.until = now_ + static_cast<double>(1 + rng_.below(60));
+    memory_.pool().match(s.tokens, g.request.salt, pin.blocks);
+    std::optional<Seconds> until;
+    if (pin.until) until = Seconds{*pin.until};
+    const auto id = memory_.pin(s.tokens, g.request.salt, until);
+    EXPECT_FALSE(id && pin.blocks.empty());
+    if (!id) return;
+    pin.id = *id;
+    for (const BlockId b : pin.blocks) pin.contents.push_back(contents_.last_of(b));
+    pins_.push_back(std::move(pin));
+  }
+
+  std::uint64_t start(const SequenceGroup& g) const {
+    return KvContents::extend(KvContents::garbage, static_cast<TokenId>(g.request.salt));
   }
   TokenId token() { return static_cast<TokenId>(rng_.below(2)); }
 
@@ -122,7 +169,7 @@ class World {
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       Sequence& s = group.sequences[i];
       if (s.finished() || allotted[i] == Tokens{0}) continue;
-      std::uint64_t before = KvContents::garbage;
+      std::uint64_t before = start(group);
       for (std::int64_t t = 0; t < (s.computed + allotted[i]).value; ++t) {
         before = KvContents::extend(before, s.tokens[static_cast<std::size_t>(t)]);
         if (t >= s.computed.value) contents_.at(s.tables[0], t) = before;
@@ -162,6 +209,7 @@ class World {
     if (group.unfinished() < 2 || !settled) return;
     for (Sequence& s : group.sequences) {
       if (s.finished() || rng_.below(2) == 0) continue;
+      memory_.on_end(group, s, Seconds{now_});
       memory_.release(s);
       s.finish = FinishReason::stop;
       return;
@@ -181,7 +229,10 @@ class World {
   }
 
   void leave(std::size_t i) {
-    for (Sequence& s : groups_[i]->sequences) memory_.release(s);
+    for (Sequence& s : groups_[i]->sequences) {
+      if (rng_.below(4) > 0) memory_.on_end(*groups_[i], s, Seconds{now_});  // or lost
+      memory_.release(s);
+    }
     memory_.release_spares(*groups_[i]);
     groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
   }
@@ -204,7 +255,7 @@ class World {
           ASSERT_TRUE(s.tables[0].empty());
         }
         if (g->status != GroupStatus::running || s.shared > Tokens{0}) continue;
-        std::uint64_t before = KvContents::garbage;
+        std::uint64_t before = start(*g);
         for (std::int64_t t = 0; t < s.computed.value; ++t) {
           before = KvContents::extend(before, s.tokens[static_cast<std::size_t>(t)]);
           ASSERT_EQ(contents_.at(s.tables[0], t), before) << "token " << t << " was lost";
@@ -223,6 +274,21 @@ class World {
       referenced += references_[b] > 0;
     }
     ASSERT_EQ(memory_.pool().referenced().value, referenced);
+    std::int64_t pinned = 0, idle_pinned = 0;
+    for (std::uint32_t b = 0; b < references_.size(); ++b) {
+      pinned += memory_.pool().pins(BlockId{b}) > 0;
+      idle_pinned += memory_.pool().pins(BlockId{b}) > 0 && references_[b] == 0;
+    }
+    ASSERT_EQ(memory_.pool().pinned().value, pinned);
+    ASSERT_LE(pinned, memory_.capacity().value / 5);
+    ASSERT_EQ(memory_.available().value, memory_.capacity().value - referenced - idle_pinned);
+    for (const Pin& pin : pins_) {
+      for (std::size_t i = 0; i < pin.blocks.size(); ++i) {
+        ASSERT_GT(memory_.pool().pins(pin.blocks[i]), 0u);
+        ASSERT_TRUE(memory_.pool().indexed(pin.blocks[i]));
+        ASSERT_EQ(contents_.last_of(pin.blocks[i]), pin.contents[i]) << "a pinned block changed";
+      }
+    }
     std::sort(on_host.begin(), on_host.end());
     const auto distinct = std::unique(on_host.begin(), on_host.end()) - on_host.begin();
     ASSERT_EQ(memory_.host_free().value, host_.value - distinct);
@@ -238,6 +304,8 @@ class World {
   StepPlan plan_;
   std::vector<std::unique_ptr<SequenceGroup>> groups_;
   std::vector<std::uint32_t> references_;
+  std::vector<Pin> pins_;
+  double now_ = 0;
   std::uint64_t next_ = 0;
 };
 
@@ -259,6 +327,13 @@ void fuzz(std::uint64_t seed, std::int64_t operations) {
 using SmallBlocks = with<presets::Vllm, set_block_size<BlockSize<4>>>;
 using SingleTokenBlocks = with<presets::Vllm, set_block_size<BlockSize<1>>>;
 using Cached = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>>;
+using CachedParts = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>,
+                         set_prefix_index<prefix_index::TokenRadixTree>>;
+struct EightBits {
+  std::uint64_t operator()(std::span<const TokenId> tokens, std::uint64_t before) const {
+    return prefix_index::Xxh3ChainHash{}(tokens, before) & 0xff;
+  }
+};
 using CachedFifo =
     with<presets::VllmPrefixCache, set_block_size<BlockSize<2>>, set_eviction<eviction::Fifo>>;
 
@@ -279,6 +354,20 @@ TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithAPrefixIndexAndFifo) {
 TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithAnAdmissionPolicy) {
   fuzz<with<Cached, set_admission<admission::ReuseThreshold>>>(5, testing::fuzz_count(12'000));
   fuzz<with<CachedFifo, set_admission<admission::TinyLfu>>>(6, testing::fuzz_count(12'000));
+}
+
+TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCountWithPartsOfBlocks) {
+  fuzz<CachedParts>(7, testing::fuzz_count(25'000));
+  fuzz<with<CachedParts, set_admission<admission::TinyLfu>>>(8, testing::fuzz_count(5'000));
+}
+// Blocks of two tenants have one of 256 keys, and what a block holds tells the tenant.
+TEST(PagedMemoryFuzz, TwoTenantsNeverShareABlockUnderForcedCollisions) {
+  using Weak = prefix_index::BasicHashChain<EightBits>;
+  using WeakTree = prefix_index::BasicRadixTree<EightBits>;
+  using WeakTokenTree = prefix_index::BasicTokenRadixTree<EightBits>;
+  fuzz<with<Cached, set_prefix_index<Weak>>>(9, testing::fuzz_count(8'000));
+  fuzz<with<Cached, set_prefix_index<WeakTree>>>(10, testing::fuzz_count(8'000));
+  fuzz<with<CachedParts, set_prefix_index<WeakTokenTree>>>(11, testing::fuzz_count(8'000));
 }
 
 /// A running group of one sequence with the given prompt.
@@ -504,6 +593,89 @@ TEST(PagedMemory, AnAdmissionPolicyDecidesWhatIsFoundAgain) {
   EXPECT_EQ(memory.pool().cached(), BlockCount{2});  // a new continuation is as unknown as a text
   EXPECT_EQ(serve(memory, {1, 2, 3, 4, 0, 0, 0, 0, 0}), Tokens{4});
   EXPECT_EQ(memory.pool().cached(), BlockCount{3});
+}
+
+TEST(PagedMemory, CopiesThePartOfABlockThatTwoTextsShare) {
+  PagedMemory<CachedParts> memory({8, 0, 4}, model::llama_7b, 0.0);
+  StepPlan plan;
+  EXPECT_EQ(serve(memory, {1, 2, 3, 4, 5, 6, 7, 8, 9}), Tokens{0});
+  SequenceGroup g = group_of({1, 2, 3, 4, 5, 6, 0, 0});
+  ASSERT_TRUE(memory.admit(g, 100));
+  EXPECT_EQ(g.sequences[0].computed, Tokens{6});
+  memory.end_step(plan);
+  ASSERT_EQ(plan.copies.size(), 1u);
+  EXPECT_EQ(plan.copies[0].to, g.sequences[0].tables[0][1]);
+  EXPECT_NE(plan.copies[0].from, plan.copies[0].to);
+  EXPECT_TRUE(memory.pool().indexed(plan.copies[0].from));
+  EXPECT_EQ(memory.prefix_statistics().found_in_parts, Tokens{2});
+  EXPECT_EQ(memory.prefix_statistics().found_tokens, Tokens{6});
+  EXPECT_EQ(memory.prefix_statistics().found_blocks, BlockCount{1});
+  EXPECT_EQ(memory.prefix_statistics().asked_blocks, BlockCount{4});
+  EXPECT_EQ(memory.prefix_statistics().asked_tokens, Tokens{17});
+}
+
+TEST(PagedMemory, FindsTheLastBlockOfAnEndedTextThoughItIsNotFull) {
+  PagedMemory<CachedParts> memory({8, 0, 4}, model::llama_7b, 0.0);
+  SequenceGroup g = group_of({1, 2, 3, 4, 5, 6, 7});
+  ASSERT_TRUE(memory.admit(g, 100));
+  g.sequences[0].computed = 7;
+  memory.publish(g, g.sequences[0]);
+  memory.on_end(g, g.sequences[0], 0.0);
+  memory.release(g.sequences[0]);
+  EXPECT_EQ(memory.pool().cached(), BlockCount{2});
+  EXPECT_EQ(serve(memory, {1, 2, 3, 4, 5, 6, 7, 8, 9}), Tokens{7});
+  EXPECT_EQ(serve(memory, {1, 2, 3, 4, 5, 6, 7}), Tokens{6});  // the last one is computed
+}
+
+TEST(PagedMemory, APinKeepsAPrefixUntilItsTimeOrUntilItIsGivenUp) {
+  PagedMemory<Cached> memory({10, 0, 4}, model::llama_7b, 0.0);
+  const std::vector<TokenId> text{1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const std::vector<TokenId> other(32, 7);
+  EXPECT_FALSE(memory.pin(text, 0).has_value());  // nothing is cached
+  EXPECT_EQ(serve(memory, text), Tokens{0});
+  const auto id = memory.pin(text, 0);
+  ASSERT_TRUE(id.has_value());
+  EXPECT_EQ(memory.available(), BlockCount{8});
+  EXPECT_EQ(serve(memory, other), Tokens{0});  // takes all that is left
+  EXPECT_EQ(serve(memory, text), Tokens{8});
+  EXPECT_TRUE(memory.unpin(*id));
+  EXPECT_FALSE(memory.unpin(*id));
+  EXPECT_EQ(memory.available(), BlockCount{10});
+
+  ASSERT_TRUE(memory.pin(text, 0, Seconds{5.0}).has_value());
+  EXPECT_FALSE(memory.pin(other, 0).has_value());  // more than a fifth of the pool
+  memory.expire(4.0);
+  EXPECT_EQ(memory.pins(), 1u);
+  memory.expire(5.0);
+  EXPECT_EQ(memory.pins(), 0u);
+  EXPECT_EQ(memory.available(), BlockCount{10});
+}
+
+TEST(PagedMemory, AnIdlePoolGivesUpPinsWithATimeRatherThanARequest) {
+  for (const bool for_good : {false, true}) {
+    PagedMemory<Cached> memory({10, 0, 4}, model::llama_7b, 0.0);
+    const std::vector<TokenId> text{1, 2, 3, 4, 5, 6, 7, 8, 9};
+    serve(memory, text);
+    ASSERT_TRUE(memory.pin(text, 0, for_good ? std::nullopt : std::optional(Seconds{1e9})));
+    SequenceGroup large = group_of(std::vector<TokenId>(40, 3));
+    EXPECT_EQ(memory.admit(large, 100), !for_good);
+  }
+}
+
+TEST(PagedMemory, ARequestMayAskToBeKeptAfterItsEnd) {
+  PagedMemory<Cached> memory({10, 0, 4}, model::llama_7b, 0.0);
+  SequenceGroup g = group_of({1, 2, 3, 4, 5, 6, 7, 8, 9});
+  g.request.keep_for = 10.0;
+  ASSERT_TRUE(memory.admit(g, 100));
+  g.sequences[0].computed = 9;
+  memory.publish(g, g.sequences[0]);
+  memory.on_end(g, g.sequences[0], 100.0);
+  memory.release(g.sequences[0]);
+  EXPECT_EQ(memory.available(), BlockCount{8});
+  memory.expire(109.0);
+  EXPECT_EQ(memory.available(), BlockCount{8});
+  memory.expire(110.0);
+  EXPECT_EQ(memory.available(), BlockCount{10});
 }
 
 TEST(PagedMemory, SiblingsThatShareABlockAskForItOnce) {

@@ -17,6 +17,7 @@
 #include <quire/prefix_index/hash_chain.hpp>
 #include <quire/prefix_index/none.hpp>
 #include <quire/prefix_index/radix_tree.hpp>
+#include <quire/prefix_index/token_radix_tree.hpp>
 
 /// What every prefix index promises, checked on every prefix index.
 /// - match appends the blocks of the longest indexed prefix, whole blocks only, in order, and
@@ -29,8 +30,8 @@
 namespace quire::prefix_index_test {
 
 /// Every prefix index of the library; a new one is added here.
-using all_policies =
-    type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree>;
+using all_policies = type_list<prefix_index::None, prefix_index::HashChain, prefix_index::RadixTree,
+                               prefix_index::TokenRadixTree>;
 
 /// The same promises hold when almost every key collides.
 struct EightBitHash {
@@ -44,7 +45,9 @@ struct ConstantHash {
 };
 using weakened = type_list<
     prefix_index::BasicHashChain<EightBitHash>, prefix_index::BasicHashChain<ConstantHash>,
-    prefix_index::BasicRadixTree<EightBitHash>, prefix_index::BasicRadixTree<ConstantHash>>;
+    prefix_index::BasicRadixTree<EightBitHash>, prefix_index::BasicRadixTree<ConstantHash>,
+    prefix_index::BasicTokenRadixTree<EightBitHash>,
+    prefix_index::BasicTokenRadixTree<ConstantHash>>;
 
 template <class List>
 struct as_gtest_types;

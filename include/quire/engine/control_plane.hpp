@@ -18,6 +18,7 @@
 #include <quire/engine/step_stats.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/step.hpp>
+#include <quire/memory/prefix_pins.hpp>
 #include <quire/memory/usage.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/offload/concepts.hpp>
@@ -143,6 +144,19 @@ class ControlPlane {
     sweep();
     return stats_;
   }
+
+  /// Keeps the cached prefix of a text from eviction for so long, or until unpin(); see PagedMemory.
+  std::optional<PinId> pin(std::span<const TokenId> text, std::uint64_t salt = 0,
+                           std::optional<Seconds> time_to_live = std::nullopt) requires
+      requires(Memory& m) {
+    m.expire(Seconds{});
+  }
+  {
+    if (time_to_live) return memory_.pin(text, salt, now_ + *time_to_live);
+    return memory_.pin(text, salt);
+  }
+  bool unpin(PinId id) requires requires(Memory& m) { m.unpin(id); }
+  { return memory_.unpin(id); }
 
   [[nodiscard]] bool has_work() const { return !groups_.empty(); }
   [[nodiscard]] Seconds now() const { return now_; }
@@ -310,6 +324,9 @@ class ControlPlane {
     drain();
     idle_ = running_.empty();
     if constexpr (SchedulerType::dynamic_rank) {
+      if constexpr (requires { SchedulerType::wants_cached_prefix; }) {
+        for (SequenceGroup* group : waiting_) group->cached_prefix = memory_.cached_prefix(*group);
+      }
       auto order = [this](auto* a, auto* b) { return before(a, b); };
       std::stable_sort(running_.begin(), running_.end(), order);
       std::stable_sort(waiting_.begin(), waiting_.end(), order);
@@ -317,6 +334,7 @@ class ControlPlane {
     }
     running_sequences_ = 0;
     for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
+    if constexpr (requires { memory_.expire(now_); }) memory_.expire(now_);
     memory_.begin_step(plan_);
     exchange();
     const std::size_t exchanged = plan_.preempted.size();
@@ -722,6 +740,7 @@ class ControlPlane {
     Sequence& s = group.sequences[i];
     if (s.finished()) return;
     s.finish = reason;
+    if constexpr (requires { memory_.on_end(group, s, now_); }) memory_.on_end(group, s, now_);
     if constexpr (!SchedulerType::drains) memory_.release(s);
   }
 

@@ -23,8 +23,8 @@ namespace quire {
 /// content after the last reference is gone until an eviction policy gives them up.
 ///
 /// A block is *free* (no content), *referenced* (count > 0), or *cached* (count 0, still found by
-/// the prefix index). Rules that hold for every policy live here: a referenced block is never
-/// evicted, and a block goes only after all indexed blocks that continue it (leaf first).
+/// the prefix index). Rules that hold for every policy live here: a referenced or pinned block is
+/// never evicted, and a block goes only after all indexed blocks that continue it (leaf first).
 /// \complexity all operations O(1) plus the policy's own.
 template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex,
           AdmissionPolicy Admission = admission::Always>
@@ -47,8 +47,8 @@ class BlockPool {
   }
 
   [[nodiscard]] BlockCount capacity() const { return static_cast<std::int64_t>(blocks_.size()); }
-  /// Blocks that allocate() can hand out: free ones and cached ones.
-  [[nodiscard]] BlockCount available() const { return capacity() - referenced_; }
+  /// Blocks that allocate() can hand out: free ones, and cached ones that are not pinned.
+  [[nodiscard]] BlockCount available() const { return capacity() - referenced_ - idle_pinned_; }
   [[nodiscard]] BlockCount referenced() const { return referenced_; }
   [[nodiscard]] BlockCount cached() const { return cached_; }
   [[nodiscard]] std::uint32_t references(BlockId block) const { return at(block).references; }
@@ -59,7 +59,7 @@ class BlockPool {
   /// none although some may.
   [[nodiscard]] std::optional<BlockId> allocate() {
     if (free_.empty()) {
-      if (cached_ == BlockCount{0}) return std::nullopt;
+      if (cached_ == idle_pinned_) return std::nullopt;
       evict();
     }
     const BlockId block = free_.back();
@@ -76,7 +76,11 @@ class BlockPool {
     if (b.references++ == 0) {
       referenced_ += 1;
       cached_ -= 1;
-      if (b.children == 0) eviction_.set_evictable(block, false);
+      if (b.pins > 0) {
+        idle_pinned_ -= 1;
+      } else if (b.children == 0) {
+        eviction_.set_evictable(block, false);
+      }
     }
   }
 
@@ -88,7 +92,11 @@ class BlockPool {
     referenced_ -= 1;
     if (b.indexed) {
       cached_ += 1;
-      if (b.children == 0) eviction_.set_evictable(block, true);
+      if (b.pins > 0) {
+        idle_pinned_ += 1;
+      } else if (b.children == 0) {
+        eviction_.set_evictable(block, true);
+      }
     } else {
       forget_name(block);
       free_.push_back(block);
@@ -115,7 +123,33 @@ class BlockPool {
     }
   }
 
-  /// Makes a full, computed block findable as the continuation of `parent`.
+  /// Keeps an indexed block from eviction until it is unpinned as often.
+  /// \pre block is indexed, and so pinned is all that it continues: pins are of whole prefixes.
+  void pin(BlockId block) {
+    Block& b = at(block);
+    assert(b.indexed && (!b.parent || at(*b.parent).pins > 0));
+    if (b.pins++ > 0) return;
+    pinned_ += 1;
+    if (b.references > 0) return;
+    idle_pinned_ += 1;
+    if (b.children == 0) eviction_.set_evictable(block, false);
+  }
+  /// \pre block is pinned, and pinned blocks that continue it are pinned less often.
+  void unpin(BlockId block) {
+    Block& b = at(block);
+    assert(b.pins > 0);
+    if (--b.pins > 0) return;
+    pinned_ -= 1;
+    if (b.references > 0) return;
+    idle_pinned_ -= 1;
+    if (b.children == 0) eviction_.set_evictable(block, true);
+  }
+  [[nodiscard]] std::uint32_t pins(BlockId block) const { return at(block).pins; }
+  /// Blocks that are pinned, in use or not.
+  [[nodiscard]] BlockCount pinned() const { return pinned_; }
+
+  /// Makes a computed block findable as the continuation of `parent`; a full one, unless the index
+  /// MatchesParts.
   /// False when the same text is indexed under another block already; this one then stays private.
   /// \pre block and parent are referenced; parent, when given, is indexed.
   bool publish(BlockId block, std::optional<BlockId> parent, std::span<const TokenId> tokens,
@@ -136,14 +170,15 @@ class BlockPool {
   void match(std::span<const TokenId> tokens, std::uint64_t salt, std::vector<BlockId>& out) const {
     const std::size_t before = out.size();
     index_.match(tokens, salt, out);
-    for (std::size_t i = before; i < out.size(); ++i) {
-      if (static_cast<std::int64_t>(out[i].value) >= capacity().value || !at(out[i]).indexed) {
-        throw state_error(
-            "prefix index " + std::string(PrefixIndex::name),
-            "match() names block " + std::to_string(out[i].value) + ", which is not indexed",
-            "blocks that insert() took and erase() did not");
-      }
-    }
+    for (std::size_t i = before; i < out.size(); ++i) check_indexed(out[i]);
+  }
+  /// The cached block whose beginning continues `parent` with the most of `tokens`, if any.
+  [[nodiscard]] std::optional<PartOfBlock> match_part(
+      std::optional<BlockId> parent, std::span<const TokenId> tokens,
+      std::uint64_t salt) const requires MatchesParts<PrefixIndex> {
+    const std::optional<PartOfBlock> found = index_.match_part(parent, tokens, salt);
+    if (found) check_indexed(found->block);
+    return found;
   }
   /// Tells the policy that a cached or referenced indexed block was used again.
   void touch(BlockId block, BlockContext context) {
@@ -169,22 +204,32 @@ class BlockPool {
   struct Block {
     std::uint32_t references = 0;
     std::uint32_t children = 0;  // indexed blocks that continue this one
+    std::uint32_t pins = 0;
     std::optional<BlockId> parent;
     bool indexed = false;
   };
+
+  void check_indexed(BlockId block) const {
+    if (static_cast<std::int64_t>(block.value) < capacity().value && at(block).indexed) return;
+    throw state_error(
+        "prefix index " + std::string(PrefixIndex::name),
+        "match() names block " + std::to_string(block.value) + ", which is not indexed",
+        "blocks that insert() took and erase() did not");
+  }
 
   void evict() {
     const std::optional<BlockId> victim = eviction_.victim();
     if (!victim) {
       throw broken_policy("victim() is empty although " + std::to_string(cached_.value) +
-                          " unreferenced blocks are cached");
+                          " unreferenced blocks are cached and " +
+                          std::to_string(idle_pinned_.value) + " of them pinned");
     }
     if (static_cast<std::int64_t>(victim->value) >= capacity().value) {
       throw broken_policy("victim() names block " + std::to_string(victim->value) + " of " +
                           std::to_string(capacity().value));
     }
     Block& b = at(*victim);
-    if (b.references != 0 || !b.indexed || b.children != 0) {
+    if (b.references != 0 || b.pins != 0 || !b.indexed || b.children != 0) {
       throw broken_policy("victim() names block " + std::to_string(victim->value) +
                           ", which set_evictable did not offer");
     }
@@ -192,7 +237,7 @@ class BlockPool {
     eviction_.on_remove(*victim);
     if (b.parent) {
       Block& parent = at(*b.parent);
-      if (--parent.children == 0 && parent.references == 0) {
+      if (--parent.children == 0 && parent.references == 0 && parent.pins == 0) {
         eviction_.set_evictable(*b.parent, true);
       }
     }
@@ -227,6 +272,8 @@ class BlockPool {
       names_;  // \shape (capacity) of texts, 0: not judged; empty if nobody asks
   BlockCount referenced_ = 0;
   BlockCount cached_ = 0;
+  BlockCount pinned_ = 0;
+  BlockCount idle_pinned_ = 0;  // cached blocks that are pinned
 };
 
 }  // namespace quire

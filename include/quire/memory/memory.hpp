@@ -6,4 +6,6 @@
 #include <quire/memory/contiguous_memory.hpp>
 #include <quire/memory/host_tier.hpp>
 #include <quire/memory/paged_memory.hpp>
+#include <quire/memory/prefix_pins.hpp>
+#include <quire/memory/prefix_statistics.hpp>
 #include <quire/memory/usage.hpp>

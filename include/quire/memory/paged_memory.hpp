@@ -16,6 +16,8 @@
 #include <quire/executor/concepts.hpp>
 #include <quire/memory/block_pool.hpp>
 #include <quire/memory/host_tier.hpp>
+#include <quire/memory/prefix_pins.hpp>
+#include <quire/memory/prefix_statistics.hpp>
 #include <quire/memory/usage.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/scheduler/sequence_group.hpp>
@@ -32,13 +34,15 @@ class BasicPagedMemory {
   using Pool = BlockPool<Eviction, PrefixIndex, Admission>;
   static constexpr Tokens block_tokens = BlockSize::tokens;
   static constexpr bool needs_tokens = PrefixIndex::enabled;
+  static constexpr bool copies_parts = MatchesParts<PrefixIndex>;
 
   BasicPagedMemory(const KvGeometry& geometry, const model::Shape& shape, double watermark)
       : pool_(geometry.device_blocks, block_tokens),
         host_(geometry.host_blocks),
         shape_(shape),
         watermark_(
-            static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))) {}
+            static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))),
+        pins_(geometry.device_blocks) {}
 
   [[nodiscard]] const Pool& pool() const { return pool_; }
   [[nodiscard]] BlockCount capacity() const { return pool_.capacity(); }
@@ -58,7 +62,8 @@ class BasicPagedMemory {
   }
 
   /// Gives a waiting group the blocks of all its tokens, found in the prefix index or new.
-  /// False, and nothing changed, when that would leave fewer free blocks than the watermark.
+  /// False, and nothing changed, when that would leave fewer free blocks than the watermark; an idle
+  /// pool first gives up the pins that would run out anyway.
   bool admit(SequenceGroup& group, Tokens) {
     Sequence* first = nullptr;
     BlockCount need = 0;
@@ -74,13 +79,19 @@ class BasicPagedMemory {
       }
     }
     // an idle pool admits without the watermark, or a large request would wait for ever
-    const BlockCount reserve =
-        pool_.referenced().value == static_cast<std::int64_t>(table(*first).size()) ? BlockCount{0}
-                                                                                    : watermark_;
+    const bool idle = pool_.referenced().value ==
+                      static_cast<std::int64_t>(table(*first).size()) + (part_ ? 1 : 0);
+    const BlockCount reserve = idle ? BlockCount{0} : watermark_;
+    if (idle && pool_.available() - need < reserve) pins_.unpin_limited(pool_);
     if (pool_.available() - need < reserve) {
+      if (part_) pool_.release(part_->block);
+      part_.reset();
       detach(*first);
       return false;
     }
+    count_request(*first, group);
+    const std::optional<PartOfBlock> part = std::exchange(part_, std::nullopt);
+    if (part) attach_part(*first, *part);
     for (Sequence& s : group.sequences) {
       if (s.finished()) continue;
       if (&s != first) {
@@ -95,6 +106,7 @@ class BasicPagedMemory {
       extend(s, s.length);
       s.table_changed = true;
     }
+    if (part) pool_.touch(part->block, context(group, first->published));
     touch_prefix(*first, group);
     return true;
   }
@@ -117,7 +129,8 @@ class BasicPagedMemory {
       Sequence& s = group.sequences[i];
       if (s.finished() || tokens[i] == Tokens{0}) continue;
       const std::size_t next = next_block(s);
-      if (next < table(s).size() && pool_.references(table(s)[next]) > 1 + waiting_for(group, s)) {
+      if (next < table(s).size() && (pool_.references(table(s)[next]) > 1 + waiting_for(group, s) ||
+                                     keeps_part(table(s)[next]))) {
         const BlockId from = table(s)[next];
         const BlockId to = *pool_.allocate();
         plan.copies.push_back({from, to});
@@ -262,16 +275,52 @@ class BasicPagedMemory {
                                             static_cast<std::size_t>(block_tokens.value));
         const bool admitted =
             pool_.admit(block, parent, text, group.request.salt, context(group, b));
+        if (!admitted || !reachable) statistics_.refused_blocks += 1;
         if (reachable) {
           // a known text is taken over admitted or not: who holds a block holds all before it
           const bool fresh =
               admitted && pool_.publish(block, parent, text, group.request.salt, context(group, b));
-          if (!fresh) take_over(group, s, b);
+          if (fresh) {
+            statistics_.inserted_blocks += 1;
+          } else if (take_over(group, s, b) && admitted) {
+            statistics_.known_blocks += 1;
+          }
         }
         ++s.published;
       }
     }
   }
+
+  /// A sequence ends while its blocks are still its own: enters the block that it filled in part, for
+  /// an index that finds parts, and pins its text where the request says for how long.
+  void on_end(const SequenceGroup& group, Sequence& s, Seconds now) {
+    if constexpr (PrefixIndex::enabled) {
+      const auto full = static_cast<std::size_t>(s.computed.value / block_tokens.value);
+      if (table(s).empty() || s.published != full) return;
+      if constexpr (copies_parts) publish_part(group, s, full);
+      if (group.request.keep_for > Seconds{0.0}) {
+        (void)pin(s.tokens, group.request.salt, now + group.request.keep_for);
+      }
+    }
+  }
+
+  /// Keeps the longest cached prefix of a text from eviction until a time on the engine's clock, or
+  /// until unpin() when none is given. Empty when nothing of it is cached, or when pinned blocks
+  /// would take more than a fifth of the pool.
+  std::optional<PinId> pin(std::span<const TokenId> text, std::uint64_t salt,
+                           std::optional<Seconds> until = std::nullopt) {
+    scratch_.clear();
+    if constexpr (PrefixIndex::enabled) pool_.match(text, salt, scratch_);
+    return pins_.add(pool_, scratch_, until);
+  }
+  /// False when the pin is not known, or ran out.
+  bool unpin(PinId id) { return pins_.remove(pool_, id); }
+  /// Gives up the pins whose time has come.
+  void expire(Seconds now) { pins_.expire(pool_, now); }
+  [[nodiscard]] std::size_t pins() const { return pins_.size(); }
+
+  /// What requests asked for and found, since the beginning.
+  [[nodiscard]] const PrefixStatistics& prefix_statistics() const { return statistics_; }
 
   /// Tokens that admit() would find computed for the first sequence of a waiting group.
   [[nodiscard]] Tokens cached_prefix(const SequenceGroup& group) {
@@ -279,14 +328,26 @@ class BasicPagedMemory {
       for (const Sequence& s : group.sequences) {
         if (s.finished()) continue;
         match_prefix(s, group);
-        return static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
+        const Tokens whole = static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
+        const std::optional<PartOfBlock> part = match_part(s, group);
+        return part ? whole + part->tokens : whole;
       }
     }
     return 0;
   }
 
   void begin_step(StepPlan&) {}
-  void end_step(StepPlan& plan) { pool_.take_evicted(plan.evicted); }
+  void end_step(StepPlan& plan) {
+    // The blocks that parts are copied from were held, so that no other use came before the copy.
+    for (const BlockCopy& copy : part_copies_) {
+      plan.copies.push_back(copy);
+      pool_.release(copy.from);
+    }
+    part_copies_.clear();
+    const std::size_t before = plan.evicted.size();
+    pool_.take_evicted(plan.evicted);
+    statistics_.evicted_blocks += static_cast<std::int64_t>(plan.evicted.size() - before);
+  }
 
   /// Adds what one running or swapped group holds; `final_length` is where its sequences will end.
   void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
@@ -326,7 +387,12 @@ class BasicPagedMemory {
     const std::size_t next = next_block(s);
     if (next >= table(s).size()) return false;
     const BlockId block = table(s)[next];
+    if (keeps_part(block)) return true;
     return copies_before_write(block, pool_.references(block) - waiting_for(group, s));
+  }
+  /// Whether a block that is written next is known to the index by the part of it that is filled.
+  [[nodiscard]] bool keeps_part(BlockId block) const {
+    return copies_parts && pool_.indexed(block);
   }
   /// Siblings that hold the next block of `s` because `s` computes it for them: after a recompute,
   /// the first sequence fills the blocks of the prompt for all.
@@ -389,20 +455,22 @@ class BasicPagedMemory {
   }
 
   /// Exchanges block b of a sequence for the one that is indexed with the same text, if there is one.
-  void take_over(const SequenceGroup& group, Sequence& s, std::size_t b) {
+  bool take_over(const SequenceGroup& group, Sequence& s, std::size_t b) {
     const std::size_t tokens = (b + 1) * static_cast<std::size_t>(block_tokens.value);
     scratch_.clear();
     pool_.match({s.tokens.data(), tokens}, group.request.salt, scratch_);
-    if (scratch_.size() <= b) return;
+    if (scratch_.size() <= b) return false;
     const BlockId own = table(s)[b];
     pool_.acquire(scratch_[b]);
     table(s).replace(b, scratch_[b]);
     pool_.release(own);
     s.table_changed = true;
+    return true;
   }
 
   void drop_table(Sequence& s) {
     const auto blocks = table(s).blocks();
+    if constexpr (copies_parts) drop_part_copies(blocks);
     for (std::size_t i = blocks.size(); i-- > 0;) pool_.release(blocks[i]);
     table(s).clear();
     s.published = 0;
@@ -420,6 +488,67 @@ class BasicPagedMemory {
     const auto most = static_cast<std::size_t>((s.length.value - 1) / block_tokens.value);
     if (scratch_.size() > most) scratch_.resize(most);
   }
+  /// The block that continues scratch_ furthest with the sequence's text, for an index that finds parts.
+  [[nodiscard]] std::optional<PartOfBlock> match_part(const Sequence& s,
+                                                      const SequenceGroup& group) const {
+    if constexpr (copies_parts) {
+      const std::size_t begin = scratch_.size() * static_cast<std::size_t>(block_tokens.value);
+      const auto end = static_cast<std::size_t>(s.length.value - 1);  // the last token is computed
+      if (begin >= end) return std::nullopt;
+      std::optional<BlockId> parent;
+      if (!scratch_.empty()) parent = scratch_.back();
+      return pool_.match_part(parent, {s.tokens.data() + begin, end - begin}, group.request.salt);
+    } else {
+      return std::nullopt;
+    }
+  }
+  /// Gives the sequence a block of its own with what it shares of a cached one. The cached block was
+  /// acquired when it was found, and is held until the copy is in the plan.
+  void attach_part(Sequence& s, const PartOfBlock& part) {
+    const BlockId own = *pool_.allocate();
+    table(s).append(own);
+    part_copies_.push_back({.from = part.block, .to = own});
+    s.computed += part.tokens;
+  }
+  /// Copies into these blocks are not needed any more.
+  void drop_part_copies(std::span<const BlockId> blocks) {
+    std::erase_if(part_copies_, [&](const BlockCopy& copy) {
+      if (std::find(blocks.begin(), blocks.end(), copy.to) == blocks.end()) return false;
+      pool_.release(copy.from);
+      return true;
+    });
+  }
+  /// Enters the last block of a sequence that it filled in part. \pre `full` blocks before it are full
+  void publish_part(const SequenceGroup& group, const Sequence& s, std::size_t full) {
+    const Tokens filled = s.computed.value % block_tokens.value;
+    if (filled == Tokens{0} || full >= table(s).size()) return;
+    const BlockId block = table(s)[full];
+    std::optional<BlockId> parent;
+    if (full > 0) parent = table(s)[full - 1];
+    if (pool_.indexed(block) || pool_.references(block) > 1) return;  // a sibling writes on in it
+    if (parent && !pool_.indexed(*parent)) return;
+    const std::span<const TokenId> text(
+        s.tokens.data() + full * static_cast<std::size_t>(block_tokens.value),
+        static_cast<std::size_t>(filled.value));
+    if (!pool_.admit(block, parent, text, group.request.salt, context(group, full))) return;
+    if (pool_.publish(block, parent, text, group.request.salt, context(group, full))) {
+      statistics_.part_blocks += 1;
+    }
+  }
+
+  /// Counts a request that was admitted, before a part of a block is attached.
+  void count_request(const Sequence& s, const SequenceGroup&) {
+    if constexpr (PrefixIndex::enabled) {
+      const Tokens part = part_ ? part_->tokens : Tokens{0};
+      statistics_.requests += 1;
+      statistics_.asked_tokens += s.length;
+      statistics_.found_tokens += s.computed + part;
+      statistics_.found_in_parts += part;
+      statistics_.asked_blocks += s.length.value / block_tokens.value;
+      statistics_.found_blocks += static_cast<std::int64_t>(s.published);
+    }
+  }
+
   /// Attaches cached blocks of the sequence's text; returns how many more it needs.
   BlockCount attach_prefix(Sequence& s, const SequenceGroup& group) {
     if constexpr (PrefixIndex::enabled) {
@@ -430,6 +559,8 @@ class BasicPagedMemory {
       }
       s.published = scratch_.size();
       s.computed = static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
+      part_ = match_part(s, group);
+      if (part_) pool_.acquire(part_->block);
     }
     return blocks_for(s.length, block_tokens) - static_cast<std::int64_t>(table(s).size());
   }
@@ -480,6 +611,10 @@ class BasicPagedMemory {
       writes_;   // grow(): references left after the copies
   Moves moved_;  // swaps of one group
   std::vector<BlockId> scratch_;
+  std::optional<PartOfBlock> part_;     // of the group that is being admitted
+  std::vector<BlockCopy> part_copies_;  // of groups admitted in this step
+  PrefixPins pins_;
+  PrefixStatistics statistics_;
   mutable double reserved_ = 0, unused_ = 0;
 };
 

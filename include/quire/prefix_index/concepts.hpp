@@ -12,6 +12,12 @@
 
 namespace quire {
 
+/// A block whose first `tokens` tokens continue a text, while the others may not.
+struct PartOfBlock {
+  BlockId block;
+  Tokens tokens = 0;
+};
+
 /// Finds cached blocks by the text they hold.
 ///
 /// A block enters once it is full and computed, as the continuation of a parent block (none for the
@@ -38,6 +44,20 @@ concept PrefixIndexPolicy = std::constructible_from<P, BlockCount, Tokens> &&
   { index.insert(parent, tokens, salt, block) } -> std::same_as<bool>;
   { view.content(block) } -> std::same_as<std::uint64_t>;  // pre: indexed
   { index.erase(block) } -> std::same_as<void>;            // pre: indexed, without indexed children
+};
+
+/// A prefix index that is cut at any token, not at whole blocks only.
+///
+/// - match_part(parent, tokens, salt): of the indexed blocks that continue `parent` (that begin a text,
+///   for none) the one that shares the longest beginning with `tokens`, at least one token. The caller
+///   copies it, since the text goes on differently behind.
+/// - insert takes a block that is filled in part too (fewer tokens than a block has): only match_part
+///   finds it, and nothing continues it. It is refused where an indexed block begins with its tokens.
+template <class P>
+concept MatchesParts = PrefixIndexPolicy<P> &&
+    requires(const P& view, std::optional<BlockId> parent, std::span<const TokenId> tokens,
+             std::uint64_t salt) {
+  { view.match_part(parent, tokens, salt) } -> std::same_as<std::optional<PartOfBlock>>;
 };
 
 }  // namespace quire

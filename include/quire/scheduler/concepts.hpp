@@ -54,6 +54,8 @@ enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens,
 /// - drains: memory of a batch is given back only when all of it has finished (request-level batching).
 /// - preemptive (optional): a waiting or swapped group of better rank takes the place of running ones
 ///   of worse rank; without it, running groups give way only where blocks run out.
+/// - wants_cached_prefix (optional): before waiting groups are ranked, each one's cached_prefix says how
+///   many tokens of it the prefix index would find; needs dynamic_rank.
 /// - never_preempts (optional): a promise; such a scheduler needs a contiguous reservation.
 /// - pads: all sequences of a batch compute as many tokens as the longest (static batching).
 template <class P>

@@ -7,6 +7,7 @@
 #include <quire/scheduler/fcfs.hpp>
 #include <quire/scheduler/length_oracle.hpp>
 #include <quire/scheduler/limits.hpp>
+#include <quire/scheduler/longest_prefix.hpp>
 #include <quire/scheduler/mlfq.hpp>
 #include <quire/scheduler/orca.hpp>
 #include <quire/scheduler/priority.hpp>

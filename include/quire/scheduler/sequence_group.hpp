@@ -92,6 +92,7 @@ struct SequenceGroup {
   std::string error;    // why it was rejected
 
   // The engine's marks.
+  Tokens cached_prefix = 0;      // while it waits, if the scheduler wants to know
   std::uint64_t kept_in = 0;     // the last plan for which it was chosen to run
   std::uint64_t planned_in = 0;  // the last plan that has rows of this group
   std::size_t place = 0;         // where it stands in the list of requests

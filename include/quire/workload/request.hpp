@@ -33,6 +33,7 @@ struct Request {
   TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
   std::uint64_t salt = 0;     // prefixes are shared between equal salts only
+  Seconds keep_for = 0.0;     // its text is pinned in the prefix index for so long after its end
   std::uint64_t session = 0;  // turns of one conversation; 0: none
   std::int32_t turn = 0;
 };

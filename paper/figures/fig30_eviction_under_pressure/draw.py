@@ -1,0 +1,40 @@
+"""Hit ratio against cache size for every eviction policy, in blocks: requests of many tenants, each block for itself and
+under the prefix rule (a block is found only behind all before it), the Mooncake conversation trace where it was given, and
+three strings that break classic policies: scans, a loop a little larger than the cache, a hot set that moves. Grey lines
+are the policies that are not named; Belady's clairvoyant choice bounds the plain panels."""
+
+TITLE = "Eviction policies under pressure"
+EXPERIMENTS = ("eviction_under_pressure",)
+NAMED = {"fifo": "#999999", "lru": "#0072B2", "lfu": "#E69F00", "sieve": "#009E73", "s3_fifo": "#D55E00",
+         "arc": "#CC79A7", "w_tiny_lfu": "#56B4E9", "workload_aware": "#8C510A", "mru": "#B2ABD2", "belady": "#000000"}
+PANELS = (("multi_tenant", "curve", "plain"), ("multi_tenant", "curve", "prefix"),
+          ("mooncake_conversation", "curve", "plain"), ("mooncake_conversation", "curve", "prefix"),
+          ("scan", "breaks", "plain"), ("loop", "breaks", "plain"), ("shift", "breaks", "plain"))
+
+
+def draw(context, plt):
+    from lib import figures
+    panels = [panel for panel in PANELS
+              if context.optional_rows("eviction_under_pressure", workload=panel[0], rule=panel[2])]
+    columns = 3 if len(panels) > 4 else max(1, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(2.5 * columns, 2.2 * rows + 0.6), squeeze=False)
+    for axes, (workload, part, rule) in zip(grid.flat, panels):
+        where = {"part": part, "workload": workload, "rule": rule, "admission": "always"}
+        variants = sorted({row["eviction"] for row in context.rows("eviction_under_pressure", **where)},
+                          key=lambda name: (name in NAMED, name == "belady"))
+        for name in variants:
+            xs, ys = context.curve("eviction_under_pressure", "hit_ratio", "blocks", eviction=name, **where)
+            axes.plot(xs, ys, color=NAMED.get(name, "#D9D9D9"), label=name if name in NAMED else None,
+                      linewidth=1.2 if name in NAMED else 0.7, linestyle="--" if name == "belady" else "-")
+        axes.set_xscale("log")
+        mode = context.modes("eviction_under_pressure", **where)
+        axes.set_title(f"{figures.name(workload)}, {rule}\n{mode}")
+        axes.set_xlabel("cache size (blocks)")
+    for axes in list(grid.flat)[len(panels):]:
+        axes.set_visible(False)
+    for line in grid:
+        line[0].set_ylabel("hit ratio")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    return figure
