@@ -128,14 +128,15 @@ inline References tenants(std::size_t requests, std::uint64_t seed, const Tenant
   return out;
 }
 
-/// The hash ids of a Mooncake trace, every one of every row. \errors as open_trace().
+/// The hash ids of a Mooncake trace, every one of every row, plus one: the trace counts from 0, which
+/// is nobody's name here. \errors as open_trace().
 inline References mooncake(const std::filesystem::path& file) {
   References out;
   std::vector<std::uint64_t> row;
   const auto trace = workload::trace::open_trace(file, {});
   for (const Request& r : trace.requests) {
     row.clear();
-    for (const PromptChunk& chunk : r.chunks) row.push_back(chunk.content);
+    for (const PromptChunk& chunk : r.chunks) row.push_back(chunk.content + 1);
     out.add(row, r.tenant, r.priority, r.turn);
   }
   return out;

@@ -30,7 +30,7 @@ std::optional<eviction::ReferenceString> conversation() {
     while (at != std::string::npos && line[at] != ']') {
       ++at;
       std::size_t used = 0;
-      row.push_back(std::stoull(line.substr(at, 24), &used));
+      row.push_back(1 + std::stoull(line.substr(at, 24), &used));  // 0 is nobody's name
       at = line.find_first_of(",]", at + used);
     }
     trace.add(row);

@@ -27,7 +27,8 @@ class ReferenceString {
     std::int32_t category = 0;
   };
 
-  /// Adds a request. Equal names mean equal text from the beginning of the prompt.
+  /// Adds a request. Equal names mean equal text from the beginning of the prompt; 0 names nothing,
+  /// and policies remember nothing by it.
   void add(std::span<const std::uint64_t> contents, TenantId tenant = {}, std::int32_t priority = 0,
            std::int32_t category = 0) {
     const std::size_t begin = references_.size();
