@@ -110,9 +110,9 @@ void add_curves(std::vector<Run>& runs, std::string_view part, const SharedWorkl
 
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
-  const std::uint64_t seeds = options.pick(1, 2, 5);
-  const std::int64_t sizes[] = {250, 500, 1000, 2000, 4000, 8000, 16000, 32000};
-  const std::int64_t small[] = {250, 500, 1000, 2000, 3000, 3900, 4000, 6000};
+  const std::uint64_t seeds = options.pick(1, 1, 4);
+  const std::int64_t sizes[] = {250, 500, 1000, 2000, 4000, 8000};
+  const std::int64_t small[] = {500, 1000, 2000, 3000, 3900, 6000};
   const std::size_t requests = options.pick<std::size_t>(2000, 12000, 40000);
   const std::size_t references = options.pick<std::size_t>(20000, 120000, 400000);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +48,17 @@ SharedWorkload prompts(const Point& point, std::size_t requests, std::uint64_t s
        .generator = {.requests = requests, .rate = point.rate, .seed = seed}}));
 }
 
+/// Prompt tokens that a pool which forgets nothing would find at first admission, one prompt after
+/// another: the shared part of all but the first prompt with each beginning.
+double findable_tokens(const workload::Workload& requests) {
+  std::set<std::uint64_t> begun;
+  Tokens tokens = 0;
+  for (const Request& r : requests.requests) {
+    if (!begun.insert(r.chunks.front().content).second) tokens += r.chunks.front().tokens;
+  }
+  return static_cast<double>(tokens.value);
+}
+
 template <class System>
 metrics::JsonObject serve(const workload::Workload& requests, std::int64_t kv_gib) {
   executor::Simulated::Options setup = long_context_setup(model::llama3_8b);
@@ -67,6 +79,9 @@ metrics::JsonObject serve(const workload::Workload& requests, std::int64_t kv_gi
       .add("completed", seen.completed)
       .add("token_hit_percent", 100 * prefix.token_hit_ratio())
       .add("block_hit_percent", 100 * prefix.block_hit_ratio())
+      .add("of_findable_percent", 100 *
+                                      static_cast<double>(report.counters.prefix_hit_tokens.value) /
+                                      findable_tokens(requests))
       .add("tokens_from_parts", prefix.found_in_parts.value)
       .add("evicted_blocks", prefix.evicted_blocks.value)
       .add("preemptions", report.counters.preemptions)

@@ -56,4 +56,29 @@ def answering_rows(claims):
             by_experiment["block_size"].append(
                 row("block_size", part="latency_equal_kernels", workload=workload, request_rate=rate, block_size=size,
                     mean_normalized_latency_s=0.1 + 0.01 * size))
+    for workload, part, rule in (("multi_tenant", "curve", "plain"), ("multi_tenant", "curve", "prefix"),
+                                 ("scan", "breaks", "plain"), ("loop", "breaks", "plain"), ("shift", "breaks", "plain")):
+        for blocks in (10, 100):
+            for name in ("lru", "mru", "belady"):
+                by_experiment["eviction_under_pressure"].append(
+                    row("eviction_under_pressure", part=part, workload=workload, rule=rule, admission="always",
+                        eviction=name, blocks=blocks, hit_ratio=0.001 * blocks, of_belady=0.5))
+    for workload, ratios in (("scan", {"s3_fifo": 0.3, "lru": 0.3}), ("shift", {"lfu": 0.2, "lru": 0.3})):
+        for name, ratio in ratios.items():
+            by_experiment["eviction_under_pressure"].append(
+                row("eviction_under_pressure", part="breaks", workload=workload, rule="plain", admission="always",
+                    eviction=name, blocks=1000, hit_ratio=ratio, of_belady=0.5))
+    for variant in ("vllm", "vllm_prefix_cache", "vllm_prefix_cache+prefix_index=radix_tree",
+                    "vllm_prefix_cache+prefix_index=token_radix_tree", "vllm_prefix_cache+longest_prefix"):
+        for part, axis in (("latency", "share"), ("throughput", "share"), ("order", "prefixes")):
+            for x in (1, 2):
+                by_experiment["prefix_cache"].append(
+                    row("prefix_cache", part=part, variant=variant, mean_ttft_ms=100.0 / x, request_throughput=2.0 * x,
+                        **{axis: x}))
+    for one in by_experiment["prefix_cache"]:  # the row that answers a claim is in the figure too
+        one.setdefault("request_throughput", 3.0)
+    for one in by_experiment["eviction_under_pressure"]:
+        for field, value in (("part", "breaks"), ("rule", "plain"), ("hit_ratio", 0.4), ("of_belady", 0.5),
+                             ("workload", "loop"), ("eviction", "lru"), ("blocks", 50)):
+            one.setdefault(field, value)
     return by_experiment

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include <quire/cost_model/hardware.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/simulated.hpp>
@@ -31,7 +32,7 @@ TEST(LongestPrefix, AdmitsWhatIsCachedBeforeWhatCameEarlier) {
   using Fcfs = presets::VllmPrefixCache;
   using Aware = with<Fcfs, set_scheduler<scheduler::LongestPrefix>>;
   const auto order = []<class C>() {
-    executor::Simulated::Options options{.model = model::opt_13b};
+    executor::Simulated::Options options{.model = model::opt_13b, .hardware = hardware::a100_40gb};
     options.limits.max_sequences = 1;
     Engine<C, executor::Simulated> engine(options);
     for (const TokenId text : {1, 2, 1}) {

@@ -5,6 +5,7 @@
 #include <quire/core/float16.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/core/hd.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_cursor.hpp>

@@ -39,8 +39,8 @@ inline constexpr bool needs_next_use = [] {
 }();
 
 /// The slots whose policy is never asked, because of what stands in another slot: changing it changes
-/// nothing. Eviction and admission have no cached block to decide on without a prefix index; offload has nothing to do
-/// where memory is reserved whole and nobody is preempted.
+/// nothing. Eviction and admission have no cached block to decide on without a prefix index; offload
+/// has nothing to do where memory is reserved whole and nobody is preempted.
 template <FillsAllSlots C>
 inline constexpr Slot unused_slots = [] {
   Slot unused = Slot::none;

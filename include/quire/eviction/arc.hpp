@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -72,7 +72,9 @@ class Arc {
     const bool evicted = victim() == b;
     const bool was_again = again_.contains(b);
     (was_again ? again_ : once_).erase(b);
-    if (evicted) (was_again ? again_ghosts_ : once_ghosts_).push(content_[b.value]);
+    if (!evicted) return;
+    (was_again ? again_ghosts_ : once_ghosts_).push(content_[b.value]);
+    prefetch_next(was_again ? again_ : once_, was_again ? again_ghosts_ : once_ghosts_);
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
     const auto from_once = once_.oldest_evictable();
@@ -82,6 +84,14 @@ class Arc {
   }
 
  private:
+  /// The next victim is likely the next of the same queue: fetches where its name will go, and the
+  /// name of the one behind it.
+  void prefetch_next(const OrderedSlots<false>& queue, const GhostList& ghosts) const {
+    const std::optional<BlockId> next = queue.oldest_evictable();
+    if (!next) return;
+    ghosts.prefetch(content_[next->value]);
+    if (const auto then = queue.second_evictable()) __builtin_prefetch(&content_[then->value]);
+  }
   void trim() {
     while (once_.size() + once_ghosts_.size() > capacity_ && once_ghosts_.size() > 0) {
       once_ghosts_.pop_oldest();
@@ -98,7 +108,7 @@ class Arc {
   OrderedSlots<false> again_;
   GhostList once_ghosts_;
   GhostList again_ghosts_;
-  std::vector<std::uint64_t> content_;
+  huge_vector<std::uint64_t> content_;
 };
 static_assert(EvictionPolicy<Arc>);
 

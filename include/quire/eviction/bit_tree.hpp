@@ -4,7 +4,8 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include <quire/core/huge_vector.hpp>
 
 namespace quire::eviction {
 
@@ -112,7 +113,7 @@ class BitTree {
 
   std::size_t begin_[12]{};  // first word of each level; 64^11 bits are more than any memory
   std::size_t levels_ = 0;
-  std::vector<std::uint64_t> words_;
+  huge_vector<std::uint64_t> words_;
 };
 
 }  // namespace quire::eviction

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 
@@ -93,7 +93,7 @@ class FrequencySketch {
     Word words[rows];
   };
 
-  std::vector<Line> lines_;
+  huge_vector<Line> lines_;
   std::uint64_t period_;
   std::uint64_t additions_ = 0;
   std::uint64_t halvings_ = 0;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 
@@ -28,7 +28,7 @@ class GhostMap {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::size_t capacity() const { return nodes_.size(); }
   [[nodiscard]] bool contains(std::uint64_t content) const {
-    return content != 0 && table_[find(content)].node != none;
+    return content != 0 && size_ != 0 && table_[find(content)].node != none;
   }
   /// The name that has been here longest.
   [[nodiscard]] std::optional<std::uint64_t> oldest() const {
@@ -37,10 +37,13 @@ class GhostMap {
 
   /// The value kept with a name, or nullptr. Valid until the next change.
   [[nodiscard]] const Value* value(std::uint64_t content) const {
-    if (content == 0) return nullptr;
+    if (content == 0 || size_ == 0) return nullptr;
     const std::uint32_t node = table_[find(content)].node;
     return node == none ? nullptr : &nodes_[node].value;
   }
+
+  /// Fetches what the next question about a name, or its addition, will look at.
+  void prefetch(std::uint64_t content) const { __builtin_prefetch(&table_[tag(content) & mask()]); }
 
   /// Adds a name as the newest; when it is there it moves; when full the oldest is forgotten.
   void push(std::uint64_t content, const Value& value = {}) {
@@ -60,7 +63,7 @@ class GhostMap {
   }
   /// Forgets a name; says whether it was there.
   bool erase(std::uint64_t content) {
-    if (content == 0) return false;
+    if (content == 0 || size_ == 0) return false;
     std::size_t hole = find(content);
     const std::uint32_t node = table_[hole].node;
     if (node == none) return false;
@@ -77,6 +80,8 @@ class GhostMap {
     (old.newer == none ? newest_ : nodes_[old.newer].older) = old.older;
     release(node);
     --size_;
+    // Names mostly leave from the old end: what its next one needs is fetched while others work.
+    if (old.older == none && oldest_ != none) prefetch(nodes_[oldest_].content);
     return true;
   }
   void pop_oldest() {
@@ -121,8 +126,8 @@ class GhostMap {
     free_ = node;
   }
 
-  std::vector<Node> nodes_;
-  std::vector<Entry> table_;  // open addressing, at most half full
+  huge_vector<Node> nodes_;
+  huge_vector<Entry> table_;  // open addressing, at most half full
   std::uint32_t oldest_ = none;
   std::uint32_t newest_ = none;
   std::uint32_t free_ = none;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 
@@ -111,8 +111,8 @@ class IndexedHeap {
     put(at, b, key);
   }
 
-  std::vector<Group> groups_;
-  std::vector<std::uint32_t> place_;  // \shape (capacity): node of each block
+  huge_vector<Group> groups_;
+  huge_vector<std::uint32_t> place_;  // \shape (capacity): node of each block
   std::size_t size_ = 0;
 };
 

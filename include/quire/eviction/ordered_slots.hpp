@@ -7,9 +7,9 @@
 #include <limits>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include <quire/core/error.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/bit_tree.hpp>
@@ -99,6 +99,11 @@ class OrderedSlots {
     if (!evictable_.any()) return std::nullopt;
     const std::size_t p = evictable_.prev(tail_);  // the slot at tail_ is empty
     return slots_[p != BitTree::npos ? p : evictable_.prev(slots_.size() - 1)];
+  }
+  /// The evictable block that is next after the oldest one. \pre one is evictable
+  [[nodiscard]] std::optional<BlockId> second_evictable() const {
+    const std::size_t oldest = around(evictable_, head_);
+    return no_older(evictable_, oldest, after(oldest));
   }
   /// The next newer block than `b`, evictable or not. \pre b present
   [[nodiscard]] std::optional<BlockId> newer(BlockId b) const {
@@ -256,12 +261,12 @@ class OrderedSlots {
     }
   }
 
-  std::vector<BlockId> slots_;        // \shape (ring)
-  std::vector<std::uint32_t> place_;  // \shape (capacity): slot of each block
+  huge_vector<BlockId> slots_;        // \shape (ring)
+  huge_vector<std::uint32_t> place_;  // \shape (capacity): slot of each block
   BitTree taken_;
   BitTree evictable_;
   BitTree candidates_;                // evictable and not marked
-  std::vector<std::uint64_t> marks_;  // \shape (ring / 64)
+  huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
   std::size_t size_ = 0;
   std::size_t head_ = 0;  // no block is older than this slot
   std::size_t tail_ = 0;  // the next block's slot

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -116,6 +116,7 @@ class S3Fifo {
       if (!small_.marked(*oldest)) {
         small_.erase(victim);
         ghosts_.push(blocks_[victim.value].content);
+        prefetch_next();
         return;
       }
       if (main_.size() >= main_most_ && main_evictable) {
@@ -126,6 +127,14 @@ class S3Fifo {
       promote(*oldest);
     }
     evict_main(victim);
+  }
+  /// The next victim is likely the next of the small queue: fetches where its name will go, and the
+  /// name of the one behind it.
+  void prefetch_next() const {
+    const std::optional<BlockId> next = small_.oldest_evictable();
+    if (!next) return;
+    ghosts_.prefetch(blocks_[next->value].content);
+    if (const auto then = small_.second_evictable()) __builtin_prefetch(&blocks_[then->value]);
   }
   void promote(BlockId b) {
     small_.erase(b);
@@ -147,7 +156,7 @@ class S3Fifo {
   OrderedSlots<true> small_;  // marked: hit often enough for the main queue
   OrderedSlots<true> main_;   // marked: hit
   GhostList ghosts_;
-  std::vector<Block> blocks_;
+  huge_vector<Block> blocks_;
 };
 static_assert(EvictionPolicy<S3Fifo>);
 

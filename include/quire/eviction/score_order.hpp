@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <optional>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/indexed_heap.hpp>
@@ -42,7 +42,7 @@ class ScoreOrder {
 
  private:
   IndexedHeap<Key> heap_;  // evictable blocks only
-  std::vector<Key> keys_;
+  huge_vector<Key> keys_;
 };
 
 }  // namespace quire::eviction
