@@ -16,6 +16,8 @@ def draw(context, plt):
     from lib import figures
     panels = [panel for panel in PANELS
               if context.optional_rows("eviction_under_pressure", workload=panel[0], rule=panel[2])]
+    if not panels:
+        context.rows("eviction_under_pressure")  # says what is missing
     columns = 3 if len(panels) > 4 else max(1, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.5 * columns, 2.2 * rows + 0.6), squeeze=False)
@@ -28,6 +30,8 @@ def draw(context, plt):
             axes.plot(xs, ys, color=NAMED.get(name, "#D9D9D9"), label=name if name in NAMED else None,
                       linewidth=1.2 if name in NAMED else 0.7, linestyle="--" if name == "belady" else "-")
         axes.set_xscale("log")
+        axes.set_xticks(xs, [f"{x:g}" if x < 1000 else f"{x / 1000:g}k" for x in xs], fontsize=6)
+        axes.minorticks_off()
         mode = context.modes("eviction_under_pressure", **where)
         axes.set_title(f"{figures.name(workload)}, {rule}\n{mode}")
         axes.set_xlabel("cache size (blocks)")
