@@ -15,7 +15,7 @@ say() { printf '%s\n' "$*" >&2; }
 # package, and what proves that it is there: a command, a file below an include folder, or a module
 build_needs="g++=g++ cmake=cmake ninja-build=ninja
   libeigen3-dev=eigen3/Eigen/Core nlohmann-json3-dev=nlohmann/json.hpp libhwy-dev=hwy/highway.h
-  libxxhash-dev=xxhash.h libcli11-dev=CLI/CLI.hpp"
+  libxxhash-dev=xxhash.h libcli11-dev=CLI/CLI.hpp liburing-dev=liburing.h"
 paper_needs="python3=python3 python3-venv=module:ensurepip"
 test_needs="git=git libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h
   libbenchmark-dev=benchmark/benchmark.h clang=clang++ clang-format=clang-format

@@ -48,6 +48,11 @@ endif()
 
 set(quire_dependency_targets Threads::Threads nlohmann_json::nlohmann_json Eigen3::Eigen hwy::hwy
                              xxHash::headers)
+# Optional, since a header alone decides: where liburing.h is found its library must be linked.
+find_package(liburing QUIET MODULE)
+if(liburing_FOUND)
+  list(APPEND quire_dependency_targets liburing::liburing)
+endif()
 
 # How this build found them stays in this build; the installed package looks for them itself.
 function(quire_link_dependencies target)

@@ -23,4 +23,5 @@ write_basic_package_version_file(
 install(FILES "${PROJECT_BINARY_DIR}/quireConfig.cmake"
               "${PROJECT_BINARY_DIR}/quireConfigVersion.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/FindxxHash.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/Findliburing.cmake"
         DESTINATION "${quire_package_dir}")

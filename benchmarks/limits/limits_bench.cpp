@@ -1,7 +1,12 @@
 // This machine's ceilings: what no component can pass. Each is one thread's unless its name says
 // otherwise, and is written as plainly as the compiler and Highway allow.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <thread>
@@ -157,5 +162,45 @@ void dependent_add(benchmark::State& state) {
   count_items(state, 1000);
 }
 BENCHMARK(dependent_add);
+
+/// Transfers a file of 256 MiB past the page cache, in pieces of 1 MiB, four at a time.
+void transfer_file(benchmark::State& state, bool write) {
+  constexpr std::size_t piece = 1u << 20, pieces = 256, threads = 4;
+  const char* path = "quire_bench_limit";
+  const int file = ::open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+  if (file < 0) {
+    state.SkipWithError("this file system has no direct transfers");
+    return;
+  }
+  auto run = [&](bool writes) {
+    std::atomic<std::size_t> next{0};
+    std::atomic<bool> failed{false};
+    std::vector<std::thread> helpers;
+    for (std::size_t t = 0; t < threads; ++t) {
+      helpers.emplace_back([&] {
+        auto* buffer = static_cast<char*>(std::aligned_alloc(4096, piece));
+        std::fill_n(buffer, piece, 'x');
+        for (std::size_t i = next++; i < pieces; i = next++) {
+          const auto at = static_cast<off_t>(i * piece);
+          const ssize_t n =
+              writes ? ::pwrite(file, buffer, piece, at) : ::pread(file, buffer, piece, at);
+          failed = failed || n != static_cast<ssize_t>(piece);
+        }
+        std::free(buffer);
+      });
+    }
+    for (auto& helper : helpers) helper.join();
+    if (failed) state.SkipWithError("the file could not be transferred");
+  };
+  run(true);  // its space is given out once
+  for (auto _ : state) run(write);
+  ::close(file);
+  ::unlink(path);
+  count_bytes(state, static_cast<std::int64_t>(piece * pieces));
+}
+void disk_write(benchmark::State& state) { transfer_file(state, true); }
+void disk_read(benchmark::State& state) { transfer_file(state, false); }
+BENCHMARK(disk_write)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(disk_read)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

@@ -33,6 +33,9 @@ using Evictions =
 using Admissions = axis<set_admission, admission::ReuseThreshold, admission::TinyLfu>;
 using PrefixIndexes = axis<set_prefix_index, prefix_index::RadixTree, prefix_index::TokenRadixTree>;
 using Offloads = axis<set_offload, offload::Recompute, offload::SwapToHost>;
+/// Tiers keep what a prefix index can find again.
+using Tiers = axis<set_offload, offload::HostCache, offload::Tiered, offload::AttentionStore,
+                   offload::CostBased>;
 using KvFormats =
     axis<set_kv_format, kv_format::Fp32, kv_format::Bf16, kv_format::Int8PerTokenHead>;
 using WeightFormats = axis<set_weight_format, weight_format::Fp32, weight_format::Bf16>;
@@ -58,7 +61,7 @@ using DefaultVariants =
     concat_t<Presets,
              changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
              changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Admissions,
-                        Offloads, PrefixSchedulers>,
+                        Offloads, Tiers, PrefixSchedulers>,
              changes_of<presets::OrcaMax, Reservations>>;
 
 }  // namespace quire::experiment

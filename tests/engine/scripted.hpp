@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -62,11 +63,14 @@ struct Scripted {
     SchedulerLimits limits{};
     std::int64_t device_blocks = 64;
     std::int64_t host_blocks = 0;
+    std::int64_t disk_blocks = 0;
     std::int64_t max_length = 256;
     std::function<double(const StepPlan&)> seconds = [](const StepPlan& plan) {
       return 1.0 + 0.01 * static_cast<double>(plan.batched_tokens.value);
     };
     bool check_contents = true;
+    /// Every so many fetches from a tier fail, chosen at random; 0: none.
+    std::uint64_t fail_one_in = 0;
   };
 
   static model::Shape shape(const Options& options) {
@@ -84,7 +88,9 @@ struct Scripted {
   static KvGeometry geometry(const Options& options) {
     return {.device_blocks = options.device_blocks,
             .host_blocks = options.host_blocks,
-            .block_tokens = C::BlockSize::tokens};
+            .block_tokens = C::BlockSize::tokens,
+            .disk_blocks = options.disk_blocks,
+            .tiers = tier_rules<typename C::Offload>()};
   }
 
   template <class C>
@@ -94,12 +100,14 @@ struct Scripted {
     static constexpr bool needs_tokens = true;
 
     Bound(const Options& options, const KvGeometry& g)
-        : options_(options), contents_(g.device_blocks, g.host_blocks, g.block_tokens) {}
+        : options_(options),
+          contents_(g.device_blocks, g.host_blocks + g.disk_blocks, g.block_tokens) {}
 
     void execute(const StepPlan& plan, StepResult& result) {
       result.clear();
       result.seconds = options_.seconds(plan);
       contents_.move(plan);
+      fail(plan, result);
       std::int64_t tokens = 0;
       for (const SequencePlan& s : plan.sequences) {
         tokens += s.tokens.value;
@@ -116,6 +124,19 @@ struct Scripted {
     }
 
    private:
+    /// Spoils some of the blocks that were fetched, and says so.
+    void fail(const StepPlan& plan, StepResult& result) {
+      spoilt_.clear();
+      for (std::uint32_t i = 0; i < plan.swap_in.size() && options_.fail_one_in > 0; ++i) {
+        if (rng_.below(options_.fail_one_in) != 0) continue;
+        result.failed.push_back(i);
+        spoilt_.insert(plan.swap_in[i].device.value);
+        contents_.spoil(plan.swap_in[i].device);
+      }
+      for (const BlockCopy& c : plan.copies) {
+        if (spoilt_.contains(c.from.value)) spoilt_.insert(c.to.value);
+      }
+    }
     void write(const SequencePlan& s) {
       EXPECT_GE(s.tokens, Tokens{1});
       EXPECT_GE(std::ssize(s.history), (s.computed + s.tokens).value);
@@ -129,7 +150,10 @@ struct Scripted {
     /// What attention over the sequence's blocks would see: every token must be the right one.
     std::uint64_t read(const SequencePlan& s) {
       const std::int64_t end = (s.computed + s.tokens).value;
-      if (options_.check_contents) {
+      const auto blocks = s.tables[0].blocks();
+      const bool sound = std::none_of(blocks.begin(), blocks.end(),
+                                      [this](BlockId b) { return spoilt_.contains(b.value); });
+      if (options_.check_contents && sound) {
         std::uint64_t h = memory_test::KvContents::garbage;
         for (std::int64_t t = 0; t < end; ++t) {
           h = memory_test::KvContents::extend(h, s.history[static_cast<std::size_t>(t)]);
@@ -177,6 +201,8 @@ struct Scripted {
     Options options_;
     memory_test::KvContents contents_;
     std::map<std::uint64_t, std::vector<BlockId>> shown_;
+    std::set<std::uint32_t> spoilt_;
+    Rng rng_{29};
   };
 };
 

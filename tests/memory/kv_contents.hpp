@@ -18,10 +18,11 @@ class KvContents {
  public:
   static constexpr std::uint64_t garbage = 0xdead;
 
-  KvContents(BlockCount device, BlockCount host, Tokens block_tokens)
+  /// below: slots of all tiers below the device.
+  KvContents(BlockCount device, BlockCount below, Tokens block_tokens)
       : block_tokens_(static_cast<std::size_t>(block_tokens.value)),
         device_(static_cast<std::size_t>(device.value) * block_tokens_, garbage),
-        host_(static_cast<std::size_t>(host.value) * block_tokens_, garbage) {}
+        host_(static_cast<std::size_t>(below.value) * block_tokens_, garbage) {}
 
   /// The number of the text's last token, given that of the text before it.
   static std::uint64_t extend(std::uint64_t before, TokenId token) {
@@ -29,9 +30,16 @@ class KvContents {
   }
 
   void move(const StepPlan& plan) {
+    for (const TierMove& m : plan.spills) copy(host_, m.from, host_, m.to);
     for (const BlockSwap& s : plan.swap_out) copy(device_, s.device, host_, s.host);
+    for (const TierMove& m : plan.prefetches) copy(host_, m.from, host_, m.to);
     for (const BlockSwap& s : plan.swap_in) copy(host_, s.host, device_, s.device);
     for (const BlockCopy& c : plan.copies) copy(device_, c.from, device_, c.to);
+  }
+  /// A block of the device as a failed fetch leaves it.
+  void spoil(BlockId device) {
+    for (std::size_t i = 0; i < block_tokens_; ++i)
+      device_.at(device.value * block_tokens_ + i) = 0;
   }
   std::uint64_t& at(const BlockTable& table, std::int64_t token) {
     const auto t = static_cast<std::size_t>(token);

@@ -11,12 +11,16 @@
 /// What every offload policy promises.
 /// - The answer is a pure function of the context.
 /// - One that uses no host tier never asks for a swap.
+/// - One that uses no host tier uses no disk and keeps nothing: the host lies between.
+/// - It fetches no more blocks than it is offered, and as many each time it is asked.
 /// - One that uses it asks for a swap in some context: the tier is not reserved for nothing.
 namespace quire::offload_test {
 
 /// Every offload policy of the library; a new one is added here.
 using all_policies =
-    type_list<offload::Recompute, offload::RecomputeSingleSwapGroup, offload::SwapToHost>;
+    type_list<offload::Recompute, offload::RecomputeSingleSwapGroup, offload::SwapToHost,
+              offload::HostCache, offload::Tiered, offload::TieredLookAhead,
+              offload::TieredOverlapped, offload::AttentionStore, offload::CostBased>;
 
 template <class List>
 struct as_gtest_types;
@@ -30,7 +34,9 @@ inline PreemptionContext random_context(Rng& rng) {
   return {.sequences = 1 + up_to(7),
           .computed = up_to(1 << up_to(14)),
           .blocks = up_to(1 << up_to(10)),
-          .host_free = up_to(1 << up_to(10))};
+          .host_free = up_to(1 << up_to(10)),
+          .recompute = static_cast<double>(up_to(1000)),
+          .swap = static_cast<double>(up_to(1000))};
 }
 
 }  // namespace quire::offload_test

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace quire::offload_test {
 namespace {
 
@@ -21,6 +23,30 @@ TYPED_TEST(OffloadConformance, SwapsOnlyWithAHostTier) {
     swaps = swaps || answer == Preemption::swap;
   }
   EXPECT_EQ(swaps, TypeParam::uses_host);
+}
+
+TYPED_TEST(OffloadConformance, UsesTheTiersFromTheTopDown) {
+  constexpr TierRules rules = tier_rules<TypeParam>();
+  if (!TypeParam::uses_host) {
+    EXPECT_FALSE(rules.uses_disk || rules.keeps_evicted);
+  }
+  if (!rules.uses_disk) {
+    EXPECT_EQ(rules.look_ahead, 0) << "there is no disk to look ahead from";
+  }
+}
+
+TYPED_TEST(OffloadConformance, FetchesNoMoreThanItIsOffered) {
+  const TypeParam policy{};
+  Rng rng(4);
+  for (int i = 0; i < 1000; ++i) {
+    std::vector<FetchCandidate> candidates(rng.below(30));
+    for (FetchCandidate& c : candidates) {
+      c = {rng.below(2) == 0, static_cast<double>(rng.below(9)), static_cast<double>(rng.below(9))};
+    }
+    const std::size_t fetched = blocks_to_fetch(policy, candidates);
+    ASSERT_LE(fetched, candidates.size());
+    ASSERT_EQ(fetched, blocks_to_fetch(policy, candidates));
+  }
 }
 
 }  // namespace

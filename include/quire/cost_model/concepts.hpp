@@ -38,6 +38,8 @@ struct CostInputs {
   StorageCost storage;
   HostOverhead host;
   std::shared_ptr<const OperatorProfile> profile{};  // for models that look times up
+  BlockCount host_slots = std::int64_t{1} << 40;     // tier slots from here on are the disk's
+  bool overlaps = false;  // transfers of a layer go on while the one before is computed
 };
 
 /// Predicts what executing a StepPlan costs; a pure function of the plan.

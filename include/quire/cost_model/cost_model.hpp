@@ -7,3 +7,4 @@
 #include <quire/cost_model/operator_profile.hpp>
 #include <quire/cost_model/roofline.hpp>
 #include <quire/cost_model/tabulated.hpp>
+#include <quire/cost_model/transfers.hpp>

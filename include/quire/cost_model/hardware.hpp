@@ -26,6 +26,9 @@ struct Hardware {
   // host link, each way
   double link_bandwidth = 25e9;  // bytes/s
   double copy_latency = 3e-6;    // seconds a copy call
+  // disk tier: one NVMe drive on PCIe 4, each way
+  double disk_bandwidth = 5e9;   // bytes/s
+  double disk_latency = 100e-6;  // seconds until the first byte of a step's reads
   // all-reduce between devices of one node
   double reduce_bandwidth = 160e9;  // bus bandwidth, bytes/s
   double reduce_latency = 40e-6;

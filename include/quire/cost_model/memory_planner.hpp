@@ -17,7 +17,8 @@ struct MemoryBudget {
   double utilization = 0.9;                 // share of device memory the engine takes
   Bytes workspace = std::int64_t{1} << 30;  // activations and library buffers, each device
   Bytes kv_bytes = 0;  // > 0: this much for keys and values over all devices, whatever is left
-  Bytes host_bytes = std::int64_t{4} << 30;  // host tier for swapped blocks, over all devices
+  Bytes host_bytes = std::int64_t{4} << 30;    // host tier for swapped blocks, over all devices
+  Bytes disk_bytes = std::int64_t{100} << 30;  // disk tier, where a policy has one
 };
 
 /// A division of device memory into weights and KV blocks, with the numbers it came from.
@@ -29,6 +30,7 @@ struct MemoryPlan {
   Tokens block_tokens = 16;
   BlockCount device_blocks = 0;
   BlockCount host_blocks = 0;
+  BlockCount disk_blocks = 0;
 
   [[nodiscard]] Tokens slots() const { return device_blocks.value * block_tokens.value; }
 
@@ -83,6 +85,8 @@ struct MemoryPlan {
   plan.device_blocks = static_cast<std::int64_t>(plan.kv_bytes / plan.block_bytes);
   plan.host_blocks =
       static_cast<std::int64_t>(static_cast<double>(budget.host_bytes.value) / plan.block_bytes);
+  plan.disk_blocks =
+      static_cast<std::int64_t>(static_cast<double>(budget.disk_bytes.value) / plan.block_bytes);
   return plan;
 }
 

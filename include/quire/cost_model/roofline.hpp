@@ -6,13 +6,14 @@
 #include <string_view>
 
 #include <quire/cost_model/concepts.hpp>
+#include <quire/cost_model/transfers.hpp>
 
 namespace quire::cost_model {
 
 /// Bytes and floating-point operations of a step against a device's limits, joined by a p-norm,
 /// with a launch time a kernel; four constants a device. Matrix products take their weights once a
-/// step; attention reads each sequence's KV once; swaps go block by block, keys and values of each
-/// layer apart, as the paper's engine does; the block copies of a step are one launch. \cost O(sequences) a step. \source the
+/// step; attention reads each sequence's KV once; moves between tiers as in transfers.hpp; the block
+/// copies of a step are one launch. \cost O(sequences) a step. \source the
 /// fit in Quire's notes on Vidur's profiles: mean error 3.2 % (A100) and 4.7 % (H100) of the
 /// per-layer products, worst 21 % at 64-512 tokens.
 class Roofline {
@@ -23,7 +24,14 @@ class Roofline {
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
     StepCost total;
-    double seconds = moves(plan, total);
+    const Transfers transfers = transfers_of(plan, in_);
+    const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
+    total.bytes_moved = static_cast<std::int64_t>(transfers.bytes + copied);
+    double seconds = 0;
+    if (copied > 0) {
+      const Hardware& h = in_.hardware;
+      seconds += 2 * copied / tp() / (h.bandwidth_share * h.bandwidth) + h.launch;
+    }
     if (!plan.sequences.empty()) {
       std::int64_t sampled = 0;
       for (const SequencePlan& s : plan.sequences) sampled += s.draws > 0;
@@ -36,7 +44,7 @@ class Roofline {
       seconds += in_.host.per_step.value +
                  in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
     }
-    total.seconds = seconds;
+    total.seconds = with_transfers(seconds, transfers, in_);
     return total;
   }
 
@@ -127,23 +135,6 @@ class Roofline {
     const Hardware& h = in_.hardware;
     double seconds = roof(prompt_bytes, prompt_flops) + kernels * h.launch;
     if (decodes) seconds += decode_bytes / (h.attention_bandwidth_share * h.bandwidth) + h.launch;
-    return seconds;
-  }
-
-  /// Swaps over the host link and block copies on the device.
-  [[nodiscard]] double moves(const StepPlan& plan, StepCost& total) const {
-    const Hardware& h = in_.hardware;
-    const auto swaps = static_cast<double>(plan.swap_out.size() + plan.swap_in.size());
-    const auto copies = static_cast<double>(plan.copies.size());
-    const double swap_bytes = swaps * in_.storage.kv_block_bytes;
-    const double copy_bytes = copies * in_.storage.kv_block_bytes;
-    total.bytes_moved = static_cast<std::int64_t>(swap_bytes + copy_bytes);
-    double seconds = 0;
-    if (swaps > 0) {
-      const double calls = swaps * 2 * static_cast<double>(in_.model.layers);
-      seconds += std::max(swap_bytes / tp() / h.link_bandwidth, calls * h.copy_latency);
-    }
-    if (copies > 0) seconds += 2 * copy_bytes / tp() / (h.bandwidth_share * h.bandwidth) + h.launch;
     return seconds;
   }
 

@@ -9,6 +9,7 @@
 #include <quire/core/error.hpp>
 #include <quire/cost_model/concepts.hpp>
 #include <quire/cost_model/operator_profile.hpp>
+#include <quire/cost_model/transfers.hpp>
 
 namespace quire::cost_model {
 
@@ -33,13 +34,15 @@ class Tabulated {
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
     StepCost total;
-    if (!plan.swap_out.empty() || !plan.swap_in.empty() || !plan.copies.empty()) {
-      const double blocks =
-          static_cast<double>(plan.swap_out.size() + plan.swap_in.size() + plan.copies.size());
-      total.bytes_moved = static_cast<std::int64_t>(blocks * in_.storage.kv_block_bytes);
-      total.seconds = static_cast<double>(total.bytes_moved.value) / in_.hardware.link_bandwidth;
+    Transfers transfers = transfers_of(plan, in_);
+    const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
+    transfers.bytes += copied;
+    const double copying = copied > 0 ? 2 * copied / in_.hardware.bandwidth : 0;
+    total.bytes_moved = static_cast<std::int64_t>(transfers.bytes);
+    if (plan.sequences.empty()) {
+      total.seconds = with_transfers(copying, transfers, in_);
+      return total;
     }
-    if (plan.sequences.empty()) return total;
     const OperatorProfile& p = *in_.profile;
     const double tokens = static_cast<double>((plan.batched_tokens + plan.padding).value);
     const double sequences = static_cast<double>(plan.sequences.size());
@@ -54,7 +57,7 @@ class Tabulated {
     seconds += p.dense("embedding", tokens) + p.dense("final_layernorm", tokens);
     seconds += p.per_sequence("lm_head", sequences) + p.per_sequence("sampler", sequences);
     seconds += in_.host.per_step.value + in_.host.per_sequence.value * sequences;
-    total.seconds += seconds;
+    total.seconds = with_transfers(copying + seconds, transfers, in_);
     return total;
   }
 

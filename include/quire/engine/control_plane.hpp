@@ -53,7 +53,11 @@ class ControlPlane {
         geometry_(geometry),
         executor_(make_executor(checked(geometry_))),
         memory_(geometry_, shape_, limits_.watermark),
-        scheduler_(limits_) {}
+        scheduler_(limits_) {
+    if constexpr (requires { memory_.restore(executor_.stored()); }) {
+      memory_.restore(executor_.stored());
+    }
+  }
 
   /// Queues a request; its id is given by the engine, in order of submission.
   RequestId submit(Request request) {
@@ -157,6 +161,20 @@ class ControlPlane {
   }
   bool unpin(PinId id) requires requires(Memory& m) { m.unpin(id); }
   { return memory_.unpin(id); }
+  /// Copies all cached text that is not on disk there, as far as there is room, for the process that
+  /// comes after this one. A step of its own; nothing happens without a disk tier.
+  void persist() {
+    plan_.clear();
+    memory_.begin_step(plan_);
+    memory_.persist();
+    memory_.end_step(plan_);
+    if (plan_.empty()) return;
+    decision_hash_ = hash_combine(decision_hash_, plan_.hash(block_tokens));
+    executor_.execute(plan_, result_);
+    ++plan_.step;
+    now_ += result_.seconds;
+    for (const BlockId slot : result_.lost) memory_.on_lost(slot);
+  }
 
   [[nodiscard]] bool has_work() const { return !groups_.empty(); }
   [[nodiscard]] Seconds now() const { return now_; }
@@ -342,6 +360,7 @@ class ControlPlane {
     continue_running(/*prompts=*/true);
     drain();
     if (plan_.preempted.size() == exchanged) join_others();
+    look_ahead();
     if constexpr (SchedulerType::pads) pad();
     memory_.end_step(plan_);
   }
@@ -461,7 +480,8 @@ class ControlPlane {
     SequenceGroup* group = waiting_.front();
     if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group))
       return false;
-    if (!memory_.admit(*group, limits_.max_length)) {
+    const auto fetch = [this](auto candidates) { return blocks_to_fetch(offload_, candidates); };
+    if (!memory_.admit(*group, limits_.max_length, fetch)) {
       if (!running_.empty()) return false;
       give_up(*group, "the KV pool is too small for this request");
       return true;
@@ -484,6 +504,18 @@ class ControlPlane {
     ++admitted_;
     join(*group);
     return true;
+  }
+
+  /// Has what the first waiting groups need brought nearer, each group once.
+  void look_ahead() {
+    if (geometry_.tiers.look_ahead == 0) return;
+    std::int64_t ahead = 0;
+    for (SequenceGroup* group : waiting_) {
+      if (ahead++ == geometry_.tiers.look_ahead) return;
+      if (group->prefetched) continue;
+      group->prefetched = true;
+      memory_.prefetch(*group);
+    }
   }
 
   /// Whether the first sequence of a waiting group would be given tokens once it is admitted; asked
@@ -624,10 +656,14 @@ class ControlPlane {
         computed += s.computed;
       }
     }
-    const PreemptionContext context{.sequences = group.unfinished(),
-                                    .computed = computed,
-                                    .blocks = memory_.distinct_blocks(group),
-                                    .host_free = memory_.host_free()};
+    const PreemptionContext context{
+        .sequences = group.unfinished(),
+        .computed = computed,
+        .blocks = memory_.distinct_blocks(group),
+        .host_free = memory_.host_free(),
+        .recompute = geometry_.costs.compute(prompt_flops(computed)),
+        .swap = geometry_.costs.host_block *
+                static_cast<double>(2 * memory_.distinct_blocks(group).value)};
     if (offload_.on_preempt(context) == Preemption::swap) {
       if (memory_.swap_out(group, plan_)) {
         group.status = GroupStatus::swapped;
@@ -640,11 +676,73 @@ class ControlPlane {
     }
     for (Sequence& s : group.sequences) {
       s.dropped = s.finished() ? Tokens{0} : s.computed - s.shared;
-      memory_.release(s);
     }
+    drop(group);
+  }
+
+  /// Gives up all that a group holds and lets it wait. \pre it is in no queue
+  void drop(SequenceGroup& group) {
+    for (Sequence& s : group.sequences) memory_.release(s);
     group.status = GroupStatus::waiting;
+    group.prefetched = false;
     scheduler_.charge(SchedulerEvent::preempt, group, 0);
     enqueue(waiting_, &group);
+  }
+
+  /// Arithmetic to compute a text of that length from its beginning.
+  [[nodiscard]] Flops prompt_flops(Tokens tokens) const {
+    const auto n = static_cast<double>(tokens.value);
+    const auto width = static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim);
+    return 2.0 * static_cast<double>(shape_.parameters()) * n + 2.0 * width * n * n;
+  }
+
+  /// Groups whose blocks came back wrong from a tier are computed again from their text: what this
+  /// step made of them is discarded.
+  void recover() {
+    for (const BlockId slot : result_.lost) memory_.on_lost(slot);
+    if (result_.failed.empty()) return;
+    std::vector<BlockId> bad;
+    for (const std::uint32_t i : result_.failed) {
+      bad.push_back(plan_.swap_in[i].device);
+      memory_.on_lost(plan_.swap_in[i].host);
+    }
+    counters_.failed_fetches += std::ssize(bad);
+    const auto is_bad = [&bad](BlockId b) {
+      return std::find(bad.begin(), bad.end(), b) != bad.end();
+    };
+    for (const BlockCopy& c : plan_.copies) {
+      if (is_bad(c.from)) bad.push_back(c.to);
+    }
+    std::vector<SequenceGroup*> groups;
+    for (SequenceGroup* group : running_) {
+      const bool uses =
+          std::any_of(group->sequences.begin(), group->sequences.end(), [&](const Sequence& s) {
+            const auto blocks = s.tables[0].blocks();
+            return !s.finished() && std::any_of(blocks.begin(), blocks.end(), is_bad);
+          });
+      if (uses) groups.push_back(group);
+    }
+    const auto is_hit = [&groups](const SequenceGroup* g) {
+      return std::find(groups.begin(), groups.end(), g) != groups.end();
+    };
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      if (!is_hit(rows_[r].first)) continue;
+      Sequence& s = rows_[r].first->sequences[rows_[r].second];
+      s.dropped = plan_.sequences[r].tokens;  // processed, and discarded
+    }
+    for (SequenceGroup* group : groups) {
+      counters_.recoveries += 1;
+      dequeue(*group);
+      running_sequences_ -= group->running_sequences();
+      group->timeline.waiting_since = now_;
+      for (Sequence& s : group->sequences) {
+        s.dropped = s.finished() ? Tokens{0} : s.dropped + s.computed - s.shared;
+      }
+      drop(*group);
+    }
+    for (auto& row : rows_) {
+      if (is_hit(row.first)) row.first = nullptr;
+    }
   }
 
   // ---- booking ----------------------------------------------------------------------------------
@@ -655,8 +753,10 @@ class ControlPlane {
     stats_.running_groups = planned_;
     stats_.preempted_groups = static_cast<std::int64_t>(plan_.preempted.size());
     counters_.steps += 1;
+    if (!result_.failed.empty() || !result_.lost.empty()) recover();
     for (std::size_t r = 0; r < rows_.size(); ++r) {
       const auto [group, i] = rows_[r];
+      if (group == nullptr) continue;  // computed on lost blocks
       Sequence& s = group->sequences[i];
       if (s.computed < group->prompt_length()) {
         scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
@@ -668,6 +768,10 @@ class ControlPlane {
     }
     stats_.usage = usage();
     for (std::size_t r = 0; r < rows_.size();) {
+      if (rows_[r].first == nullptr) {
+        ++r;
+        continue;
+      }
       SequenceGroup& group = *rows_[r].first;
       std::size_t end = r;
       while (end < rows_.size() && rows_[end].first == &group) ++end;

@@ -32,6 +32,8 @@ struct EngineCounters {
   std::int64_t rejected = 0;
   std::int64_t swaps_refused = 0;  // the host tier was full, so the group was recomputed
   BlockCount swapped_out_blocks = 0;
+  std::int64_t failed_fetches = 0;  // blocks of a tier whose content was not what had been written
+  std::int64_t recoveries = 0;      // groups that were computed again because of them
   Tokens recomputed_tokens = 0;
   Tokens prompt_tokens = 0;      // of requests admitted
   Tokens prefix_hit_tokens = 0;  // of those, found in the prefix index

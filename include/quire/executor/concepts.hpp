@@ -5,22 +5,38 @@
 
 #include <quire/executor/step.hpp>
 #include <quire/model/shape.hpp>
+#include <quire/offload/concepts.hpp>
 #include <quire/scheduler/limits.hpp>
 
 namespace quire {
+
+/// What moving and making a block costs, for policies that choose by time; 0: not known.
+struct TierCosts {
+  double flops_per_second = 0;  // of computing a prompt
+  Seconds host_block = 0.0;     // to move one block between device and host
+  Seconds disk_block = 0.0;     // to read one block from disk
+  [[nodiscard]] Seconds fetch(bool on_disk) const { return on_disk ? disk_block : host_block; }
+  [[nodiscard]] Seconds compute(Flops flops) const {
+    return flops_per_second > 0 ? flops.value / flops_per_second : 0.0;
+  }
+};
 
 /// Size of the KV pools behind an engine; the same for every executor, so that decisions are too.
 struct KvGeometry {
   BlockCount device_blocks = 0;
   BlockCount host_blocks = 0;
   Tokens block_tokens = 16;
+  BlockCount disk_blocks = 0;
+  TierRules tiers{};
+  TierCosts costs{};
 };
 
 /// What an executor offers once it is bound to an engine's configuration.
-/// execute(plan, result): runs the plan's swaps and copies, then its sequences as one batch, and
+/// execute(plan, result): runs the plan's moves and copies, then its sequences as one batch, and
 /// leaves one entry per sequence in the result. It makes no decision of its own: which sequence
 /// runs, with which blocks, was settled by the control plane. needs_tokens: whether
-/// SequencePlan::history must hold real token ids.
+/// SequencePlan::history must hold real token ids. An executor whose disk tier outlives it has
+/// `stored()`, the std::span<const StoredBlock> that an earlier one left there.
 template <class E>
 concept BoundExecutor = requires(E executor, const StepPlan& plan, StepResult& result) {
   { E::name } -> std::convertible_to<std::string_view>;

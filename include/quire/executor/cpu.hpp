@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,10 +14,13 @@
 
 #include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
+#include <quire/core/hash.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/model/decoder.hpp>
@@ -38,6 +43,11 @@ struct Cpu {
     Bytes host_memory = std::int64_t{64} << 20;  // for swapped blocks, where a policy swaps
     BlockCount device_blocks = 0;                // more than 0: this many, in place of kv_memory
     BlockCount host_blocks = 0;                  // likewise
+    Bytes disk_memory = std::int64_t{1} << 30;   // of the disk tier, where a policy has one
+    BlockCount disk_blocks = 0;                  // likewise
+    DiskTierOptions disk{};  // disk.directory must be given where a policy has a disk tier
+    EmulatedLink link{};     // between device and tiers; none by default
+    TierCosts costs{};       // for policies that choose by time; measured by whoever sets them
     /// Maps token ids into the vocabulary by remainder: for replaying traces whose prompts are
     /// known by identity only, with made-up ids.
     bool wrap_tokens = false;
@@ -61,6 +71,17 @@ struct Cpu {
     g.device_blocks = blocks(options.device_blocks, options.kv_memory);
     if (C::Offload::uses_host) g.host_blocks = blocks(options.host_blocks, options.host_memory);
     g.block_tokens = C::BlockSize::tokens;
+    g.tiers = tier_rules<typename C::Offload>();
+    g.costs = options.costs;
+    if (g.tiers.uses_disk) {
+      if (options.disk.directory.empty()) {
+        throw usage_error(
+            "disk.directory",
+            "is empty, and offload policy " + std::string(C::Offload::name) + " has a disk tier",
+            "a directory for its files");
+      }
+      g.disk_blocks = blocks(options.disk_blocks, options.disk_memory);
+    }
     return g;
   }
 
@@ -75,15 +96,19 @@ struct Cpu {
         : threads_(std::max<std::size_t>(1, options.threads)),
           decoder_(options.model.config, options.model.tensors, threads_),
           device_(shape(options), geometry.device_blocks, geometry.block_tokens),
-          host_(shape(options), geometry.host_blocks, geometry.block_tokens),
+          tiers_(geometry, device_.block_bytes(), options.link),
           block_tokens_(geometry.block_tokens),
           wrap_(options.wrap_tokens),
           samplers_(threads_.size()) {
-      if (options.poison) {
-        device_.poison();
-        host_.poison();
+      if (options.poison) device_.poison();
+      if (geometry.tiers.uses_disk) {
+        tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));
       }
     }
+
+    /// What an earlier executor left in the disk tier.
+    [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
+    [[nodiscard]] CpuTiers& tiers() { return tiers_; }
 
     /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist;
     /// usage for tokens outside the vocabulary
@@ -93,7 +118,7 @@ struct Cpu {
       move_blocks(plan, result);
       gather(plan);
       logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
-      decoder_.forward(batch_, device_, memory_, threads_, logits_.data());
+      if (batch_.rows() > 0) decoder_.forward(batch_, device_, memory_, threads_, logits_.data());
       sample(plan, result);
       result.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -109,6 +134,26 @@ struct Cpu {
     }
 
    private:
+    /// Of all that the bytes of a block depend on, beside its text.
+    [[nodiscard]] static std::uint64_t fingerprint(const Options& options,
+                                                   const KvGeometry& geometry) {
+      const model::Shape& m = options.model.config.shape;
+      std::uint64_t h = hash_span(std::span<const char>(KvFormat::name));
+      h = hash_span(std::span<const char>(WeightFormat::name), h);
+      for (const std::int64_t n :
+           {m.layers, m.hidden, m.heads, m.kv_heads, m.head_dim, m.ffn, m.vocab,
+            geometry.block_tokens.value, static_cast<std::int64_t>(simd::lanes)}) {
+        h = hash_combine(h, static_cast<std::uint64_t>(n));
+      }
+      std::ifstream file(options.model.directory + "/config.json", std::ios::binary);
+      const std::string config{std::istreambuf_iterator<char>(file), {}};
+      h = hash_span(std::span<const char>(config), h);
+      for (const checkpoint::TensorView& t : options.model.tensors.all()) {
+        h = hash_bytes(t.bytes, hash_span(std::span<const char>(t.name), h));
+      }
+      return h;
+    }
+
     void move_blocks(const StepPlan& plan, StepResult& result) {
       auto check = [](BlockId b, BlockCount blocks, std::string_view pool) {
         if (static_cast<std::int64_t>(b.value) < blocks.value) return;
@@ -117,22 +162,20 @@ struct Cpu {
             "it names block " + std::to_string(b.value) + " of the " + std::string(pool) + " pool",
             "a block below " + std::to_string(blocks.value));
       };
-      for (const BlockSwap& s : plan.swap_out) {
-        check(s.device, device_.blocks(), "device");
-        check(s.host, host_.blocks(), "host");
-        kv_format::copy_block(device_, s.device, host_, s.host);
-      }
-      for (const BlockSwap& s : plan.swap_in) {
-        check(s.device, device_.blocks(), "device");
-        check(s.host, host_.blocks(), "host");
-        kv_format::copy_block(host_, s.host, device_, s.device);
-      }
+      tiers_.move(
+          plan,
+          [&](BlockId b) {
+            check(b, device_.blocks(), "device");
+            return std::span<std::byte>(device_.block(b), device_.block_bytes());
+          },
+          result);
       for (const BlockCopy& c : plan.copies) {
         check(c.from, device_.blocks(), "device");
         check(c.to, device_.blocks(), "device");
         kv_format::copy_block(device_, c.from, device_, c.to);
       }
-      const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size();
+      const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size() +
+                                plan.spills.size() + plan.prefetches.size();
       result.bytes_moved = static_cast<std::int64_t>(moved * device_.block_bytes());
     }
 
@@ -210,7 +253,8 @@ struct Cpu {
 
     ThreadPool threads_;
     Decoder decoder_;
-    kv_format::Arena<KvFormat> device_, host_;
+    kv_format::Arena<KvFormat> device_;
+    CpuTiers tiers_;
     Tokens block_tokens_;
     bool wrap_;
     model::Batch batch_;

@@ -38,14 +38,25 @@ struct BasicSimulated {
             .tensor_parallel = options.tensor_parallel,
             .storage = storage_cost<C>(options.model),
             .host = options.host,
-            .profile = options.profile};
+            .profile = options.profile,
+            .overlaps = tier_rules<typename C::Offload>().overlaps};
   }
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
-    const MemoryPlan plan = plan_memory(inputs<C>(options), options.memory);
+    const CostInputs in = inputs<C>(options);
+    const MemoryPlan plan = plan_memory(in, options.memory);
+    const TierRules rules = tier_rules<typename C::Offload>();
+    const Hardware& h = in.hardware;
+    const auto devices = static_cast<double>(in.tensor_parallel);
+    const double calls = 2 * static_cast<double>(in.model.layers) * h.copy_latency;
     return {.device_blocks = plan.device_blocks,
             .host_blocks = C::Offload::uses_host ? plan.host_blocks : BlockCount{0},
-            .block_tokens = C::BlockSize::tokens};
+            .block_tokens = C::BlockSize::tokens,
+            .disk_blocks = rules.uses_disk ? plan.disk_blocks : BlockCount{0},
+            .tiers = rules,
+            .costs = {.flops_per_second = devices * h.flops_share * h.peak_flops,
+                      .host_block = plan.block_bytes / devices / h.link_bandwidth + calls,
+                      .disk_block = plan.block_bytes / h.disk_bandwidth}};
   }
 
   /// What runs, whatever the configuration: formats have become byte counts in the cost model.
@@ -97,11 +108,20 @@ struct BasicSimulated {
   template <class C>
   class Bound : public Steps {
    public:
-    Bound(const Options& options, const KvGeometry&) : Steps(options, inputs<C>(options)) {}
+    Bound(const Options& options, const KvGeometry& geometry)
+        : Steps(options, bound_inputs<C>(options, geometry)) {}
   };
   template <class C>
-  [[nodiscard]] static Steps bind(const Options& options, const KvGeometry&) {
-    return Steps(options, inputs<C>(options));
+  [[nodiscard]] static Steps bind(const Options& options, const KvGeometry& geometry) {
+    return Steps(options, bound_inputs<C>(options, geometry));
+  }
+
+ private:
+  template <class C>
+  [[nodiscard]] static CostInputs bound_inputs(const Options& options, const KvGeometry& geometry) {
+    CostInputs in = inputs<C>(options);
+    in.host_slots = geometry.host_blocks;
+    return in;
   }
 };
 

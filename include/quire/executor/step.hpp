@@ -41,20 +41,42 @@ struct BlockCopy {
   BlockId to;
 };
 
-/// Moves one block's keys and values of every layer between the device and the host tier.
+/// Moves one block's keys and values of every layer between the device and a tier below it. Slots
+/// of the tiers are numbered through: those of the host, then those of the disk.
 struct BlockSwap {
   BlockId device;
   BlockId host;
 };
 
+/// Copies one block between two tiers below the device.
+struct TierMove {
+  BlockId from;
+  BlockId to;
+};
+
+/// The text of a block that is written to disk, for whoever finds it there.
+/// A text is named by an id that no other ever has, and by that of the text it continues.
+struct TierRecord {
+  BlockId slot;
+  std::uint64_t id = 0;
+  std::uint64_t parent = 0;  // 0: a first block
+  std::uint64_t salt = 0;
+  std::span<const TokenId> tokens;  // \shape (block_tokens). Valid until the step is committed.
+};
+
 /// All that the data plane needs to run one iteration, and all that the decision log records.
-/// Order of execution: swap_out, swap_in, copies, then the sequences as one batch.
+/// Order of execution: spills, swap_out, prefetches, swap_in, copies, then the sequences as one
+/// batch. No slot is both read and overwritten in one plan but where this order makes it right.
+/// Spills and prefetches may still be under way when the step ends.
 struct StepPlan {
   std::uint64_t step = 0;
   std::vector<SequencePlan> sequences;
   std::vector<BlockSwap> swap_out;
   std::vector<BlockSwap> swap_in;
   std::vector<BlockCopy> copies;
+  std::vector<TierMove> spills;      // from the host to disk
+  std::vector<TierMove> prefetches;  // from disk to the host
+  std::vector<TierRecord> records;   // of cached blocks that go to disk; others have none
   std::vector<BlockId> evicted;      // cached blocks that lost their content, in order of eviction
   std::vector<RequestId> preempted;  // in order of preemption
   Tokens batched_tokens = 0;         // sum of tokens over sequences
@@ -67,12 +89,16 @@ struct StepPlan {
     swap_out.clear();
     swap_in.clear();
     copies.clear();
+    spills.clear();
+    prefetches.clear();
+    records.clear();
     evicted.clear();
     preempted.clear();
     batched_tokens = padding = 0;
   }
   [[nodiscard]] bool empty() const {
-    return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty();
+    return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty() &&
+           spills.empty() && prefetches.empty();
   }
 
   /// Hash of the decisions in the plan: its rows' sequences, token ranges, draws and tables, and all
@@ -98,6 +124,8 @@ struct StepPlan {
     h = hash_span(std::span<const BlockSwap>(swap_out), h);
     h = hash_span(std::span<const BlockSwap>(swap_in), h);
     h = hash_span(std::span<const BlockCopy>(copies), h);
+    if (!spills.empty()) h = hash_span(std::span<const TierMove>(spills), h);
+    if (!prefetches.empty()) h = hash_span(std::span<const TierMove>(prefetches), mix64(h));
     h = hash_span(std::span<const BlockId>(evicted), h);
     return hash_span(std::span<const RequestId>(preempted), h);
   }
@@ -123,6 +151,11 @@ struct StepResult {
   Seconds seconds = 0.0;  // duration of the step: measured, or from a cost model
   Joules joules = 0.0;    // 0 where unknown
   Bytes bytes_moved = 0;  // swaps and block copies
+  /// Swaps in (indices into the plan's) whose content was not what had been written. Rows that use
+  /// such a block have to be run again; what the result says of them is discarded.
+  std::vector<std::uint32_t> failed;
+  std::vector<BlockId>
+      lost;  // slots of the tiers whose content is gone: a write or prefetch failed
   std::vector<std::uint32_t> begin;
   std::vector<Draw> draws;
   std::vector<TokenLogprob> alternatives;
@@ -131,6 +164,8 @@ struct StepResult {
     seconds = 0.0;
     joules = 0.0;
     bytes_moved = 0;
+    failed.clear();
+    lost.clear();
     begin.clear();
     draws.clear();
     alternatives.clear();

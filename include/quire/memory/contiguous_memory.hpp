@@ -49,6 +49,10 @@ class BasicContiguousMemory {
            std::to_string(capacity_.value) + " blocks";
   }
 
+  template <class Choose>
+  bool admit(SequenceGroup& group, Tokens max_length, Choose&&) {
+    return admit(group, max_length);
+  }
   bool admit(SequenceGroup& group, Tokens max_length) {
     const Tokens tokens = reservation(group, max_length);
     const BlockCount need = blocks_for(tokens, block_tokens);
@@ -98,6 +102,9 @@ class BasicContiguousMemory {
   bool swap_out(SequenceGroup&, StepPlan&) { return false; }
   bool swap_in(SequenceGroup&, StepPlan&) { return false; }
   void publish(const SequenceGroup&, Sequence&) {}
+  void prefetch(const SequenceGroup&) {}
+  void on_lost(BlockId) {}
+  void persist() {}
   [[nodiscard]] Tokens cached_prefix(const SequenceGroup&) const { return 0; }
 
   void begin_step(StepPlan& plan) {

@@ -1,45 +1,50 @@
 #pragma once
 
 #include <cassert>
-#include <cstdint>
-#include <vector>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string_view>
 
+#include <quire/core/aligned.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
+#include <quire/memory/tier.hpp>
 
 namespace quire {
 
-/// Blocks in host memory that hold swapped sequences, with reference counts.
+/// Blocks in main memory.
+/// \cost one memcpy a block.  \errors none: what was written can always be read.
 class HostTier {
  public:
-  explicit HostTier(BlockCount capacity) : references_(static_cast<std::size_t>(capacity.value)) {
-    for (std::size_t i = references_.size(); i-- > 0;) {
-      free_.push_back(BlockId{static_cast<std::uint32_t>(i)});
-    }
-  }
-  [[nodiscard]] BlockCount capacity() const {
-    return static_cast<std::int64_t>(references_.size());
-  }
-  [[nodiscard]] BlockCount free() const { return static_cast<std::int64_t>(free_.size()); }
+  static constexpr std::string_view name = "host";
 
-  [[nodiscard]] std::uint32_t references(BlockId block) const { return references_[block.value]; }
+  HostTier(BlockCount slots, std::size_t block_bytes)
+      : slots_(slots),
+        block_bytes_(block_bytes),
+        memory_(static_cast<std::size_t>(slots.value) * block_bytes) {}
 
-  /// \pre free() > 0.
-  [[nodiscard]] BlockId allocate() {
-    const BlockId block = free_.back();
-    free_.pop_back();
-    references_[block.value] = 1;
-    return block;
+  [[nodiscard]] BlockCount slots() const { return slots_; }
+  [[nodiscard]] std::size_t block_bytes() const { return block_bytes_; }
+  /// The bytes of a slot themselves. \shape (block_bytes)
+  [[nodiscard]] std::span<std::byte> slot(BlockId slot) {
+    return {memory_.data() + slot.value * block_bytes_, block_bytes_};
   }
-  void acquire(BlockId block) { ++references_[block.value]; }
-  void release(BlockId block) {
-    assert(references_[block.value] > 0);
-    if (--references_[block.value] == 0) free_.push_back(block);
+
+  void write(BlockId slot, std::span<const std::byte> block) {
+    assert(block.size() == block_bytes_);
+    std::memcpy(this->slot(slot).data(), block.data(), block_bytes_);
+  }
+  [[nodiscard]] bool read(BlockId slot, std::span<std::byte> block) {
+    std::memcpy(block.data(), this->slot(slot).data(), block_bytes_);
+    return true;
   }
 
  private:
-  std::vector<std::uint32_t> references_;
-  std::vector<BlockId> free_;
+  BlockCount slots_;
+  std::size_t block_bytes_;
+  AlignedArray<std::byte> memory_;
 };
+static_assert(BlockTier<HostTier>);
 
 }  // namespace quire

@@ -11,42 +11,49 @@
 #include <utility>
 #include <vector>
 
+#include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/memory/block_pool.hpp>
-#include <quire/memory/host_tier.hpp>
 #include <quire/memory/prefix_pins.hpp>
 #include <quire/memory/prefix_statistics.hpp>
+#include <quire/memory/stored_block.hpp>
+#include <quire/memory/tiered_cache.hpp>
 #include <quire/memory/usage.hpp>
 #include <quire/model/shape.hpp>
+#include <quire/offload/concepts.hpp>
 #include <quire/scheduler/sequence_group.hpp>
 
 namespace quire {
 
 /// KV memory in single blocks, taken when they are needed: growth, sharing, copy-on-write, prefix
-/// reuse, and swapping to the host tier. Operations on a group are all or nothing.
+/// reuse, and moving to the tiers below the device. Operations on a group are all or nothing.
 /// \complexity O(blocks touched) plus the policies' own.
 template <EvictionPolicy Eviction, PrefixIndexPolicy PrefixIndex, class BlockSize,
           AdmissionPolicy Admission = admission::Always>
 class BasicPagedMemory {
  public:
   using Pool = BlockPool<Eviction, PrefixIndex, Admission>;
+  using Tiers = TieredCache<Eviction, PrefixIndex>;
   static constexpr Tokens block_tokens = BlockSize::tokens;
   static constexpr bool needs_tokens = PrefixIndex::enabled;
   static constexpr bool copies_parts = MatchesParts<PrefixIndex>;
 
   BasicPagedMemory(const KvGeometry& geometry, const model::Shape& shape, double watermark)
       : pool_(geometry.device_blocks, block_tokens),
-        host_(geometry.host_blocks),
+        tiers_(geometry),
         shape_(shape),
+        costs_(geometry.costs),
         watermark_(
             static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))),
         pins_(geometry.device_blocks) {}
 
   [[nodiscard]] const Pool& pool() const { return pool_; }
   [[nodiscard]] BlockCount capacity() const { return pool_.capacity(); }
-  [[nodiscard]] BlockCount host_free() const { return host_.free(); }
+  /// Slots of the tiers below the device that swapped sequences may have.
+  [[nodiscard]] BlockCount host_free() const { return tiers_.room(); }
+  [[nodiscard]] const Tiers& tiers() const { return tiers_; }
 
   /// Why a group could not be admitted even into an empty pool, or nothing.
   [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup& group,
@@ -64,7 +71,12 @@ class BasicPagedMemory {
   /// Gives a waiting group the blocks of all its tokens, found in the prefix index or new.
   /// False, and nothing changed, when that would leave fewer free blocks than the watermark; an idle
   /// pool first gives up the pins that would run out anyway.
-  bool admit(SequenceGroup& group, Tokens) {
+  /// choose(candidates): how many of the prefix blocks that lie below the device to fetch.
+  bool admit(SequenceGroup& group, Tokens max_length) {
+    return admit(group, max_length, [](auto candidates) { return candidates.size(); });
+  }
+  template <class Choose>
+  bool admit(SequenceGroup& group, Tokens, Choose&& choose) {
     Sequence* first = nullptr;
     BlockCount need = 0;
     for (Sequence& s : group.sequences) {
@@ -88,6 +100,10 @@ class BasicPagedMemory {
       part_.reset();
       detach(*first);
       return false;
+    }
+    if (fetch_prefix(*first, group, choose) && part_) {  // whole blocks go further
+      pool_.release(part_->block);
+      part_.reset();
     }
     count_request(*first, group);
     const std::optional<PartOfBlock> part = std::exchange(part_, std::nullopt);
@@ -132,10 +148,14 @@ class BasicPagedMemory {
       if (next < table(s).size() && (pool_.references(table(s)[next]) > 1 + waiting_for(group, s) ||
                                      keeps_part(table(s)[next]))) {
         const BlockId from = table(s)[next];
-        const BlockId to = *pool_.allocate();
+        const BlockId to = take();
         plan.copies.push_back({from, to});
         table(s).replace(next, to);
-        pool_.release(from);
+        if (plan_ != nullptr && pool_.references(from) == 1) {
+          copied_.push_back(from);  // what is fetched in this step must not take its place
+        } else {
+          pool_.release(from);
+        }
       }
       extend(s, s.computed + tokens[i]);
     }
@@ -153,7 +173,7 @@ class BasicPagedMemory {
   /// Gives back everything a sequence holds, on the device and on the host. Tail blocks go first.
   void release(Sequence& s) {
     detach(s);
-    for (const BlockId block : s.host_blocks) host_.release(block);
+    for (const BlockId block : s.host_blocks) tiers_.release(block);
     s.host_blocks.clear();
   }
   void recycle(SequenceGroup&, Sequence& s) { release(s); }
@@ -195,27 +215,39 @@ class BasicPagedMemory {
     return static_cast<std::int64_t>(std::unique(blocks.begin(), blocks.end()) - blocks.begin());
   }
 
-  /// Moves a group's blocks to the host tier; false, and nothing changed, when they do not fit
-  /// there.
+  /// Moves a group's blocks to the tiers below; false, and nothing changed but cached text, when they
+  /// do not fit there.
   bool swap_out(SequenceGroup& group, StepPlan& plan) {
-    if (host_.free() < distinct_blocks(group)) return false;
+    const auto blocks = static_cast<std::size_t>(distinct_blocks(group).value);
+    if (tiers_.room() < BlockCount{static_cast<std::int64_t>(blocks)}) return false;
+    slots_.clear();
+    while (slots_.size() < blocks) {
+      const std::optional<BlockId> slot = tiers_.reserve();
+      if (!slot) {  // cached text that this plan uses cannot give way
+        for (const BlockId taken : slots_) tiers_.release(taken);
+        return false;
+      }
+      slots_.push_back(*slot);
+    }
     const std::size_t before = plan.swap_out.size();
     moved_.begin(pool_.capacity());
     for (Sequence& s : group.sequences) {
       if (s.finished()) continue;
       for (const BlockId device : table(s).blocks()) {
         const std::optional<BlockId> known = moved_.find(device);
-        const BlockId host = known ? *known : host_.allocate();
+        const BlockId slot = known ? *known : slots_.back();
         if (known) {
-          host_.acquire(host);
+          tiers_.acquire(slot);
         } else {
-          moved_.insert(device, host);
-          plan.swap_out.push_back({.device = device, .host = host});
+          slots_.pop_back();
+          moved_.insert(device, slot);
+          plan.swap_out.push_back({.device = device, .host = slot});
         }
-        s.host_blocks.push_back(host);
+        s.host_blocks.push_back(slot);
       }
       drop_table(s);
     }
+    for (const BlockId unused : slots_) tiers_.release(unused);  // of sequences that have finished
     group.timeline.swapped_out_blocks += static_cast<std::int64_t>(plan.swap_out.size() - before);
     return true;
   }
@@ -232,19 +264,19 @@ class BasicPagedMemory {
     const BlockCount need = static_cast<std::int64_t>(hosts.size()) + growth_on_host(group);
     const BlockCount reserve = pool_.referenced() == BlockCount{0} ? BlockCount{0} : watermark_;
     if (pool_.available() - need < reserve) return false;
-    moved_.begin(host_.capacity());
+    moved_.begin(tiers_.host().capacity() + tiers_.disk().capacity());
     for (Sequence& s : group.sequences) {
       for (const BlockId host : s.host_blocks) {
         if (const std::optional<BlockId> device = moved_.find(host)) {
           pool_.acquire(*device);
           table(s).append(*device);
         } else {
-          const BlockId block = *pool_.allocate();
+          const BlockId block = take();
           moved_.insert(host, block);
           plan.swap_in.push_back({.device = block, .host = host});
           table(s).append(block);
         }
-        host_.release(host);
+        tiers_.release(host);
       }
       s.host_blocks.clear();
       s.table_changed = true;
@@ -282,6 +314,8 @@ class BasicPagedMemory {
               admitted && pool_.publish(block, parent, text, group.request.salt, context(group, b));
           if (fresh) {
             statistics_.inserted_blocks += 1;
+            tiers_.on_publish(block, parent, {s.tokens.data(), begin + text.size()},
+                              group.request.salt, context(group, b));
           } else if (take_over(group, s, b) && admitted) {
             statistics_.known_blocks += 1;
           }
@@ -325,28 +359,54 @@ class BasicPagedMemory {
   /// Tokens that admit() would find computed for the first sequence of a waiting group.
   [[nodiscard]] Tokens cached_prefix(const SequenceGroup& group) {
     if constexpr (PrefixIndex::enabled) {
-      for (const Sequence& s : group.sequences) {
-        if (s.finished()) continue;
-        match_prefix(s, group);
-        const Tokens whole = static_cast<std::int64_t>(scratch_.size()) * block_tokens.value;
-        const std::optional<PartOfBlock> part = match_part(s, group);
-        return part ? whole + part->tokens : whole;
+      if (const Sequence* s = first_of(group)) {
+        match_prefix(*s, group);
+        match_below(*s, group, scratch_.size());
+        const auto found = static_cast<std::int64_t>(scratch_.size() + hits_.size());
+        const std::optional<PartOfBlock> part = match_part(*s, group);
+        return found * block_tokens.value + (part && hits_.empty() ? part->tokens : Tokens{0});
       }
     }
     return 0;
   }
+  /// Brings what a waiting group will need from disk to the host, and keeps it there.
+  void prefetch(const SequenceGroup& group) {
+    if constexpr (PrefixIndex::enabled) {
+      if (!tiers_.keeps_evicted()) return;
+      if (const Sequence* s = first_of(group)) {
+        match_prefix(*s, group);
+        match_below(*s, group, scratch_.size());
+        for (const auto& hit : hits_) tiers_.pin(hit);  // making room for one must not cost another
+        for (const auto& hit : hits_) {
+          if (!tiers_.prefetch(hit)) return;
+        }
+      }
+    }
+  }
+  /// The content of a tier's slot turned out not to be what was written there.
+  void on_lost(BlockId slot) { tiers_.on_lost(slot); }
+  /// Plans the copy of all cached text to disk, as far as there is room.
+  void persist() { tiers_.persist(); }
+  /// Takes in the cached text that an earlier process left on disk.
+  void restore(std::span<const StoredBlock> stored) { tiers_.restore(stored); }
 
-  void begin_step(StepPlan&) {}
+  void begin_step(StepPlan& plan) {
+    plan_ = &plan;
+    tiers_.begin_step(plan);
+  }
   void end_step(StepPlan& plan) {
-    // The blocks that parts are copied from were held, so that no other use came before the copy.
+    // The blocks that are copied from were held, so that no other use came before the copy.
     for (const BlockCopy& copy : part_copies_) {
       plan.copies.push_back(copy);
       pool_.release(copy.from);
     }
     part_copies_.clear();
-    const std::size_t before = plan.evicted.size();
+    for (const BlockId block : copied_) pool_.release(block);
+    copied_.clear();
     pool_.take_evicted(plan.evicted);
-    statistics_.evicted_blocks += static_cast<std::int64_t>(plan.evicted.size() - before);
+    statistics_.evicted_blocks += static_cast<std::int64_t>(plan.evicted.size());
+    tiers_.end_step();
+    plan_ = nullptr;
   }
 
   /// Adds what one running or swapped group holds; `final_length` is where its sequences will end.
@@ -444,14 +504,28 @@ class BasicPagedMemory {
       need += std::max(want - static_cast<std::int64_t>(have), BlockCount{0});
       if (next >= have) continue;
       const BlockId host = s.host_blocks[next];
-      if (copies_before_write(host, host_.references(host) - waiting_for(group, s))) need += 1;
+      if (copies_before_write(host, tiers_.references(host) - waiting_for(group, s))) need += 1;
     }
     return need;
   }
 
   void extend(Sequence& s, Tokens tokens) {
     const auto want = static_cast<std::size_t>(blocks_for(tokens, block_tokens).value);
-    while (table(s).size() < want) table(s).append(*pool_.allocate());
+    while (table(s).size() < want) table(s).append(take());
+  }
+  /// A block of the pool; what it evicts goes down a tier. \pre one is available
+  BlockId take() {
+    const BlockId block = *pool_.allocate();
+    if (tiers_.keeps_evicted()) {
+      evicted_.clear();
+      pool_.take_evicted(evicted_);
+      for (const BlockId b : evicted_) tiers_.on_evict(b);
+      if (plan_ != nullptr) {
+        plan_->evicted.insert(plan_->evicted.end(), evicted_.begin(), evicted_.end());
+      }
+      tiers_.on_allocate(block);
+    }
+    return block;
   }
 
   /// Exchanges block b of a sequence for the one that is indexed with the same text, if there is one.
@@ -505,7 +579,7 @@ class BasicPagedMemory {
   /// Gives the sequence a block of its own with what it shares of a cached one. The cached block was
   /// acquired when it was found, and is held until the copy is in the plan.
   void attach_part(Sequence& s, const PartOfBlock& part) {
-    const BlockId own = *pool_.allocate();
+    const BlockId own = take();
     table(s).append(own);
     part_copies_.push_back({.from = part.block, .to = own});
     s.computed += part.tokens;
@@ -564,6 +638,52 @@ class BasicPagedMemory {
     }
     return blocks_for(s.length, block_tokens) - static_cast<std::int64_t>(table(s).size());
   }
+  [[nodiscard]] static const Sequence* first_of(const SequenceGroup& group) {
+    for (const Sequence& s : group.sequences) {
+      if (!s.finished()) return &s;
+    }
+    return nullptr;
+  }
+  /// What lies below the device of the sequence's text after its first `from` blocks, into hits_.
+  void match_below(const Sequence& s, const SequenceGroup& group, std::size_t from) {
+    hits_.clear();
+    const auto most = static_cast<std::size_t>((s.length.value - 1) / block_tokens.value);
+    tiers_.match(s.tokens, group.request.salt, from, most, hits_);
+  }
+  /// Plans the fetch of what follows the blocks that the sequence has; whether there is any.
+  /// \pre the pool has room
+  template <class Choose>
+  bool fetch_prefix(Sequence& s, const SequenceGroup& group, Choose&& choose) {
+    if constexpr (PrefixIndex::enabled) {
+      if (!tiers_.keeps_evicted()) return false;
+      match_below(s, group, table(s).size());
+      if (hits_.empty()) return false;
+      candidates_.clear();
+      for (const auto& hit : hits_) {
+        const std::size_t b = table(s).size() + candidates_.size();
+        candidates_.push_back({.on_disk = hit.on_disk,
+                               .recompute = costs_.compute(context(group, b).recompute),
+                               .fetch = costs_.fetch(hit.on_disk)});
+      }
+      const std::size_t chosen = choose(std::span<const FetchCandidate>(candidates_));
+      if (chosen > hits_.size()) {
+        throw state_error("offload policy",
+                          "blocks_to_fetch() asks for " + std::to_string(chosen) + " blocks",
+                          "0 to the " + std::to_string(hits_.size()) + " that were offered");
+      }
+      hits_.resize(chosen);
+      for (const auto& hit : hits_) tiers_.pin(hit);  // making room for one must not cost another
+      for (const auto& hit : hits_) {
+        const BlockId block = take();
+        tiers_.fetch(hit, block);
+        table(s).append(block);
+      }
+      s.computed += static_cast<std::int64_t>(chosen) * block_tokens.value;
+      return chosen > 0;
+    } else {
+      return false;
+    }
+  }
   void touch_prefix(const Sequence& s, const SequenceGroup& group) {
     for (std::size_t b = s.published; b-- > 0;) pool_.touch(table(s)[b], context(group, b));
   }
@@ -604,17 +724,22 @@ class BasicPagedMemory {
   };
 
   Pool pool_;
-  HostTier host_;
+  Tiers tiers_;
   model::Shape shape_;
+  TierCosts costs_;
   BlockCount watermark_;
   std::vector<std::pair<BlockId, std::uint32_t>>
       writes_;   // grow(): references left after the copies
   Moves moved_;  // swaps of one group
-  std::vector<BlockId> scratch_;
+  std::vector<BlockId> scratch_, evicted_, slots_;
   std::optional<PartOfBlock> part_;     // of the group that is being admitted
   std::vector<BlockCopy> part_copies_;  // of groups admitted in this step
+  std::vector<BlockId> copied_;         // blocks that the plan copies and nobody else refers to
   PrefixPins pins_;
   PrefixStatistics statistics_;
+  std::vector<typename Tiers::Hit> hits_;
+  std::vector<FetchCandidate> candidates_;
+  StepPlan* plan_ = nullptr;
   mutable double reserved_ = 0, unused_ = 0;
 };
 

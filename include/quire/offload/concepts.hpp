@@ -1,6 +1,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string_view>
 
 #include <quire/core/units.hpp>
@@ -15,17 +18,68 @@ struct PreemptionContext {
   std::int64_t sequences = 1;  // running sequences of the group
   Tokens computed = 0;         // tokens that recomputing would process again
   BlockCount blocks = 0;       // distinct device blocks that swapping would move
-  BlockCount host_free = 0;    // free blocks of the host tier
+  BlockCount host_free = 0;    // free blocks of the tiers below the device
+  // predicted, from TierCosts; 0 where nobody knows
+  Seconds recompute = 0.0;  // to compute the tokens again
+  Seconds swap = 0.0;       // to move the blocks out and back in
 };
 
-/// Chooses between dropping and moving the KV of a preempted group.
-/// uses_host: whether a host tier is needed at all. The pool turns a swap into a recompute when the
-/// host tier is full, and counts it.
+/// A cached block of a prefix that lies below the device, at the moment a request could use it.
+struct FetchCandidate {
+  bool on_disk = false;     // else on the host
+  Seconds recompute = 0.0;  // predicted, 0 where nobody knows: to compute it again
+  Seconds fetch = 0.0;      // likewise: to bring it to the device
+};
+
+/// Chooses what the tiers below the device are used for: the host, and below it the disk.
+///
+/// - on_preempt(context): drop or move the KV of a preempted group. A swap becomes a recompute when
+///   the tiers are full, and is counted.
+/// - uses_host: whether a host tier is needed at all.
+///
+/// Optional, off where a policy does not declare them:
+/// - uses_disk: the host's victims go on to a disk tier.
+/// - keeps_evicted: a cached block that the device evicts goes down a tier and is found there again;
+///   without it only preempted groups use the tiers.
+/// - look_ahead (an integer): the first so many waiting requests have their blocks brought from disk
+///   to the host before they are admitted, and kept from eviction in between.
+/// - overlaps: a step fetches layer by layer, computing one while the next is under way.
+/// - blocks_to_fetch(candidates) const -> std::size_t: how many leading blocks of a cached prefix to
+///   fetch; the rest is computed. All of them by default.
 template <class P>
 concept OffloadPolicy = requires(const P& policy, const PreemptionContext& context) {
   { P::name } -> std::convertible_to<std::string_view>;
   { P::uses_host } -> std::convertible_to<bool>;
   { policy.on_preempt(context) } -> std::same_as<Preemption>;
 };
+
+/// What a policy asks of the tiers, as values: what it does not declare is off.
+struct TierRules {
+  bool uses_disk = false;
+  bool keeps_evicted = false;
+  bool overlaps = false;
+  std::int64_t look_ahead = 0;  // waiting requests
+};
+
+template <class P>
+[[nodiscard]] constexpr TierRules tier_rules() {
+  TierRules rules;
+  if constexpr (requires { P::uses_disk; }) rules.uses_disk = P::uses_disk;
+  if constexpr (requires { P::keeps_evicted; }) rules.keeps_evicted = P::keeps_evicted;
+  if constexpr (requires { P::overlaps; }) rules.overlaps = P::overlaps;
+  if constexpr (requires { P::look_ahead; }) rules.look_ahead = P::look_ahead;
+  return rules;
+}
+
+/// How many of the candidates a policy fetches. \pre candidates continue one another
+template <class P>
+[[nodiscard]] std::size_t blocks_to_fetch(const P& policy,
+                                          std::span<const FetchCandidate> candidates) {
+  if constexpr (requires { policy.blocks_to_fetch(candidates); }) {
+    return policy.blocks_to_fetch(candidates);
+  } else {
+    return candidates.size();
+  }
+}
 
 }  // namespace quire

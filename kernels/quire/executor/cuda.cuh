@@ -78,6 +78,12 @@ struct BasicCuda {
     g.device_blocks = blocks(options.device_blocks, options.kv_memory);
     if (C::Offload::uses_host) g.host_blocks = blocks(options.host_blocks, options.host_memory);
     g.block_tokens = C::BlockSize::tokens;
+    g.tiers = tier_rules<typename C::Offload>();
+    if (g.tiers.uses_disk || g.tiers.overlaps) {
+      throw usage_error("offload policy " + std::string(C::Offload::name),
+                        "the CUDA executor has no disk tier and does not overlap fetches",
+                        "recompute, swap_to_host or host_cache");
+    }
     return g;
   }
 

@@ -1,0 +1,293 @@
+// Tiers of real bytes on real tokens: whatever goes down, comes back, breaks or outlives its process,
+// texts stay the same.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/engine/override.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/executor/cpu.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/offload/offload.hpp>
+#include <quire/prefix_index/hash_chain.hpp>
+#include <quire/presets/vllm.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+#include "tests/common/fuzz.hpp"
+#include "tests/common/temp_file.hpp"
+
+namespace quire {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TempDir;
+
+struct Base : presets::Vllm {
+  static constexpr std::string_view name = "base";
+  using BlockSize = quire::BlockSize<4>;
+  using KvFormat = kv_format::Fp32;
+  using WeightFormat = weight_format::Fp32;
+  using PrefixIndex = prefix_index::HashChain;
+  using Offload = offload::Recompute;
+};
+/// Everything a tier can do at once.
+struct Tiers : Base {
+  static constexpr std::string_view name = "tiers";
+  using Offload = offload::AttentionStore;
+};
+
+const checkpoint::Checkpoint& model() {
+  static const auto opened = checkpoint::open_checkpoint(
+      (fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/llama").string());
+  return opened;
+}
+
+/// Conversations that come back: prompts that continue a few beginnings, sampled in several ways.
+std::vector<Request> conversations(std::size_t count) {
+  std::vector<Request> all;
+  Rng rng(3);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Request r;
+    Rng text(i % 5);
+    const std::uint64_t turns = 10 + 7 * (i / 5 % 4);
+    for (std::uint64_t k = 0; k < turns; ++k) {
+      r.prompt.push_back(static_cast<TokenId>(text.below(101)));
+    }
+    for (std::uint64_t n = 1 + rng.below(9), k = 0; k < n; ++k) {
+      r.prompt.push_back(static_cast<TokenId>(rng.below(101)));
+    }
+    SamplingParams& p = r.sampling;
+    p.max_tokens = 3 + static_cast<std::int64_t>(rng.below(12));
+    p.seed = 1000 + i;
+    p.temperature = i % 3 == 0 ? 0 : 0.9;
+    if (i % 4 == 1) p.n = 2;
+    if (i % 7 == 5) p.beam_width = p.n = 3;
+    all.push_back(std::move(r));
+  }
+  return all;
+}
+
+using Texts = std::vector<std::vector<std::vector<TokenId>>>;  // request, sample, tokens
+
+template <class AnEngine>
+Texts run(AnEngine& engine, const std::vector<Request>& requests, std::size_t at_once = 12) {
+  Texts out(requests.size());
+  std::map<RequestId, std::size_t> who;
+  std::size_t next = 0;
+  while (next < requests.size() || engine.has_work()) {
+    while (next < requests.size() && who.size() < at_once) {
+      who[engine.submit(requests[next])] = next;
+      ++next;
+    }
+    if (engine.has_work()) engine.step();
+    for (const auto& group : engine.take_finished()) {
+      EXPECT_EQ(group->error, "");
+      const std::size_t i = who.at(group->request.id);
+      for (const Sequence& s : group->sequences) {
+        out[i].push_back({s.tokens.begin() + group->prompt_length().value, s.tokens.end()});
+      }
+      who.erase(group->request.id);
+    }
+  }
+  return out;
+}
+
+const std::vector<Request>& requests() {
+  static const auto all = conversations(40);
+  return all;
+}
+const Texts& expected() {
+  static const Texts texts = [] {
+    executor::Cpu::Options options{.model = model(), .poison = true};
+    options.device_blocks = 200;
+    Engine<Base, executor::Cpu> engine(options);
+    return run(engine, requests(), 1);
+  }();
+  return texts;
+}
+
+struct Warned {
+  std::vector<std::string> lines;
+};
+executor::Cpu::Options options(const fs::path& directory, Warned& warned,
+                               disk::FaultHook fault = {}, bool ring = true) {
+  executor::Cpu::Options o{.model = model(), .poison = true};
+  o.device_blocks = 40;
+  o.host_blocks = 8;
+  o.disk_blocks = 60;
+  o.disk.directory = directory;
+  o.disk.io_uring = ring;
+  o.disk.fault = std::move(fault);
+  o.disk.warn = [&warned](const std::string& line) { warned.lines.push_back(line); };
+  return o;
+}
+using TiersEngine = Engine<Tiers, executor::Cpu>;
+
+TEST(CpuTiers, TextsAreThoseOfAnEngineWithoutTiers) {
+  for (const bool ring : {true, false}) {
+    const TempDir dir;
+    Warned warned;
+    TiersEngine engine(options(dir.path(), warned, {}, ring));
+    EXPECT_EQ(run(engine, requests()), expected());
+    const TierCounters& t = engine.memory().tiers().counters();
+    EXPECT_GT(t.demoted, 0);
+    EXPECT_GT(t.spilled, 0);
+    EXPECT_GT(t.host_fetched, 0);
+    EXPECT_GT(t.prefetched + t.disk_fetched, 0);
+    EXPECT_GT(engine.counters().preemptions, 0);
+    EXPECT_TRUE(warned.lines.empty());
+  }
+}
+
+TEST(CpuTiers, ADiskTierNeedsADirectory) {
+  Warned warned;
+  EXPECT_THROW(TiersEngine(options("", warned)), Error);
+}
+
+/// Leaves the cache of a run on disk; returns its data file.
+std::string leave_cache(const fs::path& directory) {
+  Warned warned;
+  TiersEngine engine(options(directory, warned));
+  EXPECT_EQ(run(engine, requests()), expected());
+  engine.persist();
+  return engine.executor().tiers().disk()->data_file();
+}
+
+TEST(CpuTiers, ANewProcessReusesTheCacheOfTheLastOne) {
+  const TempDir dir;
+  leave_cache(dir.path());
+  Warned warned;
+  TiersEngine engine(options(dir.path(), warned));
+  EXPECT_GT(engine.memory().tiers().counters().restored, 30);
+  engine.submit(requests()[15]);
+  engine.step();
+  EXPECT_GT(engine.counters().prefix_hit_tokens, Tokens{8}) << "nothing was found";
+  while (engine.has_work()) engine.step();
+  EXPECT_EQ(engine.take_finished().size(), 1u);
+  EXPECT_EQ(run(engine, requests()), expected());
+  EXPECT_GT(engine.memory().tiers().counters().disk_fetched, 0);
+  EXPECT_TRUE(warned.lines.empty());
+}
+
+TEST(CpuTiers, OtherWeightsFindNothing) {
+  const TempDir dir;
+  leave_cache(dir.path());
+  Warned warned;
+  auto other = options(dir.path(), warned);
+  other.model = checkpoint::open_checkpoint(
+      (fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/mistral").string());
+  const TiersEngine engine(other);
+  EXPECT_EQ(engine.memory().tiers().counters().restored, 0);
+}
+
+// One bit of the data file, anywhere: at QUIRE_FUZZ_SCALE=1000 every byte of it.
+TEST(CpuTiers, AFlippedBitInTheDataFileChangesNothing) {
+  const TempDir dir, copy;
+  const std::string file = leave_cache(dir.path());
+  const auto size = fs::file_size(file);
+  const auto tries = static_cast<std::uint64_t>(testing::fuzz_count(std::int64_t{12}));
+  const std::uint64_t stride = std::max<std::uint64_t>(1, size / tries);
+  for (std::uint64_t byte = 0; byte < size; byte += stride) {
+    fs::remove_all(copy.path());
+    fs::copy(dir.path(), copy.path());
+    const fs::path hurt = copy.path() / fs::path(file).filename();
+    {
+      std::fstream f(hurt, std::ios::in | std::ios::out | std::ios::binary);
+      f.seekg(static_cast<std::streamoff>(byte));
+      const int c = f.get();
+      f.seekp(static_cast<std::streamoff>(byte));
+      f.put(static_cast<char>(c ^ 16));
+    }
+    Warned warned;
+    TiersEngine engine(options(copy.path(), warned));
+    ASSERT_EQ(run(engine, requests()), expected()) << "byte " << byte;
+    // unless nothing asked for that block
+    const std::int64_t failed = engine.executor().tiers().disk()->counters().read_faults;
+    ASSERT_EQ(warned.lines.size(), failed > 0 ? 1u : 0u);
+    if (failed > 0) {
+      ASSERT_NE(warned.lines[0].find(hurt.string()), std::string::npos);
+    }
+  }
+}
+
+// Faults of every kind while the engine runs: ten thousand of them at QUIRE_FUZZ_SCALE=20.
+TEST(CpuTiers, FaultsOfTheDiskChangeNothing) {
+  std::int64_t injected = 0, recovered = 0;
+  const auto rounds = static_cast<std::uint64_t>(testing::fuzz_count(std::int64_t{6}));
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const TempDir dir;
+    Rng dice(round + 1);
+    std::int64_t struck = 0;  // the tier's own thread counts
+    const auto fault = [&](disk::Op, std::string_view, std::uint64_t, std::size_t bytes) {
+      disk::Fault f;
+      if (dice.below(3) != 0) return f;
+      constexpr disk::Fault::Kind kinds[] = {disk::Fault::Kind::error, disk::Fault::Kind::tear,
+                                             disk::Fault::Kind::flip};
+      f = {kinds[dice.below(3)], dice.below(2) == 0 ? ENOSPC : EIO, dice.below(bytes)};
+      ++struck;
+      return f;
+    };
+    Warned warned;
+    {
+      TiersEngine engine(options(dir.path(), warned, fault, round % 2 == 0));
+      ASSERT_EQ(run(engine, requests()), expected()) << "round " << round;
+      engine.persist();
+      recovered += engine.counters().recoveries;
+    }
+    EXPECT_FALSE(warned.lines.empty());
+    injected += struck;
+    TiersEngine next(options(dir.path(), warned));
+    ASSERT_EQ(run(next, requests()), expected()) << "after round " << round;
+  }
+  EXPECT_GT(injected, 10 * static_cast<std::int64_t>(rounds));
+  EXPECT_GT(recovered, 0);
+}
+
+TEST(CpuTiers, AProcessKilledInTheMiddleOfWriteBackChangesNothing) {
+  for (const int milliseconds : {30, 80, 200}) {
+    const TempDir dir;
+    leave_cache(dir.path());
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      Warned warned;
+      TiersEngine engine(options(dir.path(), warned));
+      for (;;) {
+        run(engine, requests());
+        engine.persist();
+      }
+    }
+    ::usleep(static_cast<useconds_t>(1000 * milliseconds));
+    ASSERT_EQ(::kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    Warned warned;
+    TiersEngine engine(options(dir.path(), warned));
+    EXPECT_EQ(run(engine, requests()), expected());
+  }
+}
+
+TEST(CpuTiers, ADirectoryThatCannotBeWrittenChangesNothing) {
+  if (!fs::exists("/sys/kernel")) GTEST_SKIP() << "no /sys";
+  Warned warned;
+  TiersEngine engine(options("/sys/kernel/quire", warned));
+  EXPECT_EQ(run(engine, requests()), expected());
+  ASSERT_EQ(warned.lines.size(), 1u);
+  EXPECT_NE(warned.lines[0].find("/sys/kernel/quire"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace quire
