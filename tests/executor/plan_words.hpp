@@ -14,8 +14,8 @@ namespace quire::executor_test {
 /// decision log's hash stands for this.
 [[nodiscard]] inline std::vector<std::uint64_t> words(const StepPlan& plan) {
   // a member that is added to the plan does not compile here until it is written below
-  const auto& [step, sequences, swap_out, swap_in, copies, evicted, preempted, batched, padding] =
-      plan;
+  const auto& [step, sequences, swap_out, swap_in, copies, spills, prefetches, records, evicted,
+               preempted, batched, padding] = plan;
   std::vector<std::uint64_t> out{step, static_cast<std::uint64_t>(batched.value),
                                  static_cast<std::uint64_t>(padding.value), sequences.size()};
   for (const SequencePlan& s : sequences) {
@@ -40,6 +40,13 @@ namespace quire::executor_test {
   pairs(swap_out, &BlockSwap::device, &BlockSwap::host);
   pairs(swap_in, &BlockSwap::device, &BlockSwap::host);
   pairs(copies, &BlockCopy::from, &BlockCopy::to);
+  pairs(spills, &TierMove::from, &TierMove::to);
+  pairs(prefetches, &TierMove::from, &TierMove::to);
+  out.push_back(records.size());
+  for (const TierRecord& r : records) {
+    out.insert(out.end(), {r.slot.value, r.id, r.parent, r.salt});
+    out.insert(out.end(), r.tokens.begin(), r.tokens.end());
+  }
   out.push_back(evicted.size());
   for (const BlockId b : evicted) out.push_back(b.value);
   out.push_back(preempted.size());

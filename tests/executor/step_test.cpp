@@ -41,6 +41,8 @@ struct Example {
       plan.swap_out.push_back({BlockId{40 + i}, BlockId{50 + i}});
       plan.swap_in.push_back({BlockId{60 + i}, BlockId{70 + i}});
       plan.copies.push_back({BlockId{80 + i}, BlockId{90 + i}});
+      plan.spills.push_back({BlockId{120 + i}, BlockId{130 + i}});
+      plan.prefetches.push_back({BlockId{140 + i}, BlockId{150 + i}});
       plan.evicted.push_back(BlockId{100 + i});
       plan.preempted.push_back(RequestId{110 + i});
     }
@@ -104,12 +106,17 @@ TEST(StepPlanHash, ChangesWithEveryDecision) {
   of_list(changes, "swap_out", &StepPlan::swap_out, device, host);
   of_list(changes, "swap_in", &StepPlan::swap_in, device, host);
   of_list(changes, "copies", &StepPlan::copies, from, to);
+  of_list(changes, "spills", &StepPlan::spills, from, to);
+  of_list(changes, "prefetches", &StepPlan::prefetches, from, to);
   of_list(changes, "evicted", &StepPlan::evicted, itself);
   of_list(changes, "preempted", &StepPlan::preempted, itself);
   changes["swapped in, not out"] = [](Example& e) { std::swap(e.plan.swap_in, e.plan.swap_out); };
   changes["an entry of one list at the end of another"] = [](Example& e) {
     e.plan.swap_in.push_back(e.plan.swap_out.back());
     e.plan.swap_out.pop_back();
+  };
+  changes["spilled, not prefetched"] = [](Example& e) {
+    std::swap(e.plan.spills, e.plan.prefetches);
   };
   changes["copies for swaps"] = [](Example& e) {
     for (const BlockSwap& s : e.plan.swap_in) e.plan.copies.push_back({s.device, s.host});
@@ -154,6 +161,8 @@ TEST(StepPlan, IsEmptyOnlyWithoutWork) {
   EXPECT_TRUE(has_work([](StepPlan& p) { p.swap_out.resize(1); }));
   EXPECT_TRUE(has_work([](StepPlan& p) { p.swap_in.resize(1); }));
   EXPECT_TRUE(has_work([](StepPlan& p) { p.copies.resize(1); }));
+  EXPECT_TRUE(has_work([](StepPlan& p) { p.spills.resize(1); }));
+  EXPECT_TRUE(has_work([](StepPlan& p) { p.prefetches.resize(1); }));
   Example e;
   e.plan.clear();
   EXPECT_TRUE(e.plan.empty());
