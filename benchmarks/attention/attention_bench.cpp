@@ -99,6 +99,54 @@ void decodes(benchmark::internal::Benchmark* b) {
 BENCHMARK(decode<kv_format::Fp32>)->Apply(decodes)->Name("decode/fp32");
 BENCHMARK(decode<kv_format::Bf16>)->Apply(decodes)->Name("decode/bf16");
 
+/// Args: length. Decoding over lists of kept tokens, with and without counting their weights.
+template <class Votes>
+void retained(benchmark::State& state) {
+  const std::int64_t length = state.range(0);
+  Setup<kv_format::Fp32> setup(length, 16, 1, 4 * kv_heads);
+  std::vector<retention::Lane> lanes(kv_heads);
+  std::vector<std::size_t> at;
+  for (retention::Lane& lane : lanes) {
+    at.push_back(at.size() * static_cast<std::size_t>(length));
+    for (std::int64_t p = 0; p < length; ++p) {
+      lane.entries.push_back({p, static_cast<std::uint32_t>(p), 0});
+    }
+  }
+  std::vector<std::int64_t> votes(at.size() * static_cast<std::size_t>(length));
+  const attention::SequenceRows row{0, 1, length - 1, setup.table};
+  const attention::RetainedRows kept{lanes, length - 1, 1, at, votes.data()};
+  const Votes cast = [] {
+    if constexpr (Votes::enabled) {
+      return Votes(RetentionLimits{});
+    } else {
+      return Votes{};
+    }
+  }();
+  const kv_format::Arena<kv_format::Fp32>& cache = setup.arena;
+  const std::size_t width = setup.heads * head_dim;
+  for (auto _ : state) {
+    attention::retained<kv_format::Fp32, Votes, false>(
+        cache.layer(0),
+        {setup.q.data(), width, setup.out.data(), width, setup.heads, 0.09f, {&row, 1}},
+        {{&kept, 1}, retention::Scope::head, 0, nullptr}, cast, setup.workspace, setup.one);
+    benchmark::DoNotOptimize(setup.out.data());
+  }
+  quire_bench::count_bytes(state,
+                           static_cast<std::int64_t>(static_cast<double>(length) * 2 * kv_heads *
+                                                     kv_format::Fp32::token_bytes(head_dim)));
+  quire_bench::against(state, "read_memory");
+}
+BENCHMARK(retained<retention::NoVotes>)
+    ->Name("decode_retained/fp32")
+    ->Arg(16384)
+    ->ArgName("length")
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(retained<retention::AllVotes>)
+    ->Name("decode_retained_votes/fp32")
+    ->Arg(16384)
+    ->ArgName("length")
+    ->Unit(benchmark::kMillisecond);
+
 const bool registered = [] {
   auto add = [](const char* name, auto variant) {
     benchmark::RegisterBenchmark(

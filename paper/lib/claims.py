@@ -26,7 +26,7 @@ import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-MARKS = ("verified", "plot", "recalled", "measured")
+MARKS = ("verified", "plot", "recalled", "measured", "computed")
 
 
 class ClaimError(Exception):
@@ -232,23 +232,30 @@ def evaluate(claim, rows):
 
 
 def is_check(result):
-    """Whether nobody printed the number it is held against: a check of a substitute, not a published claim."""
-    return result.source.endswith("[measured]")
+    """Whether nobody printed the number it is held against: a check of a substitute against real data, or of the engine
+    against a computation, not a published claim."""
+    return result.source.endswith(("[measured]", "[computed]"))
+
+
+def _beside(result):
+    if result.source.endswith("[computed]"):
+        return "computed"
+    return "real data" if is_check(result) else "published"
 
 
 def score(results):
-    """`43 of 53 claims hold`, and the checks of substitutes apart."""
+    """`43 of 53 claims hold`, and the checks apart."""
     claims = [result for result in results if not is_check(result)]
     checks = [result for result in results if is_check(result)]
     text = f"{sum(r.holds for r in claims)} of {len(claims)} claims hold"
-    return text + (f", and {sum(r.holds for r in checks)} of {len(checks)} checks of substitutes" if checks else "")
+    return text + (f", and {sum(r.holds for r in checks)} of {len(checks)} checks" if checks else "")
 
 
 def line(claim, result):
     """`[true] sentence (published 96.3 %, here 96.1 %, simulated)`, with the reason when false."""
     unit = claim.get("unit", "")
     text = (f"[{'true' if result.holds else 'false'}] {result.sentence} "
-            f"({'real data' if is_check(result) else 'published'} {number(result.published, unit)}, here {number(result.here, unit)}, {result.mode})")
+            f"({_beside(result)} {number(result.published, unit)}, here {number(result.here, unit)}, {result.mode})")
     return text if result.holds or not result.reason else f"{text}: {result.reason}"
 
 

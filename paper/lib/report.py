@@ -87,7 +87,7 @@ def write(path, figures, drawn, not_drawn, claims, results, rows, scale):
         "<h1>Figures and claims</h1>",
         f"<p>{_escape(claim_tools.score(results))}. Every number named <em>here</em> was computed from result rows of "
         f"this run ({_escape(scale)} scale); <em>published</em> numbers are quoted from their sources, but for checks marked <em>[measured]</em>, which "
-        "hold a generator against the real data that it stands in for. "
+        "hold a generator against the real data that it stands in for, and <em>[computed]</em>, which hold the engine against a computation. "
         "<em>Simulated</em> means virtual time from a cost model, with the scheduler and the memory manager running "
         "for real; <em>measured</em> means wall-clock time on this machine.</p>",
         "<nav><ul>",

@@ -328,8 +328,8 @@ void check(const Engine<C, E>& engine) {
     }
     naive.expect_equal(u);
   }
-  ASSERT_EQ(u.token_states + u.reserved + u.internal + u.rounding + u.free, u.capacity);
-  for (const Tokens part : {u.token_states, u.reserved, u.internal, u.rounding, u.free}) {
+  ASSERT_EQ(u.token_states + u.reserved + u.internal + u.rounding + u.holes + u.free, u.capacity);
+  for (const Tokens part : {u.token_states, u.reserved, u.internal, u.rounding, u.holes, u.free}) {
     ASSERT_GE(part, Tokens{0});
   }
   ASSERT_EQ(u.capacity.value, capacity.value * C::BlockSize::tokens.value);

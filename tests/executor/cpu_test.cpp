@@ -15,6 +15,7 @@
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/offload/swap_to_host.hpp>
+#include <quire/retention/keep_all.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -26,6 +27,7 @@ struct Full {
   using KvFormat = kv_format::Fp32;
   using WeightFormat = weight_format::Fp32;
   using Offload = offload::SwapToHost;
+  using Retention = retention::KeepAll;
 };
 struct Half : Full {
   using KvFormat = kv_format::Bf16;

@@ -16,8 +16,6 @@ import tempfile
 
 SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_format",
          "weight_format", "retention", "scheduler")
-# A retention policy is so far a pair of compile-time facts; there is no operation to time.
-SLOTS_WITHOUT_BENCHMARK = ("retention",)
 MACROS_ALLOWED = {"QUIRE_HD"}
 # Switches of libraries that we include, which must be set before the include.
 MACRO_PREFIXES_ALLOWED = ("XXH_", "EIGEN_", "HWY_", "JSON_")
@@ -136,8 +134,6 @@ def policy_is_in_the_conformance_suite(tree):
 
 def policy_is_in_the_benchmark(tree):
     for slot, stem, path, text in tree.policies():
-        if slot in SLOTS_WITHOUT_BENCHMARK:
-            continue
         name, bench = type_of(stem, text), f"benchmarks/{slot}/{slot}_bench.cpp"
         if name and not mentions(tree, bench, name):
             yield f"{path}: {name} is not in {bench}"

@@ -98,7 +98,7 @@ class Evaluate(unittest.TestCase):
         check = judge({"mark": "measured", "unit": "%"}, row(value=10))
         self.assertIn("(real data 10 %, here 10 %", claims.line(claim(mark="measured", unit="%"), check))
         results = [judge({}, row(value=10)), judge({}, row(value=20)), check]
-        self.assertEqual(claims.score(results), "1 of 2 claims hold, and 1 of 1 checks of substitutes")
+        self.assertEqual(claims.score(results), "1 of 2 claims hold, and 1 of 1 checks")
         self.assertEqual(claims.score(results[:2]), "1 of 2 claims hold")
 
     def test_the_file_is_a_list_of_these_fields(self):

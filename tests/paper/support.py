@@ -38,7 +38,7 @@ def answering_rows(claims):
             for rung, (_, latency) in zip(seen[key], rungs):
                 rung[here["metric"]] = latency
         elif one is None:
-            seen[key] = row(here["experiment"], **here["rows"], **{here["metric"]: value})
+            seen[key] = row(here["experiment"], mode=claim["mode"], **here["rows"], **{here["metric"]: value})
             by_experiment.setdefault(here["experiment"], []).append(seen[key])
         else:
             one.setdefault(here["metric"], value)
@@ -48,6 +48,10 @@ def answering_rows(claims):
             one.setdefault("blocks", one["slots"] // 16)
         if one["part"] == "waste" and one["variant"] == "vllm":
             one.update({"reserved_percent": 1.7, "internal_percent": 0.0, "external_percent": 2.0})
+    for one in by_experiment.get("retention", []):
+        if one["part"] == "recall":  # claims about all of these rows
+            one.setdefault("recall_difference", 0)
+            one.setdefault("agreement_percent", 100)
     for workload, rate in (("sharegpt", 2.01), ("alpaca", 30.1), ("alpaca", 45.15)):
         for size in (1, 8, 16, 32, 256):
             by_experiment["block_size"].append(

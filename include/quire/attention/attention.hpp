@@ -7,6 +7,8 @@
 #include <quire/attention/kv_view.hpp>
 #include <quire/attention/paged.hpp>
 #include <quire/attention/reference.hpp>
+#include <quire/attention/retained.hpp>
+#include <quire/attention/selected.hpp>
 #include <quire/attention/sinks.hpp>
 #include <quire/attention/sliding_window.hpp>
 #include <quire/attention/soft_cap.hpp>

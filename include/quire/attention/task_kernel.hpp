@@ -7,6 +7,7 @@
 #include <limits>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>
@@ -46,16 +47,18 @@ class Workspace {
            + tile_queries * tile_tokens      // scores
            + 2 * tile_queries + 2 * padded;  // maximum, total; a row of zeros
   }
-  void reserve(std::size_t threads, std::size_t head_dim) {
-    const std::size_t part = simd::round_up(floats(head_dim), 16);
-    if (memory_.size() < part * threads) memory_ = AlignedArray<float>(part * threads);
-    part_ = part;
+  /// extra: floats that a thread needs besides.
+  void reserve(std::size_t threads, std::size_t head_dim, std::size_t extra = 0) {
+    kernel_ = simd::round_up(floats(head_dim), 16);
+    part_ = kernel_ + simd::round_up(extra, 16);
+    if (memory_.size() < part_ * threads) memory_ = AlignedArray<float>(part_ * threads);
   }
   [[nodiscard]] float* part(std::size_t thread) { return memory_.data() + thread * part_; }
+  [[nodiscard]] float* extra(std::size_t thread) { return part(thread) + kernel_; }
 
  private:
   AlignedArray<float> memory_;
-  std::size_t part_ = 0;
+  std::size_t part_ = 0, kernel_ = 0;
 };
 
 namespace detail {
@@ -93,6 +96,14 @@ struct Task {
   std::size_t count = 0;
 };
 
+/// The keys of a sequence in the order of its block table: key p lies in slot p % block_tokens of
+/// entry p / block_tokens. What else keys may be: retained.hpp.
+struct TableKeys {
+  static constexpr bool listed = false;  // each key has a slot of its own
+  static constexpr bool shifts = false;  // keys may have to be turned before they are used
+  static constexpr bool votes = false;   // somebody asks for the weights
+};
+
 /// A plain format's element; float where there is none.
 template <class Format>
 struct ElementOf {
@@ -104,7 +115,7 @@ struct ElementOf<Format> {
 };
 
 /// Runs one task: streaming softmax over tiles of keys, in base 2.
-template <KvFormatPolicy Format, AttentionVariant Variant>
+template <KvFormatPolicy Format, AttentionVariant Variant, class Keys = TableKeys>
 class TaskKernel {
   static constexpr bool plain = PlainKvFormat<Format>;
   using Element = typename ElementOf<Format>::type;
@@ -113,11 +124,12 @@ class TaskKernel {
 
  public:
   TaskKernel(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
-             const Task& task, float* memory)
+             const Task& task, const Keys& keys, float* memory)
       : cache_(cache),
         queries_(queries),
         variant_(variant),
         sequence_(queries.sequences[task.sequence]),
+        seen_(keys),
         task_(task),
         group_(queries.heads / cache.kv_heads),
         padded_(simd::round_up(cache.head_dim, 16)) {
@@ -159,7 +171,12 @@ class TaskKernel {
 
  private:
   [[nodiscard]] std::int64_t position(std::size_t r) const {
-    return sequence_.position + static_cast<std::int64_t>((task_.first + r) / group_);
+    const auto row = static_cast<std::int64_t>((task_.first + r) / group_);
+    if constexpr (Keys::listed) {
+      return seen_.before() + row;  // in the order of the list
+    } else {
+      return sequence_.position + row;
+    }
   }
   [[nodiscard]] std::size_t head(std::size_t r) const {
     return task_.kv_head * group_ + (task_.first + r) % group_;
@@ -188,6 +205,15 @@ class TaskKernel {
 
   /// Slabs and slots of the tile's tokens.
   void locate() {
+    if constexpr (Keys::listed) {
+      for (std::size_t t = tile_skip_; t < tile_count_; ++t) {
+        const auto [block, slot] = place(static_cast<std::size_t>(tile_begin_) + t);
+        key_slab_[t] = cache_.keys(block, task_.kv_head);
+        value_slab_[t] = cache_.values(block, task_.kv_head);
+        slot_[t] = slot;
+      }
+      return;
+    }
     auto p = static_cast<std::size_t>(tile_begin_) + tile_skip_;
     for (std::size_t t = tile_skip_; t < tile_count_; ++p) {
       const BlockId block = sequence_.blocks[p / cache_.block_tokens];
@@ -204,6 +230,12 @@ class TaskKernel {
     }
   }
 
+  /// Block and slot of a listed key.
+  [[nodiscard]] std::pair<BlockId, std::size_t> place(std::size_t p) const {
+    const std::size_t slot = seen_.slot(p);
+    return {sequence_.blocks[slot / cache_.block_tokens], slot % cache_.block_tokens};
+  }
+
   /// Rows that the processor should fetch while this tile's keys are transposed: the tile's values
   /// and the next tile's keys. Blocks lie anywhere, so it cannot foresee them.
   void locate_next(std::int64_t end) {
@@ -214,9 +246,17 @@ class TaskKernel {
       for (std::size_t t = 0; t < tile_tokens; ++t, ++p) {
         const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
         const std::size_t tokens = cache_.block_tokens;
-        ahead_keys_[t] = p < stop ? cache_.keys(sequence_.blocks[p / tokens], task_.kv_head) +
-                                        p % tokens * row_bytes
-                                  : zeros;
+        if constexpr (Keys::listed) {
+          ahead_keys_[t] = zeros;
+          if (p < stop) {
+            const auto [block, slot] = place(p);
+            ahead_keys_[t] = cache_.keys(block, task_.kv_head) + slot * row_bytes;
+          }
+        } else {
+          ahead_keys_[t] = p < stop ? cache_.keys(sequence_.blocks[p / tokens], task_.kv_head) +
+                                          p % tokens * row_bytes
+                                    : zeros;
+        }
         ahead_values_[t] = used(t) ? value_slab_[t] + slot_[t] * row_bytes : zeros;
       }
     }
@@ -239,6 +279,9 @@ class TaskKernel {
   /// keys_ (head_dim, tile_tokens): transposed, zero where no key is.
   void load_keys() {
     using simd::lanes;
+    if constexpr (Keys::shifts) {
+      if (seen_.shift(static_cast<std::size_t>(tile_begin_)) != 0) return load_shifted_keys();
+    }
     if constexpr (plain) {
       if (cache_.head_dim % lanes == 0) {
         const Element* rows[tile_tokens];
@@ -253,6 +296,23 @@ class TaskKernel {
     const float* rows[tile_tokens];
     for (std::size_t t = 0; t < tile_tokens; ++t) {
       rows[t] = used(t) ? decode(key_slab_[t], t, key_rows_ + t * padded_) : zeros_;
+    }
+    transpose(rows);
+  }
+
+  /// As load_keys(), for a tile some of whose keys are turned to another position. Distances to the
+  /// query shrink by what was dropped in between, so that the first key of a tile is turned furthest.
+  void load_shifted_keys() {
+    const float* rows[tile_tokens];
+    for (std::size_t t = 0; t < tile_tokens; ++t) {
+      if (!used(t)) {
+        rows[t] = zeros_;
+        continue;
+      }
+      float* row = key_rows_ + t * padded_;
+      decode(key_slab_[t], t, row);
+      seen_.turn(static_cast<std::size_t>(tile_begin_) + t, row);
+      rows[t] = row;
     }
     transpose(rows);
   }
@@ -364,6 +424,7 @@ class TaskKernel {
       s = hn::IfThenElse(hn::And(hn::Ge(index, low), hn::Lt(index, high)), s, nothing);
       store(s, scores + t);
       best = hn::Max(best, s);
+      if constexpr (Keys::votes) store(s, seen_.logits(r) + tile_begin_ + t);
     }
     const float before = largest_[r];
     const float now = std::max(before, max(best));
@@ -421,13 +482,29 @@ class TaskKernel {
       float* to = queries_.out + row(r) * queries_.out_stride + head(r) * cache_.head_dim;
       const float* from = sums_ + r * padded_;
       for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
+      if constexpr (Keys::votes) vote(r, scale);
     }
+  }
+
+  /// Casts a query's weights as votes.
+  void vote(std::size_t r, float scale) {
+    using namespace simd;
+    const auto row = static_cast<std::int64_t>((task_.first + r) / group_);
+    if (!seen_.counts(row)) return;
+    float* logits = seen_.logits(r);
+    const auto visible = static_cast<std::size_t>(position(r) + 1);
+    for (std::size_t t = 0; t < round_up(visible, lanes); t += lanes) {
+      const Vec weight = exp2(hn::Sub(load(logits + t), set(largest_[r])));
+      store(hn::Mul(weight, set(scale)), logits + t);
+    }
+    seen_.vote(row, {logits, visible});
   }
 
   const KvView<const std::byte>& cache_;
   const Queries& queries_;
   const Variant& variant_;
   const SequenceRows& sequence_;
+  [[no_unique_address]] const Keys seen_;
   const Task task_;
   std::size_t group_, padded_;
   float *q_, *sums_, *keys_, *key_rows_, *value_rows_, *scores_, *largest_, *total_, *zeros_;

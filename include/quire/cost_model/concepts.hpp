@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -40,6 +41,21 @@ struct CostInputs {
   std::shared_ptr<const OperatorProfile> profile{};  // for models that look times up
   BlockCount host_slots = std::int64_t{1} << 40;     // tier slots from here on are the disk's
   bool overlaps = false;  // transfers of a layer go on while the one before is computed
+  /// Where decoding selects pages: how many, of storage.block_tokens each, and in how many layers it
+  /// does not; 0 pages: it reads all that is cached.
+  std::int64_t selected_pages = 0, dense_layers = 0;
+
+  /// Cached keys that a sequence's step reads, in the mean over layers. Selecting pages costs reading
+  /// the range of keys of each page there is: two vectors, as many as a token has.
+  [[nodiscard]] Tokens attended(const SequencePlan& s) const {
+    if (selected_pages == 0 || s.tokens != Tokens{1}) return s.keys_cached();
+    const std::int64_t page = storage.block_tokens.value;
+    const std::int64_t pages = ceil_div(s.keys_cached().value + 1, page);
+    if (pages <= selected_pages) return s.keys_cached();
+    const std::int64_t chosen = (selected_pages - 1) * page + s.keys_cached().value % page + pages;
+    const std::int64_t dense = std::min(dense_layers, model.layers);
+    return (dense * s.keys_cached().value + (model.layers - dense) * chosen) / model.layers;
+  }
 };
 
 /// Predicts what executing a StepPlan costs; a pure function of the plan.

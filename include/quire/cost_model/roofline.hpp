@@ -120,13 +120,14 @@ class Roofline {
     double decode_bytes = 0, prompt_bytes = 0, prompt_flops = 0, kernels = 0;
     bool decodes = false;
     for (const SequencePlan& s : plan.sequences) {
-      const double context = static_cast<double>((s.computed + s.tokens).value);
+      const double cached = static_cast<double>(in_.attended(s).value);
+      const double context = cached + static_cast<double>(s.tokens.value);
       if (s.tokens == Tokens{1}) {
         decode_bytes += context * token_bytes;
         decodes = true;
       } else {
         const double tokens = static_cast<double>(s.tokens.value);
-        const double pairs = tokens * (static_cast<double>(s.computed.value) + (tokens + 1) / 2);
+        const double pairs = tokens * (cached + (tokens + 1) / 2);
         prompt_flops += 4.0 * static_cast<double>(m.heads * m.head_dim) * pairs / tp();
         prompt_bytes += context * token_bytes;
         kernels = 1;

@@ -66,13 +66,13 @@ class Tabulated {
     double chunk = 0, pairs = 0, decodes = 0, sum = 0, longest = 0, shortest = 0;
     for (const SequencePlan& s : plan.sequences) {
       const double tokens = static_cast<double>(s.tokens.value);
-      const double computed = static_cast<double>(s.computed.value);
+      const double cached = static_cast<double>(in_.attended(s).value);
       if (s.tokens > Tokens{1}) {
         chunk += tokens;
-        pairs += tokens * (computed + tokens / 2);
+        pairs += tokens * (cached + tokens / 2);
         continue;
       }
-      const double kv = computed + 1;
+      const double kv = cached + 1;
       shortest = decodes == 0 ? kv : std::min(shortest, kv);
       longest = std::max(longest, kv);
       sum += kv;

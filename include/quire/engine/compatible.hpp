@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include <quire/engine/config.hpp>
+#include <quire/retention/concepts.hpp>
 
 namespace quire {
 
@@ -66,8 +67,11 @@ inline constexpr std::string_view incompatible_because = [] {
   if (C::PrefixIndex::enabled && needs_next_use<typename C::Eviction>) {
     return "eviction: it orders blocks by their next use, which an engine does not know"sv;
   }
-  if (C::PrefixIndex::enabled && !C::Retention::keeps_all) {
+  if (C::PrefixIndex::enabled && retention::drops_tokens<typename C::Retention>) {
     return "retention: a block whose tokens were dropped cannot be found by its text"sv;
+  }
+  if (C::Reservation::contiguous && retention::drops_tokens<typename C::Retention>) {
+    return "retention: a contiguous reservation is not given back in parts"sv;
   }
   return ""sv;
 }();

@@ -52,7 +52,7 @@ class ControlPlane {
         limits_(with_length(limits, shape_)),
         geometry_(geometry),
         executor_(make_executor(checked(geometry_))),
-        memory_(geometry_, shape_, limits_.watermark),
+        memory_(make_memory()),
         scheduler_(limits_) {
     if constexpr (requires { memory_.restore(executor_.stored()); }) {
       memory_.restore(executor_.stored());
@@ -218,6 +218,17 @@ class ControlPlane {
   }
 
  private:
+  /// Whether the memory takes blocks for the tokens of a step, not for a whole prompt ahead, because
+  /// a retention policy will have dropped some by then.
+  static constexpr bool step_by_step = requires { Memory::takes_blocks_step_by_step; };
+
+  [[nodiscard]] Memory make_memory() const {
+    if constexpr (step_by_step) {
+      return Memory(geometry_, shape_, limits_);
+    } else {
+      return Memory(geometry_, shape_, limits_.watermark);
+    }
+  }
   static SchedulerLimits with_length(SchedulerLimits limits, const model::Shape& shape) {
     if (limits.max_length <= Tokens{0} || limits.max_length > shape.max_length) {
       limits.max_length = shape.max_length;
@@ -486,7 +497,17 @@ class ControlPlane {
       give_up(*group, "the KV pool is too small for this request");
       return true;
     }
-    if (!allot(*group)) {
+    bool starts = allot(*group);
+    if constexpr (step_by_step) {
+      if (starts && !memory_.begin(*group, allotted_, plan_)) {
+        starts = false;
+        if (running_.empty()) {
+          give_up(*group, "the KV pool is too small for this request");
+          return true;
+        }
+      }
+    }
+    if (!starts) {
       for (Sequence& s : group->sequences) memory_.release(s);
       memory_.release_spares(*group);
       return false;
@@ -605,6 +626,10 @@ class ControlPlane {
       row.prompt_tokens = group.prompt_length();
       row.history = s.tokens;
       row.tables = s.tables;
+      if constexpr (step_by_step) {
+        row.lanes = s.lanes;
+        row.kept = memory_.kept(s) - row.tokens;
+      }
       row.sampling = &p;
       row.sample_index = s.sample_index;
       row.admitted = s.table_changed;
@@ -764,6 +789,9 @@ class ControlPlane {
       }
       s.computed += plan_.sequences[r].tokens;
       if (s.computed >= s.shared) s.shared = 0;
+      if constexpr (step_by_step) {
+        memory_.retain(*group, s, plan_.sequences[r].tokens, result_.votes_of(r));
+      }
       memory_.publish(*group, s);
     }
     stats_.usage = usage();

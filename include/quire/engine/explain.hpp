@@ -226,6 +226,16 @@ struct Retention : Named<P> {
       },
       "quire: retention: the policy has no `static constexpr bool keeps_all`; smallest "
       "model: quire/retention/keep_all.hpp");
+  static_assert(
+      !retention::drops_tokens<P> || DroppingPolicy<P>,
+      "quire: retention: a policy that drops tokens must offer scope, Votes, Compaction, "
+      "reassigns_positions and after_step as quire/retention/concepts.hpp lists them; smallest "
+      "model: quire/retention/sliding_window.hpp");
+  static_assert(
+      !retention::selects_pages<P> || PageSelectingPolicy<P>,
+      "quire: retention: a policy that selects pages must offer attends_to_all, bound and choose "
+      "as "
+      "quire/retention/concepts.hpp lists them; smallest model: quire/retention/quest.hpp");
 };
 
 template <class P>
@@ -276,9 +286,12 @@ struct Compatible {
                 "quire: scheduler: it preempts, and a contiguous reservation is not given back "
                 "half-way; use quire::reservation::OnDemand");
   static_assert(
-      !(C::PrefixIndex::enabled && !C::Retention::keeps_all),
+      !(C::PrefixIndex::enabled && retention::drops_tokens<typename C::Retention>),
       "quire: retention: a block whose tokens were dropped cannot be found by its text; use "
       "quire::retention::KeepAll or quire::prefix_index::None");
+  static_assert(!(C::Reservation::contiguous && retention::drops_tokens<typename C::Retention>),
+                "quire: retention: a contiguous reservation is not given back in parts; use "
+                "quire::reservation::OnDemand or quire::retention::KeepAll");
   static_assert(incompatible_because<C>.empty(),
                 "quire: the configuration combines slots that exclude each other; "
                 "quire::incompatible_because<C> says why");

@@ -8,6 +8,7 @@
 #include <quire/executor/concepts.hpp>
 #include <quire/memory/contiguous_memory.hpp>
 #include <quire/memory/paged_memory.hpp>
+#include <quire/memory/retained_memory.hpp>
 
 namespace quire {
 
@@ -25,8 +26,15 @@ template <class C, class E>
 }
 
 template <class C>
-using MemoryOf =
-    std::conditional_t<C::Reservation::contiguous, ContiguousMemory<C>, PagedMemory<C>>;
+struct MemoryFor {
+  using type = std::conditional_t<C::Reservation::contiguous, ContiguousMemory<C>, PagedMemory<C>>;
+};
+template <class C>
+requires DroppingPolicy<typename C::Retention> &&(!C::Reservation::contiguous) struct MemoryFor<C> {
+  using type = RetainedMemory<typename C::Eviction, typename C::Retention, typename C::BlockSize>;
+};
+template <class C>
+using MemoryOf = typename MemoryFor<C>::type;
 
 template <class C, class E>
 using ExecutorOf = decltype(bind_executor<C, E>(std::declval<const typename E::Options&>(),

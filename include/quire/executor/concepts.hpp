@@ -29,6 +29,9 @@ struct KvGeometry {
   BlockCount disk_blocks = 0;
   TierRules tiers{};
   TierCosts costs{};
+  /// Whether steps attend for real, layer by layer and head by head. Where they do not, one head
+  /// stands for all: how many tokens a retention policy keeps is the same, which ones is not known.
+  bool attends = false;
 };
 
 /// What an executor offers once it is bound to an engine's configuration.

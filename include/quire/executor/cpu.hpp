@@ -19,6 +19,7 @@
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/units.hpp>
+#include <quire/executor/attending.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/step.hpp>
@@ -82,10 +83,11 @@ struct Cpu {
       }
       g.disk_blocks = blocks(options.disk_blocks, options.disk_memory);
     }
+    g.attends = true;
     return g;
   }
 
-  template <class KvFormat, class WeightFormat>
+  template <class KvFormat, class WeightFormat, class Attending = AttendsAll>
   class Steps {
    public:
     using Decoder = model::Decoder<WeightFormat>;
@@ -99,7 +101,9 @@ struct Cpu {
           tiers_(geometry, device_.block_bytes(), options.link),
           block_tokens_(geometry.block_tokens),
           wrap_(options.wrap_tokens),
+          attending_(options.limits.retention, shape(options), geometry),
           samplers_(threads_.size()) {
+      attending_.check(decoder_);
       if (options.poison) device_.poison();
       if (geometry.tiers.uses_disk) {
         tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));
@@ -118,7 +122,11 @@ struct Cpu {
       move_blocks(plan, result);
       gather(plan);
       logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
-      if (batch_.rows() > 0) decoder_.forward(batch_, device_, memory_, threads_, logits_.data());
+      attending_.begin(plan);
+      if (batch_.rows() > 0) {
+        decoder_.forward(batch_, device_, memory_, threads_, logits_.data(), attending_);
+      }
+      attending_.end(result);
       sample(plan, result);
       result.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -162,6 +170,7 @@ struct Cpu {
             "it names block " + std::to_string(b.value) + " of the " + std::string(pool) + " pool",
             "a block below " + std::to_string(blocks.value));
       };
+      attending_.move_slots(plan, device_);
       tiers_.move(
           plan,
           [&](BlockId b) {
@@ -169,10 +178,12 @@ struct Cpu {
             return std::span<std::byte>(device_.block(b), device_.block_bytes());
           },
           result);
+      for (const BlockSwap& s : plan.swap_in) attending_.brought_in(s.device);
       for (const BlockCopy& c : plan.copies) {
         check(c.from, device_.blocks(), "device");
         check(c.to, device_.blocks(), "device");
         kv_format::copy_block(device_, c.from, device_, c.to);
+        attending_.copied(c.from, c.to);
       }
       const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size() +
                                 plan.spills.size() + plan.prefetches.size();
@@ -192,7 +203,7 @@ struct Cpu {
               "a table and the ids of all tokens up to the last of the step");
         }
         const std::span<const BlockId> blocks = s.tables.front().blocks();
-        const std::int64_t needed = ceil_div(end, block_tokens_.value);
+        const std::int64_t needed = ceil_div(Attending::slots(s), block_tokens_.value);
         if (static_cast<std::int64_t>(blocks.size()) < needed) {
           throw state_error("step plan",
                             "the block table of sequence " + std::to_string(s.sequence.value) +
@@ -257,14 +268,17 @@ struct Cpu {
     CpuTiers tiers_;
     Tokens block_tokens_;
     bool wrap_;
+    Attending attending_;
     model::Batch batch_;
     model::Activations memory_;
     std::vector<float> logits_;
     std::vector<sampling::Sampler> samplers_;
   };
-  /// Only the formats matter here: configurations that differ elsewhere share one class.
+  /// Only the formats and the way of attending matter here: configurations that differ elsewhere
+  /// share one class.
   template <class C>
-  using Bound = Steps<typename C::KvFormat, typename C::WeightFormat>;
+  using Bound =
+      Steps<typename C::KvFormat, typename C::WeightFormat, AttendingFor<typename C::Retention>>;
 };
 
 }  // namespace quire::executor

@@ -9,6 +9,7 @@
 #include <quire/cost_model/memory_planner.hpp>
 #include <quire/cost_model/roofline.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/retention/concepts.hpp>
 
 namespace quire::executor {
 
@@ -33,13 +34,20 @@ struct BasicSimulated {
 
   template <class C>
   [[nodiscard]] static CostInputs inputs(const Options& options) {
+    std::int64_t pages = 0;
+    if constexpr (retention::selects_pages<typename C::Retention>) {
+      pages = std::max<std::int64_t>(
+          1, options.limits.retention.budget.value / C::BlockSize::tokens.value);
+    }
     return {.model = options.model,
             .hardware = options.hardware,
             .tensor_parallel = options.tensor_parallel,
             .storage = storage_cost<C>(options.model),
             .host = options.host,
             .profile = options.profile,
-            .overlaps = tier_rules<typename C::Offload>().overlaps};
+            .overlaps = tier_rules<typename C::Offload>().overlaps,
+            .selected_pages = pages,
+            .dense_layers = options.limits.retention.dense_layers};
   }
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {

@@ -9,6 +9,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/memory/block_table.hpp>
+#include <quire/retention/lane.hpp>
 #include <quire/sampling/params.hpp>
 
 namespace quire {
@@ -27,12 +28,20 @@ struct SequencePlan {
   /// One table per KV group of the model; block b of a table holds the tokens
   /// [b * block_tokens, (b + 1) * block_tokens). Valid until the step is committed.
   std::span<const BlockTable> tables;
+  /// Where a retention policy drops tokens: what each lane still has, the step's tokens included,
+  /// in slots of the tables; empty where everything is kept. Valid until the step is committed.
+  std::span<const retention::Lane> lanes;
+  /// What a retention policy kept of the computed tokens, in the mean over lanes; -1: all.
+  Tokens kept = -1;
   const SamplingParams* sampling = nullptr;  // never null when draws > 0
   /// Draws from the distribution after the last token: 0 inside a prompt, 1 for plain decoding,
   /// `width` when a parallel group finishes its prompt, 2 * beam_width best candidates for a beam.
   std::int32_t draws = 0;
   std::int32_t sample_index = 0;  // first draw's index in the request; draw i uses seed + index + i
   bool admitted = false;          // first step since admission, swap-in or recompute
+
+  /// Keys in the cache that the step's first token may attend to.
+  [[nodiscard]] Tokens keys_cached() const { return kept < Tokens{0} ? computed : kept; }
 };
 
 /// Copies one block's keys and values of every layer, on the device (copy-on-write).
@@ -65,12 +74,13 @@ struct TierRecord {
 };
 
 /// All that the data plane needs to run one iteration, and all that the decision log records.
-/// Order of execution: spills, swap_out, prefetches, swap_in, copies, then the sequences as one
+/// Order of execution: slot_moves, spills, swap_out, prefetches, swap_in, copies, then the sequences as one
 /// batch. No slot is both read and overwritten in one plan but where this order makes it right.
 /// Spills and prefetches may still be under way when the step ends.
 struct StepPlan {
   std::uint64_t step = 0;
   std::vector<SequencePlan> sequences;
+  std::vector<retention::SlotMove> slot_moves;  // tokens that change their slot (compaction)
   std::vector<BlockSwap> swap_out;
   std::vector<BlockSwap> swap_in;
   std::vector<BlockCopy> copies;
@@ -86,6 +96,7 @@ struct StepPlan {
 
   void clear() {
     sequences.clear();
+    slot_moves.clear();
     swap_out.clear();
     swap_in.clear();
     copies.clear();
@@ -98,13 +109,14 @@ struct StepPlan {
   }
   [[nodiscard]] bool empty() const {
     return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty() &&
-           spills.empty() && prefetches.empty();
+           spills.empty() && prefetches.empty() && slot_moves.empty();
   }
 
   /// Hash of the decisions in the plan: its rows' sequences, token ranges, draws and tables, and all
   /// its lists; the rest follows from these. The sequence of such hashes is the decision log.
   /// A table is hashed whole when its sequence enters the batch and where it grew afterwards: the
-  /// rest was hashed before, and does not change while the sequence stays.
+  /// rest was hashed before, and does not change while the sequence stays. Slot moves are left out:
+  /// which tokens they move follows from attention weights, which simulated time does not have.
   [[nodiscard]] std::uint64_t hash(Tokens block_tokens) const {
     std::uint64_t h = mix64(step);
     for (const SequencePlan& s : sequences) {
@@ -159,6 +171,14 @@ struct StepResult {
   std::vector<std::uint32_t> begin;
   std::vector<Draw> draws;
   std::vector<TokenLogprob> alternatives;
+  /// What retention policies asked about the attention weights: row r's votes begin at
+  /// votes_begin[r], lane after lane, one an entry, in parts of retention::whole_vote. Empty where
+  /// nobody asks or nothing attends.
+  std::vector<std::int64_t> votes;
+  std::vector<std::size_t> votes_begin;
+  /// Where a policy selects pages: those read, and those there were, summed over layers and heads of
+  /// the sequences that added one token.
+  std::int64_t pages_read = 0, pages_held = 0;
 
   void clear() {
     seconds = 0.0;
@@ -169,6 +189,13 @@ struct StepResult {
     begin.clear();
     draws.clear();
     alternatives.clear();
+    votes.clear();
+    votes_begin.clear();
+    pages_read = pages_held = 0;
+  }
+  [[nodiscard]] std::span<const std::int64_t> votes_of(std::size_t r) const {
+    if (votes_begin.empty()) return {};
+    return {votes.data() + votes_begin[r], votes.data() + votes_begin[r + 1]};
   }
   [[nodiscard]] std::span<const Draw> row(std::size_t r) const {
     return {draws.data() + begin[r], draws.data() + begin[r + 1]};

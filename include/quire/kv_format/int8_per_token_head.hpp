@@ -47,6 +47,14 @@ struct Int8PerTokenHead {
     const auto* row = reinterpret_cast<const std::int8_t*>(slab) + slot * head_dim;
     for (std::size_t i = 0; i < head_dim; ++i) values[i] = scale * static_cast<float>(row[i]);
   }
+  /// Copies one token between slabs, bit for bit.
+  static void copy(const std::byte* from, std::size_t from_slot, std::byte* to, std::size_t to_slot,
+                   std::size_t block_tokens, std::size_t head_dim) {
+    const std::size_t scales = scales_at(block_tokens, head_dim);
+    std::memcpy(to + to_slot * head_dim, from + from_slot * head_dim, head_dim);
+    std::memcpy(to + scales + to_slot * sizeof(float), from + scales + from_slot * sizeof(float),
+                sizeof(float));
+  }
 
  private:
   static constexpr std::size_t scales_at(std::size_t block_tokens, std::size_t head_dim) {

@@ -254,34 +254,8 @@ class BasicPagedMemory {
 
   /// Brings a swapped group back; false, and nothing changed, when the pool has too little room.
   bool swap_in(SequenceGroup& group, StepPlan& plan) {
-    std::vector<BlockId> hosts;
-    for (const Sequence& s : group.sequences) {
-      hosts.insert(hosts.end(), s.host_blocks.begin(), s.host_blocks.end());
-    }
-    std::sort(hosts.begin(), hosts.end());
-    hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
     // with room to go on in this very step
-    const BlockCount need = static_cast<std::int64_t>(hosts.size()) + growth_on_host(group);
-    const BlockCount reserve = pool_.referenced() == BlockCount{0} ? BlockCount{0} : watermark_;
-    if (pool_.available() - need < reserve) return false;
-    moved_.begin(tiers_.host().capacity() + tiers_.disk().capacity());
-    for (Sequence& s : group.sequences) {
-      for (const BlockId host : s.host_blocks) {
-        if (const std::optional<BlockId> device = moved_.find(host)) {
-          pool_.acquire(*device);
-          table(s).append(*device);
-        } else {
-          const BlockId block = take();
-          moved_.insert(host, block);
-          plan.swap_in.push_back({.device = block, .host = host});
-          table(s).append(block);
-        }
-        tiers_.release(host);
-      }
-      s.host_blocks.clear();
-      s.table_changed = true;
-    }
-    return true;
+    return bring_back(group, plan, growth_on_host(group));
   }
 
   /// Enters the full, computed blocks of a sequence into the prefix index.
@@ -435,7 +409,38 @@ class BasicPagedMemory {
     reserved_ = unused_ = 0;
   }
 
- private:
+ protected:
+  /// swap_in(), with `more` blocks free besides.
+  bool bring_back(SequenceGroup& group, StepPlan& plan, BlockCount more) {
+    std::vector<BlockId> hosts;
+    for (const Sequence& s : group.sequences) {
+      hosts.insert(hosts.end(), s.host_blocks.begin(), s.host_blocks.end());
+    }
+    std::sort(hosts.begin(), hosts.end());
+    hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
+    const BlockCount need = static_cast<std::int64_t>(hosts.size()) + more;
+    const BlockCount reserve = pool_.referenced() == BlockCount{0} ? BlockCount{0} : watermark_;
+    if (pool_.available() - need < reserve) return false;
+    moved_.begin(tiers_.host().capacity() + tiers_.disk().capacity());
+    for (Sequence& s : group.sequences) {
+      for (const BlockId host : s.host_blocks) {
+        if (const std::optional<BlockId> device = moved_.find(host)) {
+          pool_.acquire(*device);
+          table(s).append(*device);
+        } else {
+          const BlockId block = take();
+          moved_.insert(host, block);
+          plan.swap_in.push_back({.device = block, .host = host});
+          table(s).append(block);
+        }
+        tiers_.release(host);
+      }
+      s.host_blocks.clear();
+      s.table_changed = true;
+    }
+    return true;
+  }
+
   static BlockTable& table(Sequence& s) { return s.tables[0]; }
   static const BlockTable& table(const Sequence& s) { return s.tables[0]; }
   static std::size_t next_block(const Sequence& s) {

@@ -6,7 +6,7 @@
 
 namespace quire {
 
-/// Where the KV slots of a pool are at one moment, in tokens. The five parts add up to the
+/// Where the KV slots of a pool are at one moment, in tokens. The six parts add up to the
 /// capacity. \source categories of Kwon et al., SOSP '23, Figure 2, which shows rounding and free
 /// together as "external & others".
 struct MemoryUsage {
@@ -15,6 +15,7 @@ struct MemoryUsage {
   Tokens reserved = 0;             // will hold one before the sequence ends
   Tokens internal = 0;             // given to a sequence that will never use them
   Tokens rounding = 0;             // added by the allocator to make a run a power of two
+  Tokens holes = 0;                // lost their token inside a block that is kept (retention)
   Tokens free = 0;                 // in no sequence's hands; cached prefixes count as free
   BlockCount logical_blocks = 0;   // entries of all block tables
   BlockCount physical_blocks = 0;  // distinct blocks behind them

@@ -63,6 +63,36 @@ class Activations {
   AlignedArray<float> buffers_[11];
 };
 
+/// One layer's attention in a forward pass: new keys and values to store, queries to answer.
+/// \shape keys, values (rows, kv_heads, head_dim), rows queries.q_stride floats apart
+struct AttentionCall {
+  std::size_t layer;
+  std::int64_t window;  // the layer's own sliding window; 0: none
+  const attention::KvView<std::byte>& cache;
+  const attention::Queries& queries;
+  const float *keys, *values;
+  attention::Workspace& workspace;
+  ThreadPool& threads;
+
+  [[nodiscard]] attention::KvView<const std::byte> readable() const {
+    return {cache.base,         cache.block_bytes, cache.slab_bytes,
+            cache.block_tokens, cache.kv_heads,    cache.head_dim};
+  }
+};
+
+/// Stores every token in the order of the block table and attends to all that the layer sees.
+struct FullAttention {
+  template <KvFormatPolicy KvFormat>
+  void attend(const AttentionCall& call) const {
+    attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
+                                  call.queries.q_stride, call.threads);
+    const attention::SlidingWindow variant =
+        call.window > 0 ? attention::SlidingWindow(call.window) : attention::SlidingWindow();
+    attention::paged<KvFormat>(call.readable(), call.queries, variant, call.workspace,
+                               call.threads);
+  }
+};
+
 /// A decoder-only transformer: one block for all families, steered by the fields of ModelConfig.
 /// Every row's result depends on its own tokens alone, bit for bit.
 template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
@@ -84,6 +114,7 @@ class Decoder {
 
   [[nodiscard]] const checkpoint::ModelConfig& config() const { return weights_.config; }
   [[nodiscard]] const Weights<Format, Gemm>& weights() const { return weights_; }
+  [[nodiscard]] const Rope& rope() const { return rope_; }
   [[nodiscard]] std::size_t vocab() const { return weights_.output.outputs(); }
   /// Floats from one row of logits to the next.
   [[nodiscard]] std::size_t logits_stride() const { return weights_.output.padded_outputs(); }
@@ -96,17 +127,18 @@ class Decoder {
 
   /// Runs a batch: writes keys and values of its rows into the arena and the logits of
   /// `batch.logits_rows`. \shape logits (logits_rows, logits_stride)
+  /// attention: stores keys and values and answers queries, layer by layer (FullAttention).
   /// \errors usage for a token outside the vocabulary or a position that the model does not have
-  template <KvFormatPolicy KvFormat>
+  template <KvFormatPolicy KvFormat, class Attention = const FullAttention>
   void forward(const Batch& batch, kv_format::Arena<KvFormat>& arena, Activations& memory,
-               ThreadPool& threads, float* logits) const {
+               ThreadPool& threads, float* logits, Attention&& attention = {}) const {
     const std::size_t rows = batch.rows();
     if (rows == 0) return;
     Pass pass{*this, memory, threads, rows};
     pass.embed(batch);
     for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
       const auto& layer = weights_.layers[l];
-      pass.template attend<KvFormat>(layer, batch, arena.layer(l));
+      pass.template attend<KvFormat>(l, batch, arena.layer(l), attention);
       pass.feed_forward(layer);
     }
     pass.output(batch, logits);
@@ -228,9 +260,10 @@ class Decoder {
       return out;
     }
 
-    template <KvFormatPolicy KvFormat>
-    void attend(const LayerWeights<Matrix>& layer, const Batch& batch,
-                const attention::KvView<std::byte>& cache) {
+    template <KvFormatPolicy KvFormat, class Attention>
+    void attend(std::size_t l, const Batch& batch, const attention::KvView<std::byte>& cache,
+                Attention& attention) {
+      const LayerWeights<Matrix>& layer = model.weights_.layers[l];
       const std::size_t d = model.head_dim_, q_width = model.heads_ * d;
       const std::size_t kv_width = model.kv_heads_ * d;
       const std::size_t stride = layer.qkv.padded_outputs();
@@ -238,8 +271,6 @@ class Decoder {
       layer.qkv.multiply(branch_input(layer.attention_norm), model.hidden_, rows, qkv, stride,
                          threads);
       rotate(layer, qkv, stride);
-      attention::write_kv<KvFormat>(cache, batch.sequences, qkv + q_width, qkv + q_width + kv_width,
-                                    stride, threads);
       float* attended = buffer(Buffer::attended, q_width);
       const attention::Queries queries{qkv,
                                        stride,
@@ -248,11 +279,8 @@ class Decoder {
                                        model.heads_,
                                        1.0f / std::sqrt(static_cast<float>(d)),
                                        batch.sequences};
-      const attention::SlidingWindow variant =
-          layer.window > 0 ? attention::SlidingWindow(layer.window) : attention::SlidingWindow();
-      attention::paged<KvFormat>({cache.base, cache.block_bytes, cache.slab_bytes,
-                                  cache.block_tokens, cache.kv_heads, cache.head_dim},
-                                 queries, variant, memory.workspace, threads);
+      attention.template attend<KvFormat>({l, layer.window, cache, queries, qkv + q_width,
+                                           qkv + q_width + kv_width, memory.workspace, threads});
       const std::size_t out_stride = layer.attention_output.padded_outputs();
       float* projected = buffer(Buffer::projected, out_stride);
       layer.attention_output.multiply(attended, q_width, rows, projected, out_stride, threads);

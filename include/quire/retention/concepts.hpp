@@ -1,7 +1,15 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string_view>
+#include <vector>
+
+#include <quire/retention/lane.hpp>
+#include <quire/retention/limits.hpp>
+#include <quire/retention/votes.hpp>
 
 namespace quire {
 
@@ -12,5 +20,64 @@ concept RetentionPolicy = requires {
   { P::name } -> std::convertible_to<std::string_view>;
   { P::keeps_all } -> std::convertible_to<bool>;
 };
+
+/// A policy that drops tokens (keeps_all is false); built from (limits, layers of the model).
+/// - scope: what shares one set of kept tokens.
+/// - Votes: what it wants to know of the attention weights; NoVotes costs nothing.
+/// - Compaction: what becomes of the slots of dropped tokens.
+/// - reassigns_positions: keys are turned so that their distances are those in the cache, as if the
+///   dropped tokens had never been; needs rotary positions.
+/// - after_step(lane, votes, step, drop): learns from one step and names the entries to drop, by
+///   index, in rising order. votes: one an entry, or empty where nothing attends (simulated time):
+///   then all votes are 0. Entries that are as good as each other go oldest first.
+template <class P>
+concept DroppingPolicy =
+    RetentionPolicy<P> && !P::keeps_all &&
+    std::constructible_from<P, const RetentionLimits&, std::int64_t> &&
+    requires(const P& policy, retention::Lane& lane, std::span<const std::int64_t> votes,
+             const retention::LaneStep& step, std::vector<std::uint32_t>& drop) {
+  { P::scope } -> std::convertible_to<retention::Scope>;
+  { P::reassigns_positions } -> std::convertible_to<bool>;
+  { P::Votes::enabled } -> std::convertible_to<bool>;
+  { P::Compaction::moves } -> std::convertible_to<bool>;
+  { policy.after_step(lane, votes, step, drop) } -> std::same_as<void>;
+};
+
+/// A policy that drops nothing, but whose decoding queries attend to some pages alone; a page is a
+/// block. Built from (limits, tokens of a page); has `static constexpr bool selects_pages = true`.
+/// - attends_to_all(layer, pages): whether nothing is chosen there.
+/// - bound(query, smallest, largest): a page's score, from the range of its keys' dimensions.
+/// - choose(bounds, pages): the pages to attend to, the last one among them, in rising order.
+template <class P>
+concept PageSelectingPolicy = RetentionPolicy<P> && P::keeps_all && P::selects_pages &&
+    std::constructible_from<P, const RetentionLimits&, Tokens> &&
+    requires(const P& policy, std::int64_t layer, std::size_t pages, std::span<const float> floats,
+             const float* range, std::vector<std::uint32_t>& out) {
+  { policy.attends_to_all(layer, pages) } -> std::same_as<bool>;
+  { policy.bound(floats, range, range) } -> std::same_as<float>;
+  { policy.choose(floats, out) } -> std::same_as<void>;
+};
+
+namespace retention {
+/// Whether P drops tokens; false also for what does not say.
+template <class P>
+inline constexpr bool drops_tokens = [] {
+  if constexpr (requires { P::keeps_all; }) {
+    return !P::keeps_all;
+  } else {
+    return false;
+  }
+}();
+
+/// Whether P selects pages.
+template <class P>
+inline constexpr bool selects_pages = [] {
+  if constexpr (requires { P::selects_pages; }) {
+    return static_cast<bool>(P::selects_pages);
+  } else {
+    return false;
+  }
+}();
+}  // namespace retention
 
 }  // namespace quire

@@ -11,6 +11,7 @@
 #include <quire/executor/step.hpp>
 #include <quire/memory/block_table.hpp>
 #include <quire/memory/buddy_allocator.hpp>
+#include <quire/retention/lane.hpp>
 #include <quire/workload/request.hpp>
 
 namespace quire {
@@ -49,11 +50,12 @@ struct Sequence {
   double cumulative_logprob = 0;
 
   std::vector<BlockTable> tables = std::vector<BlockTable>(1);  // one per KV group
-  std::vector<BlockId> host_blocks;  // where the blocks of tables[0] are while swapped out
-  BlockRun run;                      // contiguous reservation: the run that tables[0] lists
-  Tokens reserved = 0;               // contiguous reservation: tokens asked for
-  std::size_t published = 0;         // leading blocks of tables[0] that the prefix index knows
-  bool table_changed = true;         // the decision log must show the whole table again
+  std::vector<retention::Lane> lanes;  // a retention policy that drops: what is left of it
+  std::vector<BlockId> host_blocks;    // where the blocks of tables[0] are while swapped out
+  BlockRun run;                        // contiguous reservation: the run that tables[0] lists
+  Tokens reserved = 0;                 // contiguous reservation: tokens asked for
+  std::size_t published = 0;           // leading blocks of tables[0] that the prefix index knows
+  bool table_changed = true;           // the decision log must show the whole table again
   FinishReason finish = FinishReason::none;
 
   [[nodiscard]] bool finished() const { return finish != FinishReason::none; }

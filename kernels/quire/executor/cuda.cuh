@@ -33,6 +33,7 @@
 #include <quire/kernels/swiglu/swiglu.cuh>
 #include <quire/model/rope.hpp>
 #include <quire/model/weights.hpp>
+#include <quire/retention/concepts.hpp>
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>
 #include <quire/simt/device_array.cuh>
@@ -67,6 +68,11 @@ struct BasicCuda {
 
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    if constexpr (requires { typename C::Retention; }) {
+      static_assert(C::Retention::keeps_all && !retention::selects_pages<typename C::Retention>,
+                    "quire: retention: the CUDA executor keeps every token and attends to all; use "
+                    "quire::retention::KeepAll, or quire::executor::Cpu");
+    }
     const model::Shape& s = options.model.config.shape;
     const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
                                               static_cast<std::size_t>(s.head_dim));
