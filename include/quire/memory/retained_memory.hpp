@@ -51,6 +51,7 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
   [[nodiscard]] std::optional<std::string> rejects(const SequenceGroup&, Tokens) const {
     return std::nullopt;
   }
+  bool admit(SequenceGroup& group, Tokens max_length) { return admit(group, max_length, 0); }
   template <class Choose>
   bool admit(SequenceGroup& group, Tokens, Choose&&) {
     for (Sequence& s : group.sequences) {
@@ -80,7 +81,7 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
         const BlockId to = this->take();
         plan.copies.push_back({from, to});
         table(s).replace(b, to);
-        this->copied_.push_back(from);  // what comes in this step must not take its place
+        pool_.release(from);
         s.table_changed = true;
       }
       for (Lane& lane : s.lanes) {
