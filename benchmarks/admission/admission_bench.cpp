@@ -13,6 +13,7 @@
 #include "benchmarks/common/ceiling.hpp"
 
 #include <quire/admission/admission.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
 
@@ -52,7 +53,7 @@ void request(benchmark::State& state) {
 /// The ceiling: one dependent load an item, at random, over 4 bytes a block.
 void pointer_chase(benchmark::State& state) {
   const auto n = static_cast<std::size_t>(state.range(0));
-  std::vector<std::uint32_t> next(n);
+  huge_vector<std::uint32_t> next(n);  // as the policies keep theirs
   std::iota(next.begin(), next.end(), 0u);
   Rng rng(5);
   for (std::size_t i = n; i > 1; --i) std::swap(next[i - 1], next[rng.below(i - 1)]);  // one cycle

@@ -25,7 +25,8 @@ TEST(EvictableSet, HoldsWhatWasAdded) {
     ASSERT_EQ(set.size(), naive.size());
     if (!naive.empty()) {
       ASSERT_TRUE(naive.contains(set.pick(rng()).value));
-      const auto least = set.least(64, 0, 0, [](BlockId x) { return x.value; });
+      const auto least = set.least(
+          64, 0, 0, [](BlockId x) { return x.value; }, [&set](BlockId) { return &set; });
       ASSERT_EQ(least->value, *naive.begin());  // all are compared
     }
   }

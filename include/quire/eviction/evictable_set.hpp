@@ -1,12 +1,14 @@
 // mechanism: the evictable blocks in a dense array, for policies that draw them at random.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
@@ -53,25 +55,33 @@ class EvictableSet {
   }
 
   /// The member that 64 random bits choose. \pre not empty
-  [[nodiscard]] BlockId pick(std::uint64_t bits) const {
-    return blocks_[static_cast<std::size_t>((bits >> 32) * blocks_.size() >> 32)];
-  }
+  [[nodiscard]] BlockId pick(std::uint64_t bits) const { return blocks_[place_of(bits)]; }
 
   /// The member with the least score of `samples` drawn with replacement, or of all when there are
-  /// no more than that. Equal (seed, draw) draw equally. Scores should differ between blocks.
-  template <class Score>
+  /// no more than that; of equals the first drawn. Equal (seed, draw) draw equally. Scores should
+  /// differ between blocks. address(b): where the score of `b` is read from; samples are scattered over
+  /// memory, so all of it is asked for before any is waited for.
+  template <class Score, class Address>
   [[nodiscard]] std::optional<BlockId> least(std::size_t samples, std::uint64_t seed,
-                                             std::uint64_t draw, Score score) const {
+                                             std::uint64_t draw, Score score,
+                                             Address address) const {
     if (blocks_.empty()) return std::nullopt;
     const bool all = blocks_.size() <= samples;
     const std::size_t count = all ? blocks_.size() : samples;
-    BlockId best = all ? blocks_[0] : pick(counter_bits(seed, draw, 0));
-    auto best_score = score(best);
-    for (std::size_t i = 1; i < count; ++i) {
-      const BlockId b = all ? blocks_[i] : pick(counter_bits(seed, draw, i));
-      const auto its_score = score(b);
-      if (its_score < best_score) {
-        best = b;
+    std::array<const BlockId*, 64> drawn;
+    std::optional<BlockId> best;
+    decltype(score(BlockId{})) best_score{};
+    for (std::size_t begin = 0; begin < count; begin += drawn.size()) {
+      const std::size_t here = std::min(drawn.size(), count - begin);
+      for (std::size_t i = 0; i < here; ++i) {
+        drawn[i] = &blocks_[all ? begin + i : place_of(counter_bits(seed, draw, begin + i))];
+        __builtin_prefetch(drawn[i]);
+      }
+      for (std::size_t i = 0; i < here; ++i) __builtin_prefetch(address(*drawn[i]));
+      for (std::size_t i = 0; i < here; ++i) {
+        const auto its_score = score(*drawn[i]);
+        if (best && !(its_score < best_score)) continue;
+        best = *drawn[i];
         best_score = its_score;
       }
     }
@@ -79,9 +89,12 @@ class EvictableSet {
   }
 
  private:
+  [[nodiscard]] std::size_t place_of(std::uint64_t bits) const {
+    return static_cast<std::size_t>((bits >> 32) * blocks_.size() >> 32);
+  }
   static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
-  std::vector<BlockId> blocks_;
-  std::vector<std::uint32_t> place_;  // \shape (capacity)
+  huge_vector<BlockId> blocks_;
+  huge_vector<std::uint32_t> place_;  // \shape (capacity)
 };
 
 }  // namespace quire::eviction

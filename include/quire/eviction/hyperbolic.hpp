@@ -5,8 +5,8 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -43,10 +43,13 @@ class Hyperbolic {
     ++removals_;
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    return evictable_.least(samples, seed_, removals_, [this](BlockId b) {
-      const Block& x = blocks_[b.value];
-      return std::pair(x.uses / static_cast<double>(now_ - x.entered + 1), x.entered);
-    });
+    return evictable_.least(
+        samples, seed_, removals_,
+        [this](BlockId b) {
+          const Block& x = blocks_[b.value];
+          return std::pair(x.uses / static_cast<double>(now_ - x.entered + 1), x.entered);
+        },
+        [this](BlockId b) { return &blocks_[b.value]; });
   }
 
  private:
@@ -56,7 +59,7 @@ class Hyperbolic {
   };
   std::uint64_t seed_;
   EvictableSet evictable_;
-  std::vector<Block> blocks_;
+  huge_vector<Block> blocks_;
   std::uint64_t now_ = 0;
   std::uint64_t removals_ = 0;
 };

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -43,10 +43,13 @@ class LeadingChunkFirst {
     ++removals_;
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    return evictable_.least(samples, seed_, removals_, [this](BlockId b) {
-      const Block& x = blocks_[b.value];
-      return std::pair(x.cost / static_cast<double>(now_ - x.last_use + 1), x.last_use);
-    });
+    return evictable_.least(
+        samples, seed_, removals_,
+        [this](BlockId b) {
+          const Block& x = blocks_[b.value];
+          return std::pair(x.cost / static_cast<double>(now_ - x.last_use + 1), x.last_use);
+        },
+        [this](BlockId b) { return &blocks_[b.value]; });
   }
 
  private:
@@ -63,7 +66,7 @@ class LeadingChunkFirst {
 
   std::uint64_t seed_;
   EvictableSet evictable_;
-  std::vector<Block> blocks_;
+  huge_vector<Block> blocks_;
   std::uint64_t now_ = 0;
   std::uint64_t removals_ = 0;
 };

@@ -7,8 +7,8 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
@@ -61,14 +61,17 @@ class WorkloadAware {
     ++removals_;
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    return evictable_.least(samples, seed_, removals_, [this](BlockId b) {
-      const Block& x = blocks_[b.value];
-      const Category& c = categories_[x.category];
-      const double age = static_cast<double>(now_ - x.last_use + 1);
-      const double reused =
-          c.reuses / c.uses * std::exp(-age / c.mean) * -std::expm1(-stay_ / c.mean);
-      return std::tuple(reused, -x.position, x.last_use);
-    });
+    return evictable_.least(
+        samples, seed_, removals_,
+        [this](BlockId b) {
+          const Block& x = blocks_[b.value];
+          const Category& c = categories_[x.category];
+          const double age = static_cast<double>(now_ - x.last_use + 1);
+          const double reused =
+              c.reuses / c.uses * std::exp(-age / c.mean) * -std::expm1(-stay_ / c.mean);
+          return std::tuple(reused, -x.position, x.last_use);
+        },
+        [this](BlockId b) { return &blocks_[b.value]; });
   }
 
  private:
@@ -91,7 +94,7 @@ class WorkloadAware {
 
   std::uint64_t seed_;
   EvictableSet evictable_;
-  std::vector<Block> blocks_;
+  huge_vector<Block> blocks_;
   std::array<Category, 64> categories_{};
   double stay_;
   std::uint64_t now_ = 0;
