@@ -143,6 +143,7 @@ class Timeline {
       .add("preemptions", r.counters.preemptions)
       .add("recomputed_tokens", r.counters.recomputed_tokens.value)
       .add("swapped_out_blocks", r.counters.swapped_out_blocks.value)
+      .add("swaps_refused", r.counters.swaps_refused)
       .add("evictions", outcome.evicted_blocks)
       .add("hit_rate", ratio(r.counters.prefix_hit_tokens, r.counters.prompt_tokens))
       .add("rejected", r.counters.rejected)

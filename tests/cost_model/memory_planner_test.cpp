@@ -42,10 +42,31 @@ TEST(MemoryPlanner, DividesTheDevice) {
   EXPECT_THAT(plan.explain(), ::testing::HasSubstr(std::to_string(plan.device_blocks.value)));
 }
 
-TEST(MemoryPlanner, TakesAGivenSizeWhateverIsLeft) {
-  const MemoryBudget budget{.kv_bytes = std::int64_t{12} << 30};
-  EXPECT_EQ(plan_memory(inputs(model::opt_175b), budget).device_blocks.value,
-            (std::int64_t{12} << 30) / (16 * 4'718'592));
+// Table 1 of the PagedAttention paper: what it gives each model fits beside the weights.
+TEST(MemoryPlanner, TakesAGivenSizeThatFitsBesideTheWeights) {
+  auto given = [](const model::Shape& shape, std::int64_t devices, const Hardware& hardware,
+                  std::int64_t gib) {
+    CostInputs in = inputs(shape, devices);
+    in.hardware = hardware;
+    return plan_memory(in, {.kv_bytes = gib << 30}).device_blocks.value;
+  };
+  EXPECT_EQ(given(model::opt_13b, 1, hardware::a100_40gb, 12),
+            (std::int64_t{12} << 30) / (16 * 819'200));
+  EXPECT_EQ(given(model::opt_66b, 4, hardware::a100_40gb, 21),
+            (std::int64_t{21} << 30) / (16 * 2'359'296));
+  EXPECT_EQ(given(model::opt_175b, 8, hardware::a100_80gb, 264),
+            (std::int64_t{264} << 30) / (16 * 4'718'592));
+}
+
+TEST(MemoryPlanner, RefusesAGivenSizeThatDoesNotFitBesideTheWeights) {
+  const std::string why = complaint(inputs(model::opt_175b), {.kv_bytes = std::int64_t{12} << 30});
+  EXPECT_THAT(why, ::testing::HasSubstr("opt_175b on 1 x a100_40gb"));
+  EXPECT_THAT(why, ::testing::HasSubstr("12.9 GB of keys and values do not fit into 42.9 GB"));
+  EXPECT_THAT(why, ::testing::HasSubstr("tensor_parallel"));
+  // 42.9 GB less 25.7 GB of weights
+  EXPECT_EQ(complaint(inputs(model::opt_13b), {.kv_bytes = 17'000'000'000}), "");
+  EXPECT_THAT(complaint(inputs(model::opt_13b), {.kv_bytes = 17'500'000'000}),
+              ::testing::HasSubstr("do not fit"));
 }
 
 TEST(MemoryPlanner, AddsDevicesUp) {

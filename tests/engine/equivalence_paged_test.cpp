@@ -1,5 +1,10 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+#include <string>
+
+#include <quire/engine/replay.hpp>
 #include <quire/prefix_index/hash_chain.hpp>
 
 #include "tests/engine/equivalence.hpp"
@@ -34,9 +39,19 @@ TEST(Preemption, HappensByBothWaysAndFallsBackWhenTheHostIsFull) {
   EXPECT_EQ(counters.recomputed_tokens, Tokens{0});
   EXPECT_GT(counters.swapped_out_blocks, BlockCount{0});
   EXPECT_EQ(counters.swaps_refused, 0);
-  run<Swapping>({.device_blocks = 46, .host_blocks = 6}, requests, &counters);
-  EXPECT_GT(counters.swaps_refused, 0);
-  EXPECT_GT(counters.recomputed_tokens, Tokens{0});
+  Engine<Swapping, Scripted> engine({.device_blocks = 46, .host_blocks = 6});
+  workload::Workload w;
+  w.requests = requests;
+  std::int64_t refused = 0;
+  ReplayOptions options;
+  options.on_step = [&](const StepStats& stats, Seconds) { refused += stats.swaps_refused; };
+  const Report report = replay(engine, w, options);
+  EXPECT_GT(report.counters.swaps_refused, 0);
+  EXPECT_EQ(report.counters.swaps_refused, refused);
+  EXPECT_GT(report.counters.recomputed_tokens, Tokens{0});
+  std::ostringstream text;  // a swap that became a recompute leaves a trace
+  text << report;
+  EXPECT_THAT(text.str(), ::testing::HasSubstr("recomputed): " + std::to_string(refused)));
 }
 
 TEST(PrefixIndex, SavesWorkAndChangesNothing) {

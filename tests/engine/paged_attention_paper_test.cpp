@@ -109,12 +109,13 @@ TEST(PagedAttentionPaper, Figure8CopyOnWriteOfASharedLastBlock) {
   EXPECT_TRUE(plan.copies.empty());
 }
 
-/// KV blocks of a model with so many bytes for keys and values.
+/// KV blocks of a model with so many bytes for keys and values, over so many devices.
 template <class C>
-MemoryPlan plan_of(const model::Shape& shape, std::int64_t gib) {
+MemoryPlan plan_of(const model::Shape& shape, std::int64_t gib, std::int64_t devices = 1,
+                   const Hardware& hardware = hardware::a100_40gb) {
   const CostInputs inputs{.model = shape,
-                          .hardware = hardware::a100_40gb,
-                          .tensor_parallel = 1,
+                          .hardware = hardware,
+                          .tensor_parallel = devices,
                           .storage = storage_cost<C>(shape),
                           .host = {}};
   return plan_memory(inputs, {.kv_bytes = gib << 30});
@@ -125,8 +126,8 @@ TEST(PagedAttentionPaper, Table1KvSlots) {
   EXPECT_EQ(plan_of<presets::Vllm>(model::opt_13b, 12).device_blocks, BlockCount{983});
   EXPECT_EQ(plan_of<presets::Vllm>(model::opt_13b, 12).slots(), Tokens{15'728});
   EXPECT_EQ(plan_of<Blocks1>(model::opt_13b, 12).slots(), Tokens{15'728});
-  EXPECT_EQ(plan_of<Blocks1>(model::opt_66b, 21).slots(), Tokens{9'557});
-  EXPECT_EQ(plan_of<Blocks1>(model::opt_175b, 264).slots(), Tokens{60'074});
+  EXPECT_EQ(plan_of<Blocks1>(model::opt_66b, 21, 4).slots(), Tokens{9'557});
+  EXPECT_EQ(plan_of<Blocks1>(model::opt_175b, 264, 8, hardware::a100_80gb).slots(), Tokens{60'074});
 }
 
 TEST(PagedAttentionPaper, Figures2And13OrcaMaxRunsSevenRequests) {

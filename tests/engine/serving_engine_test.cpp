@@ -538,6 +538,39 @@ TEST(Prompts, OfChunksHaveTheLengthOfTheirChunks) {
   EXPECT_EQ(finished[0]->timeline.prefix_hit, Tokens{8});  // two whole blocks of the equal nine
 }
 
+TEST(Replies, OfAReplayAreWhatTheNextTurnFindsCached) {
+  using Cached = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>>;
+  Engine<Cached, Scripted> engine({});
+  Request r;
+  r.chunks = {{7, 8}};
+  r.reply = 8;
+  r.output_length = 9;
+  r.sampling.n = 2;
+  engine.submit(r);
+  std::vector<TokenId> streamed;
+  const Finished first = drain(engine, [&] {
+    for (const TokenEvent& e : engine.events()) {
+      if (e.sample_index == 0) streamed.push_back(e.token);
+    }
+  });
+  std::vector<TokenId> reply;
+  for (std::int64_t t = 0; t < 9; ++t) reply.push_back(chunk_token(8, t));
+  EXPECT_EQ(streamed, reply);
+  EXPECT_EQ(outputs_of(first).at(0).at(0), reply);
+  EXPECT_NE(outputs_of(first).at(0).at(1), reply);
+  Request next;
+  next.chunks = {{7, 8}, {8, 9}, {9, 3}};
+  next.output_length = 1;
+  engine.submit(next);
+  const Finished second = drain(engine);
+  EXPECT_EQ(second[0]->timeline.prefix_hit, Tokens{16});  // all but the token that was not computed
+  // without a replay nothing is forced
+  r.output_length.reset();
+  r.sampling.max_tokens = 9;
+  engine.submit(r);
+  EXPECT_NE(outputs_of(drain(engine)).at(2).at(0), reply);
+}
+
 TEST(PrefixIndex, ARequestThatCannotRunYetCostsNobodyTheirCachedBlocks) {
   using Cached = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>>;
   Scripted::Options options{.device_blocks = 12};

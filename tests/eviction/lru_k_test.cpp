@@ -76,6 +76,8 @@ TEST(LruK, RemembersTheUsesOfWhatItGaveUp) {
 
 TEST(LruK, WorksForOtherK) {
   eviction::BasicLruK<3> lru3(BlockCount{3});
+  EXPECT_EQ(eviction::BasicLruK<3>::name, "lru_3");  // another policy, another name in rows
+  EXPECT_EQ(eviction::LruK::name, "lru_k");
   for (const std::uint32_t b : {0u, 1u, 2u}) enter(lru3, b);
   hit(lru3, 0);
   hit(lru3, 0);

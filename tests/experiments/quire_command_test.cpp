@@ -158,9 +158,10 @@ TEST(QuireCommand, PrintsTheSummaryAndWritesARow) {
   EXPECT_EQ(*row.object()->find("block_size")->integer(), 16);
   EXPECT_EQ(*row.object()->find("request_rate")->number(), 4);
   EXPECT_EQ(*row.object()->find("completed")->number(), 20);
-  for (const char* name : {"mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "std_e2el_ms",
-                           "request_throughput", "output_throughput", "total_token_throughput",
-                           "request_goodput", "duration", "mean_normalized_latency_s"}) {
+  for (const char* name :
+       {"mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "std_e2el_ms", "request_throughput",
+        "output_throughput", "total_token_throughput", "request_goodput", "duration",
+        "mean_normalized_latency_s", "swaps_refused", "preemptions", "recomputed_tokens"}) {
     ASSERT_NE(row.object()->find(name), nullptr) << name;
     EXPECT_TRUE(row.object()->find(name)->number().has_value()) << name;
   }

@@ -55,6 +55,7 @@ double largest_error(const std::string& name) {
   ThreadPool threads(2);
   const Decoder<Format> model(checkpoint.config, checkpoint.tensors, threads);
   double worst = 0;
+  int compared = 0;
   for (int i = 0; golden.contains("seq" + std::to_string(i) + ".ids"); ++i) {
     const std::string prefix = "seq" + std::to_string(i) + ".";
     const auto ids = integers(golden.at(prefix + "ids"));
@@ -73,8 +74,10 @@ double largest_error(const std::string& name) {
         size = std::max(size, std::abs(b));
       }
       worst = std::max(worst, error / size);
+      ++compared;
     }
   }
+  EXPECT_GT(compared, 0) << name << " has no logits to compare with";
   return worst;
 }
 
@@ -98,21 +101,47 @@ TEST_P(GoldenLogits, Bf16WeightsAreNear) {
   }
 }
 
-TEST_P(GoldenLogits, GreedyContinuationIsTheSame) {
+class GoldenContinuation : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GoldenContinuation, IsTheSame) {
   const auto checkpoint = checkpoint::open_checkpoint(checkpoint_of(GetParam()));
   const auto golden =
       checkpoint::safetensors::open_file(folder(GetParam()) + "/golden.safetensors");
-  if (!golden.contains("seq1.greedy")) return;  // its texts are in generate.json: llm_test
   ThreadPool threads(1);
   const Decoder<weight_format::Fp32> model(checkpoint.config, checkpoint.tensors, threads);
   const auto ids = integers(golden.at("seq1.ids"));
   std::vector<TokenId> tokens(ids.begin(), ids.end());
-  for (const std::int64_t want : integers(golden.at("seq1.greedy"))) {
+  const auto greedy = integers(golden.at("seq1.greedy"));
+  ASSERT_GT(greedy.size(), 1u);
+  for (const std::int64_t want : greedy) {
     const auto logits = full_logits(model, tokens, threads);
     const auto last = logits.end() - static_cast<std::ptrdiff_t>(model.vocab());
     tokens.push_back(static_cast<TokenId>(std::max_element(last, logits.end()) - last));
     ASSERT_EQ(tokens.back(), static_cast<TokenId>(want));
   }
+}
+
+/// Models whose continuation is with their logits; those of the others are texts, in generate.json,
+/// which llm_test compares.
+std::vector<std::string> continued_models() {
+  std::vector<std::string> names = golden_models();
+  std::erase_if(names, [](const std::string& name) {
+    return fs::exists(fs::path(folder(name)) / "generate.json");
+  });
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(AllFamilies, GoldenContinuation, ::testing::ValuesIn(continued_models()),
+                         [](const auto& info) { return info.param; });
+
+/// Each family has its model, so that none is left out by a folder that is missing.
+TEST(GoldenModels, CoverEveryFamily) {
+  const auto names = golden_models();
+  for (const char* family :
+       {"gpt2", "llama", "llama_bf16", "llama_bias", "llama_rope_llama3", "mistral", "mixtral",
+        "opt", "opt_post_norm", "qwen2", "qwen2_window", "qwen3", "qwen3_moe", "stories"}) {
+    EXPECT_TRUE(std::binary_search(names.begin(), names.end(), family)) << family;
+  }
+  EXPECT_GE(continued_models().size(), 12u);
 }
 
 INSTANTIATE_TEST_SUITE_P(AllFamilies, GoldenLogits, ::testing::ValuesIn(golden_models()),

@@ -39,7 +39,9 @@ TEST(Chat, TurnsGoOnFromWhatWasSaid) {
     EXPECT_EQ(r.sampling.max_tokens, *r.output_length);
     const auto prompt = prompt_tokens(r);
     EXPECT_EQ(prompt.size(), static_cast<std::size_t>(r.prompt_length.value));
-    const auto& before = last[r.session];
+    // what the next turn finds in its history is what this one is said to generate
+    EXPECT_NE(r.reply, 0u);
+    auto before = last[r.session];
     if (r.turn > 0 && r.prompt_length < Tokens(1024)) {  // nothing cut: the prompt has grown
       ASSERT_LT(before.size(), prompt.size());
       EXPECT_TRUE(std::equal(before.begin(), before.end(), prompt.begin()));
@@ -47,6 +49,9 @@ TEST(Chat, TurnsGoOnFromWhatWasSaid) {
     }
     cut += r.prompt_length == Tokens(1024);
     last[r.session] = prompt;
+    for (std::int64_t t = 0; t < r.output_length->value; ++t) {
+      last[r.session].push_back(quire::chunk_token(r.reply, t));
+    }
   }
   EXPECT_GT(continued, 100u);
   EXPECT_GT(cut, 100u);

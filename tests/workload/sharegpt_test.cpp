@@ -59,15 +59,33 @@ TEST_F(ShareGptDraws, HaveTheQuantilesOfTheTable) {
   }
 }
 
+double pearson(const std::vector<double>& x, const std::vector<double>& y) {
+  double sx = 0, sy = 0, xx = 0, yy = 0, xy = 0;
+  const auto n = static_cast<double>(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    sx += x[i];
+    sy += y[i];
+    xx += x[i] * x[i];
+    yy += y[i] * y[i];
+    xy += x[i] * y[i];
+  }
+  return (n * xy - sx * sy) / std::sqrt((n * xx - sx * sx) * (n * yy - sy * sy));
+}
+
+/// The coupling is fitted to this number; over 300,000 pairs it is sure to 0.002 (one sigma).
+TEST_F(ShareGptDraws, LongPromptsAndLongRepliesGoTogetherALittle) {
+  EXPECT_NEAR(pearson(input, output), 0.041, 0.006);
+}
+
 /// The table's quantiles of input + output were not used in the fit: they tell how far the coupling
 /// and the filter carry.
-TEST_F(ShareGptDraws, PredictTheTotalsWithinFivePercentAboveTheMedian) {
+TEST_F(ShareGptDraws, PredictTheTotalsWithinThreePercentAboveTheMedian) {
   EXPECT_LT(*std::max_element(total.begin(), total.end()), 2048);
-  EXPECT_NEAR(quantile(total, 0.50), 369, 0.05 * 369);
-  EXPECT_NEAR(quantile(total, 0.75), 679, 0.05 * 679);
-  EXPECT_NEAR(quantile(total, 0.90), 1118, 0.05 * 1118);
-  EXPECT_NEAR(quantile(total, 0.95), 1423, 0.05 * 1423);
-  EXPECT_NEAR(quantile(total, 0.99), 1874, 0.05 * 1874);
+  EXPECT_NEAR(quantile(total, 0.50), 369, 0.03 * 369);
+  EXPECT_NEAR(quantile(total, 0.75), 679, 0.03 * 679);
+  EXPECT_NEAR(quantile(total, 0.90), 1118, 0.03 * 1118);
+  EXPECT_NEAR(quantile(total, 0.95), 1423, 0.03 * 1423);
+  EXPECT_NEAR(quantile(total, 0.99), 1874, 0.03 * 1874);
 }
 
 TEST(ShareGpt, TheExampleOfTheDesignWorks) {

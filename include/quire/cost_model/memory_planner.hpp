@@ -16,7 +16,7 @@ namespace quire {
 struct MemoryBudget {
   double utilization = 0.9;                 // share of device memory the engine takes
   Bytes workspace = std::int64_t{1} << 30;  // activations and library buffers, each device
-  Bytes kv_bytes = 0;  // > 0: this much for keys and values over all devices, whatever is left
+  Bytes kv_bytes = 0;  // > 0: this much for keys and values over all devices, beside the weights
   Bytes host_bytes = std::int64_t{4} << 30;    // host tier for swapped blocks, over all devices
   Bytes disk_bytes = std::int64_t{100} << 30;  // disk tier, where a policy has one
 };
@@ -50,8 +50,8 @@ struct MemoryPlan {
 };
 
 /// Turns model, device and formats into a number of KV blocks.
-/// \errors quire::Error (state) when the weights alone do not fit, (usage) for shares and numbers of
-/// devices that are none.
+/// \errors quire::Error (state) when the weights, with the keys and values that were asked for, do not
+/// fit into the devices, (usage) for shares and numbers of devices that are none.
 [[nodiscard]] inline MemoryPlan plan_memory(const CostInputs& in, const MemoryBudget& budget) {
   if (in.tensor_parallel < 1) {
     throw usage_error("tensor_parallel", std::to_string(in.tensor_parallel) + " devices",
@@ -67,19 +67,28 @@ struct MemoryPlan {
   plan.weight_bytes = static_cast<double>(in.model.parameters()) * in.storage.weight_bytes;
   plan.block_bytes = in.storage.kv_block_bytes;
   plan.block_tokens = in.storage.block_tokens;
+  auto gigabytes = [](double bytes) {
+    char text[40];
+    std::snprintf(text, sizeof text, "%.1f GB", bytes / 1e9);
+    return std::string(text);
+  };
+  auto refuse = [&](const std::string& what, double room) {
+    throw state_error(in.model.name + " on " + std::to_string(in.tensor_parallel) + " x " +
+                          std::string(in.hardware.name),
+                      gigabytes(plan.weight_bytes) + " of weights " + what + " " + gigabytes(room),
+                      "more devices (tensor_parallel), a larger one, or a smaller format");
+  };
   if (budget.kv_bytes > Bytes{0}) {
     plan.kv_bytes = static_cast<double>(budget.kv_bytes.value);
+    if (plan.weight_bytes + plan.kv_bytes > plan.device_bytes) {
+      refuse("and " + gigabytes(plan.kv_bytes) + " of keys and values do not fit into",
+             plan.device_bytes);
+    }
   } else {
     plan.kv_bytes = plan.device_bytes * budget.utilization - plan.weight_bytes -
                     static_cast<double>(budget.workspace.value) * devices;
     if (plan.kv_bytes < plan.block_bytes) {
-      char text[200];
-      std::snprintf(text, sizeof text,
-                    "%.1f GB of weights leave no room for keys and values in %.1f GB",
-                    plan.weight_bytes / 1e9, plan.device_bytes * budget.utilization / 1e9);
-      throw state_error(in.model.name + " on " + std::to_string(in.tensor_parallel) + " x " +
-                            std::string(in.hardware.name),
-                        text, "more devices (tensor_parallel), a larger one, or a smaller format");
+      refuse("leave no room for keys and values in", plan.device_bytes * budget.utilization);
     }
   }
   plan.device_blocks = static_cast<std::int64_t>(plan.kv_bytes / plan.block_bytes);

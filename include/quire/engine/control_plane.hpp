@@ -698,6 +698,7 @@ class ControlPlane {
         return;
       }
       counters_.swaps_refused += 1;
+      stats_.swaps_refused += 1;
     }
     for (Sequence& s : group.sequences) {
       s.dropped = s.finished() ? Tokens{0} : s.computed - s.shared;
@@ -841,8 +842,12 @@ class ControlPlane {
     scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
   }
 
-  void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
+  void append(SequenceGroup& group, std::size_t i, Draw draw) {
     Sequence& s = group.sequences[i];
+    const Request& r = group.request;
+    if (r.output_length && r.reply != 0 && s.sample_index == 0) {
+      draw.token = chunk_token(r.reply, std::ssize(s.logprobs));
+    }
     record_draw(s, draw, result_, tracks_tokens);
     mark_token(group.timeline, now_, i == 0);
     count_output(group, 1);

@@ -280,7 +280,7 @@ struct Compatible {
                 "quire: prefix_index: blocks of a contiguous reservation cannot be shared; use "
                 "quire::prefix_index::None or quire::reservation::OnDemand");
   static_assert(!(never_preempts<typename C::Scheduler> && !C::Reservation::contiguous),
-                "quire: scheduler: orca never preempts, so it needs a reservation for all of a "
+                "quire: scheduler: it never preempts, so it needs a reservation for all of a "
                 "request; use a contiguous reservation or quire::scheduler::Fcfs");
   static_assert(!(preempts_by_rank<typename C::Scheduler> && C::Reservation::contiguous),
                 "quire: scheduler: it preempts, and a contiguous reservation is not given back "

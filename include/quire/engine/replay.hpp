@@ -72,6 +72,10 @@ inline std::ostream& operator<<(std::ostream& out, const Report& report) {
                 100 * averages.shares.internal, 100 * averages.shares.external(),
                 averages.running_requests, averages.batched_tokens);
   out << text;
+  if (report.counters.swaps_refused > 0) {
+    out << "swaps refused (the host tier was full; recomputed): " << report.counters.swaps_refused
+        << '\n';
+  }
   if (report.unfinished > 0) out << "unfinished requests: " << report.unfinished << '\n';
   return out;
 }

@@ -22,7 +22,8 @@ struct StepStats {
   std::int64_t waiting_groups = 0;
   std::int64_t swapped_groups = 0;
   std::int64_t preempted_groups = 0;
-  MemoryUsage usage;  // with the step's tokens written and nothing given back yet
+  std::int64_t swaps_refused = 0;  // of these, to be swapped, and recomputed for want of room
+  MemoryUsage usage;               // with the step's tokens written and nothing given back yet
 };
 
 /// Totals since an engine was made.

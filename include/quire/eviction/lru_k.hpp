@@ -27,9 +27,12 @@ namespace quire::eviction {
 template <std::size_t K>
 class BasicLruK {
   static_assert(K >= 2, "quire: eviction: LRU-K needs K >= 2; LRU-1 is quire::eviction::Lru");
+  static_assert(K <= 9, "quire: eviction: LRU-K remembers K uses a block; K is at most 9");
+  static constexpr std::array<char, 5> numbered{'l', 'r', 'u', '_', static_cast<char>('0' + K)};
 
  public:
-  static constexpr std::string_view name = "lru_k";
+  static constexpr std::string_view name =
+      K == 2 ? std::string_view("lru_k") : std::string_view(numbered.data(), numbered.size());
   explicit BasicLruK(BlockCount capacity)
       : order_(capacity), history_(capacity), content_(static_cast<std::size_t>(capacity.value)) {}
 

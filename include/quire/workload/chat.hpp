@@ -43,7 +43,8 @@ inline void keep_last(std::vector<PromptChunk>& chunks, Tokens limit) {
 }  // namespace detail
 
 /// Turns of conversations. Arrivals do not wait for the turn before (an open loop, as in the
-/// paper), and a reply's chunk stands for what the engine is said to have generated. \errors usage
+/// paper). A reply's chunk is what its request generates, so the next turn finds it in a prefix index
+/// if it was computed by then. \errors usage
 /// error: no context or output, a probability outside [0, 1], and as sharegpt().
 [[nodiscard]] inline Workload chat(const ChatOptions& options = {}) {
   if (options.context < Tokens(1) || options.max_output < Tokens(1)) {
@@ -74,7 +75,8 @@ inline void keep_last(std::vector<PromptChunk>& chunks, Tokens limit) {
     r.output_length = r.sampling.max_tokens = output;
     r.session = which + 1;
     r.turn = conversation.turns++;
-    conversation.said.push_back({2 * r.id.value + 1, output});
+    r.reply = 2 * r.id.value + 1;
+    conversation.said.push_back({r.reply, output});
   }
   out.provenance.parameters += ", context " + std::to_string(options.context.value) +
                                ", new_probability " + std::to_string(options.new_probability);

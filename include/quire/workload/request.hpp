@@ -29,6 +29,9 @@ struct Request {
   Tokens prompt_length = 0;  // equals prompt.size() or the sum of chunks where those are given
   /// Replay: every sequence runs exactly this many tokens, stop conditions are off.
   std::optional<Tokens> output_length{};
+  /// Replay: content of what the first sequence generates, as a chunk's; later prompts may hold it.
+  /// 0: what the executor draws.
+  std::uint64_t reply = 0;
   SamplingParams sampling{};
   TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
@@ -38,6 +41,18 @@ struct Request {
   std::int32_t turn = 0;
 };
 
+namespace detail {
+[[nodiscard]] constexpr TokenId content_token(std::uint64_t stream, std::int64_t at) {
+  return static_cast<TokenId>(counter_bits(0x71756972u, stream, static_cast<std::uint64_t>(at)) >>
+                              33);
+}
+}  // namespace detail
+
+/// Token `at` of a chunk of that content.
+[[nodiscard]] constexpr TokenId chunk_token(std::uint64_t content, std::int64_t at) {
+  return detail::content_token(mix64(content), at);
+}
+
 /// Token ids of a request's prompt; chunks and bare lengths get ids that are equal exactly where
 /// the content is equal (up to a 32-bit collision). \shape (prompt_length)
 [[nodiscard]] inline std::vector<TokenId> prompt_tokens(const Request& request) {
@@ -46,8 +61,7 @@ struct Request {
   tokens.reserve(static_cast<std::size_t>(request.prompt_length.value));
   auto fill = [&tokens](std::uint64_t stream, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) {
-      tokens.push_back(static_cast<TokenId>(
-          counter_bits(0x71756972u, stream, static_cast<std::uint64_t>(i)) >> 33));
+      tokens.push_back(detail::content_token(stream, i));
     }
   };
   for (const PromptChunk& chunk : request.chunks) fill(mix64(chunk.content), chunk.tokens.value);

@@ -1,4 +1,4 @@
-// expect: quire: scheduler: orca never preempts, so it needs a reservation for all of a request
+// expect: quire: scheduler: it never preempts, so it needs a reservation for all of a request
 #include <string_view>
 
 #include <quire/engine/engine.hpp>
