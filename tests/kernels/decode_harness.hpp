@@ -17,7 +17,7 @@ template <class Format, unsigned block_tokens, unsigned head_dim, class Query, c
 void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std::int32_t>& lengths,
                   std::uint32_t slots, std::uint64_t seed) {
   using Key = KernelKey<Format, block_tokens, head_dim, Query>;
-  const MadeVariant<Variant> made{};
+  const MadeVariant<Variant> made(kv_heads * group);
   PagedPool<Format, block_tokens, head_dim> pool(kv_heads, lengths, seed);
   pool.fill_visible(made.variant);
   const std::size_t heads = kv_heads * group, sequences = lengths.size();

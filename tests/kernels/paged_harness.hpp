@@ -109,29 +109,36 @@ std::vector<T> poisoned(std::size_t n) {
 /// A variant of each kind for a number of heads.
 template <class Variant>
 struct MadeVariant {
+  explicit MadeVariant(std::size_t) {}
   Variant variant;
 };
 template <>
 struct MadeVariant<attention::SlidingWindow> {
+  explicit MadeVariant(std::size_t) {}
   attention::SlidingWindow variant{13};
 };
 template <>
 struct MadeVariant<attention::SoftCap> {
+  explicit MadeVariant(std::size_t) {}
   attention::SoftCap variant{2.5f};
 };
 template <>
 struct MadeVariant<attention::Alibi> {
-  std::vector<float> slopes = attention::Alibi::slopes_for(64);
-  attention::Alibi variant{slopes};
+  explicit MadeVariant(std::size_t heads)
+      : slopes(attention::Alibi::slopes_for(heads)), variant(slopes) {}
+  std::vector<float> slopes;
+  attention::Alibi variant;
 };
 template <>
 struct MadeVariant<attention::Sinks> {
-  std::vector<float> logits = [] {
-    std::vector<float> v;
-    for (int h = 0; h < 64; ++h) v.push_back(0.25f * static_cast<float>(h % 9) - 0.5f);
-    return v;
-  }();
-  attention::Sinks variant{logits};
+  explicit MadeVariant(std::size_t heads) {
+    for (std::size_t h = 0; h < heads; ++h) {
+      logits.push_back(0.25f * static_cast<float>(h % 9) - 0.5f);
+    }
+    variant = attention::Sinks(logits);
+  }
+  std::vector<float> logits;
+  attention::Sinks variant;
 };
 
 /// How far a result may lie from the oracle's `expected`: weights and the result itself are rounded

@@ -22,7 +22,7 @@ void check_prefill(std::size_t kv_heads, std::size_t group, const std::vector<Ch
                    std::uint64_t seed) {
   using Key = KernelKey<Format, block_tokens, head_dim, Query>;
   using Kernel = PagedPrefill<Key, Variant, tuning>;
-  const MadeVariant<Variant> made{};
+  const MadeVariant<Variant> made(kv_heads * group);
   std::vector<std::int32_t> lengths;
   for (const Chunk& c : chunks) lengths.push_back(c.position + c.rows);
   PagedPool<Format, block_tokens, head_dim> pool(kv_heads, lengths, seed);

@@ -74,7 +74,7 @@ TEST(Sampling, GreedyTakesTheFirstOfTheLargest) {
 TEST(Sampling, DrawsFromTheTruncatedDistribution) {
   Rng rng(2);
   constexpr std::uint32_t vocab = 150, draws = 200;
-  std::vector<SampleRow> kinds(6);
+  std::vector<SampleRow> kinds(8);
   kinds[0].inverse_temperature = 1;
   kinds[1].inverse_temperature = 1.5f;
   kinds[1].top_k = 7;
@@ -88,6 +88,11 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
   kinds[4].log_min_p = std::log(0.01f);
   kinds[5].inverse_temperature = 1;
   kinds[5].top_p = 1e-9f;
+  kinds[6].inverse_temperature = 1;  // the last that top-k keeps is needed by top-p
+  kinds[6].top_k = 4;
+  kinds[6].top_p = 0.98f;
+  kinds[7].inverse_temperature = 1;
+  kinds[7].top_k = vocab;
   for (const SampleRow& kind : kinds) {
     auto logits = random_array<float>(vocab, rng);
     for (std::size_t i = 0; i < vocab; ++i) logits[i] = std::round(logits[i] * 4) / 2;  // with ties
@@ -116,6 +121,19 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
   }
 }
 
+TEST(Sampling, ADrawOnABoundaryTakesTheLaterTokenWhateverTheSchedule) {
+  using simt::emulator::Order;
+  for (const Order order : {Order::forward, Order::reverse}) {
+    const simt::emulator::ScopedSchedule scope({.order = order});
+    std::vector<float> logits = {none, 1, none, 1, none};
+    std::vector<SampleRow> rows(2);
+    rows[0].inverse_temperature = rows[1].inverse_temperature = 1;
+    rows[1].draw = 1u << 31;
+    const auto d = draw(logits, 5, rows);
+    EXPECT_EQ(d.tokens, (std::vector<std::uint32_t>{1, 3}));
+  }
+}
+
 TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
   std::vector<float> logits(4 * 70);
   for (std::size_t i = 0; i < 70; ++i) {
@@ -132,10 +150,14 @@ TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
   rows[1].penalties = 1;
   const std::vector<TokenPenalty> penalties = {
       {5, 1.0f, std::numeric_limits<float>::infinity()}, {6, 1.1f, 0.5f}, {5, 2.0f, 0.0f}};
-  const auto d = draw(logits, 70, rows, penalties);
-  EXPECT_EQ(d.tokens[0], 7u);  // 5 is banned, 6 falls to 3 / 1.1 - 0.5 = 2.23
-  EXPECT_EQ(d.tokens[1], 6u);  // 5 falls to -2
-  EXPECT_EQ(d.broken, (std::vector<std::uint32_t>{0, 0, 1, 1}));
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {  // readers before and after who penalises
+    const simt::emulator::ScopedSchedule scope({.seed = seed});
+    auto copy = logits;
+    const auto d = draw(copy, 70, rows, penalties);
+    EXPECT_EQ(d.tokens[0], 7u);  // 5 is banned, 6 falls to 3 / 1.1 - 0.5 = 2.23
+    EXPECT_EQ(d.tokens[1], 6u);  // 5 falls to -2
+    EXPECT_EQ(d.broken, (std::vector<std::uint32_t>{0, 0, 1, 1}));
+  }
 }
 
 }  // namespace

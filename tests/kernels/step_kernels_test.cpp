@@ -38,7 +38,10 @@ void check_cache_write(bool norm, bool turn) {
     }
   }
   const std::size_t rows = sequence.size(), width = (heads + 2 * kv_heads) * head_dim;
-  const auto qkv = random_array<In>(rows * width, pool.rng);
+  auto qkv = random_array<In>(rows * width, pool.rng);
+  // a head of zeros has no largest magnitude to scale by
+  for (std::size_t i = 0; i < head_dim; ++i) qkv[(heads + 1) * head_dim + i] = In{};
+  for (std::size_t i = 0; i < head_dim; ++i) qkv[width - head_dim + i] = In{};
   const auto query_norm = random_array<float>(head_dim, pool.rng);
   const auto key_norm = random_array<float>(head_dim, pool.rng);
   std::vector<float> angles(40 * head_dim);
@@ -142,9 +145,9 @@ TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
 
 TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {
   for (const std::size_t bytes : {std::size_t{64}, std::size_t{16384}, std::size_t{16384 + 64}}) {
-    AlignedArray<std::byte> device(9 * bytes), host(4 * bytes);
+    std::vector<std::byte> device(9 * bytes), host(4 * bytes);
     for (std::size_t i = 0; i < device.size(); ++i) device[i] = static_cast<std::byte>(i * 7 % 251);
-    AlignedArray<std::byte> expected(9 * bytes), expected_host(4 * bytes);
+    std::vector<std::byte> expected(9 * bytes), expected_host(4 * bytes);
     std::copy_n(device.data(), device.size(), expected.data());
     const std::vector<BlockMove> moves = {{2, 7}, {0, 4}, {8, 1}}, swaps = {{3, 2}, {4, 0}};
     for (const auto& m : moves) {
@@ -159,6 +162,54 @@ TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {
     EXPECT_EQ(std::memcmp(host.data(), expected_host.data(), host.size()), 0);
   }
   copy_blocks({}, 0);
+}
+
+/// Each primitive twice in a row, so that the second needs the first one's barriers.
+template <unsigned width>
+struct Twice {
+  static constexpr std::string_view name = "primitives_twice";
+  static constexpr unsigned threads = width;
+  using Block = PortableBlock<width>;
+  struct Params {
+    unsigned long long* counts;  // \shape (threads, 4)
+    float* sums;                 // \shape (threads, 2)
+    Largest* largest;            // \shape (threads, 2)
+  };
+  QUIRE_DEVICE static void run(const Params& p) {
+    const Block block{0};
+    const unsigned t = simt::thread();
+    for (unsigned i = 0; i < 2; ++i) {
+      p.counts[t * 4 + i] = block.sum(static_cast<unsigned long long>(t + i));
+    }
+    for (unsigned i = 0; i < 2; ++i) {
+      p.counts[t * 4 + 2 + i] = block.sum_before(static_cast<unsigned long long>(t + i));
+    }
+    for (unsigned i = 0; i < 2; ++i) p.sums[t * 2 + i] = block.sum(static_cast<float>(t + i));
+    for (unsigned i = 0; i < 2; ++i) {
+      p.largest[t * 2 + i] = block.largest({static_cast<float>((t * 7 + i) % 50), t});
+    }
+  }
+};
+TEST(PortableBlock, SumsScansAndFindsTheLargest) {
+  constexpr unsigned n = 96;
+  using Kernel = Twice<n>;
+  static_assert(BlockPrimitives<Kernel::Block>);
+  std::vector<unsigned long long> counts(n * 4);
+  std::vector<float> sums(n * 2);
+  std::vector<Largest> largest(n * 2);
+  simt::launch<Kernel>({{1}, Kernel::Block::bytes}, {counts.data(), sums.data(), largest.data()});
+  for (unsigned t = 0; t < n; ++t) {
+    for (unsigned i = 0; i < 2; ++i) {
+      const unsigned long long all = n * (n - 1) / 2 + i * n, before = t * (t - 1) / 2 + i * t;
+      EXPECT_EQ(counts[t * 4 + i], all);
+      EXPECT_EQ(counts[t * 4 + 2 + i], t == 0 ? 0 : before);
+      EXPECT_EQ(sums[t * 2 + i], static_cast<float>(all));
+      unsigned best = 0;
+      for (unsigned o = 0; o < n; ++o) best = (o * 7 + i) % 50 > (best * 7 + i) % 50 ? o : best;
+      EXPECT_EQ(largest[t * 2 + i].index, best);
+      EXPECT_EQ(largest[t * 2 + i].value, 49.0f);
+    }
+  }
 }
 
 TEST(RmsNorm, AddsToTheStreamAndNorms) {

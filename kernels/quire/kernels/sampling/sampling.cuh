@@ -152,7 +152,6 @@ struct Sample {
     QUIRE_NO_UNROLL
     for (unsigned shift = 32; shift > 0; shift -= 8) {
       const unsigned at = shift - 8;
-      simt::sync();
       for (unsigned b = simt::thread(); b < bins; b += threads) histogram.store(b, 0);
       simt::sync();
       for (unsigned i = simt::thread(); i < vocab; i += threads) {

@@ -116,6 +116,9 @@ struct Transpose {
     return true;
   }
 };
+inline void check_distance(unsigned lanes) {
+  if (lanes >= warp_lanes) Machine::current().fail("shuffle over a warp's width or more");
+}
 }  // namespace emulator
 
 /// Waits for the lanes of `mask` and orders their memory.
@@ -137,11 +140,13 @@ template <class T>
 }
 template <class T>
 [[nodiscard]] T shuffle_xor(T value, unsigned bits, unsigned mask = full_mask) {
+  emulator::check_distance(bits);
   return shuffle(value, lane() ^ bits, mask);
 }
 /// From `delta` lanes below; the lowest lanes keep their own.
 template <class T>
 [[nodiscard]] T shuffle_up(T value, unsigned delta, unsigned mask = full_mask) {
+  emulator::check_distance(delta);
   return shuffle(value, lane() >= delta ? lane() - delta : lane(), mask);
 }
 [[nodiscard]] inline unsigned ballot(bool vote, unsigned mask = full_mask) {
