@@ -16,7 +16,7 @@ def row(experiment="batching", **fields):
     global _count
     _count += 1
     return {"schema": "quire.result/1", "run_id": f"run-{_count}", "experiment": experiment, "variant": "vllm",
-            "workload": "sharegpt", "seed": 0, "mode": "simulated", "provenance": dict(PROVENANCE), **fields}
+            "workload": "sharegpt", "seed": 0, "mode": "simulated", "provenance": {**PROVENANCE, "simulated": fields.get("mode", "simulated") == "simulated"}, **fields}
 
 
 def answering_rows(claims):
