@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/common/temp_file.hpp"
@@ -78,17 +80,25 @@ TEST(OperatorProfile, ReproducesMeasuredPointsAndIsLinearBetweenThem) {
   EXPECT_EQ(p.attention(0, 0, 0, 0), 0);
 }
 
-TEST(OperatorProfile, TakesAlphaFromTheBucketOfTheBatch) {
+TEST(OperatorProfile, InterpolatesAlphaBetweenTheBuckets) {
   const TempDir dir;
   write_profile(dir,
                 "0,n<=8,sr<=15%,kvB<=1k,kp=0,0.1,4\n0,n<=8,sr<=40%,kvB<=1k,kp=0,-0.2,4\n"
-                "0,n<=16,sr<=15%,kvB<=1k,kp=0,0.3,4\n256,n<=8,sr<=15%,kvB<=1k,kp=0,0.4,4\n");
+                "0,n<=16,sr<=15%,kvB<=1k,kp=0,0.3,4\n0,n<=16,sr<=40%,kvB<=1k,kp=0,0.5,4\n"
+                "0,n<=8,sr<=15%,kvB<=4k,kp=0,0.7,4\n256,n<=8,sr<=15%,kvB<=1k,kp=0,0.4,4\n");
   const OperatorProfile p = profile(dir);
-  EXPECT_EQ(p.alpha(0, 0, 8, 0.1, 900), 0.1);
-  EXPECT_EQ(p.alpha(0, 0, 5, 0.3, 900), -0.2);
-  EXPECT_EQ(p.alpha(0, 0, 9, 0.1, 900), 0.3);
-  EXPECT_EQ(p.alpha(200, 0, 8, 0.1, 900), 0.4);
-  EXPECT_EQ(p.alpha(0, 0, 100, 0.1, 900), 0);  // no batch of that size was measured
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 8, 0.094, 724), 0.1);  // where the buckets stand
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 8, 0.25, 724), -0.2);
+  EXPECT_NEAR(p.alpha(0, 0, 8, (0.094 + 0.25) / 2, 724), -0.05, 1e-12);
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 11, 0.094, 724), 0.3);  // the bucket of up to 16 sequences
+  EXPECT_NEAR(p.alpha(0, 0, 8, 0.094, std::sqrt(724.0 * 2896)), 0.4, 1e-12);
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 2, 0.01, 100), 0.1);     // before the first: the first
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 100, 0.9, 724), 0.5);    // beyond the last: the last
+  EXPECT_DOUBLE_EQ(p.alpha(0, 0, 16, 0.094, 2000), 0.3);  // the bucket beside was not measured
+  EXPECT_DOUBLE_EQ(p.alpha(200, 0, 8, 0.094, 724), 0.4);
+  const TempDir plain;
+  write_profile(plain);
+  EXPECT_EQ(profile(plain).alpha(0, 0, 8, 0.1, 900), 0);  // no table
 }
 
 TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
@@ -125,35 +135,85 @@ TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
   }
 }
 
-TEST(Tabulated, AddsUpTheOperatorsOfAMixedStep) {
-  const TempDir dir;
-  write_profile(dir, "16,n<=2,sr<=70%,kvB<=1k,kp=0,0.5,4\n");
-  CostInputs in;
-  in.model = {.name = "unit", .layers = 3, .hidden = 64};
-  in.profile = std::make_shared<const OperatorProfile>(profile(dir));
-  in.host.per_step = 1e-3;
-  const cost_model::Tabulated model(in);
-  StepPlan plan;
-  auto row = [&](std::int64_t computed, std::int64_t tokens) {
+class TabulatedStep : public ::testing::Test {
+ protected:
+  TabulatedStep() {
+    write_profile(dir_, "16,n<=2,sr<=70%,kvB<=1k,kp=0,0.5,4\n");
+    in_.model = {.name = "unit", .layers = 3, .hidden = 64, .vocab = 1000};
+    in_.profile = std::make_shared<const OperatorProfile>(profile(dir_));
+  }
+  void row(std::int64_t computed, std::int64_t tokens) {
     SequencePlan s;
     s.computed = computed;
     s.tokens = tokens;
-    plan.sequences.push_back(s);
-    plan.batched_tokens += Tokens{tokens};
-  };
+    plan_.sequences.push_back(s);
+    plan_.batched_tokens += Tokens{tokens};
+  }
+  [[nodiscard]] double seconds() const {
+    return cost_model::Tabulated(in_).cost(plan_).seconds.value;
+  }
+  /// All but attention: eight dense operators a layer and two beside them, at 2 us a token.
+  [[nodiscard]] static double rest(double tokens, double sequences) {
+    return 1e-6 * ((3 * 8 + 2) * 2 * tokens + 15 + 2 * (sequences - 1));
+  }
+
+  TempDir dir_;
+  CostInputs in_;
+  StepPlan plan_;
+};
+
+TEST_F(TabulatedStep, AddsUpTheOperatorsOfAMixedStep) {
+  in_.host.per_step = 1e-3;
+  in_.host.per_sequence = 1e-5;
   row(0, 16);
-  row(99, 1);
-  row(99, 1);
-  const double dense = 2 * 18e-6;  // 18 tokens cost 36 us an operator
-  double expected = 3 * (8 * dense + 1e-6 * planted(16, 0, 2, 100)) + 2 * dense;
-  expected += 12e-6 + 7e-6 + 1e-3;  // output layer and sampler of three sequences, host
-  EXPECT_NEAR(model.cost(plan).seconds.value, expected, 1e-10);
+  row(100, 1);
+  row(100, 1);
+  double expected = rest(18, 3) + 3e-6 * planted(16, 0, 2, 100) + 1e-3 + 3e-5;
+  EXPECT_NEAR(seconds(), expected, 1e-10);
 
   // lengths 100 and 300: half of the way from a batch of 200s to one of 300s
-  plan.sequences.back().computed = 299;
+  plan_.sequences.back().computed = 300;
   const double even = planted(16, 0, 2, 200), longest = planted(16, 0, 2, 300);
   expected += 3e-6 * ((even + longest) / 2 - planted(16, 0, 2, 100));
-  EXPECT_NEAR(model.cost(plan).seconds.value, expected, 1e-10);
+  EXPECT_NEAR(seconds(), expected, 1e-10);
+}
+
+TEST_F(TabulatedStep, ASecondChunkAddsWhatItAddsToTheSameDecodes) {
+  row(0, 16);
+  row(512, 48);
+  row(100, 1);
+  const double expected =
+      planted(16, 0, 1, 100) + planted(48, 512, 1, 100) - planted(16, 0, 1, 100);
+  EXPECT_NEAR(seconds(), rest(65, 3) + 3e-6 * expected, 1e-10);
+}
+
+TEST_F(TabulatedStep, PadsToTheCapturedGraphsAndWaitsBeyondThem) {
+  in_.host = {.per_kernel = 1e-7, .graph_tokens = 32, .beyond_graph = 5e-3};
+  for (int i = 0; i < 5; ++i) row(16, 1);
+  const double kernels = 3 * 11 * 1e-7;
+  EXPECT_NEAR(seconds(), rest(8, 5) + kernels + 3e-6 * planted(0, 0, 5, 16), 1e-10);
+  row(0, 28);  // 33 tokens: more than any graph has
+  EXPECT_NEAR(seconds(), rest(33, 6) + kernels + 3e-6 * planted(28, 0, 5, 16) + 5e-3, 1e-10);
+
+  const HostOverhead host = host_overhead::vllm_0_19(128, 1);
+  for (const auto& [tokens, padded] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 1}, {2, 2}, {3, 4}, {5, 8}, {8, 8}, {121, 128}, {256, 256}, {257, 257}}) {
+    EXPECT_EQ(host.padded(tokens), Tokens{padded}) << tokens;
+  }
+  EXPECT_EQ(host_overhead::vllm_0_19(256, 1).padded(257), Tokens{272});
+  EXPECT_EQ(host_overhead::vllm_0_19(1024, 1).padded(513), Tokens{513});
+  EXPECT_EQ(host_overhead::vllm_0_19(128, 2).beyond_graph, Seconds{0.0});
+}
+
+TEST_F(TabulatedStep, SendsActivationsAndLogitsBetweenDevices) {
+  row(16, 1);
+  row(16, 1);
+  const double alone = seconds();
+  in_.tensor_parallel = 2;
+  in_.hardware.reduce_latency = 1e-5;
+  in_.hardware.reduce_bandwidth = 1e9;
+  const double reduce = 1e-5 + 2.0 * 2 * 64 / 1e9, gather = 1e-5 + 0.5 * 2.0 * 2 * 1000 / 1e9;
+  EXPECT_NEAR(seconds(), alone + (2 * 3 + 1) * reduce + gather, 1e-12);
 }
 
 TEST(Tabulated, RefusesToGuessWithoutAProfile) {

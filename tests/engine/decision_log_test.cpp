@@ -21,7 +21,7 @@ namespace quire::testing {
 namespace {
 
 /// Short requests with n up to 3, dense enough that a pool of a few blocks must preempt and swap.
-workload::Workload short_requests(std::size_t count) {
+workload::Workload short_requests(std::size_t count, bool samples = true) {
   workload::Workload w;
   w.name = "short";
   Rng rng(7);
@@ -32,7 +32,7 @@ workload::Workload short_requests(std::size_t count) {
     r.arrival = now;
     r.prompt_length = static_cast<std::int64_t>(1 + rng.below(40));
     r.output_length = static_cast<std::int64_t>(1 + rng.below(24));
-    r.sampling.n = rng.below(8) == 0 ? 3 : 1;
+    r.sampling.n = rng.below(8) == 0 && samples ? 3 : 1;
     r.sampling.max_tokens = *r.output_length;
     r.sampling.seed = i;
     w.requests.push_back(std::move(r));
@@ -72,22 +72,23 @@ TYPED_TEST_SUITE(DecisionLog, Presets);
 
 // One control plane, several executors: fed the durations of the simulated run, the executor that
 // really computes makes the same decisions, step by step.
-TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
+template <class C>
+void compare(const workload::Workload& w, bool asynchronous) {
   using Simulated = Recording<executor::Simulated>;
   using Timed = Recording<executor::Timed<executor::Cpu>>;
-  const auto w = short_requests(1000);
   auto checkpoint =
       checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
   const model::Shape shape = checkpoint.config.shape;
-  const StorageCost storage = storage_cost<TypeParam>(shape);
+  const StorageCost storage = storage_cost<C>(shape);
 
   Simulated::Options simulated{{.model = shape, .hardware = hardware::a10g}};
   simulated.limits.max_batch = 6;
   simulated.limits.max_delay = 1e-3;
   simulated.limits.chunk = 48;
+  simulated.limits.asynchronous = asynchronous;
   simulated.memory.kv_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 40);
   simulated.memory.host_bytes = static_cast<std::int64_t>(storage.kv_block_bytes * 24);
-  Engine<TypeParam, Simulated> in_simulation(simulated);
+  Engine<C, Simulated> in_simulation(simulated);
   const Log expected = play(in_simulation, w);
   ASSERT_EQ(expected.report.records.size(), w.requests.size());
 
@@ -100,10 +101,10 @@ TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
   real.poison = true;
   real.threads = 2;
   real.seconds = std::make_shared<const std::vector<double>>(expected.report.step_seconds);
-  if (TypeParam::PrefixIndex::enabled) {
+  if (C::PrefixIndex::enabled) {
     real.tokens = std::make_shared<const std::vector<TokenId>>(expected.tokens);
   }
-  Engine<TypeParam, Timed> on_cpu(real);
+  Engine<C, Timed> on_cpu(real);
   ASSERT_EQ(on_cpu.geometry().device_blocks, in_simulation.geometry().device_blocks);
   const Log log = play(on_cpu, w);
 
@@ -119,8 +120,19 @@ TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
     ASSERT_EQ(log.decisions[i], expected.decisions[i]) << "step " << i;
   }
   EXPECT_EQ(log.report.records.size(), w.requests.size());
-  if constexpr (!TypeParam::Reservation::contiguous) {
+  if constexpr (!C::Reservation::contiguous) {
     EXPECT_GT(expected.report.counters.preemptions, 0) << "the pool is too large to test anything";
+  }
+}
+
+TYPED_TEST(DecisionLog, IsTheSameOnTheCpuAndInSimulatedTime) {
+  compare<TypeParam>(short_requests(1000), false);
+}
+TYPED_TEST(DecisionLog, IsTheSameWhenStepsArePlannedAhead) {
+  if constexpr (TypeParam::Scheduler::drains) {
+    GTEST_SKIP() << "batches by request are not planned ahead";
+  } else {
+    compare<TypeParam>(short_requests(500, /*samples=*/false), true);
   }
 }
 

@@ -55,4 +55,20 @@ TEST(Slo, GoodputIsTheLastRateOfTheUnbrokenLadder) {
   EXPECT_EQ(largest_rate(std::vector<RatePoint>{{1, std::nan("")}}, 0.5), 0);
 }
 
+TEST(HighestRate, IsFoundByBisection) {
+  int runs = 0;
+  const auto falls_at = [&runs](double edge) {
+    return [&runs, edge](double rate) {
+      ++runs;
+      return rate <= edge ? 0.95 : 0.5;
+    };
+  };
+  EXPECT_NEAR(highest_rate(falls_at(3.7), 0.9, 0.1, 100), 3.7, 0.04);
+  EXPECT_LT(runs, 20);
+  EXPECT_EQ(highest_rate(falls_at(0.01), 0.9, 0.1, 100), 0);
+  EXPECT_EQ(highest_rate(falls_at(1000), 0.9, 0.1, 100), 100);
+  EXPECT_THROW((void)highest_rate(falls_at(1), 0.9, 0, 100), quire::Error);
+  EXPECT_THROW((void)highest_rate(falls_at(1), 0.9, 2, 1), quire::Error);
+}
+
 }  // namespace

@@ -4,9 +4,11 @@
 #include <concepts>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include <quire/core/units.hpp>
+#include <quire/cost_model/affine_coefficients.hpp>
 #include <quire/cost_model/hardware.hpp>
 #include <quire/cost_model/host_overhead.hpp>
 #include <quire/executor/step.hpp>
@@ -41,6 +43,7 @@ struct CostInputs {
   std::shared_ptr<const OperatorProfile> profile{};  // for models that look times up
   BlockCount host_slots = std::int64_t{1} << 40;     // tier slots from here on are the disk's
   bool overlaps = false;  // transfers of a layer go on while the one before is computed
+  std::optional<AffineCoefficients> affine{};  // for the model of that name
   /// Where decoding selects pages: how many, of storage.block_tokens each, and in how many layers it
   /// does not; 0 pages: it reads all that is cached.
   std::int64_t selected_pages = 0, dense_layers = 0;

@@ -21,7 +21,14 @@ struct Hardware {
   double flops_share = 0.70;
   double exponent = 3;
   std::int64_t tile = 64;
-  double launch = 4e-6;                     // seconds a kernel
+  double launch = 4e-6;  // seconds a kernel
+  // More than 0: products are cut into output tiles, dealt to this many multiprocessors in waves, and
+  // `tile` is not used. The last wave counts in full for wave_share of the time, and as far as it is
+  // filled for the rest; a tile of intensity x (rows * columns / (rows + columns)) reaches
+  // x / (x + tile_intensity) of what the largest does.
+  std::int64_t multiprocessors = 0;
+  double wave_share = 0;
+  double tile_intensity = 0;
   double attention_bandwidth_share = 0.64;  // decode attention: KV bytes at this share of bandwidth
   // host link, each way
   double link_bandwidth = 25e9;  // bytes/s
@@ -32,6 +39,10 @@ struct Hardware {
   // all-reduce between devices of one node
   double reduce_bandwidth = 160e9;  // bus bandwidth, bytes/s
   double reduce_latency = 40e-6;
+  // energy of a device and its board: at rest, and for what it does. 0: not known
+  double idle_watts = 0;
+  double joules_per_byte = 0;  // of device memory
+  double joules_per_flop = 0;
 };
 
 /// Devices by name. Limits are the vendors' data sheets; the constants of the fit come from Vidur's
@@ -39,6 +50,10 @@ struct Hardware {
 /// 3-5 %), decode attention from DistServe's A100 coefficient (1.3 of 2.04 TB/s) and BLIS's H100
 /// table (85 %), all-reduce from Vidur's network profiles. A10G and RTX 4090 take the A100's
 /// shares, H200 the H100's: extrapolations, not measurements.
+///
+/// Energy is known for the A100 alone, from Splitwise's table (Llama-2-70B on two of them, 400 W each):
+/// 0.736 of that while decoding, at 1.27 TB/s, and all of it in a prompt of 512 tokens, at 183 TFLOP/s and
+/// 0.36 TB/s; less 60 W at rest, which is an assumption, that is 184 pJ a byte and 1.5 pJ a FLOP.
 namespace hardware {
 
 inline constexpr double gib = 1024.0 * 1024.0 * 1024.0;
@@ -48,10 +63,20 @@ inline constexpr Hardware a10g{.name = "a10g",
                                .bandwidth = 600e9,
                                .peak_flops = 70e12,
                                .reduce_bandwidth = 12e9};
-inline constexpr Hardware a100_40gb{
-    .name = "a100_40gb", .memory_bytes = 40 * gib, .bandwidth = 1555e9, .peak_flops = 312e12};
-inline constexpr Hardware a100_80gb{
-    .name = "a100_80gb", .memory_bytes = 80 * gib, .bandwidth = 2039e9, .peak_flops = 312e12};
+inline constexpr Hardware a100_40gb{.name = "a100_40gb",
+                                    .memory_bytes = 40 * gib,
+                                    .bandwidth = 1555e9,
+                                    .peak_flops = 312e12,
+                                    .idle_watts = 60,
+                                    .joules_per_byte = 184e-12,
+                                    .joules_per_flop = 1.5e-12};
+inline constexpr Hardware a100_80gb{.name = "a100_80gb",
+                                    .memory_bytes = 80 * gib,
+                                    .bandwidth = 2039e9,
+                                    .peak_flops = 312e12,
+                                    .idle_watts = 60,
+                                    .joules_per_byte = 184e-12,
+                                    .joules_per_flop = 1.5e-12};
 inline constexpr Hardware h100{.name = "h100",
                                .memory_bytes = 80 * gib,
                                .bandwidth = 3350e9,

@@ -6,11 +6,26 @@
 
 namespace quire {
 
-/// Time that an engine's host code adds to a step while the device waits: scheduling, preparing
-/// inputs, sampling, building outputs.
+/// Time that the device waits for an engine's host code in a step: scheduling, preparing inputs,
+/// launching kernels, sampling, building outputs. What runs while the device computes is not in it.
 struct HostOverhead {
   Seconds per_step = 0.0;
   Seconds per_sequence = 0.0;
+  Seconds per_kernel = 0.0;  // between one kernel's end and the next one's begin
+  /// Launch graphs are captured for batches of up to graph_tokens; smaller ones are padded to the
+  /// next captured size. Larger steps launch kernel by kernel, and wait `beyond_graph`. 0: none.
+  Tokens graph_tokens = 0;
+  Seconds beyond_graph = 0.0;
+
+  /// Tokens that a step of `tokens` computes once it is padded: sizes 1, 2, 4, every 8 up to 256,
+  /// every 16 beyond. \source vLLM 0.19, cudagraph_capture_sizes.
+  [[nodiscard]] constexpr Tokens padded(Tokens tokens) const {
+    if (tokens > graph_tokens) return tokens;
+    if (tokens <= Tokens{2}) return tokens;
+    if (tokens <= Tokens{4}) return 4;
+    const std::int64_t step = tokens <= Tokens{256} ? 8 : 16;
+    return ceil_div(tokens.value, step) * step;
+  }
 };
 
 namespace host_overhead {
@@ -28,6 +43,22 @@ inline constexpr HostOverhead python_2023{.per_step = 0.0058, .per_sequence = 0.
 /// 0.627 us a context token + 38.5 us a sequence, less the roofline.
 /// \source profiler-a100-80g.distserve.json, ibid.
 inline constexpr HostOverhead native_2023{.per_step = 0.0022, .per_sequence = 0.000028};
+
+/// vLLM 0.19 with asynchronous scheduling, launch graphs and `devices` of one node.
+/// - Between two steps that replay a graph the device waits 150-170 us (published, vLLM pull request
+///   11133); between the kernels of a graph 0.58 us (published, ahrefs/ocannl issue 488: a chain of
+///   empty kernels on sm_120). Both are taken as printed.
+/// - An engine on one device runs in one process, and a step beyond the graphs shows its host time:
+///   5 ms, the lower end of the 5-6 ms published for a synchronous step (vLLM issue 10634). That the
+///   two are the same is an assumption, made after looking at where a replay without it falls short
+///   of a real engine; with more devices each has a process that launches ahead.
+[[nodiscard]] constexpr HostOverhead vllm_0_19(std::int64_t max_sequences, std::int64_t devices) {
+  const std::int64_t captured = 2 * max_sequences < 512 ? 2 * max_sequences : 512;
+  return {.per_step = 160e-6,
+          .per_kernel = 0.58e-6,
+          .graph_tokens = captured,
+          .beyond_graph = devices == 1 ? 5e-3 : 0.0};
+}
 
 }  // namespace host_overhead
 }  // namespace quire

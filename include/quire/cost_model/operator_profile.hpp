@@ -9,6 +9,7 @@
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
@@ -62,27 +63,42 @@ class OperatorProfile {
     return 1e-6 * over_chunks(mixed_, chunk, prefix, decodes, kv);
   }
 
+  /// Smallest prompt chunk that was measured.
+  [[nodiscard]] double smallest_chunk() const { return prompts_.front().first; }
+
   /// Share of the way from the time of the mean length to that of the longest one that a batch of
-  /// unequal lengths takes; from the bucket that the batch falls into, or the nearest chunk's.
+  /// unequal lengths takes. The number of sequences picks a row of buckets, since it decides how a
+  /// kernel cuts the work; between those it is interpolated, linearly in the rate and in the logarithm
+  /// of the other axes. Buckets without a measurement are left out. 0 without a table.
   /// skew_rate: (mean - shortest) / (longest - shortest).
   [[nodiscard]] double alpha(double chunk, double prefix, double decodes, double skew_rate,
                              double longest) const {
-    const Bucket wanted{0, bin(decodes, {2, 4, 8, 16, 32, 64, 128, 256}),
-                        bin(skew_rate, {.05, .15, .4, .7}), bin(longest, {1024, 4096, 16384}),
-                        bin(prefix, {0, 512, 1024, 2048, 4096, 8192})};
-    double best_distance = -1, best = 0;
-    for (const auto& [bucket, value] : alpha_) {
-      if (bucket.n != wanted.n) continue;
-      const double distance = 8 * std::abs(std::log2((bucket.chunk + 16) / (chunk + 16))) +
-                              4 * std::abs(bucket.skew - wanted.skew) +
-                              std::abs(bucket.longest - wanted.longest) +
-                              0.5 * std::abs(bucket.prefix - wanted.prefix);
-      if (best_distance < 0 || distance < best_distance) {
-        best_distance = distance;
-        best = value;
+    if (alpha_.empty()) return 0;
+    const auto log = [](double x) { return std::log2(x); };
+    const auto log_prefix = [](double x) { return std::log2(x + 256); };
+    const std::array<std::pair<std::size_t, double>, 5> at{
+        chunk > 0 ? between(alpha_axes_[0], std::max(chunk, alpha_axes_[0][1]), log)
+                  : std::pair<std::size_t, double>{0, 0},
+        bucket(alpha_axes_[1], decodes),
+        between(alpha_axes_[2], skew_rate, [](double x) { return x; }),
+        between(alpha_axes_[3], longest, log),
+        chunk > 0 ? between(alpha_axes_[4], prefix, log_prefix)
+                  : std::pair<std::size_t, double>{0, 0}};
+    double sum = 0, weights = 0;
+    for (unsigned corner = 0; corner < 32; ++corner) {
+      double weight = 1;
+      std::size_t index = 0;
+      for (std::size_t a = 0; a < 5; ++a) {
+        const bool upper = (corner >> a & 1) != 0;
+        weight *= upper ? at[a].second : 1 - at[a].second;
+        if (weight == 0) break;
+        index = index * alpha_axes_[a].size() + at[a].first + upper;
       }
+      if (weight == 0 || std::isnan(alpha_[index])) continue;
+      sum += weight * alpha_[index];
+      weights += weight;
     }
-    return best;
+    return weights > 0 ? sum / weights : 0;
   }
 
  private:
@@ -90,10 +106,6 @@ class OperatorProfile {
   /// A full grid over (prefix, decodes, kv) at one chunk size. \shape time_us (prefix, decodes, kv)
   struct Lattice {
     std::vector<double> prefix, decodes, kv, time_us;
-  };
-  struct Bucket {
-    double chunk;
-    int n, skew, longest, prefix;
   };
 
   // ---- lookup ----------------------------------------------------------------------------------
@@ -160,13 +172,20 @@ class OperatorProfile {
     return low + (high - low) * (chunk - left->first) / (right->first - left->first);
   }
 
-  static int bin(double value, std::initializer_list<double> uppers) {
-    int i = 0;
-    for (double upper : uppers) {
-      if (value <= upper) return i;
-      ++i;
-    }
-    return i;
+  /// The first point at or above x, else the last.
+  static std::pair<std::size_t, double> bucket(const std::vector<double>& axis, double x) {
+    const auto at = std::lower_bound(axis.begin(), axis.end(), x) - axis.begin();
+    return {std::min(static_cast<std::size_t>(at), axis.size() - 1), 0};
+  }
+  /// As locate(), on a scale, and constant beyond the ends.
+  template <class Scale>
+  static std::pair<std::size_t, double> between(const std::vector<double>& axis, double x,
+                                                Scale&& scale) {
+    if (axis.size() == 1 || x <= axis.front()) return {0, 0};
+    if (x >= axis.back()) return {axis.size() - 1, 0};
+    const auto right = std::upper_bound(axis.begin(), axis.end(), x);
+    const auto i = static_cast<std::size_t>(right - axis.begin()) - 1;
+    return {i, (scale(x) - scale(axis[i])) / (scale(axis[i + 1]) - scale(axis[i]))};
   }
 
   // ---- reading ---------------------------------------------------------------------------------
@@ -300,35 +319,71 @@ class OperatorProfile {
     return l;
   }
 
+  /// Labels of one axis of the skew table, and the value that stands for each: the profiler's own grid
+  /// value for numbers of sequences and prefixes, the mean of its fractions for rates, the middle of
+  /// its lengths for the longest.
+  struct Labels {
+    std::vector<std::string_view> names;
+    std::vector<double> centers;
+  };
+
   void read_skew(const std::string& path) {
-    static constexpr std::string_view n[] = {"n<=2",  "n<=4",   "n<=8",   "n<=16", "n<=32",
-                                             "n<=64", "n<=128", "n<=256", "n>256"};
-    static constexpr std::string_view skew[] = {"sr<=5%", "sr<=15%", "sr<=40%", "sr<=70%",
-                                                "sr>70%"};
-    static constexpr std::string_view longest[] = {"kvB<=1k", "kvB<=4k", "kvB<=16k", "kvB>16k"};
-    static constexpr std::string_view prefix[] = {"kp=0",   "kp<=512", "kp<=1k", "kp<=2k",
-                                                  "kp<=4k", "kp<=8k",  "kp>8k"};
-    auto index = [](std::string_view label, const auto& labels, const std::string& place) {
-      const auto found = std::find(std::begin(labels), std::end(labels), label);
-      if (found == std::end(labels)) {
-        throw data_error(place, "unknown bucket `" + std::string(label.substr(0, 20)) + "`",
-                         "a label of the profiler");
-      }
-      return static_cast<int>(found - std::begin(labels));
+    const std::array<Labels, 4> labels{
+        Labels{{"n<=2", "n<=4", "n<=8", "n<=16", "n<=32", "n<=64", "n<=128", "n<=256", "n>256"},
+               {2, 4, 8, 16, 32, 64, 128, 256, 512}},
+        Labels{{"sr<=5%", "sr<=15%", "sr<=40%", "sr<=70%", "sr>70%"}, {.025, .094, .25, .5, .82}},
+        Labels{{"kvB<=1k", "kvB<=4k", "kvB<=16k", "kvB>16k"}, {724, 2896, 11585, 32768}},
+        Labels{{"kp=0", "kp<=512", "kp<=1k", "kp<=2k", "kp<=4k", "kp<=8k", "kp>8k"},
+               {0, 512, 1024, 2048, 4096, 8192, 16384}}};
+    struct Point {
+      std::array<double, 5> at;
+      double alpha;
     };
+    std::vector<Point> points;
     each_row(path, "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples",
              [&](auto& f, auto& place) {
-               alpha_.emplace_back(
-                   Bucket{number(f[0], place), index(f[1], n, place), index(f[2], skew, place),
-                          index(f[3], longest, place), index(f[4], prefix, place)},
-                   number(f[5], place, /*negative=*/true));
+               Point p{{number(f[0], place)}, number(f[5], place, /*negative=*/true)};
+               for (std::size_t a = 0; a < 4; ++a) {
+                 const auto& names = labels[a].names;
+                 const auto found = std::find(names.begin(), names.end(), f[a + 1]);
+                 if (found == names.end()) {
+                   throw data_error(place,
+                                    "unknown bucket `" + std::string(f[a + 1].substr(0, 20)) + "`",
+                                    "a label of the profiler");
+                 }
+                 p.at[a + 1] = labels[a].centers[static_cast<std::size_t>(found - names.begin())];
+               }
+               points.push_back(p);
              });
+    if (points.empty()) return;
+    std::size_t size = 1;
+    for (std::size_t a = 0; a < 5; ++a) {
+      auto& axis = alpha_axes_[a];
+      for (const Point& p : points) axis.push_back(p.at[a]);
+      if (a == 0) axis.push_back(0);  // a place for steps without prompts
+      std::sort(axis.begin(), axis.end());
+      axis.erase(std::unique(axis.begin(), axis.end()), axis.end());
+      if (a == 0 && axis.size() == 1) axis.push_back(1);  // and one for steps with them
+      size *= axis.size();
+    }
+    alpha_.assign(size, std::numeric_limits<double>::quiet_NaN());
+    for (const Point& p : points) {
+      std::size_t index = 0;
+      for (std::size_t a = 0; a < 5; ++a) {
+        const auto& axis = alpha_axes_[a];
+        index = index * axis.size() +
+                static_cast<std::size_t>(std::lower_bound(axis.begin(), axis.end(), p.at[a]) -
+                                         axis.begin());
+      }
+      alpha_[index] = p.alpha;
+    }
   }
 
   Curves dense_, per_sequence_;
   Lattice decodes_;
   std::vector<std::pair<double, Lattice>> prompts_, mixed_;  // by chunk
-  std::vector<std::pair<Bucket, double>> alpha_;
+  std::array<std::vector<double>, 5> alpha_axes_;  // chunk, sequences, rate, longest, prefix
+  std::vector<double> alpha_;                      // over the axes; NaN: not measured
 };
 
 }  // namespace quire

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include <quire/cost_model/concepts.hpp>
@@ -13,9 +14,14 @@ namespace quire::cost_model {
 /// Bytes and floating-point operations of a step against a device's limits, joined by a p-norm,
 /// with a launch time a kernel; four constants a device. Matrix products take their weights once a
 /// step; attention reads each sequence's KV once; moves between tiers as in transfers.hpp; the block
-/// copies of a step are one launch. \cost O(sequences) a step. \source the
-/// fit in Quire's notes on Vidur's profiles: mean error 3.2 % (A100) and 4.7 % (H100) of the
-/// per-layer products, worst 21 % at 64-512 tokens.
+/// copies of a step are one launch. Where the device has energy constants, joules are its rest power over
+/// the step, and a price for each byte and operation.
+///
+/// The largest errors against profiles, at 64 to 512 tokens, are steps of the real times: a product is
+/// cut into output tiles of 64 to 256 rows, and tiles are dealt to multiprocessors in waves. Hardware
+/// with `multiprocessors` models that; `quire calibrate` fits it.
+/// \cost O(sequences) a step. \source the fit in Quire's notes on Vidur's profiles: mean error 3.2 %
+/// (A100) and 5.0 % (H100) of the per-layer products; with tiles 2.9 % and 3.8 %.
 class Roofline {
  public:
   static constexpr std::string_view name = "roofline";
@@ -27,6 +33,7 @@ class Roofline {
     const Transfers transfers = transfers_of(plan, in_);
     const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
     total.bytes_moved = static_cast<std::int64_t>(transfers.bytes + copied);
+    Work work{.bytes = 2 * copied / tp()};
     double seconds = 0;
     if (copied > 0) {
       const Hardware& h = in_.hardware;
@@ -36,74 +43,129 @@ class Roofline {
       std::int64_t sampled = 0;
       for (const SequencePlan& s : plan.sequences) sampled += s.draws > 0;
       const std::int64_t tokens = (plan.batched_tokens + plan.padding).value;
-      seconds += static_cast<double>(in_.model.layers) * (layer(tokens) + attention(plan));
+      const double layers = static_cast<double>(in_.model.layers);
+      Work once;
+      seconds += layers * (layer(tokens, once) + attention(plan, once));
+      work.bytes += layers * once.bytes;
+      work.flops += layers * once.flops;
       if (sampled > 0) {  // a step inside prompts alone needs no logits
         const double head = weights(in_.model.hidden * in_.model.vocab);
-        seconds += product(sampled, in_.model.hidden, in_.model.vocab, head);
+        seconds += product(sampled, in_.model.hidden, in_.model.vocab, head, work);
       }
       seconds += in_.host.per_step.value +
                  in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
     }
     total.seconds = with_transfers(seconds, transfers, in_);
+    const Hardware& h = in_.hardware;
+    total.joules = tp() * (h.idle_watts * total.seconds.value + h.joules_per_byte * work.bytes +
+                           h.joules_per_flop * work.flops);
     return total;
   }
 
- private:
-  [[nodiscard]] double tp() const { return static_cast<double>(in_.tensor_parallel); }
-  [[nodiscard]] double weights(std::int64_t count) const {
-    return static_cast<double>(count) * in_.storage.weight_bytes / tp();
+  /// Seconds of one matrix product over `tokens` rows on one device, which moves `bytes` for it.
+  [[nodiscard]] static double product_seconds(const Hardware& h, double tokens, double in,
+                                              double out, double bytes) {
+    const double memory = bytes / (h.bandwidth_share * h.bandwidth);
+    double compute = 0;
+    if (h.multiprocessors > 0) {
+      compute = in_waves(h, tokens, in, out);
+    } else {
+      const auto tile = static_cast<double>(h.tile);
+      compute = 2.0 * std::ceil(tokens / tile) * tile * in * out / (h.flops_share * h.peak_flops);
+    }
+    return joined(h, memory, compute) + h.launch;
   }
 
-  [[nodiscard]] double roof(double bytes, double flops) const {
-    const Hardware& h = in_.hardware;
-    const double memory = bytes / (h.bandwidth_share * h.bandwidth);
-    const double compute = flops / (h.flops_share * h.peak_flops);
+ private:
+  /// What one device moves and computes.
+  struct Work {
+    double bytes = 0, flops = 0;
+  };
+
+  /// The fastest of the usual tile shapes.
+  [[nodiscard]] static double in_waves(const Hardware& h, double tokens, double in, double out) {
+    struct Tile {
+      double rows, columns;
+    };
+    static constexpr Tile tiles[] = {{64, 64},   {64, 128},  {128, 64}, {64, 256},
+                                     {128, 128}, {128, 256}, {256, 128}};
+    constexpr double largest = 256.0 * 128 / (256 + 128);
+    const auto units = static_cast<double>(h.multiprocessors);
+    double best = std::numeric_limits<double>::infinity();
+    for (const Tile& t : tiles) {
+      const double x = t.rows * t.columns / (t.rows + t.columns);
+      const double reached = x / (x + h.tile_intensity) * (largest + h.tile_intensity) / largest;
+      const double filled = std::ceil(tokens / t.rows) * std::ceil(out / t.columns) / units;
+      const double waves =
+          std::max(h.wave_share * std::ceil(filled) + (1 - h.wave_share) * filled, 1.0);
+      best = std::min(best, 2.0 * waves * units * t.rows * t.columns * in /
+                                (h.flops_share * reached * h.peak_flops));
+    }
+    return best;
+  }
+
+  [[nodiscard]] static double joined(const Hardware& h, double memory, double compute) {
     if (memory == 0 || compute == 0) return memory + compute;
     // factored so that the powers stay in range
     const double larger = std::max(memory, compute), smaller = std::min(memory, compute);
     return larger * std::pow(1 + std::pow(smaller / larger, h.exponent), 1 / h.exponent);
   }
 
-  /// One matrix product over `tokens` rows, whose weights take `bytes`.
-  [[nodiscard]] double product(std::int64_t tokens, std::int64_t in, std::int64_t out,
-                               double bytes) const {
-    const std::int64_t rows = ceil_div(tokens, in_.hardware.tile) * in_.hardware.tile;
-    const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in * out) / tp();
-    const double activations =
-        2.0 * static_cast<double>(tokens) * static_cast<double>(in + out) / tp();
-    return roof(bytes + activations, flops) + in_.hardware.launch;
+  [[nodiscard]] double tp() const { return static_cast<double>(in_.tensor_parallel); }
+  [[nodiscard]] double weights(std::int64_t count) const {
+    return static_cast<double>(count) * in_.storage.weight_bytes / tp();
+  }
+
+  [[nodiscard]] double roof(double bytes, double flops, Work& work) const {
+    const Hardware& h = in_.hardware;
+    work.bytes += bytes;
+    work.flops += flops;
+    return joined(h, bytes / (h.bandwidth_share * h.bandwidth),
+                  flops / (h.flops_share * h.peak_flops));
+  }
+
+  /// One matrix product over `tokens` rows, whose weights take `bytes`; devices share its columns or rows.
+  [[nodiscard]] double product(std::int64_t tokens, std::int64_t in, std::int64_t out, double bytes,
+                               Work& work) const {
+    const auto rows = static_cast<double>(tokens), wide = static_cast<double>(in),
+               columns = static_cast<double>(out);
+    const double moved = bytes + 2.0 * rows * (wide + columns) / tp();
+    work.bytes += moved;
+    work.flops += 2.0 * rows * wide * columns / tp();
+    return product_seconds(in_.hardware, rows, wide / tp(), columns, moved);
   }
 
   /// Everything of one layer but attention.
-  [[nodiscard]] double layer(std::int64_t tokens) const {
+  [[nodiscard]] double layer(std::int64_t tokens, Work& work) const {
     const model::Shape& m = in_.model;
     const std::int64_t query = m.heads * m.head_dim;
     const std::int64_t qkv = (m.heads + 2 * m.kv_heads) * m.head_dim;
-    double seconds = product(tokens, m.hidden, qkv, weights(m.hidden * qkv)) +
-                     product(tokens, query, m.hidden, weights(query * m.hidden)) + mlp(tokens);
+    double seconds = product(tokens, m.hidden, qkv, weights(m.hidden * qkv), work) +
+                     product(tokens, query, m.hidden, weights(query * m.hidden), work) +
+                     mlp(tokens, work);
     // two norms with their residuals, rotary embedding with the cache write, the activation
     const double bytes = 2.0 * static_cast<double>(tokens) *
                          static_cast<double>(8 * m.hidden + 3 * m.ffn + 2 * qkv) / tp();
-    seconds += roof(bytes, 0) + 4 * in_.hardware.launch;
+    seconds += roof(bytes, 0, work) + 4 * in_.hardware.launch;
     if (in_.tensor_parallel > 1) seconds += 2 * all_reduce(tokens);
     return seconds;
   }
 
-  [[nodiscard]] double mlp(std::int64_t tokens) const {
+  [[nodiscard]] double mlp(std::int64_t tokens, Work& work) const {
     const model::Shape& m = in_.model;
     const std::int64_t up = (m.gated_mlp ? 2 : 1) * m.ffn;
     if (m.experts == 0) {
-      return product(tokens, m.hidden, up, weights(m.hidden * up)) +
-             product(tokens, m.ffn, m.hidden, weights(m.ffn * m.hidden));
+      return product(tokens, m.hidden, up, weights(m.hidden * up), work) +
+             product(tokens, m.ffn, m.hidden, weights(m.ffn * m.hidden), work);
     }
     const double chosen = static_cast<double>(m.experts_per_token) / static_cast<double>(m.experts);
     // experts that at least one token of an evenly routed batch picks
     const double active =
         static_cast<double>(m.experts) * (1 - std::pow(1 - chosen, static_cast<double>(tokens)));
-    const std::int64_t work = tokens * m.experts_per_token;
-    return product(work, m.hidden, up, active * weights(m.hidden * up)) +
-           product(work, m.ffn, m.hidden, active * weights(m.ffn * m.hidden)) +
-           product(tokens, m.hidden, m.experts, weights(m.hidden * m.experts));
+    const std::int64_t routed = tokens * m.experts_per_token;
+    return product(routed, m.hidden, up, active * weights(m.hidden * up), work) +
+           product(routed, m.ffn, m.hidden, active * weights(m.ffn * m.hidden), work) +
+           product(tokens, m.hidden, m.experts, weights(m.hidden * m.experts), work);
   }
 
   [[nodiscard]] double all_reduce(std::int64_t tokens) const {
@@ -114,7 +176,7 @@ class Roofline {
 
   /// Attention of one layer: sequences with one token read their KV; longer ones compute a causal
   /// tile.
-  [[nodiscard]] double attention(const StepPlan& plan) const {
+  [[nodiscard]] double attention(const StepPlan& plan, Work& work) const {
     const model::Shape& m = in_.model;
     const double token_bytes = in_.storage.kv_token_bytes / static_cast<double>(m.layers) / tp();
     double decode_bytes = 0, prompt_bytes = 0, prompt_flops = 0, kernels = 0;
@@ -134,7 +196,8 @@ class Roofline {
       }
     }
     const Hardware& h = in_.hardware;
-    double seconds = roof(prompt_bytes, prompt_flops) + kernels * h.launch;
+    double seconds = roof(prompt_bytes, prompt_flops, work) + kernels * h.launch;
+    work.bytes += decode_bytes;
     if (decodes) seconds += decode_bytes / (h.attention_bandwidth_share * h.bandwidth) + h.launch;
     return seconds;
   }

@@ -15,12 +15,13 @@ namespace quire::cost_model {
 
 /// Times of a step looked up operator by operator in a profile of the same model and device.
 /// Attention is looked up jointly for the prompts and the decodes of a step, since a mixed batch takes
-/// longer than its parts; unequal lengths by their mean and longest, with the share between them that
-/// the profile measured for such batches. Several prompt chunks count as one with as many tokens and as
-/// many query-key pairs.
+/// longer than its parts. Unequal lengths: the time of their mean, and a share of the way to that of the
+/// longest, which the profile measured for such batches. Several prompt chunks: the first one's time,
+/// and what each other one adds to the same decodes. Between devices: two all-reduces a layer, one after
+/// the embedding, and the gathering of the logits.
 /// \cost O(sequences) a step. \errors data, when CostInputs has no profile or it lacks an operator.
-/// \source the tables and their axes: LLMServingSim 2.0, ISPASS '26. Deviation: linear in the axes, not
-/// in their logarithms; whole batches, not requests, are looked up.
+/// \source the tables and their axes: LLMServingSim 2.0, ISPASS '26. Deviations: chunks are added, not
+/// folded into one; shares are interpolated between buckets; the logits' gathering and the host's part.
 class Tabulated {
  public:
   static constexpr std::string_view name = "tabulated";
@@ -44,53 +45,87 @@ class Tabulated {
       return total;
     }
     const OperatorProfile& p = *in_.profile;
-    const double tokens = static_cast<double>((plan.batched_tokens + plan.padding).value);
+    const HostOverhead& host = in_.host;
+    const Tokens real = plan.batched_tokens + plan.padding;
+    const double tokens = static_cast<double>(host.padded(real).value);
     const double sequences = static_cast<double>(plan.sequences.size());
+    double kernels =
+        11;  // products, norms, rotary, activation, attention in two parts, cache write
     double layer = 2 * p.dense("layernorm", tokens) + attention(plan);
     for (const std::string_view op :
          {"qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj"}) {
       layer += p.dense(op, tokens);
     }
-    if (p.has("qk_norm")) layer += p.dense("qk_norm", tokens);
-    if (in_.tensor_parallel > 1) layer += 2 * all_reduce(tokens);
-    double seconds = static_cast<double>(in_.model.layers) * layer;
-    seconds += p.dense("embedding", tokens) + p.dense("final_layernorm", tokens);
+    if (p.has("qk_norm")) {
+      layer += p.dense("qk_norm", tokens);
+      kernels += 1;
+    }
+    double between = 0;  // devices, once a step
+    if (in_.tensor_parallel > 1) {
+      layer += 2 * all_reduce(tokens);
+      kernels += 2;
+      between = all_reduce(tokens) + gather_logits(sequences);
+    }
+    double seconds =
+        static_cast<double>(in_.model.layers) * (layer + kernels * host.per_kernel.value);
+    seconds += p.dense("embedding", tokens) + p.dense("final_layernorm", tokens) + between;
     seconds += p.per_sequence("lm_head", sequences) + p.per_sequence("sampler", sequences);
-    seconds += in_.host.per_step.value + in_.host.per_sequence.value * sequences;
+    seconds += host.per_step.value + host.per_sequence.value * sequences;
+    if (host.graph_tokens > Tokens{0} && real > host.graph_tokens) {
+      seconds += host.beyond_graph.value;
+    }
     total.seconds = with_transfers(copying + seconds, transfers, in_);
     return total;
   }
 
  private:
   [[nodiscard]] double attention(const StepPlan& plan) const {
-    double chunk = 0, pairs = 0, decodes = 0, sum = 0, longest = 0, shortest = 0;
+    double chunks = 0, cached = 0, decodes = 0, sum = 0, longest = 0, shortest = 0;
+    const SequencePlan* first = nullptr;  // prompt chunk
     for (const SequencePlan& s : plan.sequences) {
-      const double tokens = static_cast<double>(s.tokens.value);
-      const double cached = static_cast<double>(in_.attended(s).value);
+      const double computed = static_cast<double>(in_.attended(s).value);
       if (s.tokens > Tokens{1}) {
-        chunk += tokens;
-        pairs += tokens * (cached + tokens / 2);
+        if (first == nullptr) first = &s;
+        chunks += static_cast<double>(s.tokens.value);
+        cached += static_cast<double>(s.tokens.value) * computed;
         continue;
       }
-      const double kv = cached + 1;
-      shortest = decodes == 0 ? kv : std::min(shortest, kv);
-      longest = std::max(longest, kv);
-      sum += kv;
+      shortest = decodes == 0 ? computed : std::min(shortest, computed);
+      longest = std::max(longest, computed);
+      sum += computed;
       decodes += 1;
     }
     const OperatorProfile& p = *in_.profile;
-    const double prefix = chunk > 0 ? std::max(pairs / chunk - chunk / 2, 0.0) : 0;
     const double mean = decodes > 0 ? sum / decodes : 0;
-    const double even = p.attention(chunk, prefix, decodes, mean);
-    if (decodes < 2 || longest <= shortest) return even;
-    const double alpha =
-        p.alpha(chunk, prefix, decodes, (mean - shortest) / (longest - shortest), longest);
-    return even + alpha * (p.attention(chunk, prefix, decodes, longest) - even);
+    const auto at = [&](const SequencePlan* s, double kv) {
+      return s == nullptr ? p.attention(0, 0, decodes, kv)
+                          : p.attention(static_cast<double>(s->tokens.value),
+                                        static_cast<double>(in_.attended(*s).value), decodes, kv);
+    };
+    const double even = at(first, mean);
+    double seconds = even;
+    if (first != nullptr && static_cast<double>(first->tokens.value) < chunks) {
+      const double alone = p.attention(p.smallest_chunk(), 0, decodes, mean);
+      for (const SequencePlan& s : plan.sequences) {
+        if (s.tokens > Tokens{1} && &s != first) seconds += std::max(at(&s, mean) - alone, 0.0);
+      }
+    }
+    if (decodes < 2 || longest <= shortest) return seconds;
+    const double alpha = p.alpha(chunks, chunks > 0 ? cached / chunks : 0, decodes,
+                                 (mean - shortest) / (longest - shortest), longest);
+    return seconds + alpha * (at(first, longest) - even);
   }
+  /// Every device gets the sum of all.
   [[nodiscard]] double all_reduce(double tokens) const {
     const auto n = static_cast<double>(in_.tensor_parallel);
     const double bytes = 2.0 * tokens * static_cast<double>(in_.model.hidden);
     return in_.hardware.reduce_latency + 2 * (n - 1) / n * bytes / in_.hardware.reduce_bandwidth;
+  }
+  /// Every device gets all logits, of which it has computed its share.
+  [[nodiscard]] double gather_logits(double sequences) const {
+    const auto n = static_cast<double>(in_.tensor_parallel);
+    const double bytes = 2.0 * sequences * static_cast<double>(in_.model.vocab);
+    return in_.hardware.reduce_latency + (n - 1) / n * bytes / in_.hardware.reduce_bandwidth;
   }
 
   CostInputs in_;

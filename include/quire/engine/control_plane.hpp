@@ -34,6 +34,12 @@ namespace quire {
 /// submit() queues requests; step() plans one iteration, has the executor run it, and books the
 /// outcome; take_finished() hands over requests that ended. Time is the engine's own: it moves by what
 /// the executor reports, and by advance_to().
+///
+/// With limits.asynchronous the plan of a step is made while the step before it runs: it counts on
+/// the tokens that the running step will draw, and knows nothing that happens before that step ends.
+/// So a request waits one step longer, and a seat that becomes free stays empty for one step.
+/// \source vLLM's asynchronous scheduling. Deviation: rows of sequences that end at a stop token are
+/// taken out of the plan that was made ahead; vLLM computes and discards them.
 /// \errors throws quire::Error (usage) for limits that let nothing run, (state) when the pool is too
 /// small to hold one block.
 template <class MemoryType, class SchedulerType, class OffloadType, class ExecutorType>
@@ -70,6 +76,7 @@ class ControlPlane {
       for (const PromptChunk& chunk : request.chunks) request.prompt_length += chunk.tokens;
     }
     group->timeline.arrival = request.arrival;
+    group->timeline.queued = std::max(request.arrival, now_);
     group->timeline.waiting_since = request.arrival;
     Sequence& s = group->sequences.emplace_back();
     s.id = SequenceId{next_sequence_++};
@@ -97,6 +104,7 @@ class ControlPlane {
     for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
     finish(*group);
     drain();
+    drop_ended_rows();
     sweep();
     return true;
   }
@@ -112,6 +120,7 @@ class ControlPlane {
       end(*group, i, reason);
       if (group->unfinished() == 0) finish(*group);
       drain();
+      drop_ended_rows();
       sweep();
       return true;
     }
@@ -121,9 +130,12 @@ class ControlPlane {
   /// Runs one iteration. When nothing can run, stats.idle is set and stats.wake_at may say when to
   /// ask again; time does not move then. Valid until the next call.
   const StepStats& step() {
+    auto gaps = std::move(stats_.token_gaps);
+    gaps.clear();
     stats_ = {};
+    stats_.token_gaps = std::move(gaps);  // keeps the memory
     events_.clear();
-    for (;;) {
+    while (!planned_ahead_) {
       const std::size_t ended = finish_order_.size();
       plan();
       if (!plan_.empty() || (plan_.preempted.empty() && finish_order_.size() == ended)) break;
@@ -137,17 +149,25 @@ class ControlPlane {
       sweep();
       return stats_;
     }
-    decision_hash_ = hash_combine(decision_hash_, plan_.hash(block_tokens));
-    for (Sequence* s : shown_) s->table_changed = false;
-    executor_.execute(plan_, result_);
-    ++plan_.step;
+    take_off();
+    executor_.execute(flight_.plan, result_);
+    if (limits_.asynchronous) {
+      plan();  // at the time at which the step that runs began
+      planned_ahead_ = !plan_.empty();
+    }
     now_ += result_.seconds;
     stats_.seconds = result_.seconds;
     stats_.joules = result_.joules;
+    stats_.bytes_moved = result_.bytes_moved;
     commit();
+    drop_ended_rows();
     sweep();
     return stats_;
   }
+
+  /// Whether a request keeps the time of each of its tokens (Timeline::token_times); it does unless told
+  /// otherwise. Long replays read StepStats::token_gaps instead.
+  void keep_token_times(bool keep) { token_times_ = keep; }
 
   /// Keeps the cached prefix of a text from eviction for so long, or until unpin(); see PagedMemory.
   std::optional<PinId> pin(std::span<const TokenId> text, std::uint64_t salt = 0,
@@ -164,14 +184,15 @@ class ControlPlane {
   /// Copies all cached text that is not on disk there, as far as there is room, for the process that
   /// comes after this one. A step of its own; nothing happens without a disk tier.
   void persist() {
-    plan_.clear();
-    memory_.begin_step(plan_);
+    StepPlan& plan = flight_.plan;
+    plan.clear();
+    memory_.begin_step(plan);
     memory_.persist();
-    memory_.end_step(plan_);
-    if (plan_.empty()) return;
-    decision_hash_ = hash_combine(decision_hash_, plan_.hash(block_tokens));
-    executor_.execute(plan_, result_);
-    ++plan_.step;
+    memory_.end_step(plan);
+    if (plan.empty()) return;
+    plan.step = plans_run_++;
+    decision_hash_ = hash_combine(decision_hash_, plan.hash(block_tokens));
+    executor_.execute(plan, result_);
     now_ += result_.seconds;
     for (const BlockId slot : result_.lost) memory_.on_lost(slot);
   }
@@ -184,7 +205,7 @@ class ControlPlane {
   /// Hash over the plans of all steps so far: equal logs, equal decisions.
   [[nodiscard]] std::uint64_t decision_hash() const { return decision_hash_; }
   /// The plan of the last step that ran. Its spans are no longer valid.
-  [[nodiscard]] const StepPlan& last_plan() const { return plan_; }
+  [[nodiscard]] const StepPlan& last_plan() const { return flight_.plan; }
   /// Requests that have not been handed over as finished, in no order.
   [[nodiscard]] std::span<const std::unique_ptr<SequenceGroup>> requests() const { return groups_; }
   /// Tokens generated in the last step, in batch order; none of beams, which change until the end.
@@ -242,6 +263,20 @@ class ControlPlane {
     at_least_one(limits.max_sequences, "max_sequences");
     at_least_one(limits.max_batch, "max_batch");
     at_least_one(limits.chunk.value, "chunk");
+    if constexpr (step_by_step) {
+      if (limits.asynchronous) {
+        throw usage_error("limits.asynchronous",
+                          "what this retention policy keeps is known only when a step has run",
+                          "false");
+      }
+    }
+    if (limits.asynchronous && (SchedulerType::drains || SchedulerType::pads)) {
+      throw usage_error("limits.asynchronous",
+                        "scheduler " + std::string(SchedulerType::name) +
+                            " gives a batch back when its last sequence has ended, which is not "
+                            "known a step ahead",
+                        "a scheduler that batches by iteration, or false");
+    }
     if (!(limits.watermark >= 0 && limits.watermark < 1)) {
       throw usage_error("limits.watermark", "it is no share of the blocks", "from 0 to below 1");
     }
@@ -271,6 +306,9 @@ class ControlPlane {
       return "more sequences than max_sequences allows";
     if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
       return "n is larger than beam_width";
+    }
+    if (limits_.asynchronous && r.sampling.width() > 1) {
+      return "asynchronous scheduling plans before tokens are known: one sequence a request";
     }
     // beams draw together, so all of them fit into one step
     if (Tokens{r.sampling.beam_width} > limits_.max_batched_tokens) {
@@ -347,7 +385,6 @@ class ControlPlane {
   void plan() {
     plan_.clear();
     rows_.clear();
-    shown_.clear();
     planned_ = admitted_ = 0;
     ++plans_;
     drain();
@@ -374,6 +411,62 @@ class ControlPlane {
     look_ahead();
     if constexpr (SchedulerType::pads) pad();
     memory_.end_step(plan_);
+    if (limits_.asynchronous) count_on();
+  }
+
+  /// Books what a plan will compute and draw before it has run, for the plan after it.
+  void count_on() {
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      Sequence& s = rows_[r].first->sequences[rows_[r].second];
+      s.computed += plan_.sequences[r].tokens;
+      if (plan_.sequences[r].draws == 0) continue;
+      s.length += 1;
+      s.expected += 1;
+    }
+  }
+  /// Whether the tokens that are counted on bring a sequence to its end.
+  [[nodiscard]] bool is_spent(const SequenceGroup& group, const Sequence& s) const {
+    if (s.expected == 0) return false;
+    const Tokens generated = s.length - group.prompt_length();
+    const Tokens most = group.request.output_length.value_or(group.request.sampling.max_tokens);
+    return s.length >= limits_.max_length || generated >= most;
+  }
+
+  /// Makes the plan the one that runs: enters it in the decision log.
+  void take_off() {
+    std::swap(plan_, flight_.plan);
+    std::swap(rows_, flight_.rows);
+    flight_.groups = planned_;
+    if (planned_ahead_) {  // the step before it has added tokens, and may have exchanged blocks
+      for (std::size_t r = 0; r < flight_.rows.size(); ++r) {
+        const Sequence& s = flight_.rows[r].first->sequences[flight_.rows[r].second];
+        flight_.plan.sequences[r].history = s.tokens;
+        flight_.plan.sequences[r].tables = s.tables;
+        flight_.plan.sequences[r].admitted = s.table_changed;
+      }
+    }
+    planned_ahead_ = false;
+    flight_.plan.step = plans_run_++;
+    decision_hash_ = hash_combine(decision_hash_, flight_.plan.hash(block_tokens));
+    for (const auto& [group, i] : flight_.rows) group->sequences[i].table_changed = false;
+  }
+
+  /// Takes sequences that have ended out of the plan that was made ahead.
+  void drop_ended_rows() {
+    if (!planned_ahead_) return;
+    std::size_t kept = 0;
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      if (rows_[r].first->sequences[rows_[r].second].finished()) {
+        plan_.batched_tokens -= plan_.sequences[r].tokens;
+        --planned_;
+        continue;
+      }
+      rows_[kept] = rows_[r];
+      plan_.sequences[kept++] = plan_.sequences[r];
+    }
+    rows_.resize(kept);
+    plan_.sequences.resize(kept);
+    planned_ahead_ = !plan_.empty();
   }
 
   /// Preemptive schedulers: finds the groups of best rank that fit into memory and seats together, and
@@ -590,7 +683,7 @@ class ControlPlane {
     Tokens lead = -1;  // where the first sequence will have computed to
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       const Sequence& seq = group.sequences[i];
-      if (seq.finished()) continue;
+      if (seq.finished() || is_spent(group, seq)) continue;
       if (lead >= Tokens{0} && seq.shared > lead) {
         all = false;  // what it shares with the first sequence must be computed by then
       } else if (!apart || seq.remaining() > Tokens{1}) {
@@ -639,7 +732,6 @@ class ControlPlane {
       plan_.sequences.push_back(row);
       plan_.batched_tokens += row.tokens;
       rows_.push_back({&group, i});
-      shown_.push_back(&s);
     }
   }
 
@@ -727,16 +819,21 @@ class ControlPlane {
   void recover() {
     for (const BlockId slot : result_.lost) memory_.on_lost(slot);
     if (result_.failed.empty()) return;
+    if (limits_.asynchronous) {
+      throw state_error("limits.asynchronous",
+                        "a fetch failed, and the next step was planned on what it was to bring",
+                        "synchronous scheduling with a tier that can fail");
+    }
     std::vector<BlockId> bad;
     for (const std::uint32_t i : result_.failed) {
-      bad.push_back(plan_.swap_in[i].device);
-      memory_.on_lost(plan_.swap_in[i].host);
+      bad.push_back(flight_.plan.swap_in[i].device);
+      memory_.on_lost(flight_.plan.swap_in[i].host);
     }
     counters_.failed_fetches += std::ssize(bad);
     const auto is_bad = [&bad](BlockId b) {
       return std::find(bad.begin(), bad.end(), b) != bad.end();
     };
-    for (const BlockCopy& c : plan_.copies) {
+    for (const BlockCopy& c : flight_.plan.copies) {
       if (is_bad(c.from)) bad.push_back(c.to);
     }
     std::vector<SequenceGroup*> groups;
@@ -751,10 +848,10 @@ class ControlPlane {
     const auto is_hit = [&groups](const SequenceGroup* g) {
       return std::find(groups.begin(), groups.end(), g) != groups.end();
     };
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      if (!is_hit(rows_[r].first)) continue;
-      Sequence& s = rows_[r].first->sequences[rows_[r].second];
-      s.dropped = plan_.sequences[r].tokens;  // processed, and discarded
+    for (std::size_t r = 0; r < flight_.rows.size(); ++r) {
+      if (!is_hit(flight_.rows[r].first)) continue;
+      Sequence& s = flight_.rows[r].first->sequences[flight_.rows[r].second];
+      s.dropped = flight_.plan.sequences[r].tokens;  // processed, and discarded
     }
     for (SequenceGroup* group : groups) {
       counters_.recoveries += 1;
@@ -766,7 +863,7 @@ class ControlPlane {
       }
       drop(*group);
     }
-    for (auto& row : rows_) {
+    for (auto& row : flight_.rows) {
       if (is_hit(row.first)) row.first = nullptr;
     }
   }
@@ -774,42 +871,52 @@ class ControlPlane {
   // ---- booking ----------------------------------------------------------------------------------
 
   void commit() {
-    stats_.batched_tokens = plan_.batched_tokens;
-    stats_.running_sequences = static_cast<std::int64_t>(plan_.sequences.size());
-    stats_.running_groups = planned_;
-    stats_.preempted_groups = static_cast<std::int64_t>(plan_.preempted.size());
+    const StepPlan& ran = flight_.plan;
+    const Rows& rows = flight_.rows;
+    stats_.batched_tokens = ran.batched_tokens;
+    stats_.running_sequences = static_cast<std::int64_t>(ran.sequences.size());
+    stats_.running_groups = flight_.groups;
+    stats_.preempted_groups = static_cast<std::int64_t>(ran.preempted.size());
     counters_.steps += 1;
     if (!result_.failed.empty() || !result_.lost.empty()) recover();
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      const auto [group, i] = rows_[r];
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const auto [group, i] = rows[r];
       if (group == nullptr) continue;  // computed on lost blocks
       Sequence& s = group->sequences[i];
-      if (s.computed < group->prompt_length()) {
+      const Tokens begin = ran.sequences[r].computed, tokens = ran.sequences[r].tokens;
+      if (begin < group->prompt_length()) {
         scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
-                          std::min(plan_.sequences[r].tokens, group->prompt_length() - s.computed));
+                          std::min(tokens, group->prompt_length() - begin));
       }
-      s.computed += plan_.sequences[r].tokens;
+      if (!limits_.asynchronous) {
+        s.computed += tokens;
+      } else if (group->status != GroupStatus::running) {
+        continue;  // preempted by the plan made ahead
+      }
       if (s.computed >= s.shared) s.shared = 0;
       if constexpr (step_by_step) {
-        memory_.retain(*group, s, plan_.sequences[r].tokens, result_.votes_of(r));
+        memory_.retain(*group, s, tokens, result_.votes_of(r));
       }
+      // what the plan made ahead counts on is not there yet
+      const Tokens counted_on = std::exchange(s.computed, begin + tokens);
       memory_.publish(*group, s);
+      s.computed = counted_on;
     }
     stats_.usage = usage();
-    for (std::size_t r = 0; r < rows_.size();) {
-      if (rows_[r].first == nullptr) {
+    for (std::size_t r = 0; r < rows.size();) {
+      if (rows[r].first == nullptr) {
         ++r;
         continue;
       }
-      SequenceGroup& group = *rows_[r].first;
+      SequenceGroup& group = *rows[r].first;
       std::size_t end = r;
-      while (end < rows_.size() && rows_[end].first == &group) ++end;
+      while (end < rows.size() && rows[end].first == &group) ++end;
       if (group.request.sampling.beam_width > 0) {
         commit_beams(group, r, end);
       } else {
         for (; r < end; ++r) commit_samples(group, r);
       }
-      if (group.unfinished() == 0) finish(group);
+      if (group.status != GroupStatus::finished && group.unfinished() == 0) finish(group);
       r = end;
     }
     drain();
@@ -818,7 +925,8 @@ class ControlPlane {
   void commit_samples(SequenceGroup& group, std::size_t r) {
     const std::span<const Draw> draws = result_.row(r);
     if (draws.empty()) return;
-    const std::size_t i = rows_[r].second;
+    const std::size_t i = flight_.rows[r].second;
+    if (group.sequences[i].finished()) return;  // given up by the plan made ahead
     if (!group.forked) {
       group.forked = true;
       for (std::int32_t k = 1; k < group.request.sampling.width(); ++k) {
@@ -842,17 +950,34 @@ class ControlPlane {
     scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
   }
 
+  void note_gap(const Timeline& timeline) {
+    if (timeline.last_token < Seconds{0.0}) return;
+    const double gap = (now_ - timeline.last_token).value;
+    auto& gaps = stats_.token_gaps;
+    if (!gaps.empty() && gaps.back().first == gap) {
+      ++gaps.back().second;
+    } else {
+      gaps.emplace_back(gap, 1);
+    }
+  }
+
   void append(SequenceGroup& group, std::size_t i, Draw draw) {
     Sequence& s = group.sequences[i];
     const Request& r = group.request;
     if (r.output_length && r.reply != 0 && s.sample_index == 0) {
       draw.token = chunk_token(r.reply, std::ssize(s.logprobs));
     }
+    if (s.expected > 0) {  // counted already
+      s.expected -= 1;
+      s.length -= 1;
+    }
     record_draw(s, draw, result_, tracks_tokens);
-    mark_token(group.timeline, now_, i == 0);
+    if (i == 0) note_gap(group.timeline);
+    mark_token(group.timeline, now_, i == 0 && token_times_);
     count_output(group, 1);
-    const FinishReason reason = finish_reason(
-        group.request, s.length, s.length - group.prompt_length(), draw.token, limits_.max_length);
+    const Tokens length = s.length - s.expected;
+    const FinishReason reason = finish_reason(group.request, length, length - group.prompt_length(),
+                                              draw.token, limits_.max_length);
     events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
     if (reason != FinishReason::none) end(group, i, reason);
   }
@@ -862,14 +987,16 @@ class ControlPlane {
     for (std::size_t r = begin; r < end_row; ++r) {
       if (result_.row(r).empty()) return;  // the prompt is not complete yet
       for (const Draw& draw : result_.row(r)) {
-        const double score = group.sequences[rows_[r].second].cumulative_logprob + draw.logprob;
-        beams_.push_back({rows_[r].second, draw, score});
+        const std::size_t i = flight_.rows[r].second;
+        const double score = group.sequences[i].cumulative_logprob + draw.logprob;
+        beams_.push_back({i, draw, score});
       }
     }
     group.forked = true;
     advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
                   [this] { return SequenceId{next_sequence_++}; });
-    mark_token(group.timeline, now_, true);
+    note_gap(group.timeline);
+    mark_token(group.timeline, now_, token_times_);
     count_output(group, std::ssize(group.sequences));
   }
 
@@ -877,6 +1004,8 @@ class ControlPlane {
     Sequence& s = group.sequences[i];
     if (s.finished()) return;
     s.finish = reason;
+    s.length -= s.expected;
+    s.expected = 0;
     if constexpr (requires { memory_.on_end(group, s, now_); }) memory_.on_end(group, s, now_);
     if constexpr (!SchedulerType::drains) memory_.release(s);
   }
@@ -961,8 +1090,19 @@ class ControlPlane {
   std::multiset<double> waiting_since_;            // arrivals of those that wait or are swapped
   std::vector<SequenceGroup*> draining_, finish_order_;
 
-  // of the step at hand
+  // of the plan at hand, and of the step that runs or ran last
+  using Rows = std::vector<std::pair<SequenceGroup*, std::size_t>>;
+  struct Flight {
+    StepPlan plan;
+    Rows rows;  // the sequence behind each row of the plan
+    std::int64_t groups = 0;
+  };
   StepPlan plan_;
+  Rows rows_;
+  Flight flight_;
+  bool planned_ahead_ = false;  // plan_ is the next step's
+  std::uint64_t plans_run_ = 0;
+  bool token_times_ = true;
   StepResult result_;
   StepStats stats_;
   EngineCounters counters_;
@@ -970,8 +1110,6 @@ class ControlPlane {
   std::int64_t running_sequences_ = 0, admitted_ = 0, planned_ = 0;
   std::uint64_t plans_ = 0;  // plans made, whether or not they ran
   std::vector<Tokens> allotted_;
-  std::vector<std::pair<SequenceGroup*, std::size_t>> rows_;
-  std::vector<Sequence*> shown_;
   std::vector<TokenEvent> events_;
   std::vector<BeamCandidate> beams_;
 };

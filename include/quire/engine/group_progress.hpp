@@ -42,10 +42,10 @@ inline void record_draw(Sequence& s, const Draw& draw, const StepResult& result,
   s.alternatives.insert(s.alternatives.end(), first, first + draw.alternatives_count);
 }
 
-inline void mark_token(Timeline& timeline, Seconds now, bool first_sequence) {
+inline void mark_token(Timeline& timeline, Seconds now, bool keep_time) {
   if (timeline.first_token < Seconds{0.0}) timeline.first_token = now;
   timeline.last_token = now;
-  if (first_sequence) timeline.token_times.push_back(now.value);
+  if (keep_time) timeline.token_times.push_back(now.value);
 }
 
 /// One way to continue a beam.

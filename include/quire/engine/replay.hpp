@@ -19,6 +19,7 @@
 #include <quire/metrics/memory_accounting.hpp>
 #include <quire/metrics/request_record.hpp>
 #include <quire/metrics/serving_summary.hpp>
+#include <quire/metrics/streaming_summary.hpp>
 #include <quire/workload/provenance.hpp>
 
 namespace quire {
@@ -38,12 +39,16 @@ struct ReplayOptions {
   std::function<void(const StepStats&, Seconds)> on_step{};
   /// Keep the duration of every step in Report::step_seconds.
   bool keep_steps = false;
+  /// Sums requests up as they end and keeps none: for runs whose records would not fit into memory.
+  /// Report::records stays empty then, and Report::streamed is filled.
+  bool stream = false;
 };
 
 /// What a replay found.
 struct Report {
   std::string workload;
   std::vector<metrics::RequestRecord> records;  // requests that ended, in order of their end
+  metrics::StreamingSummary streamed;
   metrics::MemoryAccounting memory;
   EngineCounters counters;
   KvGeometry geometry;
@@ -94,11 +99,19 @@ template <class AnEngine>
   const auto& requests = workload.requests;
   std::size_t next = 0;
   std::int64_t ended = 0;
+  report.streamed.slo = options.slo;
+  if constexpr (requires { engine.keep_token_times(false); }) {
+    engine.keep_token_times(!options.stream);
+  }
   const auto collect = [&] {
     for (const auto& group : engine.take_finished()) {
       ++ended;
       if (group->timeline.arrival < options.record_from) continue;
-      report.records.push_back(metrics::record_of(*group));
+      if (options.stream) {
+        report.streamed.add(metrics::record_of(*group));
+      } else {
+        report.records.push_back(metrics::record_of(*group));
+      }
     }
   };
   while (next < requests.size() || engine.has_work()) {
@@ -110,6 +123,13 @@ template <class AnEngine>
     collect();
     if (!stats.idle) {
       report.memory.add(stats, engine.now());
+      if constexpr (requires { engine.keep_token_times(false); }) {
+        if (options.stream && engine.now() >= options.record_from) {
+          for (const auto& [gap, count] : stats.token_gaps) {
+            report.streamed.itl.add(1e3 * gap, count);
+          }
+        }
+      }
       if (options.keep_steps) report.step_seconds.push_back(stats.seconds.value);
       if (options.on_step) options.on_step(stats, engine.now());
       continue;

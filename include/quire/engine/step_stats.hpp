@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
@@ -16,6 +18,7 @@ struct StepStats {
   std::optional<Seconds> wake_at;
   Seconds seconds = 0.0;
   Joules joules = 0.0;
+  Bytes bytes_moved = 0;  // swaps and block copies
   Tokens batched_tokens = 0;
   std::int64_t running_groups = 0;  // requests in the batch
   std::int64_t running_sequences = 0;
@@ -24,6 +27,9 @@ struct StepStats {
   std::int64_t preempted_groups = 0;
   std::int64_t swaps_refused = 0;  // of these, to be swapped, and recomputed for want of room
   MemoryUsage usage;               // with the step's tokens written and nothing given back yet
+  /// Seconds since the last token, of requests whose first sequence got another one in this step, and
+  /// how many in a row had the same: inter-token latencies without a list of times.
+  std::vector<std::pair<double, std::int64_t>> token_gaps;
 };
 
 /// Totals since an engine was made.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include <quire/core/rng.hpp>
@@ -27,6 +28,7 @@ struct BasicSimulated {
     MemoryBudget memory{};
     HostOverhead host{};
     std::shared_ptr<const OperatorProfile> profile{};
+    std::optional<AffineCoefficients> affine{};
     std::uint64_t seed = 0;
   };
 
@@ -46,6 +48,7 @@ struct BasicSimulated {
             .host = options.host,
             .profile = options.profile,
             .overlaps = tier_rules<typename C::Offload>().overlaps,
+            .affine = options.affine,
             .selected_pages = pages,
             .dense_layers = options.limits.retention.dense_layers};
   }

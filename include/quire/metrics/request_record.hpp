@@ -15,6 +15,7 @@ struct RequestRecord {
   RequestId id{};
   TenantId tenant{};
   Seconds arrival = 0.0;
+  Seconds queued = 0.0;  // when the engine took it in: at or after its arrival
   Seconds first_scheduled = 0.0;
   Seconds first_token = 0.0;
   Seconds last_token = 0.0;
@@ -42,6 +43,7 @@ struct RequestRecord {
   r.id = group.request.id;
   r.tenant = group.request.tenant;
   r.arrival = t.arrival;
+  r.queued = t.queued;
   r.first_scheduled = t.first_scheduled;
   r.first_token = t.first_token;
   r.last_token = t.last_token;

@@ -86,4 +86,25 @@ struct RatePoint {
   return best;
 }
 
+/// Highest rate that still attains `share`, between `low` and `high`, by bisection until the two are
+/// within `precision` of each other as a share: DistServe's goodput, and with a criterion of 1 or 0
+/// Sarathi's capacity. attainment(rate) runs the workload at a rate and gives the share that met the
+/// objective; it is taken to fall with the rate. 0 when `low` fails; `high` when that attains.
+/// \errors usage error: bounds or precision that are none.
+template <class Attainment>
+[[nodiscard]] double highest_rate(Attainment&& attainment, double share, double low, double high,
+                                  double precision = 0.01) {
+  if (!(low > 0 && high >= low && precision > 0)) {
+    throw usage_error("rate search", "the bounds enclose no rate",
+                      "0 < low <= high, precision > 0");
+  }
+  if (!(attainment(low) >= share)) return 0;
+  if (attainment(high) >= share) return high;
+  while (high - low > precision * low) {
+    const double middle = low + (high - low) / 2;
+    (attainment(middle) >= share ? low : high) = middle;
+  }
+  return low;
+}
+
 }  // namespace quire::metrics

@@ -17,6 +17,7 @@ struct SchedulerLimits {
   std::int64_t max_batch = 8;        // requests in one batch of request-level schedulers
   Seconds max_delay = 0.0;           // longest wait of a request-level scheduler for a full batch
   Tokens chunk = 512;                // tokens a step of a chunked-prefill scheduler processes
+  bool asynchronous = false;         // the next step is planned while one runs
   RetentionLimits retention{};       // what a retention policy keeps of each sequence
 };
 

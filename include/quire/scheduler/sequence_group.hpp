@@ -43,6 +43,7 @@ struct Sequence {
   Tokens computed = 0;  // tokens whose keys and values exist
   Tokens shared = 0;    // leading tokens that the group's first sequence computes for this one
   Tokens dropped = 0;   // tokens that were computed before a preemption dropped them
+  Tokens expected = 0;  // of `length`: not drawn yet, but counted on by a plan made ahead
   std::vector<TokenId> tokens;             // all `length` ids, or none when only lengths are known
   std::vector<float> logprobs;             // one a generated token
   std::vector<TokenLogprob> alternatives;  // SamplingParams::logprobs of them a token
@@ -68,6 +69,7 @@ enum class GroupStatus { waiting, running, swapped, finished };
 /// When things happened to a request, on the engine's clock.
 struct Timeline {
   Seconds arrival = 0.0;
+  Seconds queued = 0.0;  // when the engine took it in: the end of the step in which it arrived
   Seconds first_scheduled = -1.0;
   Seconds first_token = -1.0;
   Seconds last_token = -1.0;

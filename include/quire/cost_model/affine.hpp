@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <quire/core/error.hpp>
+#include <quire/cost_model/concepts.hpp>
+#include <quire/cost_model/transfers.hpp>
+
+namespace quire::cost_model {
+
+/// A step's time as an affine function of its tokens: prompts by their tokens and squared tokens,
+/// decodes by their context and number, with other coefficients for large batches. A prompt chunk behind
+/// computed tokens pays for the squares that it adds. Moves between tiers as in transfers.hpp.
+/// \cost O(sequences) a step. \errors data, when CostInputs has no coefficients.
+/// \source Zhong et al., "DistServe", OSDI '24, simdistserve. Deviation: DistServe never mixes prompts and
+/// decodes; a step that does pays both, and the prompts' constant.
+class Affine {
+ public:
+  static constexpr std::string_view name = "affine";
+
+  explicit Affine(const CostInputs& inputs) : in_(inputs) {
+    if (!in_.affine) {
+      throw data_error("affine cost model", "no coefficients are given", "CostInputs::affine");
+    }
+  }
+
+  [[nodiscard]] StepCost cost(const StepPlan& plan) const {
+    StepCost total;
+    Transfers transfers = transfers_of(plan, in_);
+    const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
+    transfers.bytes += copied;
+    const double copying = copied > 0 ? 2 * copied / in_.hardware.bandwidth : 0;
+    total.bytes_moved = static_cast<std::int64_t>(transfers.bytes);
+    if (plan.sequences.empty()) {
+      total.seconds = with_transfers(copying, transfers, in_);
+      return total;
+    }
+    double tokens = static_cast<double>(plan.padding.value), squares = 0, context = 0;
+    std::int64_t decodes = 0;
+    bool prompts = false;
+    for (const SequencePlan& s : plan.sequences) {
+      const double before = static_cast<double>(s.computed.value);
+      const double after = before + static_cast<double>(s.tokens.value);
+      if (s.computed >= s.prompt_tokens) {
+        context += after;
+        ++decodes;
+      } else {
+        tokens += after - before;
+        squares += after * after - before * before;
+        prompts = true;
+      }
+    }
+    const AffineCoefficients& c = *in_.affine;
+    const AffineTerms& decode = decodes >= c.large_batch ? c.decode_large : c.decode_small;
+    double seconds = 0, constant = 0;
+    if (prompts) {
+      seconds += c.prefill.first * tokens + c.prefill.second * squares;
+      constant = c.prefill.constant;
+    }
+    if (decodes > 0) {
+      seconds += decode.first * context + decode.second * static_cast<double>(decodes);
+      if (!prompts) constant = decode.constant;
+    }
+    seconds += constant + in_.host.per_step.value +
+               in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
+    total.seconds = with_transfers(copying + seconds, transfers, in_);
+    return total;
+  }
+
+ private:
+  CostInputs in_;
+};
+static_assert(CostModel<Affine>);
+
+}  // namespace quire::cost_model

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include <quire/core/error.hpp>
+
+namespace quire::metrics {
+
+/// Counts of values in buckets that grow by a constant factor: mean and standard deviation are exact, any
+/// percentile is within 0.1 % of a value of that rank, in constant memory however many values there are.
+/// Values below 1e-9 count as 0.  \cost add O(1): one logarithm. At most 35,000 counters, taken as used.
+/// \source Masson, Rim, Lee, "DDSketch", VLDB '19. Deviation: a dense array, since metrics of a run span
+/// few decades.
+class QuantileSketch {
+ public:
+  static constexpr double accuracy = 1e-3;
+
+  /// Adds a value that occurred `count` times. \pre value >= 0
+  void add(double value, std::int64_t count = 1) {
+    if (!(value >= 0)) throw usage_error("sketch", "it takes no negative value", "0 or more");
+    count_ += count;
+    const auto n = static_cast<double>(count);
+    sum_ += n * value;
+    squares_ += n * value * value;
+    smallest_ = std::min(smallest_, value);
+    largest_ = std::max(largest_, value);
+    if (value < least) {
+      zeros_ += count;
+      return;
+    }
+    const auto bucket = static_cast<std::int64_t>(std::ceil(std::log(value / least) / step()));
+    const auto at = static_cast<std::size_t>(std::clamp<std::int64_t>(bucket, 0, most));
+    if (at >= counts_.size()) counts_.resize(at + 1, 0);
+    counts_[at] += count;
+  }
+  void merge(const QuantileSketch& other) {
+    if (other.counts_.size() > counts_.size()) counts_.resize(other.counts_.size(), 0);
+    for (std::size_t i = 0; i < other.counts_.size(); ++i) counts_[i] += other.counts_[i];
+    zeros_ += other.zeros_;
+    count_ += other.count_;
+    sum_ += other.sum_;
+    squares_ += other.squares_;
+    smallest_ = std::min(smallest_, other.smallest_);
+    largest_ = std::max(largest_, other.largest_);
+  }
+
+  [[nodiscard]] std::int64_t count() const { return count_; }
+  [[nodiscard]] double mean() const {
+    return count_ > 0 ? sum_ / static_cast<double>(count_) : nothing;
+  }
+  [[nodiscard]] double standard_deviation() const {
+    if (count_ == 0) return nothing;
+    const double n = static_cast<double>(count_), m = sum_ / n;
+    return std::sqrt(std::max(squares_ / n - m * m, 0.0));
+  }
+  [[nodiscard]] double max() const { return count_ > 0 ? largest_ : nothing; }
+  /// NaN without values. \errors usage error: percent outside [0, 100].
+  [[nodiscard]] double percentile(double percent) const {
+    if (!(percent >= 0 && percent <= 100)) {
+      throw usage_error("percentile", std::to_string(percent) + " is none", "from 0 to 100");
+    }
+    if (count_ == 0) return nothing;
+    const auto rank = static_cast<std::int64_t>(percent / 100 * static_cast<double>(count_ - 1));
+    std::int64_t seen = zeros_;
+    if (rank < seen) return smallest_;
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+      seen += counts_[i];
+      if (rank < seen) {
+        const double upper = least * std::exp(static_cast<double>(i) * step());
+        return std::clamp(upper * (1 - accuracy / 2), smallest_, largest_);
+      }
+    }
+    return largest_;
+  }
+  [[nodiscard]] double median() const { return percentile(50); }
+
+ private:
+  static constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+  static constexpr double least = 1e-9;
+  static constexpr std::int64_t most = 35'000;  // up to 1e6
+  static double step() { return std::log1p(accuracy); }
+
+  std::vector<std::int64_t> counts_;
+  std::int64_t count_ = 0, zeros_ = 0;
+  double sum_ = 0, squares_ = 0;
+  double smallest_ = std::numeric_limits<double>::infinity(), largest_ = 0;
+};
+
+}  // namespace quire::metrics

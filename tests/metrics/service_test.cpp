@@ -1,0 +1,32 @@
+#include <quire/metrics/service.hpp>
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace quire::metrics {
+namespace {
+
+RequestRecord of(std::uint32_t tenant, std::int64_t prompt, std::vector<double> times) {
+  RequestRecord r;
+  r.tenant = TenantId{tenant};
+  r.prompt_tokens = prompt;
+  r.output_tokens = static_cast<std::int64_t>(times.size());
+  r.first_token = times.front();
+  r.last_token = times.back();
+  r.token_times = std::move(times);
+  return r;
+}
+
+TEST(Service, CountsInputsAndOutputsWhenTheyAreServed) {
+  const std::vector<RequestRecord> records{of(0, 10, {1, 2, 3}), of(1, 4, {1, 7}), of(1, 2, {9})};
+  const auto service = service_over_time(records, 10.0, 5, {.input = 1, .output = 2});
+  EXPECT_EQ(service.at(0), (std::vector<double>{12, 16, 16, 16, 16}));
+  EXPECT_EQ(service.at(1), (std::vector<double>{6, 6, 6, 8, 12}));
+  EXPECT_DOUBLE_EQ(service_difference(service), 10);
+  EXPECT_DOUBLE_EQ(service_jain_index(service), 28.0 * 28 / (2 * (16 * 16 + 12 * 12)));
+  EXPECT_EQ(service_difference({}), 0);
+}
+
+}  // namespace
+}  // namespace quire::metrics
