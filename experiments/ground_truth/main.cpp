@@ -165,18 +165,26 @@ Run ahead_run(const Options& options, bool asynchronous) {
   run.row.axes.add("hardware", hardware::rtx_pro_6000.name).add("asynchronous", asynchronous);
   const std::size_t requests = options.pick<std::size_t>(100, 1000, 4000);
   run.measure = [=] {
-    executor::Simulated::Options setup{.model = model::llama3_1_8b,
-                                       .hardware = hardware::rtx_pro_6000};
-    setup.limits.max_batched_tokens = setup.limits.chunk = 2048;
-    setup.limits.max_sequences = 128;
-    setup.limits.asynchronous = asynchronous;
-    Engine<presets::Sarathi, executor::Simulated> engine(setup);
-    const auto summary =
-        replay(engine, workload::sharegpt({.requests = requests, .rate = 5, .seed = 0})).summary();
-    return metrics::JsonObject()
-        .add("mean_ttft_ms", summary.ttft.mean())
+    const auto play = [requests](bool ahead) {
+      executor::Simulated::Options setup{.model = model::llama3_1_8b,
+                                         .hardware = hardware::rtx_pro_6000};
+      setup.limits.max_batched_tokens = setup.limits.chunk = 2048;
+      setup.limits.max_sequences = 128;
+      setup.limits.asynchronous = ahead;
+      Engine<presets::Sarathi, executor::Simulated> engine(setup);
+      return replay(engine, workload::sharegpt({.requests = requests, .rate = 5, .seed = 0}))
+          .summary();
+    };
+    const auto summary = play(asynchronous);
+    metrics::JsonObject out;
+    out.add("mean_ttft_ms", summary.ttft.mean())
         .add("mean_tpot_ms", summary.tpot.mean())
         .add("mean_e2el_ms", summary.e2el.mean());
+    if (asynchronous) {  // in steps of decoding
+      out.add("delay_in_steps",
+              (summary.ttft.mean() - play(false).ttft.mean()) / summary.tpot.mean());
+    }
+    return out;
   };
   return run;
 }
