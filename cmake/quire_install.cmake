@@ -24,4 +24,20 @@ install(FILES "${PROJECT_BINARY_DIR}/quireConfig.cmake"
               "${PROJECT_BINARY_DIR}/quireConfigVersion.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/FindxxHash.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/Findliburing.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/build_info.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/quire_build_info.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/quire_driver.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/quire_variants.cmake"
         DESTINATION "${quire_package_dir}")
+# What quire_driver() compiles in another project, and which commit it is.
+install(
+  DIRECTORY "${PROJECT_SOURCE_DIR}/experiments/common" "${PROJECT_SOURCE_DIR}/experiments/quire"
+  DESTINATION "${quire_package_dir}/driver/experiments"
+  FILES_MATCHING
+  PATTERN "*.hpp"
+  PATTERN "*.cpp")
+install(
+  CODE "execute_process(
+  COMMAND \"\${CMAKE_COMMAND}\" \"-DSOURCE=${PROJECT_SOURCE_DIR}\"
+          \"-DSHA_OUT=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${quire_package_dir}/driver/git_sha\"
+          -P \"${PROJECT_SOURCE_DIR}/cmake/build_info.cmake\")")

@@ -6,7 +6,8 @@
 #   std::vector<quire::Variant<EXECUTOR>> FUNCTION();          (default name: all_variants)
 # declared in the generated header <FUNCTION>.hpp. The table is explicit: nothing registers itself.
 # HEADER includes the header of EXECUTOR, unless that is the default, quire::executor::Simulated.
-# COUNT is checked against the list by the compiler; above QUIRE_MAX_VARIANTS configuration stops.
+# COUNT is checked against the list by the compiler, whose error prints the right one; above QUIRE_MAX_VARIANTS configuration stops.
+include_guard(GLOBAL)
 set(QUIRE_MAX_VARIANTS 200 CACHE STRING "Most variants one registry may compile")
 
 function(quire_add_variants target)
@@ -59,15 +60,15 @@ ${calls}  return variants;
 ")
   foreach(unit RANGE ${last})
     math(EXPR first "${unit} * ${arg_PER_UNIT}")
-    file(CONFIGURE OUTPUT "${dir}/unit_${unit}.cpp" CONTENT
+    file(CONFIGURE OUTPUT "${dir}/${arg_FUNCTION}_${unit}.cpp" CONTENT
 "#include \"${arg_FUNCTION}.hpp\"
-static_assert(${arg_LIST}::size == ${arg_COUNT}, \"COUNT in CMakeLists.txt differs from the list\");
+static_assert(quire::VariantCount<${arg_LIST}::size, ${arg_COUNT}>::value);
 ${table}void ${arg_FUNCTION}_${unit}(${entry}& out) {
   quire::append_variants<${arg_EXECUTOR}, ${arg_LIST}, ${first}, ${arg_PER_UNIT}>(out);
 }
 ")
     set(table "") # in the first unit alone
-    target_sources(${target} PRIVATE "${dir}/unit_${unit}.cpp")
+    target_sources(${target} PRIVATE "${dir}/${arg_FUNCTION}_${unit}.cpp")
   endforeach()
   target_include_directories(${target} PRIVATE "${dir}" "${CMAKE_CURRENT_SOURCE_DIR}")
 endfunction()

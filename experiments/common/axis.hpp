@@ -48,8 +48,8 @@ namespace detail {
 }  // namespace detail
 
 /// Reads an axis as nvbench writes them: `eviction=[lru,fifo]`, `request_rate=[0.5:2:0.5]` (stop
-/// included), `block_size[pow2]=[0:8]` (powers of two), or `seed=3` for a single value. Dashes in
-/// the name are underscores.
+/// included), `block_size[pow2]=[0:8]` (2^0 to 2^8: the numbers are exponents), or `seed=3` for
+/// a single value. Dashes in the name are underscores.
 /// \errors usage error: no name, no value, an unknown kind of range, more than 10,000 values.
 [[nodiscard]] inline Axis parse_axis(std::string_view text) {
   const std::string where = "--axis " + std::string(text);
@@ -94,6 +94,10 @@ namespace detail {
       const double value = n[0] + static_cast<double>(i) * n[2];
       // Rounded to 12 digits, so that 0.1 + 2 * 0.1 names the same cell as 0.3.
       const double shown = std::round(value * 1e12) / 1e12;
+      if (powers && !(shown >= 0 && shown <= 62)) {
+        throw usage_error(where, in_quotes(item) + " has no such power of two",
+                          "exponents from 0 to 62: [pow2]=[0:8] is 1 to 256");
+      }
       axis.values.push_back(detail::plain_number(powers ? std::exp2(shown) : shown));
     }
   }

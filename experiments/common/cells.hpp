@@ -7,12 +7,14 @@
 #include <filesystem>
 #include <iterator>
 #include <regex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <experiments/common/axis.hpp>
+#include <experiments/common/reads.hpp>
 #include <experiments/common/run_variant.hpp>
 #include <experiments/common/settings.hpp>
 #include <experiments/common/suggest.hpp>
@@ -20,14 +22,24 @@
 
 namespace quire::experiment {
 
+/// What settings come to on this machine with this model; found out before cells run.
+struct Resolved {
+  std::string model_hash{};  // of a checkpoint's files; of config.json where only that is read
+  std::int64_t max_model_len = 0;
+  std::int64_t max_num_batched_tokens = 0;
+  std::int64_t threads = 0;
+};
+
 /// One run to be done: a variant, its settings, and which repetition.
 struct Cell {
   const RunVariant* variant = nullptr;
   Settings settings{};
   std::uint64_t repetition = 0;
+  Resolved resolved{};
 };
 
-/// The part of a row that names the cell; the trace's hash is added when it has been read.
+/// The part of a row that names the cell: the settings that the run reads, and what they come to.
+/// The trace's hash is added when it has been read.
 [[nodiscard]] inline metrics::ResultRow identity_of(const Cell& cell) {
   metrics::ResultRow row;
   row.experiment = "run";
@@ -47,15 +59,19 @@ struct Cell {
   }
   for (const SettingField& f : setting_fields()) {
     if (f.name == "workload" || f.name == "seed" || f.name == "trace") continue;
-    if (cell.variant->mode == metrics::Mode::measured) {  // the machine is in the provenance
-      if (f.name == "hardware") continue;
-      if (f.name == "model") {
-        const auto folder = std::filesystem::path(cell.settings.model + "/").lexically_normal();
-        row.axes.add(f.name, folder.parent_path().filename().string());
-        continue;
-      }
+    if (!unread_because(f.name, cell.settings, *cell.variant).empty()) continue;
+    if (f.name == "model" && !cell.resolved.model_hash.empty()) {
+      // A checkpoint by its name; its content is in model_hash.
+      const auto folder = std::filesystem::path(cell.settings.model + "/").lexically_normal();
+      row.axes.add(f.name, folder.parent_path().filename().string());
+      row.axes.add("model_hash", cell.resolved.model_hash);
+    } else if (f.name == "max_num_batched_tokens" && cell.resolved.max_num_batched_tokens > 0) {
+      row.axes.add(f.name, cell.resolved.max_num_batched_tokens);
+    } else if (f.name == "threads" && cell.resolved.threads > 0) {
+      row.axes.add(f.name, cell.resolved.threads);
+    } else {
+      row.axes.raw(f.name, f.json(cell.settings));
     }
-    row.axes.raw(f.name, f.json(cell.settings));
   }
   row.mode = cell.variant->mode;
   return row;
@@ -68,6 +84,7 @@ struct Selection {
   std::string filter{};      // regular expression searched for in the names
   std::vector<Axis> axes{};  // slots and settings
   Settings settings{};
+  std::vector<std::string> given{};  // names of the settings that were given as flags
   std::uint64_t repetitions = 1;
 };
 
@@ -92,6 +109,34 @@ namespace detail {
   }
 }
 
+/// `base` with the policies of the axes, at the values that `at` points to.
+[[nodiscard]] inline std::array<std::string, slot_count> moved_slots(
+    const RunVariant& base, const std::vector<Axis>& slots, const std::vector<std::size_t>& at) {
+  std::array<std::string, slot_count> wanted = base.slots;
+  for (std::size_t a = 0; a < slots.size(); ++a) {
+    wanted[slot_index(slots[a].name)] = slots[a].values[at[a]];
+  }
+  return wanted;
+}
+
+/// Names of variants from which the same step along the axes is compiled; at most four.
+[[nodiscard]] inline std::string bases_with(const std::vector<RunVariant>& all,
+                                            const std::vector<Axis>& slots,
+                                            const std::vector<std::size_t>& at) {
+  std::string names;
+  std::size_t count = 0;
+  for (const RunVariant& base : all) {
+    if (base.name.find('+') != std::string_view::npos) continue;
+    const auto wanted = moved_slots(base, slots, at);
+    if (std::none_of(all.begin(), all.end(), [&](const auto& v) { return v.slots == wanted; })) {
+      continue;
+    }
+    if (++count > 4) break;
+    names.append(names.empty() ? "" : ", ").append(base.name);
+  }
+  return names;
+}
+
 /// Variants that differ from `base` in the slots of the axes alone, and have listed values there.
 [[nodiscard]] inline std::vector<const RunVariant*> along_axes(const std::vector<RunVariant>& all,
                                                                const RunVariant& base,
@@ -100,10 +145,7 @@ namespace detail {
   // The values of the first axis change slowest, as the axes were given.
   std::vector<std::size_t> at(slots.size(), 0);
   for (;;) {
-    std::array<std::string, slot_count> wanted = base.slots;
-    for (std::size_t a = 0; a < slots.size(); ++a) {
-      wanted[slot_index(slots[a].name)] = slots[a].values[at[a]];
-    }
+    const auto wanted = moved_slots(base, slots, at);
     const auto match = wanted == base.slots
                            ? std::find_if(all.begin(), all.end(),
                                           [&](const auto& v) { return v.name == base.name; })
@@ -114,7 +156,9 @@ namespace detail {
       for (std::size_t a = 0; a < slots.size(); ++a) {
         what += (a == 0 ? " " : " and ") + slots[a].name + " " + slots[a].values[at[a]];
       }
-      throw NothingMatched{what + "; `quire list` shows those that were compiled"};
+      const std::string bases = bases_with(all, slots, at);
+      throw NothingMatched{what + (bases.empty() ? "; `quire list` shows those that were compiled"
+                                                 : "; the axis is compiled for " + bases)};
     }
     found.push_back(&*match);
     std::size_t a = slots.size();
@@ -170,12 +214,16 @@ namespace detail {
     const auto match =
         std::find_if(all.begin(), all.end(), [&](const auto& v) { return v.name == name; });
     if (match == all.end()) throw unknown_name("--variant", "variant", name, names_of(all));
+    if (std::find(chosen.begin(), chosen.end(), &*match) != chosen.end()) {
+      throw usage_error("--variant", "has " + name + " twice", "each variant once");
+    }
     chosen.push_back(&*match);
   }
   if (!slots.empty()) {
     std::vector<const RunVariant*> moved;
     for (const RunVariant* base : chosen) {
       for (const RunVariant* v : detail::along_axes(all, *base, slots)) {
+        // two bases may reach one variant
         if (std::find(moved.begin(), moved.end(), v) == moved.end()) moved.push_back(v);
       }
     }
@@ -193,10 +241,67 @@ namespace detail {
   return chosen;
 }
 
+/// Refuses axes that say a thing twice: two of one name, one beside the flag of the same name, or
+/// one with a value twice. \errors usage error.
+inline void check_axes(const Selection& selection) {
+  for (std::size_t i = 0; i < selection.axes.size(); ++i) {
+    const Axis& axis = selection.axes[i];
+    const std::string where = "--axis " + axis.name;
+    for (std::size_t k = 0; k < i; ++k) {
+      if (selection.axes[k].name == axis.name) {
+        throw usage_error(where, "is given twice", "one axis with all values");
+      }
+    }
+    if (std::find(selection.given.begin(), selection.given.end(), axis.name) !=
+        selection.given.end()) {
+      throw usage_error(where, "and the flag of that name exclude each other", "one of them");
+    }
+    const SettingField* field = find_setting(axis.name);
+    std::vector<std::string> seen;
+    for (const std::string& value : axis.values) {
+      std::string meaning = value;
+      if (field != nullptr) {  // 1 and 1.0 are one rate
+        Settings s;
+        set_setting(s, *field, value, where);
+        meaning = field->json(s);
+      }
+      if (std::find(seen.begin(), seen.end(), meaning) != seen.end()) {
+        throw usage_error(where, "has " + in_quotes(value) + " twice", "each value once");
+      }
+      seen.push_back(std::move(meaning));
+    }
+  }
+}
+
+/// Refuses a flag or an axis that none of the cells reads. \errors usage error with the reason.
+inline void check_settings_are_read(const Selection& selection, const std::vector<Cell>& cells) {
+  const auto check = [&cells](const std::string& name, const std::string& where) {
+    std::string_view why;
+    for (const Cell& cell : cells) {
+      const std::string_view reason = unread_because(name, cell.settings, *cell.variant);
+      if (reason.empty()) return;
+      if (why.empty()) why = reason;
+    }
+    if (why.empty()) return;
+    throw usage_error(where, "changes nothing here: " + std::string(why),
+                      "a setting that the run reads");
+  };
+  for (const std::string& name : selection.given) {
+    std::string flag = "--" + name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    check(name, flag);
+  }
+  for (const Axis& axis : selection.axes) {
+    if (find_setting(axis.name) != nullptr) check(axis.name, "--axis " + axis.name);
+  }
+}
+
 /// Every combination of the selected variants, the values of the settings' axes, and repetitions.
-/// \errors as select_variants().
+/// A combination that reads none of what tells it from an earlier one is the same run, and left out.
+/// \errors as select_variants(), check_axes() and check_settings_are_read().
 [[nodiscard]] inline std::vector<Cell> make_cells(const std::vector<RunVariant>& all,
                                                   const Selection& selection) {
+  check_axes(selection);
   std::vector<Settings> combinations{selection.settings};
   for (const Axis& axis : selection.axes) {
     if (detail::slot_index(axis.name) < slot_count) continue;
@@ -226,10 +331,15 @@ namespace detail {
   for (const RunVariant* variant : select_variants(all, selection)) {
     for (const Settings& settings : combinations) {
       for (std::uint64_t r = 0; r < selection.repetitions; ++r) {
-        cells.push_back({variant, settings, r});
+        cells.push_back({variant, settings, r, {}});
       }
     }
   }
+  check_settings_are_read(selection, cells);
+  std::set<std::string> seen;
+  std::erase_if(cells, [&seen](const Cell& cell) {
+    return !seen.insert(identity_of(cell).run_id() + cell.settings.trace).second;
+  });
   return cells;
 }
 

@@ -3,13 +3,21 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include <experiments/common/settings.hpp>
 #include <experiments/common/suggest.hpp>
+#include <quire/checkpoint/config.hpp>
+#include <quire/checkpoint/file_map.hpp>
+#include <quire/core/hash.hpp>
 #include <quire/cost_model/hardware.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/model/known_shapes.hpp>
@@ -99,6 +107,12 @@ inline void check_workload(const Settings& s) {
   return names;
 }
 
+/// Threads of the CPU executor.
+[[nodiscard]] inline std::size_t threads_of(const Settings& s) {
+  return s.threads > 0 ? static_cast<std::size_t>(s.threads)
+                       : std::max<std::size_t>(1, std::thread::hardware_concurrency());
+}
+
 /// The limits that every executor's engine has.
 [[nodiscard]] inline SchedulerLimits limits_of(const Settings& s) {
   return {.max_batched_tokens = s.max_num_batched_tokens,
@@ -110,17 +124,76 @@ inline void check_workload(const Settings& s) {
           .chunk = s.chunk_size};
 }
 
-/// What the simulated executor is told. \errors usage error: an unknown model or device.
+/// Whether --model names a folder and no known shape.
+[[nodiscard]] inline bool is_folder(const Settings& s) {
+  std::error_code none;
+  return model::find_shape(s.model) == nullptr && std::filesystem::is_directory(s.model, none);
+}
+
+/// The shape of the model that settings name: a known one, or that of a checkpoint's config.json.
+/// \errors usage error: an unknown name, more positions asked for than the model has; data error: a
+/// damaged config.json.
+[[nodiscard]] inline model::Shape shape_of(const Settings& s) {
+  model::Shape shape;
+  if (const model::Shape* known = model::find_shape(s.model)) {
+    shape = *known;
+  } else if (is_folder(s)) {
+    const auto folder = std::filesystem::path(s.model + "/").lexically_normal();
+    shape = checkpoint::read_config((folder / "config.json").string()).shape;
+    shape.name = folder.parent_path().filename().string();
+  } else if (s.executor != "simulated" || s.model.find('/') != std::string::npos) {
+    throw data_error(s.model, "no such directory", "a checkpoint's folder or the name of a model");
+  } else {
+    throw unknown_name("--model", "model", s.model, model_names());
+  }
+  if (s.max_model_len > shape.max_length.value) {
+    throw usage_error("--max-model-len " + std::to_string(s.max_model_len),
+                      "is more than " + shape.name + " can take",
+                      "at most " + std::to_string(shape.max_length.value));
+  }
+  return shape;
+}
+
+/// Hash of a checkpoint's files, or of its config.json alone, each file by its name and content.
+/// \errors data error: a file that cannot be read.
+[[nodiscard]] inline std::string checkpoint_hash(const std::filesystem::path& folder,
+                                                 bool config_alone) {
+  std::vector<std::filesystem::path> files;
+  if (config_alone) {
+    files.push_back(folder / "config.json");
+  } else {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const auto extension = entry.path().extension();
+      if (entry.is_regular_file() && (extension == ".json" || extension == ".safetensors")) {
+        files.push_back(entry.path());
+      }
+    }
+    std::sort(files.begin(), files.end());
+  }
+  std::uint64_t hash = 0;
+  for (const auto& file : files) {
+    const std::string name = file.filename().string();
+    hash = hash_combine(hash, hash_span(std::span<const char>(name)));
+    const checkpoint::FileMap bytes(file.string());
+    hash = hash_combine(hash, hash_bytes(bytes.bytes()));
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+/// What the simulated executor is told. \errors as shape_of(); usage error: an unknown device, heads
+/// that the devices cannot share.
 [[nodiscard]] inline executor::Simulated::Options simulated_options(const Settings& s) {
-  const model::Shape* shape = model::find_shape(s.model);
-  if (shape == nullptr) throw unknown_name("--model", "model", s.model, model_names());
+  const model::Shape shape = shape_of(s);
+  executor::Simulated::check_tensor_parallel(shape, s.tensor_parallel_size);
   const Hardware* device = hardware::find(s.hardware);
   if (device == nullptr) {
     throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
   }
   const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   return {
-      .model = *shape,
+      .model = shape,
       .hardware = *device,
       .tensor_parallel = s.tensor_parallel_size,
       .limits = limits_of(s),

@@ -49,9 +49,16 @@ struct Output {
 /// Opens a file for rows.
 /// \errors usage error: rows are there and nobody said what to do with them; data error: a line of
 /// the file is no row; state error: it cannot be written.
-[[nodiscard]] inline Output open_output(const std::filesystem::path& path, Existing existing,
-                                        std::string_view program) {
+/// instead: the flags that say what to do with rows that are there.
+[[nodiscard]] inline Output open_output(
+    const std::filesystem::path& path, Existing existing, std::string_view program,
+    std::string_view instead =
+        "--append, --resume (leaves out what is done) or --force (starts "
+        "anew)") {
   Output out;
+  if (path == "-") {
+    throw usage_error("--out -", "is no file", "a file; rows on stdout are --format jsonl");
+  }
   if (path.empty()) {
     if (existing != Existing::refuse) {
       throw usage_error("--out", "is missing", "the file that --append, --resume or --force means");
@@ -62,8 +69,7 @@ struct Output {
   const auto size = std::filesystem::file_size(path, none);
   if (!none && size > 0) {
     if (existing == Existing::refuse) {
-      throw usage_error("--out " + path.string(), "has rows already",
-                        "--append, --resume (leaves out what is done) or --force (starts anew)");
+      throw usage_error("--out " + path.string(), "has rows already", instead);
     }
     if (existing == Existing::force) std::filesystem::resize_file(path, 0);
     if (existing == Existing::resume) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -31,6 +32,9 @@ struct Outcome {
   Report report{};
   double wall_seconds = 0;
   std::int64_t evicted_blocks = 0;
+  std::int64_t requests = 0;              // of the workload, as long as it really is
+  std::int64_t lines_without_tokens = 0;  // of a trace, left out
+  std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
 };
 
 namespace detail {
@@ -118,7 +122,31 @@ class Timeline {
   out.report = replay(*engine, requests, options);
   if (timeline) timeline->close();
   out.wall_seconds = elapsed();
+  out.requests = static_cast<std::int64_t>(requests.requests.size());
+  out.lines_without_tokens = static_cast<std::int64_t>(requests.provenance.dropped);
+  if (unread_because("max_num_batched_tokens", cell.settings, variant).empty()) {
+    const Resolved& r = cell.resolved;
+    out.prompts_over_budget =
+        std::count_if(requests.requests.begin(), requests.requests.end(), [&r](const Request& q) {
+          return q.prompt_length > Tokens{r.max_num_batched_tokens} &&
+                 q.prompt_length < Tokens{r.max_model_len};
+        });
+  }
   return out;
+}
+
+/// What went wrong, commonest first: `12: the prompt has 5000 tokens, the limit is 2047; 3: ...`.
+[[nodiscard]] inline std::string failures_of(const Report& report) {
+  constexpr std::size_t most = 3;
+  std::string text;
+  const auto failures = report.failures();
+  for (std::size_t i = 0; i < failures.size() && i < most; ++i) {
+    text += (i == 0 ? "" : "; ") + std::to_string(failures[i].count) + ": " + failures[i].reason;
+  }
+  if (failures.size() > most) {
+    text += "; and " + std::to_string(failures.size() - most) + " other reasons";
+  }
+  return text;
 }
 
 /// The numbers of an outcome, in the order of a row.
@@ -126,6 +154,7 @@ class Timeline {
                                                     const std::vector<double>& percentiles) {
   const Report& r = outcome.report;
   metrics::JsonObject out;
+  out.add("requests", outcome.requests);
   for (const auto& [name, value] : named_values(r.summary(), percentiles)) {
     if (name != "preemptions" && name != "prefix_hit_tokens") out.add(name, value);
   }
@@ -148,6 +177,9 @@ class Timeline {
       .add("hit_rate", ratio(r.counters.prefix_hit_tokens, r.counters.prompt_tokens))
       .add("rejected", r.counters.rejected)
       .add("unfinished", r.unfinished + r.not_submitted)
+      .add("failures", failures_of(r))
+      .add("prompts_over_budget", outcome.prompts_over_budget)
+      .add("lines_without_tokens", outcome.lines_without_tokens)
       .add("kv_blocks", r.geometry.device_blocks.value)
       .add("wall_seconds", outcome.wall_seconds);
   char hash[17];

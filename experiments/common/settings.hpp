@@ -50,7 +50,7 @@ struct Settings {
   std::int64_t threads = 0;
   // limits
   std::int64_t max_num_seqs = 256;
-  std::int64_t max_num_batched_tokens = 2560;
+  std::int64_t max_num_batched_tokens = 0;
   std::int64_t max_model_len = 0;
   double watermark = 0.01;
   std::int64_t max_batch = 8;
@@ -152,7 +152,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
                          workload_names, "dataset_name"),
       text<&S::trace>("trace", "file of the workload `trace`; its first line tells the schema", {},
                       "dataset_path"),
-      integer<&S::num_prompts, 1, 100'000'000>("num_prompts", "requests"),
+      integer<&S::num_prompts, 1, 100'000'000>("num_prompts", "requests; of a trace, at most"),
       real<&S::request_rate, Bound::positive, true>("request_rate",
                                                     "requests a second; inf: all at once"),
       text<&S::arrival>("arrival",
@@ -160,7 +160,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
                         arrival_names),
       real<&S::burstiness, Bound::positive>("burstiness",
                                             "of gamma arrivals: 1 is Poisson, below 1 burstier"),
-      integer<&S::seed, 0, most>("seed", "of arrivals, lengths and simulated draws"),
+      integer<&S::seed, 0, most>("seed", "of arrivals, lengths and draws"),
       integer<&S::n, 1, 1024>("n", "samples of each request"),
       integer<&S::beam_width, 0, 1024>("beam_width", "> 0: beam search in place of sampling"),
       integer<&S::input_len, 1, 1 << 24>("input_len", "prompt tokens of `random`",
@@ -176,7 +176,8 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
                                               "of a request of `chat` to begin a conversation"),
       real<&S::jitter, Bound::not_negative>("jitter", "seconds that a trace's arrivals are moved"),
       text<&S::executor>("executor", "simulated, or cpu: a checkpoint for real", executor_names),
-      text<&S::model>("model", "shape of the model; with --executor cpu a checkpoint's folder"),
+      text<&S::model>(
+          "model", "shape of the model by name, or a checkpoint's folder; --executor cpu runs it"),
       text<&S::hardware>("hardware", "device of the cost model"),
       integer<&S::tensor_parallel_size, 1, 1024>("tensor_parallel_size", "devices"),
       real<&S::gpu_memory_utilization, Bound::share>("gpu_memory_utilization",
@@ -187,12 +188,14 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       text<&S::host_overhead>("host_overhead", "none or python_2023", overhead_names),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
-      integer<&S::max_num_batched_tokens, 1, most>("max_num_batched_tokens", "tokens of a step"),
+      integer<&S::max_num_batched_tokens, 0, most>(
+          "max_num_batched_tokens",
+          "tokens of a step, but for chunked prefill; 0: 2560, or what one sequence may have"),
       integer<&S::max_model_len, 0, most>("max_model_len", "prompt and output; 0: the model's"),
       real<&S::watermark, Bound::share>("watermark", "blocks kept free when admitting"),
       integer<&S::max_batch, 1, most>("max_batch", "requests of a batch, request-level schedulers"),
       real<&S::max_delay_ms, Bound::not_negative>("max_delay_ms", "longest wait for a full batch"),
-      integer<&S::chunk_size, 1, most>("chunk_size", "tokens of a step, chunked prefill"),
+      integer<&S::chunk_size, 1, most>("chunk_size", "tokens of a step of chunked prefill"),
       real<&S::warmup_s, Bound::not_negative>("warmup_s", "requests arriving before do not count"),
       real<&S::until_s, Bound::positive, true>("until_s", "no step begins after this time"),
   };

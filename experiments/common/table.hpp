@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <ostream>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,21 +39,38 @@ class Table {
     for (const auto& row : rows_) print_csv_row(out, row);
   }
 
-  /// The chosen columns, and of the others among `candidates` those whose values differ.
-  void print_markdown(std::ostream& out, const std::vector<std::string_view>& always,
-                      const std::vector<std::string_view>& candidates) const {
+  /// When a column is shown: always where rows have it, where its values differ, where one is not 0.
+  enum class Show { always, if_different, if_not_zero };
+  struct Column {
+    std::string_view name;
+    Show show = Show::always;
+  };
+
+  /// Whether the rows have different values in a column.
+  [[nodiscard]] bool differs(std::string_view name) const {
+    const auto at = std::find(columns_.begin(), columns_.end(), name);
+    if (at == columns_.end()) return false;
+    const auto c = static_cast<std::size_t>(at - columns_.begin());
+    return std::any_of(rows_.begin(), rows_.end(),
+                       [&](const auto& row) { return row[c] != rows_.front()[c]; });
+  }
+
+  /// The columns in the order given; those that rows do not have are left out.
+  void print_markdown(std::ostream& out, const std::vector<Column>& columns) const {
     std::vector<std::size_t> shown;
-    const auto add = [&](std::string_view name, bool only_if_different) {
-      const auto at = std::find(columns_.begin(), columns_.end(), name);
-      if (at == columns_.end()) return;
+    for (const Column& column : columns) {
+      const auto at = std::find(columns_.begin(), columns_.end(), column.name);
+      if (at == columns_.end()) continue;
       const auto c = static_cast<std::size_t>(at - columns_.begin());
-      std::set<std::string> values;
-      for (const auto& row : rows_) values.insert(row[c]);
-      if (!only_if_different || values.size() > 1) shown.push_back(c);
-    };
-    if (!always.empty()) add(always.front(), false);
-    for (const std::string_view name : candidates) add(name, true);
-    for (std::size_t i = 1; i < always.size(); ++i) add(always[i], false);
+      const bool any = std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) {
+        return !row[c].empty() && row[c] != "0";
+      });
+      if (column.show == Show::always ||
+          (column.show == Show::if_different && differs(column.name)) ||
+          (column.show == Show::if_not_zero && any)) {
+        shown.push_back(c);
+      }
+    }
     std::vector<std::size_t> width;
     for (const std::size_t c : shown) {
       std::size_t w = columns_[c].size();

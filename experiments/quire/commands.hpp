@@ -21,6 +21,8 @@ struct Invocation {
 /// The variants that an executor was compiled for, with what the executor needs of the settings.
 /// \errors usage error: an unknown executor.
 [[nodiscard]] std::vector<RunVariant> variants_of(const std::string& executor);
+/// Those of the CPU executor. \errors usage error in a program that was compiled without any.
+[[nodiscard]] std::vector<RunVariant> variants_on_cpu();
 
 /// Folder of the running program, which experiments are built beside; empty where /proc is not
 /// there.

@@ -75,6 +75,21 @@ void print_json(const std::vector<RequestOutput>& outputs) {
         }
         o.raw("logprobs", logprobs + "]").add("cumulative_logprob", c.cumulative_logprob);
       }
+      if (!c.alternatives.empty()) {
+        std::string all = "[";
+        for (const auto& alternatives : c.alternatives) {
+          all += all.size() > 1 ? ", [" : "[";
+          for (std::size_t i = 0; i < alternatives.size(); ++i) {
+            all += i == 0 ? "" : ", ";
+            all += metrics::JsonObject()
+                       .add("token_id", alternatives[i].token)
+                       .add("logprob", alternatives[i].logprob)
+                       .text();
+          }
+          all += "]";
+        }
+        o.raw("top_logprobs", all + "]");
+      }
       std::cout << o.text() << '\n';
     }
   }
@@ -117,6 +132,9 @@ void generate(const GenerateOptions& o) {
     throw usage_error("quire generate", "there is no prompt",
                       "--prompt TEXT or --prompt-file FILE");
   }
+  SamplingParams asked = o.params;
+  asked.top_p = o.top_p.value_or(asked.top_p);
+  check_sampling(asked);  // before a large model is opened
   LLM llm(o.model, {.threads = o.threads,
                     .limits = {.max_length = o.max_model_len},
                     .kv_memory = o.kv_memory_mib << 20});
@@ -145,6 +163,21 @@ void generate(const GenerateOptions& o) {
     print_text(outputs);
   }
   if (o.stats) print_stats(outputs);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Tokens longest = llm.engine().limits().max_length;
+    for (const Completion& c : outputs[i].outputs) {
+      const std::size_t length = outputs[i].prompt_tokens.size() + c.tokens.size();
+      if (c.finish_reason != FinishReason::length ||
+          static_cast<std::int64_t>(length) < longest.value ||
+          static_cast<std::int64_t>(c.tokens.size()) >= o.max_tokens) {
+        continue;
+      }
+      std::cerr << "quire: prompt " << i << " was ended after " << c.tokens.size()
+                << " tokens, not at --max-tokens " << o.max_tokens << ": with the prompt's "
+                << outputs[i].prompt_tokens.size() << " they fill the " << longest.value
+                << " that a sequence may have\n";
+    }
+  }
 }
 
 }  // namespace
@@ -171,8 +204,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_option("--temperature", o->temperature, "0: the likeliest token each time")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--top-k", o->top_k, "0: all")->check(CLI::NonNegativeNumber);
-  command->add_option("--top-p", o->top_p, "share of probability kept")
-      ->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--top-p", o->top_p, "share of probability kept, above 0");
   command->add_option("--min-p", o->min_p, "least probability, relative to the likeliest")
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--repetition-penalty", o->repetition_penalty)->check(CLI::PositiveNumber);

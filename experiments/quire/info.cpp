@@ -19,7 +19,8 @@ void add_info(CLI::App& app, int& exit_code) {
   command->add_flag("--json", *json, "one JSON object");
   command->callback([json, &exit_code] {
     const char* self[] = {"quire"};
-    const metrics::RunProvenance p = metrics::provenance_now(build_info(), 1, self);
+    metrics::RunProvenance p = metrics::provenance_now(build_info(), 1, self);
+    p.program = program_hash();
     const std::size_t variants = variants_of("simulated").size();
     if (*json) {
       metrics::JsonObject out = p.json(false);

@@ -39,8 +39,10 @@ const CLI::App& chosen(const CLI::App& app) {
 /// What a parse error means, in our words: an unknown flag is told the nearest known one.
 Error explained(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = chosen(app);
-  std::string where = "quire";
-  if (&command != &app) where += " " + command.get_name();
+  std::string where = command.get_name();
+  for (const CLI::App* a = command.get_parent(); a != nullptr; a = a->get_parent()) {
+    where = a->get_name() + " " + where;
+  }
   for (const std::string& word : app.remaining(true)) {
     if (word.size() > 1 && word.front() == '-') {
       return unknown_name(where, "flag", word.substr(0, word.find('=')), flags_of(command));
@@ -87,6 +89,11 @@ int run_program(int argc, char** argv) {
   return exit_code;
 }
 
+/// One line on stderr; an error that begins with the program's name is not given it again.
+void complain(const std::string& text) {
+  std::cerr << (text.starts_with("quire") ? "" : "quire: ") << text << '\n';
+}
+
 }  // namespace
 }  // namespace quire::experiment
 
@@ -94,15 +101,15 @@ int main(int argc, char** argv) {
   try {
     return quire::experiment::run_program(argc, argv);
   } catch (const quire::experiment::NothingMatched& nothing) {
-    std::cerr << "quire: " << nothing.what << '\n';
+    quire::experiment::complain(nothing.what);
     return 3;
   } catch (const quire::experiment::Interrupted&) {
     return 130;
   } catch (const quire::Error& error) {
-    std::cerr << "quire: " << error.what() << '\n';
+    quire::experiment::complain(error.what());
     return error.exit_code();
   } catch (const std::exception& error) {
-    std::cerr << "quire: " << error.what() << '\n';
+    quire::experiment::complain(error.what());
     return 1;
   }
 }

@@ -46,7 +46,7 @@ void add_run_flags(CLI::App& command, RunOptions& options);
 [[nodiscard]] std::string describe(const Cell& cell);
 
 /// Runs the cells, writes their rows, prints what came out. Returns the exit code.
-[[nodiscard]] int run_planned(const std::vector<Cell>& cells, RunOptions& options,
+[[nodiscard]] int run_planned(std::vector<Cell> cells, RunOptions& options,
                               const Invocation& invocation);
 
 }  // namespace quire::experiment

@@ -47,7 +47,8 @@ int collect(const CollectOptions& options) {
     }
     torn_files += torn;
   }
-  Output output = open_output(options.out, options.force ? Existing::force : Existing::refuse, "");
+  Output output = open_output(options.out, options.force ? Existing::force : Existing::refuse, "",
+                              "another file, or --force (starts anew)");
   for (const std::string& id : order) output.file->append(rows.at(id));
   std::cerr << order.size() << " rows of " << options.in.size() << " files, " << read - order.size()
             << " of them again and left out";
@@ -75,6 +76,10 @@ void add_sweep(CLI::App& app, int& exit_code, const Invocation& invocation) {
   const auto planned = std::make_shared<RunOptions>();
   add_run_flags(*plan, *planned);
   plan->callback([planned, &exit_code] {
+    if (!planned->out.empty() || planned->append || planned->resume || planned->force) {
+      throw usage_error("quire sweep plan", "writes no rows, so there is no file to write",
+                        "no --out, --append, --resume or --force; or `quire sweep run`");
+    }
     const auto cells = planned_cells(*planned);
     for (std::size_t i = 0; i < cells.size(); ++i) {
       if (planned->format == "json" || planned->format == "jsonl") {

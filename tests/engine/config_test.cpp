@@ -12,10 +12,12 @@
 #include <quire/engine/override.hpp>
 #include <quire/eviction/belady.hpp>
 #include <quire/eviction/fifo.hpp>
+#include <quire/eviction/priority.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/presets.hpp>
+#include <quire/scheduler/priority.hpp>
 #include <quire/weight_format/fp32.hpp>
 
 namespace quire::engine_test {
@@ -48,13 +50,16 @@ static_assert(changed_slots<presets::Sarathi, Vllm> == (Slot::scheduler | Slot::
 // changes nothing.
 using Derived = with<Vllm, set_block_size<BlockSize<8>>, set_offload<offload::SwapToHost>>;
 static_assert(changed_slots<Derived, Vllm> == (Slot::block_size | Slot::offload));
-static_assert(Derived::name == "vllm+block_size=8+swap_to_host");
+static_assert(Derived::name == "vllm+block_size=8+offload=swap_to_host");
 static_assert(
     changed_slots<Derived,
                   with<Vllm, set_offload<offload::SwapToHost>, set_block_size<BlockSize<8>>>> ==
     Slot::none);
 static_assert(changed_slots<with<Vllm, set_block_size<BlockSize<16>>>, Vllm> == Slot::none);
 static_assert(std::is_same_v<with<Vllm>, Vllm>);
+// A policy's word can stand in two slots, so the slot is always said.
+static_assert(with<Vllm, set_scheduler<scheduler::Priority>>::name == "vllm+scheduler=priority");
+static_assert(with<Vllm, set_eviction<eviction::Priority>>::name == "vllm+eviction=priority");
 static_assert(with<Vllm, set_block_size<BlockSize<1>>>::name == "vllm+block_size=1");
 static_assert(with<Vllm, set_admission<admission::TinyLfu>>::name == "vllm+admission=tiny_lfu");
 static_assert(with<Vllm, set_block_size<BlockSize<256>>>::name == "vllm+block_size=256");
@@ -115,7 +120,7 @@ TEST(ChangedSlots, AreNamedInTheOrderOfTables) {
 TEST(Describe, ListsEverySlotWithItsPolicy) {
   const std::string text = describe<Derived>();
   EXPECT_EQ(text,
-            "vllm+block_size=8+swap_to_host\n"
+            "vllm+block_size=8+offload=swap_to_host\n"
             "  block_size     8\n"
             "  reservation    on_demand\n"
             "  prefix_index   none\n"

@@ -109,7 +109,7 @@ TEST(Limits, ThatLetNothingRunAreRefused) {
     change(options.limits);
     Engine<Paged, Scripted> engine(options);
   };
-  EXPECT_THROW(limited([](auto& l) { l.max_batched_tokens = 0; }), Error);
+  EXPECT_THROW(limited([](auto& l) { l.max_batched_tokens = -1; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.max_sequences = 0; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.max_batch = -1; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.chunk = 0; }), Error);

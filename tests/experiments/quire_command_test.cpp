@@ -1,7 +1,10 @@
 // The quire program as a user meets it. QUIRE_COMMAND and QUIRE_USER_COMMAND are its paths.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -80,6 +83,179 @@ TEST(QuireCommand, WrongUsageIsTwoAndNamesTheNearest) {
   refused({"run", "--trace", "x"}, "does not read");
   refused({"sweep", "run", "--out", "x", "--index", "4", "--count", "4"}, "from 0 to count - 1");
   refused({"run", "--axis", "seed=[1,2]", "--chrome-trace", "x"}, "needs one run");
+  refused({"run", "--hardware", "a100"}, "expected a100_40gb (the nearest)");
+  refused({"run", "--model", "something_else"}, "expected one of");
+  refused({"run", "--max-model-len", "99999"}, "at most 2048");
+  refused({"run", "--tensor-parallel-size", "3"}, "the 40 heads of opt_13b");
+  refused({"run", "--executor", "cpu"}, "--model DIR");
+  refused({"run", "--out", "-"}, "--format jsonl");
+  refused({"run", "--repetitions", "3"}, "--axis seed=[0:2]");
+  refused({"sweep", "plan", "--out", "x"}, "writes no rows");
+  refused({"sweep", "collect"}, "quire sweep collect --help");
+  refused({"sweep", "run", "--out", "x", "--bad-flag"}, "quire sweep run: unknown flag");
+}
+
+TEST(QuireCommand, WhatIsSaidTwiceIsRefused) {
+  const auto refused = [](const Words& words, const std::string& why) {
+    const Ran ran = quire_command(words);
+    EXPECT_EQ(ran.exit_code, 2) << words.back();
+    EXPECT_THAT(ran.err, HasSubstr(why));
+  };
+  refused({"run", "--axis", "seed=[0:1]", "--axis", "seed=[2:3]"}, "is given twice");
+  refused({"run", "--axis", "seed=[1,1]"}, "has \"1\" twice");
+  refused({"run", "--axis", "request_rate=[1,1.0]"}, "has \"1.0\" twice");
+  refused({"run", "--axis", "eviction=[lru,lru]"}, "has \"lru\" twice");
+  refused({"run", "--axis", "seed=[0:1]", "--seed", "3"}, "exclude each other");
+  refused({"run", "--variant", "vllm,vllm"}, "has vllm twice");
+}
+
+TEST(QuireCommand, SettingsThatChangeNothingAreRefused) {
+  const auto refused = [](const Words& words, const std::string& why) {
+    const Ran ran = quire_command(words);
+    EXPECT_EQ(ran.exit_code, 2) << words.back();
+    EXPECT_THAT(ran.err, HasSubstr("changes nothing here: " + why));
+  };
+  refused({"run", "--input-len", "500"}, "it is of --workload random");
+  refused({"run", "--axis", "input_len=[1,2]"}, "it is of --workload random");
+  refused({"run", "--prefix-len", "5"}, "it is of --workload shared_prefix");
+  refused({"run", "--context", "5"}, "it is of --workload chat");
+  refused({"run", "--variant", "vllm", "--axis", "chunk_size=[1,2]"}, "it is of the scheduler");
+  refused({"run", "--variant", "sarathi", "--max-num-batched-tokens", "5000"}, "chunked_prefill");
+  refused({"run", "--variant", "orca_max", "--watermark", "0.1"}, "a contiguous reservation");
+  refused({"run", "--burstiness", "2", "--request-rate", "1"}, "it is of --arrival gamma");
+  refused({"run", "--arrival", "even"}, "all requests come at once");
+  refused({"run", "--arrival", "saturated", "--request-rate", "1"}, "--arrival saturated");
+  refused({"run", "--threads", "2"}, "it is of --executor cpu");
+  for (const char* flag : {"--tensor-parallel-size", "--gpu-memory-utilization"}) {
+    refused({"run", "--executor", "cpu", "--model", "x", flag, "1"}, "");
+  }
+  refused({"run", "--executor", "cpu", "--model", "x", "--hardware", "a100_40gb"}, "the machine");
+  // One variant of two reads it: the other runs once, whatever the values.
+  const Ran both = quire_command(
+      {"run", "--variant", "vllm,sarathi", "--axis", "chunk_size=[128,256]", "--dry-run"});
+  EXPECT_THAT(both.out, HasSubstr("3 runs\n")) << both.err;
+}
+
+/// The only row of a run that prints it.
+quire::json::Value row_of(const Ran& ran) { return quire::json::parse(ran.out, "row"); }
+double number(const quire::json::Value& row, std::string_view name) {
+  const auto* member = row.object()->find(name);
+  return member == nullptr || !member->number() ? -1 : *member->number();
+}
+
+TEST(QuireCommand, RowsHaveTheSettingsThatWereReadAndWhatTheyCameTo) {
+  const auto row = row_of(quire_command(short_run({"--format", "jsonl"})));
+  for (const char* unread : {"input_len", "prefix_len", "context", "jitter", "burstiness",
+                             "threads", "max_batch", "chunk_size", "max_delay_ms"}) {
+    EXPECT_EQ(row.object()->find(unread), nullptr) << unread;
+  }
+  EXPECT_EQ(number(row, "max_num_batched_tokens"), 2560);  // as the paper has it, for OPT
+  EXPECT_EQ(number(row, "requests"), 20);
+  const auto longer = row_of(quire_command(
+      short_run({"--model", "llama3_8b", "--hardware", "a100_80gb", "--format", "jsonl"})));
+  EXPECT_EQ(number(longer, "max_num_batched_tokens"), 8192);  // vLLM: at least the model's length
+}
+
+TEST(QuireCommand, ARunAloneCanBeRunAgainFromItsRow) {
+  const TempDir folder;
+  const std::string out = (folder.path() / "rows").string();
+  ASSERT_EQ(
+      quire_command({"run", "--variant", "vllm_prefix_cache", "--axis", "eviction=[lru,sieve]",
+                     "--axis", "seed=[3,4]", "--num-prompts", "10", "--goodput", "ttft:200",
+                     "--metric-percentiles", "50,99.9", "--out", out, "-q"})
+          .exit_code,
+      0);
+  const auto rows = read_rows(out);
+  ASSERT_EQ(rows.size(), 4u);
+  const auto row = quire::json::parse(rows[3], "row");
+  Words words;
+  std::istringstream line(text(row, "rerun"));
+  for (std::string word; line >> word;) words.push_back(word);
+  ASSERT_GT(words.size(), 4u);
+  words.erase(words.begin());  // the program
+  const Ran again = quire_command(words);
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(text(row_of(again), "run_id"), text(row, "run_id"));
+  EXPECT_EQ(text(row_of(again), "decision_hash"), text(row, "decision_hash"));
+}
+
+TEST(QuireCommand, WhatFailedIsSaid) {
+  const Words all{"run", "--workload", "random", "--input-len", "5000", "--num-prompts", "10"};
+  const auto with = [&all](const Words& more) {
+    Words words = all;
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  const Ran none = with({});
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("10 of 10 requests failed: 10: the prompt has 5000 tokens"));
+  EXPECT_THAT(none.out, Not(HasSubstr("nan")));
+  EXPECT_THAT(with({"-q"}).err, HasSubstr("10 of 10 requests failed"));
+  const auto row = row_of(with({"--format", "jsonl"}));
+  EXPECT_EQ(number(row, "failed"), 10);
+  EXPECT_THAT(text(row, "failures"), HasSubstr("10: the prompt has 5000 tokens"));
+
+  const Words some{"run", "--workload",    "random", "--input-len",  "2000", "--range-ratio",
+                   "0.5", "--num-prompts", "20",     "--output-len", "4",    "--seed",
+                   "1"};
+  const Ran part = quire_command(some);
+  EXPECT_EQ(part.exit_code, 0);
+  EXPECT_THAT(part.err, HasSubstr("of 20 requests failed: "));
+  Words table = some;
+  table.insert(table.end(), {"--format", "md"});
+  EXPECT_THAT(quire_command(table).out, HasSubstr(" failed "));
+  EXPECT_THAT(quire_command(short_run({"--format", "md"})).out, Not(HasSubstr(" failed ")));
+}
+
+TEST(QuireCommand, PromptsLongerThanAStepAreSaid) {
+  const Words words{"run", "--workload",    "random", "--input-len", "1000", "--output-len",
+                    "4",   "--num-prompts", "6"};
+  EXPECT_EQ(quire_command(words).err, "");
+  Words small = words;
+  small.insert(small.end(), {"--max-num-batched-tokens", "500", "--format", "jsonl"});
+  const Ran ran = quire_command(small);
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("6 prompts longer than --max-num-batched-tokens 500"));
+  EXPECT_EQ(number(row_of(ran), "prompts_over_budget"), 6);
+}
+
+TEST(QuireCommand, ReportsSayWhatRanAndTracesWhatWasLeftOut) {
+  EXPECT_THAT(quire_command(short_run({})).out,
+              HasSubstr("vllm: opt_13b on a100_40gb; sharegpt, 20 requests, poisson arrivals at "
+                        "4/s, seed 0; simulated\n"));
+  EXPECT_THAT(quire_command(short_run({})).out, HasSubstr("% free"));
+  const TempDir folder;
+  const std::string trace =
+      folder.write("mine.csv", "input,output\n10,5\n0,5\n10,0\n10,5\n").string();
+  const Ran ran = quire_command({"run", "--workload", "trace", "--trace", trace});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("mine, 2 requests"));
+  EXPECT_THAT(ran.err, HasSubstr("2 lines of the trace without input or without output"));
+  const std::string wrong =
+      folder.write("wrong.csv", "arrival_time,input,output\n0,1,1\n").string();
+  EXPECT_THAT(quire_command({"run", "--workload", "trace", "--trace", wrong}).err,
+              HasSubstr("unknown column \"arrival_time\"; expected columns input and output, and "
+                        "any of input, output, arrival"));
+}
+
+TEST(QuireCommand, ASweepShowsWhatItsAxisDecides) {
+  const Ran ran =
+      quire_command({"run", "--variant", "vllm_prefix_cache", "--workload", "shared_prefix",
+                     "--num-prompts", "10", "--axis", "eviction=[lru,sieve]"});
+  EXPECT_THAT(ran.out, HasSubstr("hit_rate"));
+  EXPECT_THAT(ran.out, HasSubstr("evictions"));
+  const Ran other = quire_command({"run", "--variant", "vllm", "--axis", "eviction=[sieve]"});
+  EXPECT_EQ(other.exit_code, 3);
+  EXPECT_THAT(other.err, HasSubstr("the axis is compiled for vllm_prefix_cache"));
+}
+
+TEST(QuireCommand, SimulatesTheShapeOfACheckpoint) {
+  const std::string stories = QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories";
+  const auto row = row_of(quire_command({"run", "--model", stories, "--num-prompts", "5",
+                                         "--workload", "alpaca", "--format", "jsonl"}));
+  EXPECT_EQ(text(row, "model"), "stories");
+  EXPECT_EQ(text(row, "model_hash").size(), 16u);
+  EXPECT_EQ(text(row, "mode"), "simulated");
 }
 
 TEST(QuireCommand, NothingMatchedIsThree) {
@@ -111,9 +287,10 @@ TEST(QuireCommand, ListsEveryVariantAsJson) {
       EXPECT_NE(text(v, slot), "") << slot;
     }
   }
-  for (const char* preset : {"vllm", "vllm_prefix_cache", "orca_max", "orca_pow2", "orca_oracle",
-                             "faster_transformer", "hf_transformers", "tgi", "torchserve",
-                             "sarathi", "vllm_prefix_cache+sieve", "vllm+block_size=256"}) {
+  for (const char* preset :
+       {"vllm", "vllm_prefix_cache", "orca_max", "orca_pow2", "orca_oracle", "faster_transformer",
+        "hf_transformers", "tgi", "torchserve", "sarathi", "vllm_prefix_cache+eviction=sieve",
+        "vllm+block_size=256", "vllm+scheduler=priority", "vllm+offload=recompute"}) {
     EXPECT_TRUE(names.contains(preset)) << preset;
   }
   for (const char* key :
@@ -136,6 +313,17 @@ TEST(QuireCommand, AUsersPolicyIsListedAndRuns) {
       short_run({"--variant", "highest_block_first", "--workload", "shared_prefix"}));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Successful requests:                    20"));
+}
+
+TEST(QuireCommand, AUsersPolicyRunsOnTheProcessor) {
+  const Ran ran = quire::testing::run_program(
+      QUIRE_USER_COMMAND,
+      {"run", "--executor", "cpu", "--model",
+       QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction", "--workload", "random",
+       "--input-len", "20", "--output-len", "2", "--num-prompts", "2", "--kv-memory-gib", "0.01"});
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("highest_block_first_fp32: "));
+  EXPECT_THAT(ran.out, HasSubstr("; measured\n"));
 }
 
 TEST(QuireCommand, PrintsTheSummaryAndWritesARow) {
@@ -237,6 +425,48 @@ TEST(QuireCommand, ResumeRunsWhatIsMissing) {
   EXPECT_EQ(std::count(ran.out.begin(), ran.out.end(), '\n'), 3);  // a head and two rows
   EXPECT_EQ(read_rows(out).size(), 4u);
   EXPECT_THAT(quire_command(resume).err, HasSubstr("4 runs were finished before"));
+  // Other objectives or percentiles are other rows; another label is not.
+  const auto kept = [&resume](const Words& more) {
+    Words again = resume;
+    again.insert(again.end(), more.begin(), more.end());
+    return quire_command(again).err;
+  };
+  EXPECT_THAT(kept({"--label", "again"}), HasSubstr("4 runs were finished before"));
+  EXPECT_EQ(kept({"--goodput", "ttft:200"}), "");
+  EXPECT_EQ(kept({"--goodput", "ttft:300"}), "");
+  EXPECT_THAT(kept({"--goodput", "ttft:200"}), HasSubstr("4 runs were finished before"));
+  EXPECT_EQ(kept({"--metric-percentiles", "50,99.9"}), "");
+}
+
+/// A model that continues a text as it went on when it last occurred: what it says is known.
+constexpr const char* induction =
+    QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction";
+
+TEST(QuireCommand, ResumeTellsCheckpointsOfOneNameApart) {
+  const TempDir folder;
+  for (const char* side : {"a", "b"}) {
+    std::filesystem::create_directory(folder.path() / side);
+    std::filesystem::copy(induction, folder.path() / side / "model");
+  }
+  const auto weights = folder.path() / "b" / "model" / "model.safetensors";
+  std::filesystem::permissions(weights, std::filesystem::perms::owner_all);
+  std::string bytes = quire::testing::read_file(weights);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  std::ofstream(weights, std::ios::binary) << bytes;
+  const std::string out = (folder.path() / "rows").string();
+  const auto run = [&](const char* side) {
+    return quire_command({"run", "--executor", "cpu", "--model",
+                          (folder.path() / side / "model").string(), "--workload", "random",
+                          "--input-len", "20", "--output-len", "2", "--num-prompts", "2",
+                          "--kv-memory-gib", "0.01", "--out", out, "--resume", "-q"});
+  };
+  EXPECT_EQ(run("a").exit_code, 0);
+  EXPECT_EQ(run("b").exit_code, 0);
+  EXPECT_EQ(run("a").exit_code, 0);
+  const auto rows = read_rows(out);
+  ASSERT_EQ(rows.size(), 2u);
+  // and the threads that ran, where none were asked for
+  EXPECT_GE(number(quire::json::parse(rows[0], "row"), "threads"), 1);
   EXPECT_EQ(read_rows(out).size(), 4u);
 }
 
@@ -285,10 +515,6 @@ TEST(QuireCommand, DrawsATimelineForPerfetto) {
   EXPECT_EQ(tracks.size(), 20u);  // one for each sequence
 }
 
-/// A model that continues a text as it went on when it last occurred: what it says is known.
-constexpr const char* induction =
-    QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction";
-
 TEST(QuireCommand, GeneratesTextFromACheckpoint) {
   const Words greedy{"generate", induction, "--temperature", "0", "--max-tokens", "20"};
   const auto with = [&greedy](const Words& more) {
@@ -314,6 +540,14 @@ TEST(QuireCommand, GeneratesTextFromACheckpoint) {
     at = end + 1;
   }
   ASSERT_EQ(texts.size(), 4u);
+  const Ran likely = with({"--prompt", "abcdefgh;abc", "--json", "--logprobs", "2"});
+  const auto tops = quire::json::parse(likely.out, "line");
+  ASSERT_NE(tops.object()->find("top_logprobs"), nullptr);
+  EXPECT_EQ(tops.object()->find("top_logprobs")->array()->begin()->array()->size(), 2u);
+  const Ran cut = with(
+      {"--prompt", "abcdefgh;abc", "--no-stream", "--max-tokens", "5000", "--max-model-len", "40"});
+  EXPECT_EQ(cut.exit_code, 0);
+  EXPECT_THAT(cut.err, HasSubstr("not at --max-tokens 5000"));
   EXPECT_EQ(texts[0], "defgh;abcdefgh;abcde");
   EXPECT_EQ(texts[0], texts[1]);
   EXPECT_EQ(texts[2], "23;0123;0123;0123;01");
@@ -338,7 +572,7 @@ TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {
   Words parallel = run;
   parallel.insert(parallel.end(), {"--jobs", "2", "--append"});
   EXPECT_EQ(quire_command(parallel).exit_code, 2);
-  EXPECT_EQ(quire_command({"run", "--executor", "cpu"}).exit_code, 1);  // opt_13b is no folder
+  EXPECT_EQ(quire_command({"run", "--executor", "cpu", "--model", "/none"}).exit_code, 1);
   EXPECT_EQ(quire_command({"list", "--executor", "gpu"}).exit_code, 2);
 }
 
@@ -355,6 +589,11 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", induction, "--prompt", "a", "--n", "4", "--beam-width", "2"}, 2);
   refused({"generate", induction, "--prompt", "a", "--max-token", "2"}, 2);
   refused({"generate", "/none", "--prompt", "a"}, 1);
+  EXPECT_THAT(quire_command({"generate", "/none", "--prompt", "a"}).err,
+              HasSubstr("no such directory"));
+  refused({"generate", induction, "--prompt", "a", "--top-p", "0"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--max-model-len", "99999"}, 2);
+  EXPECT_THAT(quire_command({"generate", induction}).err, Not(HasSubstr("quire: quire")));
   refused({"generate", induction, "--prompt-file", "/none"}, 1);
 }
 
@@ -365,6 +604,7 @@ TEST(QuireCommand, SaysWhatItIs) {
   for (const char* name : {"git_sha", "version", "compiler", "cpu_model", "variants", "simd"}) {
     EXPECT_NE(info.object()->find(name), nullptr) << name;
   }
+  EXPECT_EQ(text(info, "program").size(), 16u);
   EXPECT_THAT(quire_command({"info"}).out, HasSubstr("CUDA"));
 }
 

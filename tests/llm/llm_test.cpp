@@ -1,5 +1,9 @@
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +14,8 @@
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
 #include <quire/llm/llm.hpp>
+
+#include "tests/common/temp_file.hpp"
 
 namespace quire {
 namespace {
@@ -137,6 +143,45 @@ TEST(Llm, RefusesWhatCannotRunAndGoesOn) {
   EXPECT_THROW((void)llm.generate({text}, {.n = 5, .beam_width = 2}), Error);
   EXPECT_EQ(llm.generate({text}, {.temperature = 0, .max_tokens = 3})[0].outputs[0].text, "efg");
   EXPECT_TRUE(llm.generate({}).empty());
+}
+
+std::string message_of(const auto& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Llm, SaysWhatIsWrongWithParametersFoldersAndWeights) {
+  LLM llm = induction();
+  EXPECT_NE(message_of([&] { (void)llm.generate({text}, {.temperature = -1}); }), "");
+  EXPECT_NE(message_of([&] { (void)llm.generate({text}, {.top_p = 7}); }), "");
+  EXPECT_NE(message_of([] { LLM<> none("/no/such/folder"); }).find("no such directory"),
+            std::string::npos);
+  EXPECT_NE(message_of([] {
+              LLM<> longer(root("experiments/small_models/checkpoints/induction"),
+                           {.limits = {.max_length = 99999}});
+            }).find("limits.max_length 99999"),
+            std::string::npos);
+
+  // weights that are no numbers: the error names the checkpoint
+  const testing::TempDir folder;
+  std::filesystem::copy(root("experiments/small_models/checkpoints/induction"),
+                        folder.path() / "broken");
+  const auto weights = folder.path() / "broken" / "model.safetensors";
+  std::string bytes = testing::read_file(weights);
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(8 + header), bytes.end(), '\xff');
+  std::filesystem::permissions(weights, std::filesystem::perms::owner_all);
+  std::ofstream(weights, std::ios::binary) << bytes;
+  LLM<> broken((folder.path() / "broken").string(), {.threads = 1});
+  EXPECT_NE(message_of([&] {
+              (void)broken.generate({text});
+            }).find((folder.path() / "broken").string() + ": logits"),
+            std::string::npos);
 }
 
 TEST(Llm, ForgetsNothingBetweenCalls) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -145,6 +146,7 @@ class ControlPlane {
     stats_.swapped_groups = static_cast<std::int64_t>(swapped_.size());
     if (plan_.empty()) {
       stats_.idle = true;
+      stats_.scheduler = SchedulerType::name;
       stats_.wake_at = waiting_since_.empty() ? std::nullopt : scheduler_.wake_at(state());
       sweep();
       return stats_;
@@ -259,6 +261,9 @@ class ControlPlane {
       throw usage_error(std::string("limits.") + name,
                         std::to_string(value) + " would let nothing run", "at least 1");
     };
+    if (limits.max_batched_tokens == Tokens{0}) {
+      limits.max_batched_tokens = std::max(Tokens{2560}, limits.max_length);
+    }
     at_least_one(limits.max_batched_tokens.value, "max_batched_tokens");
     at_least_one(limits.max_sequences, "max_sequences");
     at_least_one(limits.max_batch, "max_batch");
@@ -331,8 +336,17 @@ class ControlPlane {
 
   // ---- queues -----------------------------------------------------------------------------------
 
+  [[nodiscard]] double rank(const SequenceGroup& group) const {
+    const double rank = scheduler_.rank(group, now_);
+    if (std::isnan(rank)) {  // no order has a place for it
+      throw state_error("scheduler " + std::string(SchedulerType::name),
+                        "rank() gives NaN for request " + std::to_string(group.request.id.value),
+                        "a number");
+    }
+    return rank;
+  }
   [[nodiscard]] bool before(const SequenceGroup* a, const SequenceGroup* b) const {
-    const double ra = scheduler_.rank(*a, now_), rb = scheduler_.rank(*b, now_);
+    const double ra = rank(*a), rb = rank(*b);
     if (ra != rb) return ra < rb;
     if (a->timeline.arrival != b->timeline.arrival)
       return a->timeline.arrival < b->timeline.arrival;
@@ -637,9 +651,9 @@ class ControlPlane {
   [[nodiscard]] bool has_tokens_for(const SequenceGroup& group) {
     const auto first = std::find_if(group.sequences.begin(), group.sequences.end(),
                                     [](const Sequence& s) { return !s.finished(); });
-    if (scheduler_.allot(state(), first->length) > Tokens{0}) return true;
+    if (allotment(state(), first->length) > Tokens{0}) return true;
     const Tokens found = memory_.cached_prefix(group);
-    return found > Tokens{0} && scheduler_.allot(state(), first->length - found) > Tokens{0};
+    return found > Tokens{0} && allotment(state(), first->length - found) > Tokens{0};
   }
 
   /// After an admission: what a preemption dropped and the prefix index did not find again.
@@ -661,6 +675,17 @@ class ControlPlane {
     add_rows(group);
   }
 
+  /// What the scheduler gives a sequence, held against what it may give.
+  [[nodiscard]] Tokens allotment(const BatchState& state, Tokens remaining) const {
+    const Tokens given = scheduler_.allot(state, remaining);
+    if (given < Tokens{0} || given > remaining) {
+      throw state_error("scheduler " + std::string(SchedulerType::name),
+                        "allot() gives " + std::to_string(given.value) + " tokens",
+                        "0 to the " + std::to_string(remaining.value) + " that remain");
+    }
+    return given;
+  }
+
   /// Asks the scheduler for tokens of each sequence, into allotted_; false when all get none.
   /// Beams draw in the same step or not at all: those that are ahead stop one token short and wait.
   bool allot(const SequenceGroup& group) {
@@ -671,12 +696,7 @@ class ControlPlane {
     bool all = true;
     auto ask = [&](std::size_t i) {
       const Tokens remaining = group.sequences[i].remaining();
-      allotted_[i] = scheduler_.allot(s, remaining);
-      if (allotted_[i] < Tokens{0} || allotted_[i] > remaining) {
-        throw state_error("scheduler " + std::string(SchedulerType::name),
-                          "allot() gives " + std::to_string(allotted_[i].value) + " tokens",
-                          "0 to the " + std::to_string(remaining.value) + " that remain");
-      }
+      allotted_[i] = allotment(s, remaining);
       s.batched_tokens += allotted_[i];
       all = all && allotted_[i] == remaining;
     };
@@ -878,6 +898,7 @@ class ControlPlane {
     stats_.running_groups = flight_.groups;
     stats_.preempted_groups = static_cast<std::int64_t>(ran.preempted.size());
     counters_.steps += 1;
+    counters_.steps_over_budget += plan_.batched_tokens > limits_.max_batched_tokens ? 1 : 0;
     if (!result_.failed.empty() || !result_.lost.empty()) recover();
     for (std::size_t r = 0; r < rows.size(); ++r) {
       const auto [group, i] = rows[r];

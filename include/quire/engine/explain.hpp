@@ -247,12 +247,21 @@ struct Scheduler : Named<P> {
   static_assert(
       requires {
         { P::dynamic_rank } -> std::convertible_to<bool>;
+      },
+      "quire: scheduler: the policy has no `static constexpr bool dynamic_rank`; derive from "
+      "quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires {
         { P::drains } -> std::convertible_to<bool>;
+      },
+      "quire: scheduler: the policy has no `static constexpr bool drains`; derive from "
+      "quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires {
         { P::pads } -> std::convertible_to<bool>;
       },
-      "quire: scheduler: the policy lacks one of `static constexpr bool dynamic_rank, drains, "
-      "pads`; "
-      "derive from quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
+      "quire: scheduler: the policy has no `static constexpr bool pads`; derive from "
+      "quire::scheduler::ArrivalOrder; smallest model: quire/scheduler/fcfs.hpp");
   static_assert(
       requires(const P& p, const SequenceGroup& g, Seconds now) {
         { p.rank(g, now) } -> std::convertible_to<double>;
@@ -267,9 +276,23 @@ struct Scheduler : Named<P> {
       "SequenceGroup&) "
       "const`; smallest model: quire/scheduler/fcfs.hpp");
   static_assert(
-      SchedulerPolicy<P>,
-      "quire: scheduler: the policy lacks allot, wake_at or charge as "
-      "quire/scheduler/concepts.hpp lists them; smallest model: quire/scheduler/fcfs.hpp");
+      requires(const P& p, const BatchState& s, Tokens remaining) {
+        { p.allot(s, remaining) } -> std::same_as<Tokens>;
+      },
+      "quire: scheduler: the policy has no `Tokens allot(const BatchState&, Tokens remaining) "
+      "const`; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires(const P& p, const BatchState& s) {
+        { p.wake_at(s) } -> std::same_as<std::optional<Seconds>>;
+      },
+      "quire: scheduler: the policy has no `std::optional<Seconds> wake_at(const BatchState&) "
+      "const`; smallest model: quire/scheduler/fcfs.hpp");
+  static_assert(
+      requires(P p, SchedulerEvent event, const SequenceGroup& g, Tokens n) {
+        { p.charge(event, g, n) } -> std::same_as<void>;
+      },
+      "quire: scheduler: the policy has no `void charge(SchedulerEvent, const SequenceGroup&, "
+      "Tokens)`; smallest model: quire/scheduler/fcfs.hpp");
 };
 
 template <class C>

@@ -99,31 +99,21 @@ struct JoinedWords {
   static constexpr std::string_view value{text.data(), text.size()};
 };
 
-/// What stands before the policy in a derived name. Words such as `16`, `fp16` or `none` say too
-/// little alone, and two slots can have the same one.
-constexpr std::string_view name_prefix(Slot slot) {
-  switch (slot) {
-    case Slot::block_size:
-      return "block_size=";
-    case Slot::prefix_index:
-      return "prefix_index=";
-    case Slot::admission:
-      return "admission=";
-    case Slot::kv_format:
-      return "kv_format=";
-    case Slot::weight_format:
-      return "weight_format=";
-    default:
-      return "";
-  }
+/// The slot's name as tables have it. A policy's word alone is not enough: `priority` is a
+/// scheduler and an eviction policy, `fp16` a format of two slots.
+constexpr std::string_view name_of(Slot slot) {
+  std::size_t i = 0;
+  while (static_cast<std::uint32_t>(slot) >> i != 1) ++i;
+  return slot_names[i];
 }
 
-/// Joins "base+policy" at compile time, so that a derived variant names itself.
+/// Joins "base+slot=policy" at compile time, so that a derived variant names itself.
 template <class Base, class P, Slot slot>
 struct JoinedName {
   static constexpr auto text = [] {
-    constexpr std::string_view parts[] = {Base::name, "+", name_prefix(slot), PolicyName<P>::value};
-    std::array<char, parts[0].size() + 1 + parts[2].size() + parts[3].size()> joined{};
+    constexpr std::string_view parts[] = {Base::name, "+", name_of(slot), "=",
+                                          PolicyName<P>::value};
+    std::array<char, parts[0].size() + parts[2].size() + parts[4].size() + 2> joined{};
     std::size_t at = 0;
     for (const std::string_view part : parts) {
       for (const char c : part) joined[at++] = c;
@@ -198,7 +188,7 @@ struct Fold<Base, Change, Rest...> {
 }  // namespace detail
 
 /// A configuration that differs from Base in the given slots and is named after its changes:
-/// "base+sieve+block_size=8".
+/// "base+eviction=sieve+block_size=8".
 template <FillsAllSlots Base, class... Changes>
 using with = typename detail::Fold<Base, Changes...>::type;
 

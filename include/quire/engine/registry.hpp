@@ -37,10 +37,58 @@ template <class E, class C>
   return v;
 }
 
+namespace detail {
+
+/// Two configurations under one name cannot be told apart in a table: named here, the compiler shows
+/// which two.
+template <class A, class B, bool same = (std::string_view(A::name) == std::string_view(B::name))>
+struct NamesDiffer {
+  static_assert(
+      !same,
+      "quire: two variants of the list have the same name; give each struct its own "
+      "`static constexpr std::string_view name`, since a derived one inherits its base's");
+};
+template <class List>
+struct EveryNameDiffers;
+template <class... Cs>
+struct EveryNameDiffers<type_list<Cs...>> {
+  static constexpr std::size_t size = sizeof...(Cs);
+  /// Indices of the first two with one name; {size, size} when there are none.
+  static constexpr std::pair<std::size_t, std::size_t> same = [] {
+    constexpr std::array<std::string_view, size> names{std::string_view(Cs::name)...};
+    for (std::size_t b = 1; b < size; ++b) {
+      for (std::size_t a = 0; a < b; ++a) {
+        if (names[a] == names[b]) return std::pair{a, b};
+      }
+    }
+    return std::pair{size, size};
+  }();
+  static constexpr bool value = [] {
+    if constexpr (same.first < size) {
+      using Pair =
+          NamesDiffer<at_t<same.first, type_list<Cs...>>, at_t<same.second, type_list<Cs...>>>;
+      return sizeof(Pair) > 0;
+    }
+    return true;
+  }();
+};
+
+}  // namespace detail
+
+/// Stops compilation, and shows both numbers, where a list is longer or shorter than its build file
+/// says.
+template <std::size_t in_the_list, std::size_t given>
+struct VariantCount {
+  static_assert(in_the_list == given,
+                "quire: COUNT differs from the list; write the first number of VariantCount<...>");
+  static constexpr bool value = true;
+};
+
 /// Appends entries [first, first + count) of a list of configurations: what one generated
-/// translation unit compiles.
+/// translation unit compiles. Two entries of one name are refused by the compiler.
 template <class E, class List, std::size_t first, std::size_t count>
 void append_variants(std::vector<Variant<E>>& out) {
+  static_assert(first > 0 || detail::EveryNameDiffers<List>::value);
   constexpr std::size_t end = first + count < List::size ? first + count : List::size;
   [&out]<std::size_t... I>(std::index_sequence<I...>) {
     (out.push_back(variant_of<E, at_t<first + I, List>>()), ...);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -44,6 +45,12 @@ struct ReplayOptions {
   bool stream = false;
 };
 
+/// A kind of failure: the sentence of the first request that met it, and how many did.
+struct Failures {
+  std::string reason;
+  std::int64_t count = 0;
+};
+
 /// What a replay found.
 struct Report {
   std::string workload;
@@ -62,21 +69,50 @@ struct Report {
   [[nodiscard]] metrics::ServingSummary summary() const {
     return metrics::summarize(records, duration, slo);
   }
+  /// Why requests failed, the commonest first. Sentences that differ in numbers alone count as one.
+  [[nodiscard]] std::vector<Failures> failures() const {
+    std::vector<Failures> found;
+    std::map<std::string, std::size_t> kinds;
+    for (const metrics::RequestRecord& r : records) {
+      if (r.completed()) continue;
+      std::string kind = r.error;
+      std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
+      const auto [at, fresh] = kinds.emplace(std::move(kind), found.size());
+      if (fresh) found.push_back({r.error, 0});
+      ++found[at->second].count;
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Failures& a, const Failures& b) { return a.count > b.count; });
+    return found;
+  }
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Report& report) {
   out << report.summary();
-  const auto averages = report.memory.by_time();
   char text[240];
-  std::snprintf(text, sizeof text,
-                "KV memory: %lld blocks of %lld tokens; %.1f %% token states, %.1f %% reserved, "
-                "%.1f %% internal, %.1f %% external\nmean batch: %.2f requests, %.1f tokens\n",
+  std::snprintf(text, sizeof text, "KV memory: %lld blocks of %lld tokens",
                 static_cast<long long>(report.geometry.device_blocks.value),
-                static_cast<long long>(report.geometry.block_tokens.value),
-                100 * averages.shares.token_states, 100 * averages.shares.reserved,
-                100 * averages.shares.internal, 100 * averages.shares.external(),
-                averages.running_requests, averages.batched_tokens);
+                static_cast<long long>(report.geometry.block_tokens.value));
   out << text;
+  if (report.memory.iterations() == 0) {
+    out << "; no step was measured\n";
+  } else {
+    const auto averages = report.memory.by_time();
+    std::snprintf(text, sizeof text,
+                  "; %.1f %% token states, %.1f %% reserved, %.1f %% internal, %.1f %% rounding, "
+                  "%.1f %% free\nmean batch: %.2f requests, %.1f tokens\n",
+                  100 * averages.shares.token_states, 100 * averages.shares.reserved,
+                  100 * averages.shares.internal, 100 * averages.shares.rounding,
+                  100 * averages.shares.free, averages.running_requests, averages.batched_tokens);
+    out << text;
+  }
+  if (report.counters.steps_over_budget > 0) {
+    out << "prompts longer than max_batched_tokens, each in a step of its own: "
+        << report.counters.steps_over_budget << '\n';
+  }
+  for (const Failures& f : report.failures()) {
+    out << "failed requests: " << f.count << ": " << f.reason << '\n';
+  }
   if (report.counters.swaps_refused > 0) {
     out << "swaps refused (the host tier was full; recomputed): " << report.counters.swaps_refused
         << '\n';
@@ -140,12 +176,14 @@ template <class AnEngine>
     }
     if (!later) {
       if (!engine.has_work()) break;
-      throw state_error("scheduler",
-                        "requests wait, nothing runs, and no time is given to ask again",
-                        "a step that runs, or wake_at");
+      throw state_error("scheduler " + std::string(stats.scheduler),
+                        "requests wait, admit() holds them back or allot() gives nothing, and "
+                        "wake_at() names no time to ask again",
+                        "a step that runs, or a time");
     }
     if (*later <= engine.now()) {
-      throw state_error("scheduler", "wake_at lies in the past and nothing runs", "a later time");
+      throw state_error("scheduler " + std::string(stats.scheduler),
+                        "wake_at() lies in the past and nothing runs", "a later time");
     }
     engine.advance_to(*later);
   }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace quire {
 struct StepStats {
   bool idle = false;  // nothing could run, and no time passed
   std::optional<Seconds> wake_at;
+  std::string_view scheduler;  // the policy's name: who to ask when nothing runs
   Seconds seconds = 0.0;
   Joules joules = 0.0;
   Bytes bytes_moved = 0;  // swaps and block copies
@@ -35,6 +37,7 @@ struct StepStats {
 /// Totals since an engine was made.
 struct EngineCounters {
   std::int64_t steps = 0;
+  std::int64_t steps_over_budget = 0;  // of more than max_batched_tokens: a prompt that ran alone
   std::int64_t preemptions = 0;
   std::int64_t rejected = 0;
   std::int64_t swaps_refused = 0;  // the host tier was full, so the group was recomputed

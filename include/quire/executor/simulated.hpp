@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
+#include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/cost_model/memory_planner.hpp>
 #include <quire/cost_model/roofline.hpp>
@@ -34,8 +36,17 @@ struct BasicSimulated {
 
   [[nodiscard]] static model::Shape shape(const Options& options) { return options.model; }
 
+  /// \errors usage error: heads that the devices cannot share out evenly.
+  static void check_tensor_parallel(const model::Shape& model, std::int64_t devices) {
+    if (devices >= 1 && model.heads % devices == 0) return;
+    throw usage_error(
+        "tensor_parallel " + std::to_string(devices),
+        "does not divide the " + std::to_string(model.heads) + " heads of " + model.name,
+        "a divisor of the number of heads");
+  }
   template <class C>
   [[nodiscard]] static CostInputs inputs(const Options& options) {
+    check_tensor_parallel(options.model, options.tensor_parallel);
     std::int64_t pages = 0;
     if constexpr (retention::selects_pages<typename C::Retention>) {
       pages = std::max<std::int64_t>(

@@ -21,6 +21,7 @@
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/llm/check_sampling.hpp>
 #include <quire/llm/stop_strings.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
 #include <quire/weight_format/fp32.hpp>
@@ -70,7 +71,8 @@ struct TextEvent {
 /// Prompts of one call run as one batch and share the engine's prefix cache with earlier calls.
 /// Results depend on prompt, parameters and seed alone, not on the batch or the threads.
 /// \errors data, with file and place, for a checkpoint that cannot be read; usage for a request
-/// that can never run (an empty or too long prompt, more sequences than the engine takes)
+/// that can never run (an empty or too long prompt, parameters out of range, more sequences than the
+/// engine takes)
 template <class C = LlmConfig>
 class LLM {
  public:
@@ -83,13 +85,11 @@ class LLM {
   using TextCallback = std::function<void(const TextEvent&)>;
 
   explicit LLM(const std::string& directory, Options options = {})
-      : LLM(checkpoint::open_checkpoint(directory),
-            checkpoint::Tokenizer::from_file(
-                (std::filesystem::path(directory) / "tokenizer.json").string()),
-            options) {}
+      : LLM(open(directory), options) {}
 
   LLM(checkpoint::Checkpoint checkpoint, checkpoint::Tokenizer tokenizer, Options options = {})
-      : tokenizer_(std::move(tokenizer)),
+      : directory_(checkpoint.directory),
+        tokenizer_(std::move(tokenizer)),
         generation_(checkpoint.generation),
         eos_(generation_.eos.empty() ? checkpoint.config.eos : generation_.eos),
         engine_(engine_options(std::move(checkpoint), options)) {}
@@ -140,6 +140,19 @@ class LLM {
   }
 
  private:
+  /// In this order: a folder that is not there is said before a file that is not in it.
+  struct Opened {
+    checkpoint::Checkpoint checkpoint;
+    checkpoint::Tokenizer tokenizer;
+  };
+  static Opened open(const std::string& directory) {
+    return {checkpoint::open_checkpoint(directory),
+            checkpoint::Tokenizer::from_file(
+                (std::filesystem::path(directory) / "tokenizer.json").string())};
+  }
+  LLM(Opened opened, const Options& options)
+      : LLM(std::move(opened.checkpoint), std::move(opened.tokenizer), options) {}
+
   /// One completion on its way: its text so far.
   struct Writing {
     checkpoint::Tokenizer::Stream stream;
@@ -164,9 +177,13 @@ class LLM {
     // a small model needs less: no more than every sequence at full length
     const KvGeometry all = executor::Cpu::geometry<C>(out);
     const model::Shape& shape = out.model.config.shape;
-    const Tokens longest = out.limits.max_length > Tokens{0}
-                               ? std::min(out.limits.max_length, shape.max_length)
-                               : shape.max_length;
+    if (out.limits.max_length > shape.max_length) {
+      throw usage_error("limits.max_length " + std::to_string(out.limits.max_length.value),
+                        "is more than the model can take",
+                        "at most " + std::to_string(shape.max_length.value));
+    }
+    const Tokens longest =
+        out.limits.max_length > Tokens{0} ? out.limits.max_length : shape.max_length;
     const BlockCount most = blocks_for(longest, C::BlockSize::tokens).value *
                             std::min<std::int64_t>(out.limits.max_sequences, 64);
     out.device_blocks = std::max(BlockCount{1}, std::min(all.device_blocks, most));
@@ -189,6 +206,7 @@ class LLM {
 
   void run(std::vector<RequestOutput>& out, const SamplingParams& params,
            const TextCallback& on_text) {
+    check_sampling(params);
     const SamplingParams p = with_eos(params);
     std::unordered_map<RequestId, Job> jobs;
     try {
@@ -201,7 +219,7 @@ class LLM {
         collect(jobs, out);  // a request that is refused is finished at once
       }
       while (engine_.has_work()) {
-        const StepStats& stats = engine_.step();
+        const StepStats& stats = step();
         if (stats.idle) {
           if (!stats.wake_at) throw state_error("engine", "no request can run", "a larger KV pool");
           engine_.advance_to(*stats.wake_at);
@@ -216,6 +234,16 @@ class LLM {
       for (const auto& [id, job] : jobs) (void)engine_.cancel(id);
       (void)engine_.take_finished();
       throw;
+    }
+  }
+
+  /// One step of the engine. \errors state, naming the checkpoint, whose weights may give no numbers.
+  const StepStats& step() {
+    try {
+      return engine_.step();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::state || directory_.empty()) throw;
+      throw state_error(directory_, error.what());
     }
   }
 
@@ -310,6 +338,7 @@ class LLM {
     return c;
   }
 
+  std::string directory_;
   checkpoint::Tokenizer tokenizer_;
   checkpoint::GenerationConfig generation_;
   std::vector<TokenId> eos_;

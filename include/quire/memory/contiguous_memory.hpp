@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <quire/core/error.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/memory/buddy_allocator.hpp>
@@ -135,6 +136,9 @@ class BasicContiguousMemory {
   }
 
  private:
+  // no model has such sequences, and sums of reservations stay far from overflow
+  static constexpr std::int64_t most_reserved = std::int64_t{1} << 40;
+
   [[nodiscard]] static Tokens reservation(const SequenceGroup& group, Tokens max_length) {
     const Request& r = group.request;
     LengthHint hint{.prompt = r.prompt_length,
@@ -142,7 +146,14 @@ class BasicContiguousMemory {
                     .output = r.output_length,
                     .max_length = max_length};
     if (hint.output) hint.output = std::min(*hint.output, max_length);
-    return Reservation::reserve(hint);
+    const Tokens tokens = Reservation::reserve(hint);
+    if (tokens < hint.prompt || tokens.value > most_reserved) {
+      throw state_error("reservation " + std::string(Reservation::name),
+                        "reserve() gives " + std::to_string(tokens.value) + " tokens",
+                        "at least the " + std::to_string(hint.prompt.value) +
+                            " of the prompt, at most " + std::to_string(most_reserved));
+    }
+    return tokens;
   }
   /// Tokens that a sequence of the group has at most.
   [[nodiscard]] static Tokens longest(const SequenceGroup& group, Tokens max_length) {

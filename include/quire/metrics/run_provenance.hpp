@@ -15,7 +15,9 @@ namespace quire::metrics {
 /// How a program was built; its build system knows, the header does not.
 struct BuildInfo {
   std::string git_sha = "unknown";
-  bool git_dirty = false;
+  bool git_dirty = false;     // changed, or with headers that were never added
+  std::string project_sha{};  // of another project that builds Quire's program; empty: none
+  bool project_dirty = false;
   std::string version = "unknown";
   std::string cxx_flags{};
   std::string build_type{};
@@ -37,6 +39,9 @@ struct RunProvenance {
   [[nodiscard]] JsonObject json(bool simulated) const {
     JsonObject out;
     out.add("git_sha", build.git_sha).add("git_dirty", build.git_dirty);
+    if (!build.project_sha.empty()) {
+      out.add("project_sha", build.project_sha).add("project_dirty", build.project_dirty);
+    }
     out.add("version", build.version).add("host", host).add("cpu_model", cpu_model);
     out.add("num_cpus", num_cpus).add("gpu", gpu).add("driver", driver).add("cuda", cuda);
     out.add("compiler", compiler).add("compiler_version", compiler_version);

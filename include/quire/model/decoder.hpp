@@ -187,7 +187,9 @@ class Decoder {
       for (std::size_t r = 0; r < rows; ++r) {
         if (batch.tokens[r] >= model.vocab()) {
           throw usage_error("token " + std::to_string(batch.tokens[r]), "is not in the vocabulary",
-                            "ids below " + std::to_string(model.vocab()));
+                            "ids below " + std::to_string(model.vocab()) +
+                                "; made-up prompts, as workloads have them, are replayed with "
+                                "executor::Cpu::Options::wrap_tokens = true");
         }
         if (batch.positions[r] >= model.most_positions()) {
           throw usage_error("position " + std::to_string(batch.positions[r]),

@@ -10,7 +10,9 @@ namespace quire {
 
 /// Run-time quantities of scheduling; behaviours are types, these are values.
 struct SchedulerLimits {
-  Tokens max_batched_tokens = 2560;  // tokens one step may process; a longer prompt runs alone
+  /// Tokens one step may process; a longer prompt waits for a step of its own. 0: as vLLM, which
+  /// wants room for a prompt of any length: 2,560, or what one sequence may have if that is more.
+  Tokens max_batched_tokens = 0;
   std::int64_t max_sequences = 256;  // sequences running at once
   Tokens max_length = 0;             // prompt + output of one sequence; 0: the model's own
   double watermark = 0.01;           // share of blocks kept free when a request is admitted

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <quire/core/text.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/workload/trace/azure.hpp>
 #include <quire/workload/trace/burst_gpt.hpp>
@@ -43,6 +44,14 @@ using Schemas = type_list<Azure, BurstGpt, Vidur, LlmServingSim, Mooncake, QwenB
     out = read_trace<Reader>(path, options);
   });
   if (!known) {
+    if (const std::string stranger = PlainCsv::unknown_column(first); !stranger.empty()) {
+      std::string columns;
+      for (const std::string_view c : PlainCsv::columns) {
+        columns.append(columns.empty() ? "" : ", ").append(c);
+      }
+      throw data_error(path.string() + ": line 1", "has the unknown column " + in_quotes(stranger),
+                       "columns input and output, and any of " + columns);
+    }
     throw data_error(path.string() + ": line 1", "is the start of no schema that Quire knows",
                      "one of " + names + " (plain_csv needs the columns input and output)");
   }

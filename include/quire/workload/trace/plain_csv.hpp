@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -36,6 +37,21 @@ class PlainCsv {
       first_line.remove_prefix(std::min(comma + 1, first_line.size()));
     }
     return input && output;
+  }
+  /// The first column that is not ours, of a header that has `input` and `output`; else empty.
+  [[nodiscard]] static std::string unknown_column(std::string_view first_line) {
+    std::string unknown;
+    std::size_t needed = 0;
+    while (!first_line.empty()) {
+      const auto comma = std::min(first_line.find(','), first_line.size());
+      const std::string_view column = trim(first_line.substr(0, comma));
+      if (column == columns[0] || column == columns[1]) ++needed;
+      if (unknown.empty() && std::find(columns.begin(), columns.end(), column) == columns.end()) {
+        unknown = column.empty() ? "(empty)" : std::string(column);
+      }
+      first_line.remove_prefix(std::min(comma + 1, first_line.size()));
+    }
+    return needed == 2 ? unknown : "";
   }
 
   explicit PlainCsv(LineReader lines) : table_(std::move(lines), columns, 2) {

@@ -1,0 +1,93 @@
+# quire_driver(<target> HEADER <header> LIST <type> COUNT <n>
+#              [CPU_HEADER <header> CPU_LIST <type> CPU_COUNT <n>])
+#
+# The `quire` program over a list of configurations of one's own, in simulated time. With CPU_LIST also
+# on this machine's processor (`--executor cpu`, `quire generate`), which compiles kernels for each
+# pair of KV and weight formats in that list; CPU_HEADER includes quire/executor/cpu.hpp.
+# COUNT is checked against the list by the compiler. Everything but the tables of variants is compiled
+# once, whatever the number of programs.
+include_guard(GLOBAL)
+include("${CMAKE_CURRENT_LIST_DIR}/quire_build_info.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/quire_variants.cmake")
+
+# A library of objects out of experiments/quire that every driver shares.
+function(quire_driver_library target)
+  quire_program_sources(root)
+  list(TRANSFORM ARGN PREPEND "${root}/experiments/quire/")
+  add_library(${target} OBJECT ${ARGN})
+  target_link_libraries(${target} PUBLIC CLI11::CLI11)
+  if(TARGET quire_program)
+    target_link_libraries(${target} PUBLIC quire_program)
+  else() # another project's build
+    target_link_libraries(${target} PUBLIC quire::quire)
+    target_compile_options(${target} PRIVATE -ffp-contract=off) # as the rows of Quire's own program
+  endif()
+  target_include_directories(${target} PUBLIC "${root}" "${CMAKE_BINARY_DIR}/generated")
+  add_dependencies(${target} quire_build_info)
+endfunction()
+
+function(quire_driver_libraries)
+  if(TARGET quire_driver_objects)
+    return()
+  endif()
+  if(NOT TARGET CLI11::CLI11)
+    if(COMMAND quire_need_cli11)
+      quire_need_cli11()
+    else()
+      find_package(CLI11 2.1 REQUIRED)
+    endif()
+  endif()
+  quire_need_build_info()
+  quire_program_sources(root)
+  file(
+    GLOB names CONFIGURE_DEPENDS
+    RELATIVE "${root}/experiments"
+    "${root}/experiments/*/main.cpp")
+  list(TRANSFORM names REPLACE "/main.cpp$" "")
+  list(REMOVE_ITEM names quire)
+  list(JOIN names "," names)
+
+  set(commands executors.cpp info.cpp list.cpp main.cpp programs.cpp run.cpp runner.cpp sweep.cpp)
+  quire_driver_library(quire_driver_objects ${commands} ../common/build_info.cpp)
+  target_compile_definitions(quire_driver_objects PRIVATE QUIRE_EXPERIMENT_NAMES="${names}")
+  # The commands parse the same headers, which costs more than what is in them: compiled as one.
+  list(TRANSFORM commands PREPEND "${root}/experiments/quire/")
+  set_source_files_properties(${commands} PROPERTIES UNITY_GROUP commands)
+  set_target_properties(quire_driver_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  quire_driver_library(quire_driver_without_cpu without_cpu.cpp)
+  quire_driver_library(quire_driver_cpu_objects cpu_executor.cpp generate.cpp)
+  set_target_properties(quire_driver_without_cpu quire_driver_cpu_objects
+                        PROPERTIES EXCLUDE_FROM_ALL ON) # built where a driver asks for it
+endfunction()
+
+function(quire_driver target)
+  cmake_parse_arguments(arg "" "HEADER;LIST;COUNT;CPU_HEADER;CPU_LIST;CPU_COUNT" "" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "quire_driver: unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  quire_driver_libraries()
+  set(cpu quire_driver_without_cpu)
+  if(arg_CPU_LIST)
+    set(cpu quire_driver_cpu_objects)
+  endif()
+  add_executable(${target} $<TARGET_OBJECTS:quire_driver_objects> $<TARGET_OBJECTS:${cpu}>)
+  if(TARGET quire_program)
+    target_link_libraries(${target} PRIVATE quire_program)
+  else()
+    target_link_libraries(${target} PRIVATE quire::quire)
+    target_compile_options(${target} PRIVATE -ffp-contract=off)
+  endif()
+  quire_program_sources(root)
+  target_include_directories(${target} PRIVATE "${root}")
+  quire_add_variants(${target} HEADER "${arg_HEADER}" LIST "${arg_LIST}" COUNT "${arg_COUNT}")
+  if(arg_CPU_LIST)
+    quire_add_variants(
+      ${target}
+      HEADER "${arg_CPU_HEADER}"
+      LIST "${arg_CPU_LIST}"
+      COUNT "${arg_CPU_COUNT}"
+      EXECUTOR quire::executor::Cpu
+      PER_UNIT 6
+      FUNCTION cpu_variants)
+  endif()
+endfunction()

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <string_view>
+
+#include <experiments/common/run_variant.hpp>
+#include <experiments/common/settings.hpp>
+
+namespace quire::experiment {
+
+namespace detail {
+
+template <std::size_t n>
+[[nodiscard]] bool is_one_of(std::string_view word, const std::string_view (&words)[n]) {
+  return std::find(std::begin(words), std::end(words), word) != std::end(words);
+}
+
+[[nodiscard]] inline std::string_view policy_of(const RunVariant& variant, std::string_view slot) {
+  for (std::size_t i = 0; i < slot_count; ++i) {
+    if (slot_names[i] == slot) return variant.slots[i];
+  }
+  return {};
+}
+
+}  // namespace detail
+
+/// Why a setting changes nothing in a run of this variant with these settings; empty when it may.
+/// Policies that are not Quire's own are taken to read every limit.
+[[nodiscard]] inline std::string_view unread_because(std::string_view setting, const Settings& s,
+                                                     const RunVariant& variant) {
+  using detail::is_one_of;
+  const std::string_view scheduler = detail::policy_of(variant, "scheduler");
+  const std::string_view reservation = detail::policy_of(variant, "reservation");
+  const bool at_once = std::isinf(s.request_rate) && s.arrival != "trace";
+  const bool measured = variant.mode == metrics::Mode::measured;
+  if (is_one_of(setting, {"input_len", "output_len", "range_ratio"})) {
+    return s.workload == "random" ? "" : "it is of --workload random";
+  }
+  if (is_one_of(setting, {"prefix_len", "num_prefixes"})) {
+    return s.workload == "shared_prefix" ? "" : "it is of --workload shared_prefix";
+  }
+  if (is_one_of(setting, {"context", "new_probability"})) {
+    return s.workload == "chat" ? "" : "it is of --workload chat";
+  }
+  if (setting == "jitter") return s.arrival == "trace" ? "" : "it is of --arrival trace";
+  if (setting == "burstiness") {
+    return s.arrival == "gamma" && !at_once ? "" : "it is of --arrival gamma at a --request-rate";
+  }
+  if (setting == "request_rate") {
+    return s.arrival == "saturated" ? "--arrival saturated has all requests at once" : "";
+  }
+  if (setting == "arrival") {
+    return at_once && s.arrival != "saturated"
+               ? "all requests come at once where no --request-rate is given"
+               : "";
+  }
+  if (setting == "seed") {
+    const bool drawn =
+        s.workload != "trace" || s.beam_width > 0 ||
+        (s.arrival == "trace" ? s.jitter > 0
+                              : !at_once && s.arrival != "even" && s.arrival != "saturated");
+    return drawn ? "" : "nothing is drawn: lengths and arrivals are the trace's";
+  }
+  if (is_one_of(setting, {"hardware", "tensor_parallel_size", "host_overhead"})) {
+    return measured ? "the machine is this one; it is of --executor simulated" : "";
+  }
+  if (setting == "gpu_memory_utilization") {
+    return measured              ? "it is of --executor simulated"
+           : s.kv_memory_gib > 0 ? "--kv-memory-gib says how much memory there is"
+                                 : "";
+  }
+  if (setting == "threads") return measured ? "" : "it is of --executor cpu";
+  if (setting == "swap_space_gib") {
+    return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
+                                                                : "";
+  }
+  if (setting == "watermark") {
+    return is_one_of(reservation, {"max_length", "power_of_two", "oracle", "request_limit"})
+               ? "a contiguous reservation has none"
+               : "";
+  }
+  if (setting == "max_num_batched_tokens") {
+    return scheduler == "chunked_prefill" && s.beam_width == 0
+               ? "chunked_prefill fills steps up to --chunk-size"
+               : "";
+  }
+  // What Quire's own schedulers are known not to read.
+  if (!is_one_of(scheduler, {"fcfs", "orca", "chunked_prefill", "static_batch", "dynamic_batch",
+                             "priority", "sjf", "srpt", "vtc", "mlfq"})) {
+    return "";
+  }
+  if (setting == "chunk_size") {
+    return scheduler == "chunked_prefill" ? "" : "it is of the scheduler chunked_prefill";
+  }
+  if (setting == "max_batch") {
+    return is_one_of(scheduler, {"static_batch", "dynamic_batch"})
+               ? ""
+               : "it is of the schedulers static_batch and dynamic_batch";
+  }
+  if (setting == "max_delay_ms") {
+    return scheduler == "dynamic_batch" ? "" : "it is of the scheduler dynamic_batch";
+  }
+  return "";
+}
+
+}  // namespace quire::experiment

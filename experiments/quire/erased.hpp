@@ -1,0 +1,28 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <experiments/common/run_variant.hpp>
+#include <quire/engine/registry.hpp>
+
+namespace quire::experiment {
+
+/// A registry's variants behind one type, whatever their executor is; options_of: Settings to the
+/// executor's options.
+template <class E, class MakeOptions>
+[[nodiscard]] std::vector<RunVariant> erased(std::vector<Variant<E>> variants, metrics::Mode mode,
+                                             MakeOptions options_of) {
+  std::vector<RunVariant> out;
+  for (Variant<E>& v : variants) {
+    RunVariant r{.name = v.name, .slots = std::move(v.slots), .incompatible = v.incompatible};
+    r.mode = mode;
+    if (v.make != nullptr) {
+      r.make = [make = v.make, options_of](const Settings& s) { return make(options_of(s)); };
+    }
+    out.push_back(std::move(r));
+  }
+  return out;
+}
+
+}  // namespace quire::experiment

@@ -1,0 +1,41 @@
+#pragma once
+
+// What a user's own list of variants looks like: a policy and a variant outside the library.
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include <quire/core/type_list.hpp>
+#include <quire/eviction/concepts.hpp>
+#include <quire/presets/vllm.hpp>
+#include <quire/presets/vllm_prefix_cache.hpp>
+
+namespace lab {
+
+/// Gives up the block with the highest number.
+class HighestBlock {
+ public:
+  static constexpr std::string_view name = "highest_block";
+  explicit HighestBlock(quire::BlockCount) {}
+  void on_insert(quire::BlockId, const quire::BlockContext&) {}
+  void on_access(quire::BlockId, const quire::BlockContext&) {}
+  void set_evictable(quire::BlockId b, bool evictable) {
+    evictable ? void(blocks_.insert(b)) : void(blocks_.erase(b));
+  }
+  void on_remove(quire::BlockId b) { blocks_.erase(b); }
+  std::optional<quire::BlockId> victim() const {
+    return blocks_.empty() ? std::nullopt : std::optional(*blocks_.rbegin());
+  }
+
+ private:
+  std::set<quire::BlockId> blocks_;
+};
+
+struct HighestBlockFirst : quire::presets::VllmPrefixCache {
+  static constexpr std::string_view name = "highest_block_first";
+  using Eviction = HighestBlock;
+};
+
+using Variants = quire::type_list<quire::presets::Vllm, HighestBlockFirst>;
+
+}  // namespace lab

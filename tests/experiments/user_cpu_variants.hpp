@@ -1,0 +1,22 @@
+#pragma once
+
+// A user's own policy on the processor: the same variant, in formats that a processor computes in.
+#include <string_view>
+
+#include <quire/executor/cpu.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+#include "tests/experiments/user_variants.hpp"
+
+namespace lab {
+
+struct HighestBlockOnCpu : HighestBlockFirst {
+  static constexpr std::string_view name = "highest_block_first_fp32";
+  using KvFormat = quire::kv_format::Fp32;
+  using WeightFormat = quire::weight_format::Fp32;
+};
+
+using CpuVariants = quire::type_list<HighestBlockOnCpu>;
+
+}  // namespace lab
