@@ -33,6 +33,8 @@ template <std::size_t n>
   using detail::is_one_of;
   const std::string_view scheduler = detail::policy_of(variant, "scheduler");
   const std::string_view reservation = detail::policy_of(variant, "reservation");
+  const bool contiguous =
+      is_one_of(reservation, {"max_length", "power_of_two", "oracle", "request_limit"});
   const bool at_once = std::isinf(s.request_rate) && s.arrival != "trace";
   const bool measured = variant.mode == metrics::Mode::measured;
   if (is_one_of(setting, {"input_len", "output_len", "range_ratio"})) {
@@ -73,14 +75,11 @@ template <std::size_t n>
   }
   if (setting == "threads") return measured ? "" : "it is of --executor cpu";
   if (setting == "swap_space_gib") {
+    if (contiguous) return "a contiguous reservation is never preempted";
     return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
                                                                 : "";
   }
-  if (setting == "watermark") {
-    return is_one_of(reservation, {"max_length", "power_of_two", "oracle", "request_limit"})
-               ? "a contiguous reservation has none"
-               : "";
-  }
+  if (setting == "watermark") return contiguous ? "a contiguous reservation has none" : "";
   if (setting == "max_num_batched_tokens") {
     return scheduler == "chunked_prefill" && s.beam_width == 0
                ? "chunked_prefill fills steps up to --chunk-size"
