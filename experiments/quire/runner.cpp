@@ -327,7 +327,9 @@ std::string describe(const Cell& cell) {
   std::string text(cell.variant->name);
   text += " " + cell.settings.workload;
   for (const SettingField& f : setting_fields()) {
-    if (f.name == "workload") continue;
+    if (f.name == "workload" || !unread_because(f.name, cell.settings, *cell.variant).empty()) {
+      continue;
+    }
     const std::string value = f.json(cell.settings);
     if (value != f.json(defaults)) text.append(" ").append(f.name).append("=").append(value);
   }
