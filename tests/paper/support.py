@@ -73,7 +73,7 @@ def answering_rows(claims):
                 row("eviction_under_pressure", part="breaks", workload=workload, rule="plain", admission="always",
                     eviction=name, blocks=1000, hit_ratio=ratio, of_belady=0.5))
     for variant in ("vllm", "vllm_prefix_cache", "vllm_prefix_cache+prefix_index=radix_tree",
-                    "vllm_prefix_cache+prefix_index=token_radix_tree", "vllm_prefix_cache+longest_prefix"):
+                    "vllm_prefix_cache+prefix_index=token_radix_tree", "vllm_prefix_cache+scheduler=longest_prefix"):
         for part, axis in (("latency", "share"), ("throughput", "share"), ("order", "prefixes")):
             for x in (1, 2):
                 by_experiment["prefix_cache"].append(

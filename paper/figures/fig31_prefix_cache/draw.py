@@ -8,7 +8,7 @@ EXPERIMENTS = ("prefix_cache",)
 SYSTEMS = (("vllm", "off", "#7F7F7F", "-"), ("vllm_prefix_cache", "hash chain", "#0072B2", "-"),
            ("vllm_prefix_cache+prefix_index=radix_tree", "radix tree", "#009E73", "--"),
            ("vllm_prefix_cache+prefix_index=token_radix_tree", "token radix tree", "#E69F00", ":"),
-           ("vllm_prefix_cache+longest_prefix", "hash chain, longest prefix first", "#D55E00", "-."))
+           ("vllm_prefix_cache+scheduler=longest_prefix", "hash chain, longest prefix first", "#D55E00", "-."))
 PANELS = (("latency", "mean_ttft_ms", "share", "mean time to first token (ms)", "share of the prompt"),
           ("throughput", "request_throughput", "share", "requests/s", "share of the prompt"),
           ("order", "request_throughput", "prefixes", "requests/s", "different beginnings"))
