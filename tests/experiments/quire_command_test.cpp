@@ -425,6 +425,7 @@ TEST(QuireCommand, ResumeRunsWhatIsMissing) {
   EXPECT_EQ(std::count(ran.out.begin(), ran.out.end(), '\n'), 3);  // a head and two rows
   EXPECT_EQ(read_rows(out).size(), 4u);
   EXPECT_THAT(quire_command(resume).err, HasSubstr("4 runs were finished before"));
+  EXPECT_EQ(read_rows(out).size(), 4u);
   // Other objectives or percentiles are other rows; another label is not.
   const auto kept = [&resume](const Words& more) {
     Words again = resume;
@@ -467,7 +468,6 @@ TEST(QuireCommand, ResumeTellsCheckpointsOfOneNameApart) {
   ASSERT_EQ(rows.size(), 2u);
   // and the threads that ran, where none were asked for
   EXPECT_GE(number(quire::json::parse(rows[0], "row"), "threads"), 1);
-  EXPECT_EQ(read_rows(out).size(), 4u);
 }
 
 TEST(QuireCommand, AnInterruptedSweepKeepsItsRowsAndResumes) {
@@ -544,8 +544,8 @@ TEST(QuireCommand, GeneratesTextFromACheckpoint) {
   const auto tops = quire::json::parse(likely.out, "line");
   ASSERT_NE(tops.object()->find("top_logprobs"), nullptr);
   EXPECT_EQ(tops.object()->find("top_logprobs")->array()->begin()->array()->size(), 2u);
-  const Ran cut = with(
-      {"--prompt", "abcdefgh;abc", "--no-stream", "--max-tokens", "5000", "--max-model-len", "40"});
+  const Ran cut = quire_command({"generate", induction, "--prompt", "abcdefgh;abc", "--no-stream",
+                                 "--max-tokens", "5000", "--max-model-len", "40"});
   EXPECT_EQ(cut.exit_code, 0);
   EXPECT_THAT(cut.err, HasSubstr("not at --max-tokens 5000"));
   EXPECT_EQ(texts[0], "defgh;abcdefgh;abcde");
