@@ -20,9 +20,13 @@
 // expect: quire: eviction: LRU-K needs K >= 2; LRU-1 is quire::eviction::Lru
 // expect: quire: eviction: LRU-K remembers K uses a block; K is at most 9
 // expect: quire: offload: the policy has no `static constexpr bool uses_host`
-// expect: quire: scheduler: the policy lacks one of `static constexpr bool dynamic_rank, drains
+// expect: quire: scheduler: the policy has no `static constexpr bool dynamic_rank`
+// expect: quire: scheduler: the policy has no `static constexpr bool drains`
+// expect: quire: scheduler: the policy has no `static constexpr bool pads`
 // expect: quire: scheduler: the policy has no `double rank(const SequenceGroup&, Seconds now)
-// expect: quire: scheduler: the policy lacks allot, wake_at or charge as
+// expect: quire: scheduler: the policy has no `Tokens allot(const BatchState&, Tokens
+// expect: quire: scheduler: the policy has no `std::optional<Seconds> wake_at(const BatchState&)
+// expect: quire: scheduler: the policy has no `void charge(SchedulerEvent, const SequenceGroup&,
 // expect: quire: scheduler: it preempts, and a contiguous reservation is not given back
 // expect: quire: scheduler: a bucketed length oracle needs at least one bucket
 // expect: quire: retention: a block whose tokens were dropped cannot be found by its text
@@ -116,13 +120,29 @@ struct NoHost : offload::Recompute {
   Private uses_host;
 };
 
+struct NoDynamicRank : scheduler::Fcfs {
+  using Fcfs::Fcfs;
+  Private dynamic_rank;
+};
 struct NoDrains : scheduler::Fcfs {
   using Fcfs::Fcfs;
   Private drains;
 };
+struct NoPads : scheduler::Fcfs {
+  using Fcfs::Fcfs;
+  Private pads;
+};
 struct NoRank : scheduler::Fcfs {
   using Fcfs::Fcfs;
   void rank();
+};
+struct NoAllot : scheduler::Fcfs {
+  using Fcfs::Fcfs;
+  void allot();
+};
+struct NoWakeAt : scheduler::Fcfs {
+  using Fcfs::Fcfs;
+  void wake_at();
 };
 struct NoCharge : scheduler::Fcfs {
   using Fcfs::Fcfs;
@@ -160,8 +180,12 @@ template struct explain::Eviction<NoAccess>;
 template struct explain::Eviction<NoEvictable>;
 template struct explain::Eviction<NoRemove>;
 template struct explain::Offload<NoHost>;
+template struct explain::Scheduler<NoDynamicRank>;
 template struct explain::Scheduler<NoDrains>;
+template struct explain::Scheduler<NoPads>;
 template struct explain::Scheduler<NoRank>;
+template struct explain::Scheduler<NoAllot>;
+template struct explain::Scheduler<NoWakeAt>;
 template struct explain::Scheduler<NoCharge>;
 template struct explain::Compatible<PreemptsReserved>;
 template struct explain::Compatible<DropsIndexed>;
