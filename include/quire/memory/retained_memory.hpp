@@ -191,8 +191,12 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
   }
   void finish_usage(MemoryUsage& usage) const {
     Base::finish_usage(usage);
-    usage.holes = std::llround(holes_);
-    usage.token_states -= usage.holes;
+    // siblings' shares of a block are rounded, and must not add up to more than there is
+    const Tokens held = usage.capacity - usage.free;
+    usage.reserved = std::min(usage.reserved, held);
+    usage.internal = std::min(usage.internal, held - usage.reserved);
+    usage.holes = std::min(Tokens{std::llround(holes_)}, held - usage.reserved - usage.internal);
+    usage.token_states = held - usage.reserved - usage.internal - usage.holes;
     holes_ = 0;
   }
 
