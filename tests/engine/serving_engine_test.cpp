@@ -177,6 +177,31 @@ TEST(FinishSequence, EndsOneSampleAndFreesItsBlocks) {
   EXPECT_EQ(finished[0]->sequences[1].finish, FinishReason::stop);
 }
 
+// After a recompute the first sample computes the prompt for both; when it is ended meanwhile, the
+// other has to go on with that, and reads nothing that was never written (Scripted looks).
+TEST(FinishSequence, OfTheSampleThatRecomputesThePromptHandsItOn) {
+  Scripted::Options options{.device_blocks = 14};
+  options.limits.chunk = 6;
+  Engine<with<Chunked, set_offload<offload::Recompute>>, Scripted> engine(options);
+  engine.submit(request(1, 9, 30));
+  const Request two = request(2, 13, 20, 2);
+  const RequestId id = engine.submit(two);
+  bool ended = false;
+  const Finished finished = drain(engine, [&] {
+    check(engine);
+    for (const auto& g : engine.requests()) {
+      if (ended || g->request.id != id || g->status != GroupStatus::running) continue;
+      if (g->sequences.size() < 2 || g->sequences[1].shared <= g->sequences[0].computed) continue;
+      EXPECT_GT(g->sequences[0].computed, Tokens{0});
+      ended = engine.finish_sequence(id, 0, FinishReason::stop);
+      break;
+    }
+  });
+  EXPECT_TRUE(ended);
+  const Outputs alone = run<Chunked>({.device_blocks = 100}, {two});
+  EXPECT_EQ(outputs_of(finished).at(id.value).at(1), alone.at(0).at(1));
+}
+
 TEST(RequestLevelBatching, ReturnsAtBatchEndAndLetsNobodyJoin) {
   Engine<ByRequest, Scripted> engine(
       {.limits = {.max_batch = 2}, .seconds = [](auto&) { return 1.0; }});

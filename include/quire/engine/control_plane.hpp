@@ -1027,6 +1027,7 @@ class ControlPlane {
     s.finish = reason;
     s.length -= s.expected;
     s.expected = 0;
+    hand_on_prompt(group, s);
     if constexpr (requires { memory_.on_end(group, s, now_); }) memory_.on_end(group, s, now_);
     if constexpr (!SchedulerType::drains) memory_.release(s);
   }

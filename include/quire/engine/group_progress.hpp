@@ -48,6 +48,20 @@ inline void mark_token(Timeline& timeline, Seconds now, bool keep_time) {
   if (keep_time) timeline.token_times.push_back(now.value);
 }
 
+/// A sequence of the group has ended: where others wait for it to compute the prompt that they share,
+/// after a recompute, the next one goes on with that.
+inline void hand_on_prompt(SequenceGroup& group, const Sequence& ended) {
+  for (Sequence& s : group.sequences) {
+    if (&s < &ended && !s.finished()) return;  // it was not the one that computes
+    if (s.finished() || s.shared <= ended.computed) continue;
+    s.computed = ended.computed;
+    s.shared = 0;
+    s.published = std::min(s.published, ended.published);
+    s.table_changed = true;
+    return;
+  }
+}
+
 /// One way to continue a beam.
 struct BeamCandidate {
   std::size_t parent = 0;  // index into SequenceGroup::sequences
