@@ -47,7 +47,11 @@ function(quire_driver_libraries)
   list(REMOVE_ITEM names quire)
   list(JOIN names "," names)
 
-  set(commands executors.cpp info.cpp list.cpp main.cpp programs.cpp run.cpp runner.cpp sweep.cpp)
+  file(
+    GLOB commands CONFIGURE_DEPENDS
+    RELATIVE "${root}/experiments/quire"
+    "${root}/experiments/quire/*.cpp")
+  list(REMOVE_ITEM commands cpu_executor.cpp generate.cpp without_cpu.cpp)
   quire_driver_library(quire_driver_objects ${commands} ../common/build_info.cpp)
   target_compile_definitions(quire_driver_objects PRIVATE QUIRE_EXPERIMENT_NAMES="${names}")
   # The commands parse the same headers, which costs more than what is in them: compiled as one.
