@@ -16,6 +16,7 @@
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/offload/recompute.hpp>
+#include <quire/retention/keep_all.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -29,6 +30,7 @@ struct Full {
   using KvFormat = kv_format::Fp32;
   using WeightFormat = weight_format::Fp32;
   using Offload = offload::Recompute;
+  using Retention = retention::KeepAll;
 };
 struct Half : Full {
   static constexpr std::string_view name = "bf16";

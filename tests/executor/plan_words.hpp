@@ -14,8 +14,8 @@ namespace quire::executor_test {
 /// decision log's hash stands for this.
 [[nodiscard]] inline std::vector<std::uint64_t> words(const StepPlan& plan) {
   // a member that is added to the plan does not compile here until it is written below
-  const auto& [step, sequences, swap_out, swap_in, copies, spills, prefetches, records, evicted,
-               preempted, batched, padding] = plan;
+  const auto& [step, sequences, slot_moves, swap_out, swap_in, copies, spills, prefetches, records,
+               evicted, preempted, batched, padding] = plan;
   std::vector<std::uint64_t> out{step, static_cast<std::uint64_t>(batched.value),
                                  static_cast<std::uint64_t>(padding.value), sequences.size()};
   for (const SequencePlan& s : sequences) {
@@ -37,6 +37,10 @@ namespace quire::executor_test {
       out.push_back((entry.*second).value);
     }
   };
+  out.push_back(slot_moves.size());
+  for (const retention::SlotMove& m : slot_moves) {
+    out.insert(out.end(), {m.lane, m.from_block, m.from_slot, m.to_block, m.to_slot});
+  }
   pairs(swap_out, &BlockSwap::device, &BlockSwap::host);
   pairs(swap_in, &BlockSwap::device, &BlockSwap::host);
   pairs(copies, &BlockCopy::from, &BlockCopy::to);
