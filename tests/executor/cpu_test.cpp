@@ -332,8 +332,10 @@ TEST(Cpu, RefusesPlansThatCannotRun) {
             "step plan: it names block 12; expected a block below 12");
   s.tables[0].replace(1, {1});
   s.tokens[3] = 101;
-  EXPECT_EQ(error_of([&] { (void)driver.step(s, 20); }),
-            "token 101: is not in the vocabulary; expected ids below 101");
+  EXPECT_EQ(
+      error_of([&] { (void)driver.step(s, 20); }),
+      "token 101: is not in the vocabulary; expected ids below 101; made-up prompts, as workloads "
+      "have them, are replayed with executor::Cpu::Options::wrap_tokens = true");
   s.tokens[3] = 1;
   EXPECT_EQ(error_of([&] { (void)driver.step(s, 21); }),
             "step plan: sequence 0 lacks a block table or tokens; expected a table and the ids of "
