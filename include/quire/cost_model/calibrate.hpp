@@ -207,7 +207,7 @@ namespace detail {
   if (decode[0][0].empty() && decode[1][0].empty()) {
     throw usage_error("calibrate", "no step is of decodes alone", "such steps");
   }
-  for (std::size_t i : {0, 1}) {
+  for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
     const auto& d = decode[i][0].empty() ? decode[1 - i] : decode[i];
     (i == 0 ? c.decode_small : c.decode_large) = fit_terms(d[0], d[1], d[2]);
   }
