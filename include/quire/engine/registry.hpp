@@ -47,6 +47,7 @@ struct NamesDiffer {
       !same,
       "quire: two variants of the list have the same name; give each struct its own "
       "`static constexpr std::string_view name`, since a derived one inherits its base's");
+  static constexpr bool value = !same;
 };
 template <class List>
 struct EveryNameDiffers;
@@ -67,7 +68,7 @@ struct EveryNameDiffers<type_list<Cs...>> {
     if constexpr (same.first < size) {
       using Pair =
           NamesDiffer<at_t<same.first, type_list<Cs...>>, at_t<same.second, type_list<Cs...>>>;
-      return sizeof(Pair) > 0;
+      return Pair::value;
     }
     return true;
   }();

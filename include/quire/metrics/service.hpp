@@ -65,6 +65,7 @@ struct ServiceWeights {
 [[nodiscard]] inline double service_jain_index(
     const std::map<std::uint64_t, std::vector<double>>& service) {
   std::vector<double> shares;
+  shares.reserve(service.size());
   for (const auto& [tenant, parts] : service) shares.push_back(parts.back());
   return jain_index(shares);
 }
