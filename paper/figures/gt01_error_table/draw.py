@@ -11,7 +11,7 @@ STATISTICS = ("mean", "median", "p90", "p95", "p99")
 
 def _ahead(context, plt):
     figure, axes = plt.subplots(figsize=(4.5, 2.6))
-    rows = context.optional_rows("ground_truth", part="ahead")
+    rows = context.rows("ground_truth", part="ahead")
     values = {bool(row["asynchronous"]): row for row in rows}
     if len(values) == 2:
         for x, (metric, label, _) in enumerate(METRICS):
