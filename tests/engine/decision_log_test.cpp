@@ -54,6 +54,7 @@ Log play(AnEngine& engine, const workload::Workload& w) {
   Log log;
   ReplayOptions options;
   options.keep_steps = true;
+  options.keep_text = true;
   options.on_step = [&](const StepStats&, Seconds) {
     log.decisions.push_back(engine.decision_hash());
     for (const TokenEvent& e : engine.events()) log.tokens.push_back(e.token);

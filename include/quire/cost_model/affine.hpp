@@ -26,16 +26,11 @@ class Affine {
   }
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
-    StepCost total;
-    Transfers transfers = transfers_of(plan, in_);
-    const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
-    transfers.bytes += copied;
-    const double copying = copied > 0 ? 2 * copied / in_.hardware.bandwidth : 0;
-    total.bytes_moved = static_cast<std::int64_t>(transfers.bytes);
-    if (plan.sequences.empty()) {
-      total.seconds = with_transfers(copying, transfers, in_);
-      return total;
-    }
+    return cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_);
+  }
+
+ private:
+  [[nodiscard]] double compute(const StepPlan& plan) const {
     double tokens = static_cast<double>(plan.padding.value), squares = 0, context = 0;
     std::int64_t decodes = 0;
     bool prompts = false;
@@ -64,11 +59,9 @@ class Affine {
     }
     seconds += constant + in_.host.per_step.value +
                in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
-    total.seconds = with_transfers(copying + seconds, transfers, in_);
-    return total;
+    return seconds;
   }
 
- private:
   CostInputs in_;
 };
 static_assert(CostModel<Affine>);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <vector>
 
 #include <quire/cost_model/concepts.hpp>
 #include <quire/cost_model/transfers.hpp>
@@ -44,13 +46,19 @@ class Roofline {
       for (const SequencePlan& s : plan.sequences) sampled += s.draws > 0;
       const std::int64_t tokens = (plan.batched_tokens + plan.padding).value;
       const double layers = static_cast<double>(in_.model.layers);
-      Work once;
-      seconds += layers * (layer(tokens, once) + attention(plan, once));
+      const Cost& products = known(layers_, tokens, [&](Work& w) { return layer(tokens, w); });
+      Work once = products.work;
+      seconds += layers * (products.seconds + attention(plan, once));
       work.bytes += layers * once.bytes;
       work.flops += layers * once.flops;
       if (sampled > 0) {  // a step inside prompts alone needs no logits
-        const double head = weights(in_.model.hidden * in_.model.vocab);
-        seconds += product(sampled, in_.model.hidden, in_.model.vocab, head, work);
+        const Cost& head = known(heads_, sampled, [&](Work& w) {
+          const std::int64_t in = in_.model.hidden, out = in_.model.vocab;
+          return product(sampled, in, out, weights(in * out), w);
+        });
+        seconds += head.seconds;
+        work.bytes += head.work.bytes;
+        work.flops += head.work.flops;
       }
       seconds += in_.host.per_step.value +
                  in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
@@ -81,6 +89,25 @@ class Roofline {
   struct Work {
     double bytes = 0, flops = 0;
   };
+  struct Cost {
+    double seconds = -1;
+    Work work;
+  };
+
+  /// What `compute` gives for n rows, kept, since steps of as many rows come again and again.
+  template <class Compute>
+  [[nodiscard]] static const Cost& known(std::vector<Cost>& kept, std::int64_t n,
+                                         Compute&& compute) {
+    constexpr std::int64_t most = 1 << 16;
+    const auto at = static_cast<std::size_t>(n < most ? n : most);
+    if (at >= kept.size()) kept.resize(at + 1);
+    Cost& cost = kept[at];
+    if (cost.seconds < 0 || n >= most) {
+      cost = {};
+      cost.seconds = compute(cost.work);
+    }
+    return cost;
+  }
 
   /// The fastest of the usual tile shapes.
   [[nodiscard]] static double in_waves(const Hardware& h, double tokens, double in, double out) {
@@ -203,6 +230,7 @@ class Roofline {
   }
 
   CostInputs in_;
+  mutable std::vector<Cost> layers_, heads_;  // by rows; an engine's own, so never shared by threads
 };
 static_assert(CostModel<Roofline>);
 

@@ -34,16 +34,11 @@ class Tabulated {
   }
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
-    StepCost total;
-    Transfers transfers = transfers_of(plan, in_);
-    const double copied = static_cast<double>(plan.copies.size()) * in_.storage.kv_block_bytes;
-    transfers.bytes += copied;
-    const double copying = copied > 0 ? 2 * copied / in_.hardware.bandwidth : 0;
-    total.bytes_moved = static_cast<std::int64_t>(transfers.bytes);
-    if (plan.sequences.empty()) {
-      total.seconds = with_transfers(copying, transfers, in_);
-      return total;
-    }
+    return cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_);
+  }
+
+ private:
+  [[nodiscard]] double compute(const StepPlan& plan) const {
     const OperatorProfile& p = *in_.profile;
     const HostOverhead& host = in_.host;
     const Tokens real = plan.batched_tokens + plan.padding;
@@ -74,11 +69,9 @@ class Tabulated {
     if (host.graph_tokens > Tokens{0} && real > host.graph_tokens) {
       seconds += host.beyond_graph.value;
     }
-    total.seconds = with_transfers(copying + seconds, transfers, in_);
-    return total;
+    return seconds;
   }
 
- private:
   [[nodiscard]] double attention(const StepPlan& plan) const {
     double chunks = 0, cached = 0, decodes = 0, sum = 0, longest = 0, shortest = 0;
     const SequencePlan* first = nullptr;  // prompt chunk

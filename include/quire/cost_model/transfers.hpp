@@ -53,4 +53,18 @@ struct Transfers {
   return std::max(seconds, t.background);
 }
 
+/// What a plan costs whose sequences take `compute` seconds: with its transfers, and its block copies,
+/// which pass the device's memory twice.
+[[nodiscard]] inline StepCost cost_with_moves(const StepPlan& plan, double compute,
+                                              const CostInputs& in) {
+  Transfers transfers = transfers_of(plan, in);
+  const double copied = static_cast<double>(plan.copies.size()) * in.storage.kv_block_bytes;
+  transfers.bytes += copied;
+  if (copied > 0) compute += 2 * copied / in.hardware.bandwidth;
+  StepCost total;
+  total.bytes_moved = static_cast<std::int64_t>(transfers.bytes);
+  total.seconds = with_transfers(compute, transfers, in);
+  return total;
+}
+
 }  // namespace quire::cost_model

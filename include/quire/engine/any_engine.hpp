@@ -18,6 +18,7 @@ class AnyEngine {
  public:
   virtual ~AnyEngine() = default;
   virtual RequestId submit(Request request) = 0;
+  virtual void keep(TokenRecords what) = 0;
   virtual bool cancel(RequestId id) = 0;
   virtual const StepStats& step() = 0;
   [[nodiscard]] virtual bool has_work() const = 0;
@@ -39,6 +40,7 @@ class ErasedEngine final : public AnyEngine {
   template <class Options>
   explicit ErasedEngine(Options options) : engine_(std::move(options)) {}
   RequestId submit(Request request) override { return engine_.submit(std::move(request)); }
+  void keep(TokenRecords what) override { engine_.keep(what); }
   bool cancel(RequestId id) override { return engine_.cancel(id); }
   const StepStats& step() override { return engine_.step(); }
   [[nodiscard]] bool has_work() const override { return engine_.has_work(); }

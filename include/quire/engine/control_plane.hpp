@@ -23,6 +23,7 @@
 #include <quire/memory/usage.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/offload/concepts.hpp>
+#include <quire/scheduler/arrival_order.hpp>
 #include <quire/scheduler/concepts.hpp>
 
 namespace quire {
@@ -102,6 +103,7 @@ class ControlPlane {
   bool cancel(RequestId id) {
     SequenceGroup* group = find(id);
     if (group == nullptr) return false;
+    unsteady();
     for (std::size_t i = 0; i < group->sequences.size(); ++i) end(*group, i, FinishReason::abort);
     finish(*group);
     drain();
@@ -115,6 +117,7 @@ class ControlPlane {
   bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) {
     SequenceGroup* group = find(id);
     if (group == nullptr || group->request.sampling.beam_width > 0) return false;
+    unsteady();
     for (std::size_t i = 0; i < group->sequences.size(); ++i) {
       const Sequence& s = group->sequences[i];
       if (s.sample_index != sample_index || s.finished()) continue;
@@ -167,9 +170,9 @@ class ControlPlane {
     return stats_;
   }
 
-  /// Whether a request keeps the time of each of its tokens (Timeline::token_times); it does unless told
-  /// otherwise. Long replays read StepStats::token_gaps instead.
-  void keep_token_times(bool keep) { token_times_ = keep; }
+  /// What is kept of generated tokens beside their number; all of it unless told otherwise. Long
+  /// replays read StepStats::token_gaps in place of times. \pre no request was submitted yet
+  void keep(TokenRecords what) { records_ = what; }
 
   /// Keeps the cached prefix of a text from eviction for so long, or until unpin(); see PagedMemory.
   std::optional<PinId> pin(std::span<const TokenId> text, std::uint64_t salt = 0,
@@ -186,6 +189,7 @@ class ControlPlane {
   /// Copies all cached text that is not on disk there, as far as there is room, for the process that
   /// comes after this one. A step of its own; nothing happens without a disk tier.
   void persist() {
+    unsteady();
     StepPlan& plan = flight_.plan;
     plan.clear();
     memory_.begin_step(plan);
@@ -225,15 +229,16 @@ class ControlPlane {
   [[nodiscard]] const SchedulerLimits& limits() const { return limits_; }
   [[nodiscard]] const EngineCounters& counters() const { return counters_; }
 
-  /// Where the KV slots are now. \complexity O(running sequences).
+  /// Where the KV slots are now. \complexity O(requests that run or are swapped); steady ones are
+  /// summed up already.
   [[nodiscard]] MemoryUsage usage() const {
-    MemoryUsage usage;
+    MemoryUsage usage = steady_usage_;
     auto add = [&](const std::vector<SequenceGroup*>& groups) {
       for (const SequenceGroup* group : groups) {
-        memory_.add_usage(*group, final_length(*group), usage);
+        if (!group->steady) memory_.add_usage(*group, final_length(*group), usage);
       }
     };
-    add(running_);
+    if (running_.size() > steady_.size() - steady_ended_) add(running_);
     add(draining_);
     add(swapped_);
     memory_.finish_usage(usage);
@@ -244,6 +249,12 @@ class ControlPlane {
   /// Whether the memory takes blocks for the tokens of a step, not for a whole prompt ahead, because
   /// a retention policy will have dropped some by then.
   static constexpr bool step_by_step = requires { Memory::takes_blocks_step_by_step; };
+
+  static constexpr bool may_be_steady = !SchedulerType::dynamic_rank && !SchedulerType::drains &&
+                                        !SchedulerType::pads && !step_by_step &&
+                                        !scheduler::keeps_accounts<SchedulerType>;
+  static constexpr bool grows_by_block =
+      requires(Memory& memory, Sequence& s) { memory.append_block(s); };
 
   [[nodiscard]] Memory make_memory() const {
     if constexpr (step_by_step) {
@@ -354,9 +365,13 @@ class ControlPlane {
   }
   template <class Queue>
   void enqueue(Queue& queue, SequenceGroup* group) {
-    const auto at = std::upper_bound(queue.begin(), queue.end(), group,
-                                     [this](auto* a, auto* b) { return before(a, b); });
-    queue.insert(at, group);
+    if (queue.empty() || !before(group, queue.back())) {
+      queue.push_back(group);
+    } else {
+      const auto at = std::upper_bound(queue.begin(), queue.end(), group,
+                                       [this](auto* a, auto* b) { return before(a, b); });
+      queue.insert(at, group);
+    }
     if (group->status != GroupStatus::running) {
       waiting_since_.insert(group->timeline.arrival.value);
     }
@@ -412,20 +427,28 @@ class ControlPlane {
       std::stable_sort(waiting_.begin(), waiting_.end(), order);
       std::stable_sort(swapped_.begin(), swapped_.end(), order);
     }
-    running_sequences_ = 0;
-    for (const SequenceGroup* g : running_) running_sequences_ += g->running_sequences();
+    count_running();
     if constexpr (requires { memory_.expire(now_); }) memory_.expire(now_);
     memory_.begin_step(plan_);
     exchange();
     const std::size_t exchanged = plan_.preempted.size();
-    continue_running(/*prompts=*/false);
-    continue_running(/*prompts=*/true);
+    if (!continue_steady()) continue_running(/*prompts=*/false);
+    if (running_.size() > steady_.size()) continue_running(/*prompts=*/true);
     drain();
     if (plan_.preempted.size() == exchanged) join_others();
     look_ahead();
     if constexpr (SchedulerType::pads) pad();
     memory_.end_step(plan_);
     if (limits_.asynchronous) count_on();
+  }
+
+  void count_running() {
+    const std::size_t steady = steady_.size() - steady_ended_;
+    running_sequences_ = static_cast<std::int64_t>(steady);
+    if (running_.size() == steady) return;
+    for (const SequenceGroup* g : running_) {
+      if (!g->steady) running_sequences_ += g->running_sequences();
+    }
   }
 
   /// Books what a plan will compute and draw before it has run, for the plan after it.
@@ -462,7 +485,9 @@ class ControlPlane {
     planned_ahead_ = false;
     flight_.plan.step = plans_run_++;
     decision_hash_ = hash_combine(decision_hash_, flight_.plan.hash(block_tokens));
-    for (const auto& [group, i] : flight_.rows) group->sequences[i].table_changed = false;
+    for (std::size_t r = steady_.size(); r < flight_.rows.size(); ++r) {
+      flight_.rows[r].first->sequences[flight_.rows[r].second].table_changed = false;
+    }
   }
 
   /// Takes sequences that have ended out of the plan that was made ahead.
@@ -532,6 +557,143 @@ class ControlPlane {
         preempt(*victim);
       }
     }
+  }
+
+  // Decodes that nothing can happen to but a token more and a block now and then are *steady*: the
+  // first rows of each plan, in order of rank, kept from step to step. What the engine does for one of
+  // them in a step is the same as for any other, only without asking again what has not changed.
+
+  /// Plans the rows of all running groups that are past their prompts. False when they have to be
+  /// looked at one by one: a group of several sequences, a policy that keeps accounts of tokens or
+  /// gives a decode none, no room for a block.
+  bool continue_steady() {
+    if constexpr (!may_be_steady) {
+      return false;
+    } else {
+      if (!is_steady_ && !find_steady()) return false;
+      drop_steady_that_ended();
+      for (SequenceGroup* group : joining_) join_steady(*group);
+      joining_.clear();
+      if (steady_.empty()) return true;
+      BatchState s = state();
+      BlockCount need = 0;
+      for (const Steady& d : steady_) {
+        if (allotment(s, 1) == Tokens{0}) return unsteady();
+        s.batched_tokens += 1;
+        if constexpr (grows_by_block) need += memory_.needs_block(*d.sequence) ? 1 : 0;
+      }
+      if constexpr (grows_by_block) {
+        if (need > memory_.available()) return unsteady();
+      }
+      std::swap(plan_.sequences, flight_.plan.sequences);
+      std::swap(rows_, flight_.rows);
+      for (std::size_t r = 0; r < steady_.size(); ++r) {
+        SequencePlan& row = plan_.sequences[r];
+        Sequence& sequence = *steady_[r].sequence;
+        row.computed = sequence.computed;
+        row.admitted = false;
+        if constexpr (tracks_tokens) {
+          row.history = sequence.tokens;
+          row.admitted = std::exchange(sequence.table_changed, false);
+        }
+      }
+      if constexpr (grows_by_block) {
+        if (need > BlockCount{0}) append_blocks();
+      }
+      planned_ += static_cast<std::int64_t>(steady_.size());
+      plan_.batched_tokens += static_cast<std::int64_t>(steady_.size());
+      return true;
+    }
+  }
+  void append_blocks() {
+    for (const Steady& d : steady_) {
+      if (!memory_.needs_block(*d.sequence)) continue;
+      MemoryUsage before;
+      memory_.add_alone(*d.sequence, d.final_length, before);
+      steady_usage_ -= before;
+      memory_.append_block(*d.sequence);
+      memory_.add_alone(*d.sequence, d.final_length, steady_usage_);
+    }
+  }
+
+  /// Whether the steady rows can be made anew: every running group is a single sequence.
+  bool find_steady() {
+    if (limits_.asynchronous) return false;
+    for (const SequenceGroup* g : running_) {
+      if (!is_single(*g)) return false;
+    }
+    for (SequenceGroup* g : running_) {
+      if (g->sequences.front().remaining() == Tokens{1}) joining_.push_back(g);
+    }
+    is_steady_ = true;
+    return true;
+  }
+  [[nodiscard]] static bool is_single(const SequenceGroup& group) {
+    const SamplingParams& p = group.request.sampling;
+    return group.sequences.size() == 1 && p.width() == 1 && p.beam_width == 0;
+  }
+  void join_steady(SequenceGroup& group) {
+    Sequence& s = group.sequences.front();
+    const Request& r = group.request;
+    Steady d{.group = &group, .sequence = &s, .final_length = final_length(group)};
+    if (r.output_length && !wants_text(group)) {
+      d.end = std::min(r.prompt_length + *r.output_length, limits_.max_length);
+      group.forked = true;  // a prompt of which one token is left draws its first
+    }
+    std::size_t at = steady_.size();
+    if (at > 0 && before(&group, steady_.back().group)) {
+      at = static_cast<std::size_t>(
+          std::upper_bound(steady_.begin(), steady_.end(), &group,
+                           [this](auto* a, const Steady& b) { return before(a, b.group); }) -
+          steady_.begin());
+    }
+    const auto place = static_cast<std::ptrdiff_t>(at);
+    steady_.insert(steady_.begin() + place, d);
+    flight_.rows.insert(flight_.rows.begin() + place, {&group, 0});
+    flight_.plan.sequences.insert(flight_.plan.sequences.begin() + place, row_of(group, s, 1));
+    s.table_changed = tracks_tokens && s.table_changed;
+    memory_.add_alone(s, d.final_length, steady_usage_);
+    group.steady = true;
+  }
+  /// Leaves the steady rows alone in the plan that ran last, which the next one takes over.
+  void drop_steady_that_ended() {
+    if (steady_.empty()) {
+      if (joining_.empty()) return;
+      flight_.rows.clear();
+      flight_.plan.sequences.clear();
+      return;
+    }
+    std::size_t kept = 0;
+    if (steady_ended_ == 0) {
+      kept = steady_.size();
+    } else {
+      for (std::size_t r = 0; r < steady_.size(); ++r) {
+        if (steady_[r].group == nullptr) continue;
+        if (kept != r) {
+          steady_[kept] = steady_[r];
+          flight_.rows[kept] = flight_.rows[r];
+          flight_.plan.sequences[kept] = flight_.plan.sequences[r];
+        }
+        ++kept;
+      }
+    }
+    steady_ended_ = 0;
+    steady_.resize(kept);
+    if (kept == 0 && joining_.empty()) return;  // last_plan() still shows what ran
+    flight_.rows.resize(kept);
+    flight_.plan.sequences.resize(kept);
+  }
+  /// Forgets which rows are steady; returns false. \complexity O(steady)
+  bool unsteady() {
+    if (!is_steady_) return false;
+    for (const Steady& d : steady_) {
+      if (d.group != nullptr) d.group->steady = false;
+    }
+    steady_.clear();
+    joining_.clear();
+    steady_ended_ = 0;
+    steady_usage_ = {};
+    return is_steady_ = false;
   }
 
   void continue_running(bool prompts) {
@@ -727,32 +889,42 @@ class ControlPlane {
   void add_rows(SequenceGroup& group) {
     group.planned_in = plans_;
     ++planned_;
-    const SamplingParams& p = group.request.sampling;
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       if (group.sequences[i].finished() || allotted_[i] == Tokens{0}) continue;
-      Sequence& s = group.sequences[i];
-      SequencePlan row;
-      row.sequence = s.id;
-      row.request = group.request.id;
-      row.computed = s.computed;
-      row.tokens = allotted_[i];
-      row.prompt_tokens = group.prompt_length();
-      row.history = s.tokens;
-      row.tables = s.tables;
-      if constexpr (step_by_step) {
-        row.lanes = s.lanes;
-        row.kept = memory_.kept(s) - row.tokens;
-      }
-      row.sampling = &p;
-      row.sample_index = s.sample_index;
-      row.admitted = s.table_changed;
-      if (s.computed + allotted_[i] == s.length) {
-        row.draws = p.beam_width > 0 ? 2 * p.beam_width : (group.forked ? 1 : p.width());
-      }
-      plan_.sequences.push_back(row);
-      plan_.batched_tokens += row.tokens;
+      plan_.sequences.push_back(row_of(group, group.sequences[i], allotted_[i]));
+      plan_.batched_tokens += allotted_[i];
       rows_.push_back({&group, i});
     }
+  }
+  [[nodiscard]] SequencePlan row_of(const SequenceGroup& group, const Sequence& s,
+                                    Tokens tokens) const {
+    const SamplingParams& p = group.request.sampling;
+    SequencePlan row;
+    row.sequence = s.id;
+    row.request = group.request.id;
+    row.computed = s.computed;
+    row.tokens = tokens;
+    row.prompt_tokens = group.prompt_length();
+    row.history = s.tokens;
+    row.tables = s.tables;
+    if constexpr (step_by_step) {
+      row.lanes = s.lanes;
+      row.kept = memory_.kept(s) - row.tokens;
+    }
+    row.sampling = &p;
+    row.sample_index = s.sample_index;
+    row.admitted = s.table_changed;
+    if (s.computed + tokens == s.length) {
+      row.draws = p.beam_width > 0
+                      ? 2 * p.beam_width
+                      : (group.forked ? 1 : static_cast<std::int32_t>(p.width()));
+    }
+    row.counted = row.draws > 0 && !wants_text(group);
+    return row;
+  }
+  /// Whether anything depends on which tokens a request generates, or how likely they were.
+  [[nodiscard]] bool wants_text(const SequenceGroup& group) const {
+    return tracks_tokens || records_.text || !group.request.output_length || !is_single(group);
   }
 
   /// Static batching: what the batch computes beyond its real tokens, as one token each for
@@ -769,7 +941,7 @@ class ControlPlane {
   }
 
   [[nodiscard]] bool is_planned(const SequenceGroup& group) const {
-    return group.planned_in == plans_;
+    return group.steady || group.planned_in == plans_;
   }
   [[nodiscard]] SequenceGroup* last_unplanned() const {
     for (std::size_t i = running_.size(); i-- > 0;) {
@@ -779,6 +951,7 @@ class ControlPlane {
   }
 
   void preempt(SequenceGroup& group) {
+    if (group.steady || !joining_.empty()) unsteady();
     dequeue(group);
     running_sequences_ -= group.running_sequences();
     plan_.preempted.push_back(group.request.id);
@@ -839,6 +1012,7 @@ class ControlPlane {
   void recover() {
     for (const BlockId slot : result_.lost) memory_.on_lost(slot);
     if (result_.failed.empty()) return;
+    unsteady();
     if (limits_.asynchronous) {
       throw state_error("limits.asynchronous",
                         "a fetch failed, and the next step was planned on what it was to bring",
@@ -900,7 +1074,16 @@ class ControlPlane {
     counters_.steps += 1;
     counters_.steps_over_budget += plan_.batched_tokens > limits_.max_batched_tokens ? 1 : 0;
     if (!result_.failed.empty() || !result_.lost.empty()) recover();
-    for (std::size_t r = 0; r < rows.size(); ++r) {
+    const std::size_t steady = steady_.size();
+    if constexpr (tracks_tokens) {
+      for (const Steady& d : steady_) {
+        d.sequence->computed += 1;
+        memory_.publish(*d.group, *d.sequence);
+      }
+    }
+    steady_usage_.token_states += static_cast<std::int64_t>(steady);
+    steady_usage_.reserved -= static_cast<std::int64_t>(steady);
+    for (std::size_t r = steady; r < rows.size(); ++r) {
       const auto [group, i] = rows[r];
       if (group == nullptr) continue;  // computed on lost blocks
       Sequence& s = group->sequences[i];
@@ -924,7 +1107,8 @@ class ControlPlane {
       s.computed = counted_on;
     }
     stats_.usage = usage();
-    for (std::size_t r = 0; r < rows.size();) {
+    commit_steady();
+    for (std::size_t r = steady; r < rows.size();) {
       if (rows[r].first == nullptr) {
         ++r;
         continue;
@@ -939,12 +1123,54 @@ class ControlPlane {
       }
       if (group.status != GroupStatus::finished && group.unfinished() == 0) finish(group);
       r = end;
+      if (!is_steady_ || group.status != GroupStatus::running) continue;
+      if (!is_single(group)) {
+        unsteady();
+      } else if (group.sequences.front().remaining() == Tokens{1}) {
+        joining_.push_back(&group);
+      }
     }
     drain();
   }
 
+  /// Books the tokens of the steady rows.
+  void commit_steady() {
+    double gap = -1;  // since the last token, of the `alike` rows before
+    std::int64_t alike = 0;
+    for (std::size_t r = 0; r < steady_.size(); ++r) {
+      Steady& d = steady_[r];
+      SequenceGroup& group = *d.group;
+      Sequence& s = *d.sequence;
+      if constexpr (!tracks_tokens) s.computed += 1;
+      if (d.end == Tokens{0}) {
+        note_gaps(gap, std::exchange(alike, 0));
+        commit_samples(group, r);
+      } else {
+        s.length += 1;
+        Timeline& t = group.timeline;
+        if (t.last_token < Seconds{0.0}) {
+          t.first_token = now_;
+        } else {
+          const double own = (now_ - t.last_token).value;
+          if (own != gap) note_gaps(std::exchange(gap, own), std::exchange(alike, 0));
+          ++alike;
+        }
+        t.last_token = now_;
+        if (records_.times) t.token_times.push_back(now_.value);
+        counters_.output_tokens += 1;
+        if (s.length >= d.end) end(group, 0, FinishReason::length);
+      }
+      if (!s.finished()) continue;
+      d.group = nullptr;
+      finish(group);
+    }
+    note_gaps(gap, alike);
+  }
+
   void commit_samples(SequenceGroup& group, std::size_t r) {
-    const std::span<const Draw> draws = result_.row(r);
+    static constexpr Draw unread[1] = {};
+    std::span<const Draw> draws = result_.row(r);
+    if (draws.empty() && flight_.plan.sequences[r].counted) draws = unread;
     if (draws.empty()) return;
     const std::size_t i = flight_.rows[r].second;
     if (group.sequences[i].finished()) return;  // given up by the plan made ahead
@@ -973,12 +1199,15 @@ class ControlPlane {
 
   void note_gap(const Timeline& timeline) {
     if (timeline.last_token < Seconds{0.0}) return;
-    const double gap = (now_ - timeline.last_token).value;
+    note_gaps((now_ - timeline.last_token).value, 1);
+  }
+  void note_gaps(double gap, std::int64_t count) {
+    if (count == 0) return;
     auto& gaps = stats_.token_gaps;
     if (!gaps.empty() && gaps.back().first == gap) {
-      ++gaps.back().second;
+      gaps.back().second += count;
     } else {
-      gaps.emplace_back(gap, 1);
+      gaps.emplace_back(gap, count);
     }
   }
 
@@ -992,14 +1221,20 @@ class ControlPlane {
       s.expected -= 1;
       s.length -= 1;
     }
-    record_draw(s, draw, result_, tracks_tokens);
+    if (wants_text(group)) {
+      record_draw(s, draw, result_, tracks_tokens);
+    } else {
+      s.length += 1;
+    }
     if (i == 0) note_gap(group.timeline);
-    mark_token(group.timeline, now_, i == 0 && token_times_);
+    mark_token(group.timeline, now_, i == 0 && records_.times);
     count_output(group, 1);
     const Tokens length = s.length - s.expected;
     const FinishReason reason = finish_reason(group.request, length, length - group.prompt_length(),
                                               draw.token, limits_.max_length);
-    events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
+    if (records_.text) {
+      events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
+    }
     if (reason != FinishReason::none) end(group, i, reason);
   }
 
@@ -1017,13 +1252,20 @@ class ControlPlane {
     advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
                   [this] { return SequenceId{next_sequence_++}; });
     note_gap(group.timeline);
-    mark_token(group.timeline, now_, token_times_);
+    mark_token(group.timeline, now_, records_.times);
     count_output(group, std::ssize(group.sequences));
   }
 
   void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
     Sequence& s = group.sequences[i];
     if (s.finished()) return;
+    if (group.steady) {
+      MemoryUsage own;
+      memory_.add_alone(s, final_length(group), own);
+      steady_usage_ -= own;
+      ++steady_ended_;
+      group.steady = false;
+    }
     s.finish = reason;
     s.length -= s.expected;
     s.expected = 0;
@@ -1062,6 +1304,7 @@ class ControlPlane {
   }
 
   void give_up(SequenceGroup& group, std::string why) {
+    if (group.steady || !joining_.empty()) unsteady();
     group.error = std::move(why);
     for (Sequence& s : group.sequences) {
       if (!s.finished()) s.finish = FinishReason::rejected;
@@ -1124,13 +1367,26 @@ class ControlPlane {
   Flight flight_;
   bool planned_ahead_ = false;  // plan_ is the next step's
   std::uint64_t plans_run_ = 0;
-  bool token_times_ = true;
+  TokenRecords records_;
   StepResult result_;
   StepStats stats_;
   EngineCounters counters_;
   bool idle_ = true;
   std::int64_t running_sequences_ = 0, admitted_ = 0, planned_ = 0;
   std::uint64_t plans_ = 0;  // plans made, whether or not they ran
+  /// A running sequence that decodes, alone in its group.
+  struct Steady {
+    SequenceGroup* group = nullptr;  // null: it ended in the step that ran last
+    Sequence* sequence = nullptr;
+    Tokens end = 0;           // the length at which it ends; 0: its tokens say
+    Tokens final_length = 0;  // the length at which it ends at the latest
+  };
+  bool is_steady_ = false;  // steady_ and joining_ are all running groups that are past their prompt
+  std::vector<Steady> steady_;           // the first rows of the plan, in order of rank
+  std::vector<SequenceGroup*> joining_;  // past their prompt since the last step
+  std::size_t steady_ended_ = 0;         // of steady_
+  MemoryUsage steady_usage_;             // of those that have not ended
+
   std::vector<Tokens> allotted_;
   std::vector<TokenEvent> events_;
   std::vector<BeamCandidate> beams_;

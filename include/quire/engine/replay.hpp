@@ -38,6 +38,8 @@ struct ReplayOptions {
   metrics::Slo slo{};
   /// Called after each step that ran, with the time at its end.
   std::function<void(const StepStats&, Seconds)> on_step{};
+  /// Whether Engine::events() and log-probabilities are there for on_step to read.
+  bool keep_text = false;
   /// Keep the duration of every step in Report::step_seconds.
   bool keep_steps = false;
   /// Sums requests up as they end and keeps none: for runs whose records would not fit into memory.
@@ -136,9 +138,7 @@ template <class AnEngine>
   std::size_t next = 0;
   std::int64_t ended = 0;
   report.streamed.slo = options.slo;
-  if constexpr (requires { engine.keep_token_times(false); }) {
-    engine.keep_token_times(!options.stream);
-  }
+  engine.keep({.times = !options.stream, .text = options.keep_text});
   const auto collect = [&] {
     for (const auto& group : engine.take_finished()) {
       ++ended;
@@ -159,11 +159,9 @@ template <class AnEngine>
     collect();
     if (!stats.idle) {
       report.memory.add(stats, engine.now());
-      if constexpr (requires { engine.keep_token_times(false); }) {
-        if (options.stream && engine.now() >= options.record_from) {
-          for (const auto& [gap, count] : stats.token_gaps) {
-            report.streamed.itl.add(1e3 * gap, count);
-          }
+      if (options.stream && engine.now() >= options.record_from) {
+        for (const auto& [gap, count] : stats.token_gaps) {
+          report.streamed.itl.add(1e3 * gap, count);
         }
       }
       if (options.keep_steps) report.step_seconds.push_back(stats.seconds.value);

@@ -50,6 +50,14 @@ struct EngineCounters {
   Tokens output_tokens = 0;
 };
 
+/// What an engine keeps of generated tokens beside their number.
+struct TokenRecords {
+  bool times = true;  // Timeline::token_times
+  /// Engine::events(), and log-probabilities. Without it requests of a given length still get their
+  /// tokens, but an executor need not draw what nobody reads.
+  bool text = true;
+};
+
 /// One generated token, as it is streamed to a client.
 struct TokenEvent {
   RequestId request;

@@ -98,12 +98,16 @@ struct BasicSimulated {
       result.seconds = cost.seconds;
       result.joules = cost.joules;
       result.bytes_moved = cost.bytes_moved;
-      for (const SequencePlan& s : plan.sequences) {
-        result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+      const std::size_t rows = plan.sequences.size();
+      result.begin.resize(rows + 1);
+      for (std::size_t r = 0; r < rows; ++r) {
+        const SequencePlan& s = plan.sequences[r];
+        result.begin[r] = static_cast<std::uint32_t>(result.draws.size());
+        if (s.counted) continue;
         const auto position = static_cast<std::uint64_t>((s.computed + s.tokens).value);
         for (std::int32_t d = 0; d < s.draws; ++d) draw(s, position, d, result);
       }
-      result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
+      result.begin[rows] = static_cast<std::uint32_t>(result.draws.size());
     }
 
    private:

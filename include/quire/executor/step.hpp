@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -39,9 +42,33 @@ struct SequencePlan {
   std::int32_t draws = 0;
   std::int32_t sample_index = 0;  // first draw's index in the request; draw i uses seed + index + i
   bool admitted = false;          // first step since admission, swap-in or recompute
+  bool counted = false;           // nobody reads its one draw, which an executor may leave out
 
   /// Keys in the cache that the step's first token may attend to.
   [[nodiscard]] Tokens keys_cached() const { return kept < Tokens{0} ? computed : kept; }
+
+  /// Hash of the row in a plan with blocks of 2^block_shift tokens; see StepPlan::hash().
+  [[nodiscard]] std::uint64_t hash(int block_shift) const {
+    const auto word = [](auto value) { return static_cast<std::uint64_t>(value); };
+    std::uint64_t w = sequence.value * 0x9fb21c651e98df25ULL +
+                      word(computed.value) * 0xd6e8feb86659fd93ULL +
+                      word(tokens.value) * 0xa0761d6478bd642fULL + word(draws);
+    const auto first = admitted ? std::size_t{0}
+                                : static_cast<std::size_t>(computed.value >> block_shift);
+    const auto last = static_cast<std::size_t>((computed + tokens - 1).value >> block_shift);
+    for (const BlockTable& table : tables) {
+      const auto blocks = table.blocks();
+      w += blocks.size() * 0xe7037ed1a0b428dbULL;
+      if (first >= blocks.size()) continue;
+      if (!admitted && last == first) {
+        w = mix64(w) + blocks[first].value;
+      } else {
+        const std::size_t end = admitted ? blocks.size() : std::min(last + 1, blocks.size());
+        w = hash_span(blocks.subspan(first, end - first), w);
+      }
+    }
+    return mix64(w);
+  }
 };
 
 /// Copies one block's keys and values of every layer, on the device (copy-on-write).
@@ -114,25 +141,16 @@ struct StepPlan {
 
   /// Hash of the decisions in the plan: its rows' sequences, token ranges, draws and tables, and all
   /// its lists; the rest follows from these. The sequence of such hashes is the decision log.
-  /// A table is hashed whole when its sequence enters the batch and where it grew afterwards: the
-  /// rest was hashed before, and does not change while the sequence stays. Slot moves are left out:
-  /// which tokens they move follows from attention weights, which simulated time does not have.
+  /// A table is hashed whole when its sequence enters the batch, and where it is written to
+  /// afterwards: the rest was hashed before, and does not change while the sequence stays. Slot moves
+  /// are left out: which tokens they move follows from attention weights, which simulated time does
+  /// not have. Rows hash apart and are folded in order, so that a processor overlaps them.
+  /// \pre block_tokens is a power of two
   [[nodiscard]] std::uint64_t hash(Tokens block_tokens) const {
+    const int shift = std::countr_zero(static_cast<std::uint64_t>(block_tokens.value));
     std::uint64_t h = mix64(step);
-    for (const SequencePlan& s : sequences) {
-      h = hash_combine(h, s.sequence.value);
-      h = hash_combine(h, static_cast<std::uint64_t>(s.computed.value));
-      h = hash_combine(h, static_cast<std::uint64_t>(s.tokens.value));
-      h = hash_combine(h, static_cast<std::uint64_t>(s.draws));
-      for (const BlockTable& table : s.tables) {
-        const auto blocks = table.blocks();
-        const auto first = s.admitted
-                               ? std::size_t{0}
-                               : static_cast<std::size_t>(s.computed.value / block_tokens.value);
-        h = hash_combine(h, blocks.size());
-        if (first < blocks.size()) h = hash_span(blocks.subspan(first), h);
-      }
-    }
+    for (const SequencePlan& s : sequences) h = (h ^ s.hash(shift)) * 0xff51afd7ed558ccdULL;
+    h = mix64(h);
     h = hash_span(std::span<const BlockSwap>(swap_out), h);
     h = hash_span(std::span<const BlockSwap>(swap_in), h);
     h = hash_span(std::span<const BlockCopy>(copies), h);

@@ -115,20 +115,13 @@ class BasicContiguousMemory {
   void end_step(StepPlan&) {}
 
   void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
-    auto add = [&](Tokens reserved, BlockRun run, Tokens computed) {
-      const Tokens room = static_cast<std::int64_t>(run.blocks) * block_tokens.value;
-      const Tokens end = std::clamp(final_length, computed, std::max(computed, reserved));
-      usage.token_states += computed;
-      usage.reserved += end - computed;
-      usage.internal += std::max(reserved - end, Tokens{0});
-      usage.rounding += room - std::max(reserved, end);
-      usage.physical_blocks += run.blocks;
-      usage.logical_blocks += run.blocks;
-    };
-    for (const Sequence& s : group.sequences) {
-      if (s.run.blocks > 0) add(s.reserved, s.run, s.computed);
+    for (const Sequence& s : group.sequences) add_alone(s, final_length, usage);
+    for (const BlockRun run : group.spare_runs) {
+      add_run(group.sequences.front().reserved, run, 0, final_length, usage);
     }
-    for (const BlockRun run : group.spare_runs) add(group.sequences.front().reserved, run, 0);
+  }
+  static void add_alone(const Sequence& s, Tokens final_length, MemoryUsage& usage) {
+    if (s.run.blocks > 0) add_run(s.reserved, s.run, s.computed, final_length, usage);
   }
   void finish_usage(MemoryUsage& usage) const {
     usage.capacity = capacity_.value * block_tokens.value;
@@ -136,6 +129,18 @@ class BasicContiguousMemory {
   }
 
  private:
+  static void add_run(Tokens reserved, BlockRun run, Tokens computed, Tokens final_length,
+                      MemoryUsage& usage) {
+    const Tokens room = static_cast<std::int64_t>(run.blocks) * block_tokens.value;
+    const Tokens end = std::clamp(final_length, computed, std::max(computed, reserved));
+    usage.token_states += computed;
+    usage.reserved += end - computed;
+    usage.internal += std::max(reserved - end, Tokens{0});
+    usage.rounding += room - std::max(reserved, end);
+    usage.physical_blocks += run.blocks;
+    usage.logical_blocks += run.blocks;
+  }
+
   // no model has such sequences, and sums of reservations stay far from overflow
   static constexpr std::int64_t most_reserved = std::int64_t{1} << 40;
 

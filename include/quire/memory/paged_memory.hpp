@@ -162,6 +162,14 @@ class BasicPagedMemory {
     return true;
   }
 
+  /// Whether the next token of a sequence that is alone in its group needs a block more. It never
+  /// needs a copy: nobody else writes to, or reads, a block that is not full.
+  [[nodiscard]] static bool needs_block(const Sequence& s) {
+    return s.computed.value >= static_cast<std::int64_t>(table(s).size()) * block_tokens.value;
+  }
+  /// \pre the pool has one
+  void append_block(Sequence& s) { table(s).append(take()); }
+
   /// A new sequence with the text and the blocks of `parent`, all shared.
   Sequence fork(SequenceGroup&, const Sequence& parent) {
     Sequence child = parent;
@@ -398,12 +406,21 @@ class BasicPagedMemory {
       unused_ += part * static_cast<double>((unfilled - later).value);
     }
   }
+  /// The same for a running sequence that is alone in its group; needs no finish_usage() to be exact.
+  static void add_alone(const Sequence& s, Tokens final_length, MemoryUsage& usage) {
+    const auto blocks = static_cast<std::int64_t>(table(s).size());
+    const Tokens unfilled = std::max(Tokens{blocks * block_tokens.value} - s.computed, Tokens{0});
+    const Tokens later = std::clamp(final_length - s.computed, Tokens{0}, unfilled);
+    usage.logical_blocks += blocks;
+    usage.reserved += later;
+    usage.internal += unfilled - later;
+  }
   void finish_usage(MemoryUsage& usage) const {
     usage.capacity = capacity().value * block_tokens.value;
     usage.physical_blocks = pool_.referenced();
     const Tokens held = usage.physical_blocks.value * block_tokens.value;
-    usage.reserved = std::llround(reserved_);
-    usage.internal = std::llround(unused_);
+    usage.reserved += std::llround(reserved_);
+    usage.internal += std::llround(unused_);
     usage.token_states = held - usage.reserved - usage.internal;
     usage.free = usage.capacity - held;
     reserved_ = unused_ = 0;

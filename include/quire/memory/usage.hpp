@@ -20,6 +20,20 @@ struct MemoryUsage {
   BlockCount logical_blocks = 0;   // entries of all block tables
   BlockCount physical_blocks = 0;  // distinct blocks behind them
   Tokens swapped = 0;              // token states in the host tier, not part of the capacity
+
+  MemoryUsage& operator-=(const MemoryUsage& o) {
+    capacity -= o.capacity;
+    token_states -= o.token_states;
+    reserved -= o.reserved;
+    internal -= o.internal;
+    rounding -= o.rounding;
+    holes -= o.holes;
+    free -= o.free;
+    logical_blocks -= o.logical_blocks;
+    physical_blocks -= o.physical_blocks;
+    swapped -= o.swapped;
+    return *this;
+  }
 };
 
 }  // namespace quire

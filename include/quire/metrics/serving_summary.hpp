@@ -75,26 +75,31 @@ struct ServingSummary {
   return s;
 }
 
-/// The numbers of a summary by name, in the order in which rows and tables carry them:
-/// `mean_ttft_ms`, `median_ttft_ms`, `std_ttft_ms`, `p99_ttft_ms` and so on.
-[[nodiscard]] inline std::vector<std::pair<std::string, double>> named_values(
-    const ServingSummary& s, std::span<const double> percentiles = {}) {
+namespace detail {
+
+/// The numbers of a summary, exact or streaming, of a run that took `duration`.
+template <class Summary>
+[[nodiscard]] std::vector<std::pair<std::string, double>> named_values(
+    const Summary& s, Seconds duration, double goodput, double attainment,
+    std::span<const double> percentiles) {
   static constexpr double p99[] = {99};
   if (percentiles.empty()) percentiles = p99;
+  const auto number = [](auto n) { return static_cast<double>(n); };
+  const double seconds = duration.value;
   std::vector<std::pair<std::string, double>> out{
-      {"completed", static_cast<double>(s.completed)},
-      {"failed", static_cast<double>(s.failed)},
-      {"duration", s.duration.value},
-      {"total_input_tokens", static_cast<double>(s.input_tokens.value)},
-      {"total_output_tokens", static_cast<double>(s.output_tokens.value)},
-      {"request_throughput", s.request_throughput()},
-      {"output_throughput", s.output_throughput()},
-      {"total_token_throughput", s.total_token_throughput()},
-      {"request_goodput", s.request_goodput},
-      {"slo_attainment", s.attainment},
-      {"preemptions", static_cast<double>(s.preemptions)},
-      {"prefix_hit_tokens", static_cast<double>(s.prefix_hit.value)}};
-  const auto add = [&](const std::string& name, const Distribution& d) {
+      {"completed", number(s.completed)},
+      {"failed", number(s.failed)},
+      {"duration", seconds},
+      {"total_input_tokens", number(s.input_tokens.value)},
+      {"total_output_tokens", number(s.output_tokens.value)},
+      {"request_throughput", number(s.completed) / seconds},
+      {"output_throughput", number(s.output_tokens.value) / seconds},
+      {"total_token_throughput", number((s.input_tokens + s.output_tokens).value) / seconds},
+      {"request_goodput", goodput},
+      {"slo_attainment", attainment},
+      {"preemptions", number(s.preemptions)},
+      {"prefix_hit_tokens", number(s.prefix_hit.value)}};
+  const auto add = [&](const std::string& name, const auto& d) {
     out.emplace_back("mean_" + name, d.mean());
     out.emplace_back("median_" + name, d.median());
     out.emplace_back("std_" + name, d.standard_deviation());
@@ -111,6 +116,15 @@ struct ServingSummary {
   add("scheduling_delay_ms", s.scheduling_delay);
   add("normalized_latency_s", s.normalized_latency);
   return out;
+}
+
+}  // namespace detail
+
+/// The numbers of a summary by name, in the order in which rows and tables carry them:
+/// `mean_ttft_ms`, `median_ttft_ms`, `std_ttft_ms`, `p99_ttft_ms` and so on.
+[[nodiscard]] inline std::vector<std::pair<std::string, double>> named_values(
+    const ServingSummary& s, std::span<const double> percentiles = {}) {
+  return detail::named_values(s, s.duration, s.request_goodput, s.attainment, percentiles);
 }
 
 /// Prints the block that vLLM's benchmark prints, and our two metrics under it.

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <span>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include <quire/metrics/quantile_sketch.hpp>
+#include <quire/metrics/serving_summary.hpp>
 #include <quire/metrics/slo.hpp>
 
 namespace quire::metrics {
@@ -62,42 +62,11 @@ struct StreamingSummary {
 /// The numbers of a streaming summary of a run that took `duration`, under the names of ServingSummary.
 [[nodiscard]] inline std::vector<std::pair<std::string, double>> named_values(
     const StreamingSummary& s, Seconds duration, std::span<const double> percentiles = {}) {
-  static constexpr double p99[] = {99};
-  if (percentiles.empty()) percentiles = p99;
-  const auto number = [](auto n) { return static_cast<double>(n); };
-  const double seconds = duration.value;
-  const double all = number(s.completed + s.failed);
   constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
-  std::vector<std::pair<std::string, double>> out{
-      {"completed", number(s.completed)},
-      {"failed", number(s.failed)},
-      {"duration", seconds},
-      {"total_input_tokens", number(s.input_tokens.value)},
-      {"total_output_tokens", number(s.output_tokens.value)},
-      {"request_throughput", number(s.completed) / seconds},
-      {"output_throughput", number(s.output_tokens.value) / seconds},
-      {"total_token_throughput", number((s.input_tokens + s.output_tokens).value) / seconds},
-      {"request_goodput", s.slo.empty() ? nothing : number(s.met) / seconds},
-      {"slo_attainment", s.slo.empty() || all == 0 ? nothing : number(s.met) / all},
-      {"preemptions", number(s.preemptions)},
-      {"prefix_hit_tokens", number(s.prefix_hit.value)}};
-  const auto add = [&](const std::string& name, const QuantileSketch& d) {
-    out.emplace_back("mean_" + name, d.mean());
-    out.emplace_back("median_" + name, d.median());
-    out.emplace_back("std_" + name, d.standard_deviation());
-    for (const double p : percentiles) {
-      char label[32];
-      std::snprintf(label, sizeof label, "p%g_", p);
-      out.emplace_back(label + name, d.percentile(p));
-    }
-  };
-  add("ttft_ms", s.ttft);
-  add("tpot_ms", s.tpot);
-  add("itl_ms", s.itl);
-  add("e2el_ms", s.e2el);
-  add("scheduling_delay_ms", s.scheduling_delay);
-  add("normalized_latency_s", s.normalized_latency);
-  return out;
+  const auto met = static_cast<double>(s.met);
+  const auto all = static_cast<double>(s.completed + s.failed);
+  return detail::named_values(s, duration, s.slo.empty() ? nothing : met / duration.value,
+                              s.slo.empty() || all == 0 ? nothing : met / all, percentiles);
 }
 
 }  // namespace quire::metrics

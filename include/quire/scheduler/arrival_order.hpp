@@ -1,6 +1,7 @@
 // mechanism: the answers that every scheduler in order of arrival gives alike.
 #pragma once
 
+#include <concepts>
 #include <optional>
 
 #include <quire/scheduler/concepts.hpp>
@@ -33,5 +34,17 @@ class ArrivalOrder {
   }
   SchedulerLimits limits_;
 };
+
+/// Whether a policy does anything when it is charged: all do but those whose charge() is
+/// ArrivalOrder's. Running sequences of the others need not be shown to it token by token.
+template <class Policy>
+inline constexpr bool keeps_accounts = [] {
+  using Nothing = void (ArrivalOrder::*)(SchedulerEvent, const SequenceGroup&, Tokens);
+  if constexpr (requires { { &Policy::charge } -> std::same_as<Nothing>; }) {
+    return false;
+  } else {
+    return true;
+  }
+}();
 
 }  // namespace quire::scheduler
