@@ -8,8 +8,13 @@
 
 #include "benchmarks/common/ceiling.hpp"
 
+#include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/engine/serving_engine.hpp>
+#include <quire/executor/simulated.hpp>
+#include <quire/metrics/memory_accounting.hpp>
+#include <quire/metrics/streaming_summary.hpp>
+#include <quire/model/known_shapes.hpp>
 #include <quire/presets/presets.hpp>
 
 namespace {
@@ -129,10 +134,53 @@ void turnover(benchmark::State& state) {
   quire_bench::against(state, "pointer_chase_l2");
 }
 
+/// A whole simulation behind a queue of so many: chunked prefill, a 7-billion model on one A100, the
+/// mean lengths of the Azure conversation trace, latencies summed up as requests end. An item is a
+/// request; an event is an arrival, an end, or a sequence's part of a step.
+void simulation(benchmark::State& state) {
+  model::Shape shape = model::llama_7b;
+  shape.max_length = 4096;
+  Engine<presets::Sarathi, executor::Simulated> engine(
+      {.model = shape, .hardware = hardware::a100_80gb, .limits = {.max_sequences = 128}});
+  engine.keep({.times = false, .text = false});
+  Rng rng(1);
+  auto submit = [&] {
+    Request r;
+    r.arrival = engine.now();
+    r.prompt_length = static_cast<std::int64_t>(1 + rng.below(2 * 1155));
+    r.output_length = static_cast<std::int64_t>(1 + rng.below(2 * 211));
+    r.sampling.max_tokens = *r.output_length;
+    engine.submit(std::move(r));
+  };
+  for (std::int64_t i = 0; i < state.range(0); ++i) submit();
+  metrics::StreamingSummary summary;
+  metrics::MemoryAccounting memory;
+  std::int64_t ended = 0, events = 0;
+  for (auto _ : state) {
+    const StepStats& stats = engine.step();
+    memory.add(stats, engine.now());
+    for (const auto& [gap, count] : stats.token_gaps) summary.itl.add(1e3 * gap, count);
+    events += stats.running_sequences;
+    for (const auto& group : engine.take_finished()) {
+      summary.add(metrics::record_of(*group));
+      submit();
+      ++ended;
+    }
+  }
+  state.SetItemsProcessed(ended);
+  const auto rate = [](double n) { return benchmark::Counter(n, benchmark::Counter::kIsRate); };
+  state.counters["events_per_s"] = rate(static_cast<double>(events + 2 * ended));
+  state.counters["batch"] = memory.by_iteration().running_sequences;
+  quire_bench::against(state, "pointer_chase_l2");
+}
+
 using Engines =
     type_list<presets::Vllm, presets::VllmPrefixCache, presets::OrcaMax, presets::Sarathi>;
 
 const bool registered = [] {
+  auto* whole = benchmark::RegisterBenchmark("simulation/sarathi", simulation);
+  whole->ArgNames({"queue"})->Unit(benchmark::kMicrosecond);
+  for (const std::int64_t queue : {10, 100, 1000, 10'000, 100'000}) whole->Arg(queue);
   for_each_type(Engines{}, []<class C>() {
     const std::string name(C::name);
     auto* one = benchmark::RegisterBenchmark(("step/" + name).c_str(), step<C>);

@@ -23,7 +23,8 @@ namespace quire::experiment {
 struct Measurement {
   metrics::Slo slo{};
   std::vector<double> percentiles{99};
-  double timeout_s = 0;                  // wall-clock seconds for a cell; 0: none
+  bool stream = false;   // sums up as requests end, in constant memory: percentiles within 0.1 %
+  double timeout_s = 0;  // wall-clock seconds for a cell; 0: none
   std::filesystem::path chrome_trace{};  // empty: none
 };
 
@@ -108,6 +109,7 @@ class Timeline {
   std::uint64_t steps = 0;
   ReplayOptions options;
   options.slo = how.slo;
+  options.stream = how.stream;
   options.until = cell.settings.until_s;
   options.record_from = options.measure_from = cell.settings.warmup_s;
   options.on_step = [&](const StepStats& stats, Seconds end) {
@@ -155,7 +157,8 @@ class Timeline {
   const Report& r = outcome.report;
   metrics::JsonObject out;
   out.add("requests", outcome.requests);
-  for (const auto& [name, value] : named_values(r.summary(), percentiles)) {
+  for (const auto& [name, value] : r.is_streamed ? named_values(r.streamed, r.duration, percentiles)
+                                                 : named_values(r.summary(), percentiles)) {
     if (name != "preemptions" && name != "prefix_hit_tokens") out.add(name, value);
   }
   const auto memory = r.memory.by_time();

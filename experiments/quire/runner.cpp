@@ -104,6 +104,7 @@ metrics::ResultRow row_of(const Cell& cell, const Measurement& how,
   if (!cell.settings.trace.empty()) row.trace_sha256 = trace_hashes.at(cell.settings.trace);
   if (!how.slo.empty()) row.axes.add("goodput", joined(words_of(how.slo), " "));
   row.axes.add("metric_percentiles", percentiles_of(how));
+  if (how.stream) row.axes.add("stream", true);
   return row;
 }
 
@@ -131,6 +132,7 @@ std::string rerun_of(const Cell& cell, const Measurement& how, const char* progr
   if (how.percentiles != Measurement{}.percentiles) {
     words.insert(words.end(), {"--metric-percentiles", percentiles_of(how)});
   }
+  if (how.stream) words.push_back("--stream");
   words.insert(words.end(), {"--format", "jsonl"});
   std::vector<const char*> argv;
   for (const std::string& word : words) argv.push_back(word.c_str());
@@ -284,6 +286,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
                   "percentiles, comma-separated [99]")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 100.0))
+      ->group("Measurement");
+  command
+      .add_flag("--stream", o.measurement.stream,
+                "sum requests up as they end, for millions: percentiles within 0.1 %")
       ->group("Measurement");
   command.add_option("--timeout", o.measurement.timeout_s, "wall-clock seconds a run may take")
       ->check(CLI::PositiveNumber)

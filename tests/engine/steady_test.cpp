@@ -83,8 +83,7 @@ Trace play(std::uint64_t seed, bool samples, bool text, EngineCounters& counters
     while (next < all.size() && all[next].arrival <= engine.now()) engine.submit(all[next++]);
     if (rng.below(30) == 0 && next > 0) engine.cancel(RequestId{rng.below(next)});
     const StepStats& stats = engine.step();
-    std::vector<double> line{static_cast<double>(engine.decision_hash() >> 12),
-                             stats.seconds.value,
+    std::vector<double> line{static_cast<double>(engine.decision_hash() >> 12), stats.seconds.value,
                              static_cast<double>(stats.running_groups),
                              static_cast<double>(stats.waiting_groups)};
     for (const MemoryUsage& u : {stats.usage, engine.usage()}) {
@@ -101,9 +100,9 @@ Trace play(std::uint64_t seed, bool samples, bool text, EngineCounters& counters
     for (const TokenEvent& e : engine.events()) line.push_back(static_cast<double>(e.token));
     for (const auto& group : engine.take_finished()) {
       const metrics::RequestRecord r = metrics::record_of(*group);
-      line.insert(line.end(), {static_cast<double>(r.id.value), r.first_token.value,
-                               r.last_token.value, r.finished.value,
-                               static_cast<double>(r.output_tokens.value)});
+      line.insert(line.end(),
+                  {static_cast<double>(r.id.value), r.first_token.value, r.last_token.value,
+                   r.finished.value, static_cast<double>(r.output_tokens.value)});
       line.insert(line.end(), r.token_times.begin(), r.token_times.end());
     }
     trace.push_back(std::move(line));

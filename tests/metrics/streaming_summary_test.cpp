@@ -56,7 +56,9 @@ TEST(StreamingSummary, SaysWhatTheSummaryOfAllRecordsSays) {
 TEST(StreamingSummary, GivesNoNumberWithoutAnObjective) {
   StreamingSummary s;
   for (const auto& [name, value] : named_values(s, 1.0)) {
-    if (name == "request_goodput" || name == "mean_ttft_ms") EXPECT_TRUE(std::isnan(value)) << name;
+    if (name == "request_goodput" || name == "mean_ttft_ms") {
+      EXPECT_TRUE(std::isnan(value)) << name;
+    }
   }
 }
 

@@ -230,7 +230,8 @@ class Roofline {
   }
 
   CostInputs in_;
-  mutable std::vector<Cost> layers_, heads_;  // by rows; an engine's own, so never shared by threads
+  mutable std::vector<Cost> layers_,
+      heads_;  // by rows; an engine's own, so never shared by threads
 };
 static_assert(CostModel<Roofline>);
 

@@ -253,8 +253,9 @@ class ControlPlane {
   static constexpr bool may_be_steady = !SchedulerType::dynamic_rank && !SchedulerType::drains &&
                                         !SchedulerType::pads && !step_by_step &&
                                         !scheduler::keeps_accounts<SchedulerType>;
-  static constexpr bool grows_by_block =
-      requires(Memory& memory, Sequence& s) { memory.append_block(s); };
+  static constexpr bool grows_by_block = requires(Memory & memory, Sequence& s) {
+    memory.append_block(s);
+  };
 
   [[nodiscard]] Memory make_memory() const {
     if constexpr (step_by_step) {
@@ -915,9 +916,8 @@ class ControlPlane {
     row.sample_index = s.sample_index;
     row.admitted = s.table_changed;
     if (s.computed + tokens == s.length) {
-      row.draws = p.beam_width > 0
-                      ? 2 * p.beam_width
-                      : (group.forked ? 1 : static_cast<std::int32_t>(p.width()));
+      row.draws = p.beam_width > 0 ? 2 * p.beam_width
+                                   : (group.forked ? 1 : static_cast<std::int32_t>(p.width()));
     }
     row.counted = row.draws > 0 && !wants_text(group);
     return row;
@@ -1381,7 +1381,8 @@ class ControlPlane {
     Tokens end = 0;           // the length at which it ends; 0: its tokens say
     Tokens final_length = 0;  // the length at which it ends at the latest
   };
-  bool is_steady_ = false;  // steady_ and joining_ are all running groups that are past their prompt
+  bool is_steady_ =
+      false;  // steady_ and joining_ are all running groups that are past their prompt
   std::vector<Steady> steady_;           // the first rows of the plan, in order of rank
   std::vector<SequenceGroup*> joining_;  // past their prompt since the last step
   std::size_t steady_ended_ = 0;         // of steady_

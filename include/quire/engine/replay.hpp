@@ -53,11 +53,36 @@ struct Failures {
   std::int64_t count = 0;
 };
 
+/// Counts failures by kind; sentences that differ in numbers alone are one kind.
+class FailureCount {
+ public:
+  void add(const metrics::RequestRecord& r) {
+    if (r.completed()) return;
+    std::string kind = r.error;
+    std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
+    const auto [at, fresh] = kinds_.emplace(std::move(kind), found_.size());
+    if (fresh) found_.push_back({r.error, 0});
+    ++found_[at->second].count;
+  }
+  /// The commonest first.
+  [[nodiscard]] std::vector<Failures> sorted() const {
+    std::vector<Failures> found = found_;
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Failures& a, const Failures& b) { return a.count > b.count; });
+    return found;
+  }
+
+ private:
+  std::vector<Failures> found_;
+  std::map<std::string, std::size_t> kinds_;
+};
+
 /// What a replay found.
 struct Report {
   std::string workload;
   std::vector<metrics::RequestRecord> records;  // requests that ended, in order of their end
   metrics::StreamingSummary streamed;
+  FailureCount failed;
   metrics::MemoryAccounting memory;
   EngineCounters counters;
   KvGeometry geometry;
@@ -66,31 +91,22 @@ struct Report {
   std::int64_t unfinished = 0;     // submitted, not ended at `until`
   std::int64_t not_submitted = 0;  // arrive after `until`
   std::uint64_t decision_hash = 0;
+  bool is_streamed = false;  // records are in `streamed`
   std::vector<double> step_seconds;
 
   [[nodiscard]] metrics::ServingSummary summary() const {
     return metrics::summarize(records, duration, slo);
   }
   /// Why requests failed, the commonest first. Sentences that differ in numbers alone count as one.
-  [[nodiscard]] std::vector<Failures> failures() const {
-    std::vector<Failures> found;
-    std::map<std::string, std::size_t> kinds;
-    for (const metrics::RequestRecord& r : records) {
-      if (r.completed()) continue;
-      std::string kind = r.error;
-      std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
-      const auto [at, fresh] = kinds.emplace(std::move(kind), found.size());
-      if (fresh) found.push_back({r.error, 0});
-      ++found[at->second].count;
-    }
-    std::stable_sort(found.begin(), found.end(),
-                     [](const Failures& a, const Failures& b) { return a.count > b.count; });
-    return found;
-  }
+  [[nodiscard]] std::vector<Failures> failures() const { return failed.sorted(); }
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Report& report) {
-  out << report.summary();
+  if (report.is_streamed) {
+    metrics::print(out, report.streamed, report.duration);
+  } else {
+    out << report.summary();
+  }
   char text[240];
   std::snprintf(text, sizeof text, "KV memory: %lld blocks of %lld tokens",
                 static_cast<long long>(report.geometry.device_blocks.value),
@@ -138,15 +154,18 @@ template <class AnEngine>
   std::size_t next = 0;
   std::int64_t ended = 0;
   report.streamed.slo = options.slo;
+  report.is_streamed = options.stream;
   engine.keep({.times = !options.stream, .text = options.keep_text});
   const auto collect = [&] {
     for (const auto& group : engine.take_finished()) {
       ++ended;
       if (group->timeline.arrival < options.record_from) continue;
+      metrics::RequestRecord record = metrics::record_of(*group);
+      report.failed.add(record);
       if (options.stream) {
-        report.streamed.add(metrics::record_of(*group));
+        report.streamed.add(record);
       } else {
-        report.records.push_back(metrics::record_of(*group));
+        report.records.push_back(std::move(record));
       }
     }
   };

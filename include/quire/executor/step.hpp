@@ -53,8 +53,8 @@ struct SequencePlan {
     std::uint64_t w = sequence.value * 0x9fb21c651e98df25ULL +
                       word(computed.value) * 0xd6e8feb86659fd93ULL +
                       word(tokens.value) * 0xa0761d6478bd642fULL + word(draws);
-    const auto first = admitted ? std::size_t{0}
-                                : static_cast<std::size_t>(computed.value >> block_shift);
+    const auto first =
+        admitted ? std::size_t{0} : static_cast<std::size_t>(computed.value >> block_shift);
     const auto last = static_cast<std::size_t>((computed + tokens - 1).value >> block_shift);
     for (const BlockTable& table : tables) {
       const auto blocks = table.blocks();

@@ -127,8 +127,11 @@ template <class Summary>
   return detail::named_values(s, s.duration, s.request_goodput, s.attainment, percentiles);
 }
 
+namespace detail {
+
 /// Prints the block that vLLM's benchmark prints, and our two metrics under it.
-inline std::ostream& operator<<(std::ostream& out, const ServingSummary& s) {
+template <class Summary>
+void print(std::ostream& out, const Summary& s, Seconds duration, double goodput) {
   const auto text = [&out](const char* name, const std::string& value) {
     std::string line(name);
     line.resize(std::max<std::size_t>(line.size() + 1, 40), ' ');
@@ -139,7 +142,7 @@ inline std::ostream& operator<<(std::ostream& out, const ServingSummary& s) {
     std::snprintf(digits, sizeof digits, "%.2f", value);
     text(name, std::isnan(value) ? "-" : digits);
   };
-  const auto section = [&](const char* title, const char* name, const Distribution& d) {
+  const auto section = [&](const char* title, const char* name, const auto& d) {
     out << title << '\n';
     const std::string label(name);
     number(("Mean " + label).c_str(), d.mean());
@@ -149,13 +152,15 @@ inline std::ostream& operator<<(std::ostream& out, const ServingSummary& s) {
   out << "============ Serving Benchmark Result ============\n";
   text("Successful requests:", std::to_string(s.completed));
   if (s.failed > 0) text("Failed requests:", std::to_string(s.failed));
-  number("Benchmark duration (s):", s.duration.value);
+  number("Benchmark duration (s):", duration.value);
   text("Total input tokens:", std::to_string(s.input_tokens.value));
   text("Total generated tokens:", std::to_string(s.output_tokens.value));
-  number("Request throughput (req/s):", s.request_throughput());
-  if (!std::isnan(s.request_goodput)) number("Request goodput (req/s):", s.request_goodput);
-  number("Output token throughput (tok/s):", s.output_throughput());
-  number("Total token throughput (tok/s):", s.total_token_throughput());
+  number("Request throughput (req/s):", static_cast<double>(s.completed) / duration.value);
+  if (!std::isnan(goodput)) number("Request goodput (req/s):", goodput);
+  number("Output token throughput (tok/s):",
+         static_cast<double>(s.output_tokens.value) / duration.value);
+  number("Total token throughput (tok/s):",
+         static_cast<double>((s.input_tokens + s.output_tokens).value) / duration.value);
   section("---------------Time to First Token----------------", "TTFT (ms):", s.ttft);
   section("-----Time per Output Token (excl. 1st token)------", "TPOT (ms):", s.tpot);
   section("---------------Inter-token Latency----------------", "ITL (ms):", s.itl);
@@ -167,6 +172,12 @@ inline std::ostream& operator<<(std::ostream& out, const ServingSummary& s) {
   number("Median scheduling delay (ms):", s.scheduling_delay.median());
   text("Preemptions:", std::to_string(s.preemptions));
   out << "==================================================\n";
+}
+
+}  // namespace detail
+
+inline std::ostream& operator<<(std::ostream& out, const ServingSummary& s) {
+  detail::print(out, s, s.duration, s.request_goodput);
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <ostream>
 #include <span>
 #include <string>
 #include <utility>
@@ -67,6 +68,13 @@ struct StreamingSummary {
   const auto all = static_cast<double>(s.completed + s.failed);
   return detail::named_values(s, duration, s.slo.empty() ? nothing : met / duration.value,
                               s.slo.empty() || all == 0 ? nothing : met / all, percentiles);
+}
+
+/// Prints a streaming summary of a run that took `duration` as a ServingSummary is printed.
+inline void print(std::ostream& out, const StreamingSummary& s, Seconds duration) {
+  constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+  detail::print(out, s, duration,
+                s.slo.empty() ? nothing : static_cast<double>(s.met) / duration.value);
 }
 
 }  // namespace quire::metrics

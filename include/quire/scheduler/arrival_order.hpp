@@ -40,7 +40,9 @@ class ArrivalOrder {
 template <class Policy>
 inline constexpr bool keeps_accounts = [] {
   using Nothing = void (ArrivalOrder::*)(SchedulerEvent, const SequenceGroup&, Tokens);
-  if constexpr (requires { { &Policy::charge } -> std::same_as<Nothing>; }) {
+  if constexpr (requires {
+                  { &Policy::charge } -> std::same_as<Nothing>;
+                }) {
     return false;
   } else {
     return true;
