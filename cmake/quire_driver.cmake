@@ -51,7 +51,7 @@ function(quire_driver_libraries)
     GLOB commands CONFIGURE_DEPENDS
     RELATIVE "${root}/experiments/quire"
     "${root}/experiments/quire/*.cpp")
-  list(REMOVE_ITEM commands cpu_executor.cpp generate.cpp without_cpu.cpp)
+  list(REMOVE_ITEM commands cpu_executor.cpp cpu_steps.cpp generate.cpp without_cpu.cpp)
   quire_driver_library(quire_driver_objects ${commands} ../common/build_info.cpp)
   target_compile_definitions(quire_driver_objects PRIVATE QUIRE_EXPERIMENT_NAMES="${names}")
   # The commands parse the same headers, which costs more than what is in them: compiled as one.
@@ -59,7 +59,7 @@ function(quire_driver_libraries)
   set_source_files_properties(${commands} PROPERTIES UNITY_GROUP commands)
   set_target_properties(quire_driver_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
   quire_driver_library(quire_driver_without_cpu without_cpu.cpp)
-  quire_driver_library(quire_driver_cpu_objects cpu_executor.cpp generate.cpp)
+  quire_driver_library(quire_driver_cpu_objects cpu_executor.cpp cpu_steps.cpp generate.cpp)
   set_target_properties(quire_driver_without_cpu quire_driver_cpu_objects
                         PROPERTIES EXCLUDE_FROM_ALL ON) # built where a driver asks for it
 endfunction()

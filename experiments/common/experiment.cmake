@@ -3,10 +3,17 @@ include_guard(GLOBAL)
 include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/quire_build_info.cmake")
 quire_need_build_info()
 
+# What all experiments do alike, compiled once.
+add_library(quire_experiment_common STATIC EXCLUDE_FROM_ALL)
+foreach(source IN ITEMS build_info driver options workloads)
+  target_sources(quire_experiment_common PRIVATE "${CMAKE_CURRENT_LIST_DIR}/${source}.cpp")
+endforeach()
+target_link_libraries(quire_experiment_common PUBLIC quire_program)
+target_include_directories(quire_experiment_common PUBLIC "${PROJECT_SOURCE_DIR}"
+                                                          "${CMAKE_BINARY_DIR}/generated")
+add_dependencies(quire_experiment_common quire_build_info)
+
 function(quire_experiment name)
-  add_executable(${name} main.cpp "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/build_info.cpp")
-  target_link_libraries(${name} PRIVATE quire_program)
-  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}"
-                                             "${CMAKE_BINARY_DIR}/generated")
-  add_dependencies(${name} quire_build_info)
+  add_executable(${name} main.cpp)
+  target_link_libraries(${name} PRIVATE quire_experiment_common)
 endfunction()

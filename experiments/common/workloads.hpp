@@ -1,10 +1,8 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -53,27 +51,7 @@ inline const RealTrace real_traces[] = {
 /// Reads the trace if the folder has it; requests that are too long are left out and counted.
 /// \errors usage error: the folder has none of the files that Quire knows; data error: a damaged
 /// file.
-[[nodiscard]] inline std::vector<std::pair<RealTrace, workload::Workload>> open_traces(
-    const std::filesystem::path& folder) {
-  std::vector<std::pair<RealTrace, workload::Workload>> found;
-  std::string names;
-  for (const RealTrace& trace : real_traces) {
-    names.append(names.empty() ? "" : ", ").append(trace.file);
-    const std::filesystem::path path = folder / trace.file;
-    if (!std::filesystem::exists(path)) continue;
-    workload::Workload w = workload::trace::open_trace(path, {.jitter = trace.jitter});
-    w.name = trace.name;
-    const std::size_t all = w.requests.size();
-    std::erase_if(w.requests, [&](const Request& r) {
-      return r.prompt_length + r.output_length.value_or(0) >= trace.max_length;
-    });
-    w.provenance.parameters += ", " + std::to_string(all - w.requests.size()) + " longer than " +
-                               std::to_string(trace.max_length.value) + " tokens left out";
-    found.emplace_back(trace, std::move(w));
-  }
-  if (found.empty())
-    throw usage_error("--traces", folder.string() + " has no trace", "any of " + names);
-  return found;
-}
+[[nodiscard]] std::vector<std::pair<RealTrace, workload::Workload>> open_traces(
+    const std::filesystem::path& folder);
 
 }  // namespace quire::experiment

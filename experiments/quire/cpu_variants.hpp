@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/engine/engine.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>

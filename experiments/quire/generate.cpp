@@ -15,6 +15,7 @@
 
 #include <experiments/common/terminal.hpp>
 #include <experiments/quire/commands.hpp>
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/llm/llm.hpp>
 #include <quire/metrics/json_object.hpp>
 

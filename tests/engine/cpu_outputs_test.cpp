@@ -16,6 +16,8 @@
 #include <quire/presets/presets.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/cpu_steps.hpp"
+
 namespace quire {
 namespace {
 

@@ -26,6 +26,7 @@
 #include <quire/presets/vllm.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/cpu_steps.hpp"
 #include "tests/common/fuzz.hpp"
 #include "tests/common/temp_file.hpp"
 

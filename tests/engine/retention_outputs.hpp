@@ -19,6 +19,7 @@
 #include <quire/retention/retention.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/cpu_steps.hpp"
 #include "tests/engine/scripted.hpp"
 
 namespace quire::engine_test {

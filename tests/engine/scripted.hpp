@@ -93,14 +93,15 @@ struct Scripted {
             .tiers = tier_rules<typename C::Offload>()};
   }
 
-  template <class C>
-  class Bound {
+  /// The same class for every configuration, so that those with equal memory share a control plane.
+  class Steps {
    public:
     static constexpr std::string_view name = "scripted";
     static constexpr bool needs_tokens = true;
 
-    Bound(const Options& options, const KvGeometry& g)
+    Steps(const Options& options, const KvGeometry& g)
         : options_(options),
+          block_tokens_(g.block_tokens),
           contents_(g.device_blocks, g.host_blocks + g.disk_blocks, g.block_tokens) {}
 
     void execute(const StepPlan& plan, StepResult& result) {
@@ -189,7 +190,7 @@ struct Scripted {
       const auto blocks = s.tables[0].blocks();
       std::vector<BlockId>& shown = shown_[s.sequence.value];
       if (!s.admitted) {
-        const auto first = static_cast<std::size_t>(s.computed.value / C::BlockSize::tokens.value);
+        const auto first = static_cast<std::size_t>(s.computed.value / block_tokens_.value);
         EXPECT_LE(first, shown.size());
         EXPECT_TRUE(std::equal(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(first),
                                shown.begin()))
@@ -199,11 +200,14 @@ struct Scripted {
     }
 
     Options options_;
+    Tokens block_tokens_;
     memory_test::KvContents contents_;
     std::map<std::uint64_t, std::vector<BlockId>> shown_;
     std::set<std::uint32_t> spoilt_;
     Rng rng_{29};
   };
+  template <class>
+  using Bound = Steps;
 };
 
 /// A request with a prompt of its own and the length of its answer.

@@ -19,6 +19,8 @@
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/cpu_steps.hpp"
+
 namespace quire::executor {
 namespace {
 

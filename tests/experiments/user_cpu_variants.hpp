@@ -3,6 +3,7 @@
 // A user's own policy on the processor: the same variant, in formats that a processor computes in.
 #include <string_view>
 
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/weight_format/fp32.hpp>

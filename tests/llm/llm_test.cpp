@@ -15,6 +15,7 @@
 #include <quire/core/json_field.hpp>
 #include <quire/llm/llm.hpp>
 
+#include "tests/common/cpu_steps.hpp"
 #include "tests/common/temp_file.hpp"
 
 namespace quire {

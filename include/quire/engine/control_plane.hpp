@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <quire/core/error.hpp>
+#include <quire/engine/checks.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/step_stats.hpp>
@@ -57,9 +58,10 @@ class ControlPlane {
   ControlPlane(model::Shape shape, const SchedulerLimits& limits, const KvGeometry& geometry,
                MakeExecutor&& make_executor)
       : shape_(std::move(shape)),
-        limits_(with_length(limits, shape_)),
+        limits_(checked_limits(limits, shape_, SchedulerType::name,
+                               SchedulerType::drains || SchedulerType::pads, step_by_step)),
         geometry_(geometry),
-        executor_(make_executor(checked(geometry_))),
+        executor_(make_executor(checked_geometry(geometry_))),
         memory_(make_memory()),
         scheduler_(limits_) {
     if constexpr (requires { memory_.restore(executor_.stored()); }) {
@@ -264,79 +266,8 @@ class ControlPlane {
       return Memory(geometry_, shape_, limits_.watermark);
     }
   }
-  static SchedulerLimits with_length(SchedulerLimits limits, const model::Shape& shape) {
-    if (limits.max_length <= Tokens{0} || limits.max_length > shape.max_length) {
-      limits.max_length = shape.max_length;
-    }
-    auto at_least_one = [](std::int64_t value, const char* name) {
-      if (value >= 1) return;
-      throw usage_error(std::string("limits.") + name,
-                        std::to_string(value) + " would let nothing run", "at least 1");
-    };
-    if (limits.max_batched_tokens == Tokens{0}) {
-      limits.max_batched_tokens = std::max(Tokens{2560}, limits.max_length);
-    }
-    at_least_one(limits.max_batched_tokens.value, "max_batched_tokens");
-    at_least_one(limits.max_sequences, "max_sequences");
-    at_least_one(limits.max_batch, "max_batch");
-    at_least_one(limits.chunk.value, "chunk");
-    if constexpr (step_by_step) {
-      if (limits.asynchronous) {
-        throw usage_error("limits.asynchronous",
-                          "what this retention policy keeps is known only when a step has run",
-                          "false");
-      }
-    }
-    if (limits.asynchronous && (SchedulerType::drains || SchedulerType::pads)) {
-      throw usage_error("limits.asynchronous",
-                        "scheduler " + std::string(SchedulerType::name) +
-                            " gives a batch back when its last sequence has ended, which is not "
-                            "known a step ahead",
-                        "a scheduler that batches by iteration, or false");
-    }
-    if (!(limits.watermark >= 0 && limits.watermark < 1)) {
-      throw usage_error("limits.watermark", "it is no share of the blocks", "from 0 to below 1");
-    }
-    if (!(limits.max_delay >= Seconds{0.0})) {
-      throw usage_error("limits.max_delay", "it is no waiting time", "0 seconds or more");
-    }
-    return limits;
-  }
-  static const KvGeometry& checked(const KvGeometry& geometry) {
-    if (geometry.device_blocks < BlockCount{1}) {
-      throw state_error(
-          "KV pool", "the memory left for keys and values holds no block",
-          "room for at least one block; lower the weights' share or raise the memory");
-    }
-    return geometry;
-  }
-
   [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
-    const Request& r = group.request;
-    if (r.prompt_length < Tokens{1}) return "the prompt is empty";
-    for (const PromptChunk& chunk : r.chunks) {
-      if (chunk.tokens < Tokens{0}) return "a chunk of the prompt has a negative length";
-    }
-    if (r.sampling.n < 1 || r.sampling.width() < 1)
-      return "n, best_of and beam_width must ask for a sequence";
-    if (r.sampling.width() > limits_.max_sequences)
-      return "more sequences than max_sequences allows";
-    if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
-      return "n is larger than beam_width";
-    }
-    if (limits_.asynchronous && r.sampling.width() > 1) {
-      return "asynchronous scheduling plans before tokens are known: one sequence a request";
-    }
-    // beams draw together, so all of them fit into one step
-    if (Tokens{r.sampling.beam_width} > limits_.max_batched_tokens) {
-      return "beam_width is larger than max_batched_tokens";
-    }
-    if (r.output_length && *r.output_length < Tokens{1}) return "the output length is below 1";
-    if (!r.output_length && r.sampling.max_tokens < Tokens{1}) return "max_tokens is below 1";
-    if (r.prompt_length >= limits_.max_length) {
-      return "the prompt has " + std::to_string(r.prompt_length.value) + " tokens, the limit is " +
-             std::to_string(limits_.max_length.value - 1);
-    }
+    if (auto why = refusal_of(group.request, limits_)) return why;
     return memory_.rejects(group, limits_.max_length);
   }
 
@@ -351,9 +282,7 @@ class ControlPlane {
   [[nodiscard]] double rank(const SequenceGroup& group) const {
     const double rank = scheduler_.rank(group, now_);
     if (std::isnan(rank)) {  // no order has a place for it
-      throw state_error("scheduler " + std::string(SchedulerType::name),
-                        "rank() gives NaN for request " + std::to_string(group.request.id.value),
-                        "a number");
+      refuse_rank(SchedulerType::name, group.request.id);
     }
     return rank;
   }
@@ -842,9 +771,7 @@ class ControlPlane {
   [[nodiscard]] Tokens allotment(const BatchState& state, Tokens remaining) const {
     const Tokens given = scheduler_.allot(state, remaining);
     if (given < Tokens{0} || given > remaining) {
-      throw state_error("scheduler " + std::string(SchedulerType::name),
-                        "allot() gives " + std::to_string(given.value) + " tokens",
-                        "0 to the " + std::to_string(remaining.value) + " that remain");
+      refuse_allotment(SchedulerType::name, given, remaining);
     }
     return given;
   }
@@ -1024,29 +951,9 @@ class ControlPlane {
       memory_.on_lost(flight_.plan.swap_in[i].host);
     }
     counters_.failed_fetches += std::ssize(bad);
-    const auto is_bad = [&bad](BlockId b) {
-      return std::find(bad.begin(), bad.end(), b) != bad.end();
-    };
-    for (const BlockCopy& c : flight_.plan.copies) {
-      if (is_bad(c.from)) bad.push_back(c.to);
-    }
-    std::vector<SequenceGroup*> groups;
-    for (SequenceGroup* group : running_) {
-      const bool uses =
-          std::any_of(group->sequences.begin(), group->sequences.end(), [&](const Sequence& s) {
-            const auto blocks = s.tables[0].blocks();
-            return !s.finished() && std::any_of(blocks.begin(), blocks.end(), is_bad);
-          });
-      if (uses) groups.push_back(group);
-    }
-    const auto is_hit = [&groups](const SequenceGroup* g) {
-      return std::find(groups.begin(), groups.end(), g) != groups.end();
-    };
-    for (std::size_t r = 0; r < flight_.rows.size(); ++r) {
-      if (!is_hit(flight_.rows[r].first)) continue;
-      Sequence& s = flight_.rows[r].first->sequences[flight_.rows[r].second];
-      s.dropped = flight_.plan.sequences[r].tokens;  // processed, and discarded
-    }
+    const std::vector<SequenceGroup*> groups =
+        groups_on(running_, std::move(bad), flight_.plan.copies);
+    discard_rows(flight_.rows, groups, flight_.plan);
     for (SequenceGroup* group : groups) {
       counters_.recoveries += 1;
       dequeue(*group);
@@ -1056,9 +963,6 @@ class ControlPlane {
         s.dropped = s.finished() ? Tokens{0} : s.dropped + s.computed - s.shared;
       }
       drop(*group);
-    }
-    for (auto& row : flight_.rows) {
-      if (is_hit(row.first)) row.first = nullptr;
     }
   }
 
@@ -1356,7 +1260,7 @@ class ControlPlane {
   std::vector<SequenceGroup*> draining_, finish_order_;
 
   // of the plan at hand, and of the step that runs or ran last
-  using Rows = std::vector<std::pair<SequenceGroup*, std::size_t>>;
+  using Rows = PlanRows;
   struct Flight {
     StepPlan plan;
     Rows rows;  // the sequence behind each row of the plan

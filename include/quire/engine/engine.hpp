@@ -3,6 +3,7 @@
 #include <quire/engine/any_engine.hpp>
 #include <quire/engine/axes.hpp>
 #include <quire/engine/changed_slots.hpp>
+#include <quire/engine/checks.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/engine/control_plane.hpp>

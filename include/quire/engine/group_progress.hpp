@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -104,24 +105,28 @@ struct BeamCandidate {
   return *worst >= best;
 }
 
-/// One step of beam search over a group: the best beam_width continuations survive, as forks of
-/// their parents; a beam without a survivor gives its blocks back; one that reached a stop token
-/// moves to finished_beams. The last survivor of a parent takes the parent's place, so nothing is
-/// copied for it. When the search ends, beams at the length limit become hypotheses; others, cut
-/// short, do not. \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop
-/// rule as in Hugging Face Transformers' BeamSearchScorer. Deviation: the best running beam, not
-/// the best candidate, is what must beat the hypotheses.
-template <class Memory, class NextId>
-void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
-                   const StepResult& result, bool tracks_tokens, Tokens max_length, Memory& memory,
-                   NextId&& next_id) {
+/// What a step of beam search comes to, before memory knows of it.
+struct BeamStep {
+  std::vector<BeamCandidate> survivors;  // best first
+  bool ends = false;                     // the search is over: `ended` takes the beams' place
+  std::vector<Sequence> ended;
+};
+
+/// Chooses among the candidates of a group: the best beam_width continuations that do not stop; one
+/// that reached a stop token moves to finished_beams. When the search ends, beams at the length
+/// limit become hypotheses; others, cut short, do not.
+[[nodiscard]] inline BeamStep choose_beams(SequenceGroup& group,
+                                           std::vector<BeamCandidate>& candidates,
+                                           const StepResult& result, bool tracks_tokens,
+                                           Tokens max_length) {
   const SamplingParams& p = group.request.sampling;
   const auto width = static_cast<std::size_t>(p.beam_width);
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [](const auto& a, const auto& b) { return a.score > b.score; });
-  std::vector<BeamCandidate> survivors;
+  std::stable_sort(
+      candidates.begin(), candidates.end(),
+      [](const BeamCandidate& a, const BeamCandidate& b) { return a.score > b.score; });
+  BeamStep step;
   bool at_limit = false;
-  for (std::size_t rank = 0; rank < candidates.size() && survivors.size() < width; ++rank) {
+  for (std::size_t rank = 0; rank < candidates.size() && step.survivors.size() < width; ++rank) {
     const BeamCandidate& c = candidates[rank];
     const Sequence& parent = group.sequences[c.parent];
     const Tokens generated = parent.length + 1 - group.prompt_length();
@@ -129,7 +134,7 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
         finish_reason(group.request, parent.length + 1, generated, c.draw.token, max_length);
     if (reason != FinishReason::stop) {
       at_limit = at_limit || reason == FinishReason::length;
-      survivors.push_back(c);
+      step.survivors.push_back(c);
     } else if (rank < width) {  // a stop is a hypothesis only as one of the best continuations
       Sequence done = text_of(parent);
       record_draw(done, c.draw, result, tracks_tokens);
@@ -137,46 +142,61 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
       group.finished_beams.push_back(std::move(done));
     }
   }
-
-  std::vector<Sequence> next;
-  next.reserve(survivors.size());
-  const bool none = survivors.empty();
+  const bool none = step.survivors.empty();
   const double best = none ? 0 : [&] {
-    const Sequence& parent = group.sequences[survivors[0].parent];
+    const Sequence& parent = group.sequences[step.survivors[0].parent];
     const double generated = static_cast<double>((parent.length + 1 - group.prompt_length()).value);
-    return survivors[0].score / std::pow(generated, p.length_penalty);
+    return step.survivors[0].score / std::pow(generated, p.length_penalty);
   }();
-  if (none || at_limit || beams_are_done(group, best)) {
-    for (const BeamCandidate& c : survivors) {
-      if (!at_limit) break;
-      Sequence& ended = next.emplace_back(text_of(group.sequences[c.parent]));
-      ended.sample_index = static_cast<std::int32_t>(next.size() - 1);
-      record_draw(ended, c.draw, result, tracks_tokens);
-      ended.finish = FinishReason::length;
-    }
-    for (Sequence& s : group.sequences) memory.recycle(group, s);
-    group.sequences = std::move(next);
+  step.ends = none || at_limit || beams_are_done(group, best);
+  if (!step.ends || !at_limit) return step;
+  for (const BeamCandidate& c : step.survivors) {
+    Sequence& ended = step.ended.emplace_back(text_of(group.sequences[c.parent]));
+    ended.sample_index = static_cast<std::int32_t>(step.ended.size() - 1);
+    record_draw(ended, c.draw, result, tracks_tokens);
+    ended.finish = FinishReason::length;
+  }
+  return step;
+}
+
+/// One step of beam search over a group: the beams that choose_beams() names survive, as forks of
+/// their parents; a beam without a survivor gives its blocks back. The last survivor of a parent
+/// takes the parent's place, so nothing is copied for it.
+/// \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop rule as in
+/// Hugging Face Transformers' BeamSearchScorer. Deviation: the best running beam, not the best
+/// candidate, is what must beat the hypotheses.
+template <class Memory, class NextId>
+void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
+                   const StepResult& result, bool tracks_tokens, Tokens max_length, Memory& memory,
+                   NextId&& next_id) {
+  BeamStep step = choose_beams(group, candidates, result, tracks_tokens, max_length);
+  std::vector<Sequence>& beams = group.sequences;
+  std::vector<std::int64_t> children(beams.size(), 0);
+  if (!step.ends) {
+    for (const BeamCandidate& c : step.survivors) ++children[c.parent];
+  }
+  for (std::size_t i = 0; i < beams.size(); ++i) {
+    if (children[i] == 0) memory.recycle(group, beams[i]);
+  }
+  if (step.ends) {
+    beams = std::move(step.ended);
     return;
   }
-
-  std::vector<std::int64_t> children(group.sequences.size(), 0);
-  for (const BeamCandidate& c : survivors) ++children[c.parent];
-  for (std::size_t i = 0; i < group.sequences.size(); ++i) {
-    if (children[i] == 0) memory.recycle(group, group.sequences[i]);
-  }
-  for (const BeamCandidate& c : survivors) {
+  std::vector<Sequence> next;
+  next.reserve(step.survivors.size());
+  for (const BeamCandidate& c : step.survivors) {
     Sequence child;
     if (children[c.parent]-- > 1) {
-      child = memory.fork(group, group.sequences[c.parent]);
+      child = memory.fork(group, beams[c.parent]);
       child.id = next_id();
     } else {
-      child = std::move(group.sequences[c.parent]);
+      child = std::move(beams[c.parent]);
     }
     child.sample_index = static_cast<std::int32_t>(next.size());
     record_draw(child, c.draw, result, tracks_tokens);
     next.push_back(std::move(child));
   }
-  group.sequences = std::move(next);
+  beams = std::move(next);
 }
 
 /// Orders the sequences of a finished group best first: by beam score, or for best_of by mean
@@ -203,6 +223,42 @@ inline void rank_sequences(SequenceGroup& group) {
 inline void keep_best(SequenceGroup& group) {
   const auto n = static_cast<std::size_t>(group.request.sampling.n);
   if (group.sequences.size() > n) group.sequences.resize(n);
+}
+
+/// The sequence behind each row of a plan: its group, and its place there; null: nobody's any more.
+using PlanRows = std::vector<std::pair<SequenceGroup*, std::size_t>>;
+
+/// Returns the running groups with a block among `bad`, or with a copy of one.
+[[nodiscard]] inline std::vector<SequenceGroup*> groups_on(std::span<SequenceGroup* const> running,
+                                                           std::vector<BlockId> bad,
+                                                           std::span<const BlockCopy> copies) {
+  const auto is_bad = [&bad](BlockId b) {
+    return std::find(bad.begin(), bad.end(), b) != bad.end();
+  };
+  for (const BlockCopy& c : copies) {
+    if (is_bad(c.from)) bad.push_back(c.to);
+  }
+  std::vector<SequenceGroup*> groups;
+  for (SequenceGroup* group : running) {
+    for (const Sequence& s : group->sequences) {
+      const auto blocks = s.tables[0].blocks();
+      if (s.finished() || std::none_of(blocks.begin(), blocks.end(), is_bad)) continue;
+      groups.push_back(group);
+      break;
+    }
+  }
+  return groups;
+}
+
+/// Takes the rows of these groups out of a plan that has run; what they processed counts as dropped.
+inline void discard_rows(PlanRows& rows, std::span<SequenceGroup* const> groups,
+                         const StepPlan& plan) {
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    auto& [group, index] = rows[r];
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) continue;
+    group->sequences[index].dropped = plan.sequences[r].tokens;
+    group = nullptr;
+  }
 }
 
 }  // namespace quire

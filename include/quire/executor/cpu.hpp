@@ -19,6 +19,7 @@
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/units.hpp>
+#include <quire/executor/arena_geometry.hpp>
 #include <quire/executor/attending.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu_tiers.hpp>
@@ -61,18 +62,7 @@ struct Cpu {
 
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
-    const model::Shape& s = options.model.config.shape;
-    const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
-                                              static_cast<std::size_t>(s.head_dim));
-    const std::int64_t block = 2 * s.layers * s.kv_heads * static_cast<std::int64_t>(slab);
-    auto blocks = [block](BlockCount asked, Bytes memory) {
-      return asked > BlockCount{0} ? asked : BlockCount{memory.value / block};
-    };
-    KvGeometry g;
-    g.device_blocks = blocks(options.device_blocks, options.kv_memory);
-    if (C::Offload::uses_host) g.host_blocks = blocks(options.host_blocks, options.host_memory);
-    g.block_tokens = C::BlockSize::tokens;
-    g.tiers = tier_rules<typename C::Offload>();
+    KvGeometry g = arena_geometry<C>(options);
     g.costs = options.costs;
     if (g.tiers.uses_disk) {
       if (options.disk.directory.empty()) {
@@ -81,7 +71,8 @@ struct Cpu {
             "is empty, and offload policy " + std::string(C::Offload::name) + " has a disk tier",
             "a directory for its files");
       }
-      g.disk_blocks = blocks(options.disk_blocks, options.disk_memory);
+      g.disk_blocks = blocks_of(options.disk_blocks, options.disk_memory,
+                                arena_block_bytes<C>(options.model.config.shape));
     }
     g.attends = true;
     return g;
@@ -94,21 +85,7 @@ struct Cpu {
     static constexpr std::string_view name = "cpu";
     static constexpr bool needs_tokens = true;
 
-    Steps(const Options& options, const KvGeometry& geometry)
-        : threads_(std::max<std::size_t>(1, options.threads)),
-          decoder_(options.model.config, options.model.tensors, threads_),
-          device_(shape(options), geometry.device_blocks, geometry.block_tokens),
-          tiers_(geometry, device_.block_bytes(), options.link),
-          block_tokens_(geometry.block_tokens),
-          wrap_(options.wrap_tokens),
-          attending_(options.limits.retention, shape(options), geometry),
-          samplers_(threads_.size()) {
-      attending_.check(decoder_);
-      if (options.poison) device_.poison();
-      if (geometry.tiers.uses_disk) {
-        tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));
-      }
-    }
+    Steps(const Options& options, const KvGeometry& geometry);
 
     /// What an earlier executor left in the disk tier.
     [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
@@ -116,21 +93,7 @@ struct Cpu {
 
     /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist;
     /// usage for tokens outside the vocabulary
-    void execute(const StepPlan& plan, StepResult& result) {
-      const auto start = std::chrono::steady_clock::now();
-      result.clear();
-      move_blocks(plan, result);
-      gather(plan);
-      logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
-      attending_.begin(plan);
-      if (batch_.rows() > 0) {
-        decoder_.forward(batch_, device_, memory_, threads_, logits_.data(), attending_);
-      }
-      attending_.end(result);
-      sample(plan, result);
-      result.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    }
+    void execute(const StepPlan& plan, StepResult& result);
 
     [[nodiscard]] const Decoder& decoder() const { return decoder_; }
     [[nodiscard]] ThreadPool& threads() { return threads_; }
@@ -280,5 +243,42 @@ struct Cpu {
   using Bound =
       Steps<typename C::KvFormat, typename C::WeightFormat, AttendingFor<typename C::Retention>>;
 };
+
+// Outside the class, so that a translation unit that declares an explicit instantiation extern does
+// not compile the model again.
+template <class KvFormat, class WeightFormat, class Attending>
+Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
+                                                     const KvGeometry& geometry)
+    : threads_(std::max<std::size_t>(1, options.threads)),
+      decoder_(options.model.config, options.model.tensors, threads_),
+      device_(shape(options), geometry.device_blocks, geometry.block_tokens),
+      tiers_(geometry, device_.block_bytes(), options.link),
+      block_tokens_(geometry.block_tokens),
+      wrap_(options.wrap_tokens),
+      attending_(options.limits.retention, shape(options), geometry),
+      samplers_(threads_.size()) {
+  attending_.check(decoder_);
+  if (options.poison) device_.poison();
+  if (geometry.tiers.uses_disk) {
+    tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));
+  }
+}
+
+template <class KvFormat, class WeightFormat, class Attending>
+void Cpu::Steps<KvFormat, WeightFormat, Attending>::execute(const StepPlan& plan,
+                                                            StepResult& result) {
+  const auto start = std::chrono::steady_clock::now();
+  result.clear();
+  move_blocks(plan, result);
+  gather(plan);
+  logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
+  attending_.begin(plan);
+  if (batch_.rows() > 0) {
+    decoder_.forward(batch_, device_, memory_, threads_, logits_.data(), attending_);
+  }
+  attending_.end(result);
+  sample(plan, result);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 }  // namespace quire::executor

@@ -20,6 +20,7 @@
 #include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/executor/arena_geometry.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
 #include <quire/executor/step.hpp>
@@ -73,18 +74,7 @@ struct BasicCuda {
                     "quire: retention: the CUDA executor keeps every token and attends to all; use "
                     "quire::retention::KeepAll, or quire::executor::Cpu");
     }
-    const model::Shape& s = options.model.config.shape;
-    const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
-                                              static_cast<std::size_t>(s.head_dim));
-    const std::int64_t block = 2 * s.layers * s.kv_heads * static_cast<std::int64_t>(slab);
-    auto blocks = [block](BlockCount asked, Bytes memory) {
-      return asked > BlockCount{0} ? asked : BlockCount{memory.value / block};
-    };
-    KvGeometry g;
-    g.device_blocks = blocks(options.device_blocks, options.kv_memory);
-    if (C::Offload::uses_host) g.host_blocks = blocks(options.host_blocks, options.host_memory);
-    g.block_tokens = C::BlockSize::tokens;
-    g.tiers = tier_rules<typename C::Offload>();
+    const KvGeometry g = quire::executor::arena_geometry<C>(options);
     if (g.tiers.uses_disk || g.tiers.overlaps) {
       throw usage_error("offload policy " + std::string(C::Offload::name),
                         "the CUDA executor has no disk tier and does not overlap fetches",

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/executor/concepts.hpp>
+#include <quire/model/shape.hpp>
+#include <quire/offload/concepts.hpp>
+
+namespace quire::executor {
+
+/// Blocks of `block_bytes` that a pool has: as many as were asked for, or, asked for none, what
+/// `memory` holds.
+[[nodiscard]] inline BlockCount blocks_of(BlockCount asked, Bytes memory,
+                                          std::int64_t block_bytes) {
+  return asked > BlockCount{0} ? asked : BlockCount{memory.value / block_bytes};
+}
+
+/// Returns the bytes of one block of configuration C: the slabs of keys and values of each layer
+/// and KV head.
+template <class C>
+[[nodiscard]] std::int64_t arena_block_bytes(const model::Shape& s) {
+  const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
+                                            static_cast<std::size_t>(s.head_dim));
+  return 2 * s.layers * s.kv_heads * static_cast<std::int64_t>(slab);
+}
+
+/// Sizes the device and host pools of an executor that keeps its blocks in arenas of bytes.
+/// Options name them as Cpu::Options does: device_blocks or kv_memory, host_blocks or host_memory.
+template <class C, class Options>
+[[nodiscard]] KvGeometry arena_geometry(const Options& options) {
+  const std::int64_t block = arena_block_bytes<C>(options.model.config.shape);
+  KvGeometry g;
+  g.device_blocks = blocks_of(options.device_blocks, options.kv_memory, block);
+  if (C::Offload::uses_host) {
+    g.host_blocks = blocks_of(options.host_blocks, options.host_memory, block);
+  }
+  g.block_tokens = C::BlockSize::tokens;
+  g.tiers = tier_rules<typename C::Offload>();
+  return g;
+}
+
+}  // namespace quire::executor

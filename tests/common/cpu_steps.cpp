@@ -1,0 +1,11 @@
+#include "tests/common/cpu_steps.hpp"
+
+namespace quire::executor {
+
+template class Cpu::Steps<kv_format::Fp32, weight_format::Fp32>;
+template class Cpu::Steps<kv_format::Fp32, weight_format::Fp32,
+                          AttendsKept<retention::AllVotes, retention::Scope::head, false>>;
+template class Cpu::Steps<kv_format::Fp32, weight_format::Fp32,
+                          AttendsKept<retention::LastVote, retention::Scope::layer, false>>;
+
+}  // namespace quire::executor
