@@ -105,6 +105,17 @@ struct Cpu {
     }
 
    private:
+    /// Attends to a layer when what tiers still had of it has come.
+    struct LayerByLayer {
+      Attending& attending;
+      CpuTiers& tiers;
+      template <KvFormatPolicy Format>
+      void attend(const model::AttentionCall& call) const {
+        tiers.wait(call.layer);
+        attending.template attend<Format>(call);
+      }
+    };
+
     /// Of all that the bytes of a block depend on, beside its text.
     [[nodiscard]] static std::uint64_t fingerprint(const Options& options,
                                                    const KvGeometry& geometry) {
@@ -252,7 +263,7 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
     : threads_(std::max<std::size_t>(1, options.threads)),
       decoder_(options.model.config, options.model.tensors, threads_),
       device_(shape(options), geometry.device_blocks, geometry.block_tokens),
-      tiers_(geometry, device_.block_bytes(), options.link),
+      tiers_(geometry, device_.block_bytes(), options.link, shape(options).layers),
       block_tokens_(geometry.block_tokens),
       wrap_(options.wrap_tokens),
       attending_(options.limits.retention, shape(options), geometry),
@@ -274,8 +285,10 @@ void Cpu::Steps<KvFormat, WeightFormat, Attending>::execute(const StepPlan& plan
   logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
   attending_.begin(plan);
   if (batch_.rows() > 0) {
-    decoder_.forward(batch_, device_, memory_, threads_, logits_.data(), attending_);
+    decoder_.forward(batch_, device_, memory_, threads_, logits_.data(),
+                     LayerByLayer{attending_, tiers_});
   }
+  tiers_.wait();
   attending_.end(result);
   sample(plan, result);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

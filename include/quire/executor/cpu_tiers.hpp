@@ -18,6 +18,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/layer_loader.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/memory/disk_tier.hpp>
 #include <quire/memory/host_tier.hpp>
@@ -35,12 +36,18 @@ struct EmulatedLink {
 ///
 /// Writes to disk and prefetches go on after move() returns. A block whose prefetch or read failed is
 /// reported when it is fetched; a failed write, when the next plan is carried out.
+/// Where the offload policy overlaps, blocks on the host come layer by layer after move() returns:
+/// wait(layer) before the layer is read or written, wait() before the next plan. Blocks on disk come
+/// whole, and blocks that the plan copies on have come when move() returns.
 class CpuTiers {
  public:
-  CpuTiers(const KvGeometry& geometry, std::size_t block_bytes, EmulatedLink link)
+  CpuTiers(const KvGeometry& geometry, std::size_t block_bytes, EmulatedLink link,
+           std::int64_t layers = 1)
       : host_(geometry.host_blocks, block_bytes),
         spoilt_(static_cast<std::size_t>(geometry.host_blocks.value), false),
-        link_(link) {}
+        link_(link),
+        overlaps_(geometry.tiers.overlaps && layers > 1),
+        loader_(static_cast<std::size_t>(overlaps_ ? layers : 1), block_bytes) {}
   /// Opens the disk tier. \errors as DiskTier
   void open_disk(const DiskTierOptions& options, const KvGeometry& geometry,
                  std::uint64_t fingerprint) {
@@ -58,6 +65,7 @@ class CpuTiers {
   /// \errors state for a plan that names slots which do not exist
   template <class BlockBytes>
   void move(const StepPlan& plan, BlockBytes&& block, StepResult& result) {
+    loader_.wait();  // a step that ended early may have left some under way
     records_.clear();
     for (const TierRecord& r : plan.records) records_.emplace(r.slot.value, &r);
     for (const TierMove& m : plan.spills) {
@@ -84,7 +92,9 @@ class CpuTiers {
       coming_[m.to.value] = disk_->start_read(disk_slot(m.from), host_.slot(m.to));
     }
     fetch(plan, block, result);
-    pace(start, plan.swap_out.size() + plan.swap_in.size());
+    pace(start, plan.swap_out.size() + plan.swap_in.size() - later_.size());
+    const Seconds rest = link_seconds(later_.size());
+    loader_.start(later_, rest);
     if (disk_) {
       lost_.clear();
       disk_->take_lost(lost_);
@@ -94,6 +104,12 @@ class CpuTiers {
       }
     }
   }
+
+  /// Returns when a layer of all blocks that the plan fetches has come.
+  void wait(std::size_t layer) {
+    if (overlaps_) loader_.wait(layer);
+  }
+  void wait() { loader_.wait(); }
 
  private:
   [[nodiscard]] bool is_host(BlockId slot) const {
@@ -132,6 +148,7 @@ class CpuTiers {
   template <class BlockBytes>
   void fetch(const StepPlan& plan, BlockBytes&& block, StepResult& result) {
     reads_.clear();
+    later_.clear();
     last_.clear();
     for (std::uint32_t i = 0; i < plan.swap_in.size(); ++i) {
       last_[plan.swap_in[i].device.value] = i;
@@ -142,7 +159,11 @@ class CpuTiers {
       const std::span<std::byte> target = block(s.device);
       if (!is_host(s.host)) {
         reads_.emplace_back(i, disk_->start_read(disk_slot(s.host), target));
-      } else if (!arrived(s.host) || !host_.read(s.host, target)) {
+      } else if (!arrived(s.host)) {
+        fail(i, target, result);
+      } else if (overlaps_ && !copied_on(plan, s.device)) {
+        later_.push_back({target.data(), host_.slot(s.host).data()});
+      } else if (!host_.read(s.host, target)) {
         fail(i, target, result);
       }
     }
@@ -150,18 +171,26 @@ class CpuTiers {
       if (!disk_->wait(ticket)) fail(i, block(plan.swap_in[i].device), result);
     }
   }
+  [[nodiscard]] static bool copied_on(const StepPlan& plan, BlockId block) {
+    return std::any_of(plan.copies.begin(), plan.copies.end(),
+                       [block](const BlockCopy& c) { return c.from == block; });
+  }
   /// The rows that use the block are computed and discarded: finite values keep them harmless.
   static void fail(std::uint32_t i, std::span<std::byte> target, StepResult& result) {
     std::fill(target.begin(), target.end(), std::byte{0});
     result.failed.push_back(i);
   }
-  /// Sleeps for as long as the link would have taken longer.
-  void pace(std::chrono::steady_clock::time_point start, std::size_t blocks) const {
-    if (blocks == 0) return;
+  /// What the link takes for so many blocks.
+  [[nodiscard]] Seconds link_seconds(std::size_t blocks) const {
     double seconds = link_.latency.value * static_cast<double>(blocks);
     if (link_.bytes_per_second > 0) {
       seconds += static_cast<double>(blocks * host_.block_bytes()) / link_.bytes_per_second;
     }
+    return seconds;
+  }
+  /// Sleeps for as long as the link would have taken longer.
+  void pace(std::chrono::steady_clock::time_point start, std::size_t blocks) const {
+    const double seconds = link_seconds(blocks).value;
     if (seconds > 0) std::this_thread::sleep_until(start + std::chrono::duration<double>(seconds));
   }
 
@@ -174,6 +203,9 @@ class CpuTiers {
   std::unordered_map<std::uint32_t, std::uint32_t> last_;  // swap into a block of the device
   std::vector<std::pair<std::uint32_t, DiskTier::Ticket>> reads_;
   std::vector<BlockId> lost_;
+  bool overlaps_;
+  std::vector<LayerLoader::Copy> later_;  // what the loader is to bring
+  LayerLoader loader_;                    // last: it reads the host's memory until it is gone
 };
 
 }  // namespace quire::executor

@@ -5,6 +5,7 @@
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cpu_tiers.hpp>
+#include <quire/executor/layer_loader.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/timed.hpp>
