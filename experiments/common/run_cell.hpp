@@ -72,6 +72,7 @@ class Timeline {
                        .add("reserved", u.reserved.value)
                        .add("internal", u.internal.value)
                        .add("rounding", u.rounding.value)
+                       .add("holes", u.holes.value)
                        .add("free", u.free.value));
     trace_.counter(pool, "requests", end,
                    metrics::JsonObject()
@@ -166,6 +167,7 @@ class Timeline {
       .add("reserved_share", memory.shares.reserved)
       .add("internal_share", memory.shares.internal)
       .add("rounding_share", memory.shares.rounding)
+      .add("holes_share", memory.shares.holes)
       .add("free_share", memory.shares.free)
       .add("mean_batched_requests", memory.running_requests)
       .add("mean_batched_tokens", memory.batched_tokens)

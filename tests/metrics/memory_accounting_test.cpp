@@ -17,7 +17,8 @@ StepStats step(double seconds, std::int64_t tokens, std::int64_t running) {
   s.usage.reserved = 10;
   s.usage.internal = 5;
   s.usage.rounding = 4;
-  s.usage.free = 100 - tokens - 19;
+  s.usage.holes = 3;
+  s.usage.free = 100 - tokens - 22;
   s.usage.logical_blocks = 4 * running;
   s.usage.physical_blocks = 2 + running;
   return s;
@@ -25,8 +26,9 @@ StepStats step(double seconds, std::int64_t tokens, std::int64_t running) {
 
 TEST(MemoryAccounting, SharesAddUpToOne) {
   const MemoryShares s = shares_of(step(1, 30, 1).usage);
-  EXPECT_DOUBLE_EQ(s.token_states + s.reserved + s.internal + s.external(), 1);
-  EXPECT_DOUBLE_EQ(s.external(), 0.55);
+  EXPECT_DOUBLE_EQ(s.token_states + s.reserved + s.internal + s.holes + s.external(), 1);
+  EXPECT_DOUBLE_EQ(s.holes, 0.03);
+  EXPECT_DOUBLE_EQ(s.external(), 0.52);
 }
 
 TEST(MemoryAccounting, AveragesOverTimeAndOverIterations) {
@@ -35,6 +37,7 @@ TEST(MemoryAccounting, AveragesOverTimeAndOverIterations) {
   memory.add(step(3.0, 40, 6), 4.0);
   EXPECT_DOUBLE_EQ(memory.by_time().shares.token_states, 0.35);  // (20 + 120) / 4
   EXPECT_DOUBLE_EQ(memory.by_iteration().shares.token_states, 0.30);
+  EXPECT_DOUBLE_EQ(memory.by_time().shares.holes, 0.03);
   EXPECT_DOUBLE_EQ(memory.by_time().running_requests, 5);
   EXPECT_DOUBLE_EQ(memory.by_iteration().running_requests, 4);
   EXPECT_EQ(memory.iterations(), 2);

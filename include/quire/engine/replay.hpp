@@ -118,10 +118,11 @@ inline std::ostream& operator<<(std::ostream& out, const Report& report) {
     const auto averages = report.memory.by_time();
     std::snprintf(text, sizeof text,
                   "; %.1f %% token states, %.1f %% reserved, %.1f %% internal, %.1f %% rounding, "
-                  "%.1f %% free\nmean batch: %.2f requests, %.1f tokens\n",
+                  "%.1f %% holes, %.1f %% free\nmean batch: %.2f requests, %.1f tokens\n",
                   100 * averages.shares.token_states, 100 * averages.shares.reserved,
                   100 * averages.shares.internal, 100 * averages.shares.rounding,
-                  100 * averages.shares.free, averages.running_requests, averages.batched_tokens);
+                  100 * averages.shares.holes, 100 * averages.shares.free,
+                  averages.running_requests, averages.batched_tokens);
     out << text;
   }
   if (report.counters.steps_over_budget > 0) {

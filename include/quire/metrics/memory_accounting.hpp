@@ -9,7 +9,7 @@
 
 namespace quire::metrics {
 
-/// Where the KV slots of a pool went, as shares of its capacity. The five add up to 1.
+/// Where the KV slots of a pool went, as shares of its capacity. The six add up to 1.
 /// \source Kwon et al., SOSP '23, Figure 2, which shows rounding and free slots together as
 /// "external fragmentation & others".
 struct MemoryShares {
@@ -17,6 +17,7 @@ struct MemoryShares {
   double reserved = 0;  // will hold a token before the sequence ends
   double internal = 0;  // given to a sequence that never uses them
   double rounding = 0;  // added by the allocator to make a run a power of two
+  double holes = 0;     // lost their token inside a block that is kept (retention)
   double free = 0;
 
   [[nodiscard]] double external() const { return rounding + free; }
@@ -24,7 +25,8 @@ struct MemoryShares {
 
 [[nodiscard]] inline MemoryShares shares_of(const MemoryUsage& u) {
   return {ratio(u.token_states, u.capacity), ratio(u.reserved, u.capacity),
-          ratio(u.internal, u.capacity), ratio(u.rounding, u.capacity), ratio(u.free, u.capacity)};
+          ratio(u.internal, u.capacity), ratio(u.rounding, u.capacity), ratio(u.holes, u.capacity),
+          ratio(u.free, u.capacity)};
 }
 
 /// Averages of memory and batch over a run, or over a part of it.
@@ -75,7 +77,7 @@ class MemoryAccounting {
 
  private:
   struct Means {
-    WeightedMean token_states, reserved, internal, rounding, free;
+    WeightedMean token_states, reserved, internal, rounding, holes, free;
     WeightedMean requests, sequences, tokens, sharing;
   };
   static void add_to(Means& m, const StepStats& stats, double weight) {
@@ -84,6 +86,7 @@ class MemoryAccounting {
     m.reserved.add(s.reserved, weight);
     m.internal.add(s.internal, weight);
     m.rounding.add(s.rounding, weight);
+    m.holes.add(s.holes, weight);
     m.free.add(s.free, weight);
     m.requests.add(static_cast<double>(stats.running_groups), weight);
     m.sequences.add(static_cast<double>(stats.running_sequences), weight);
@@ -94,7 +97,7 @@ class MemoryAccounting {
   }
   static Averages averages(const Means& m) {
     return {.shares = {m.token_states.value(), m.reserved.value(), m.internal.value(),
-                       m.rounding.value(), m.free.value()},
+                       m.rounding.value(), m.holes.value(), m.free.value()},
             .running_requests = m.requests.value(),
             .running_sequences = m.sequences.value(),
             .batched_tokens = m.tokens.value(),
