@@ -2,22 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-}  // namespace
-
-// Every allocation of this program is counted; the test looks at a difference.
-void* operator new(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+#include "tests/common/count_allocations.hpp"
 
 namespace quire::admission_test {
 namespace {
@@ -42,8 +27,12 @@ TYPED_TEST(AdmissionConformance, AskingChangesNothingAndACopyGoesOn) {
       const bool answer = policy.admit(context, rival);
       ASSERT_EQ(policy.admit(context, rival), answer);
       (void)policy.admit({.content = next_content(rng)}, std::nullopt);
-      if (step % 10 == 0) ASSERT_EQ(twin.admit(context, rival), answer) << "step " << step;
-      if (copy) ASSERT_EQ(copy->admit(context, rival), answer) << "step " << step;
+      if (step % 10 == 0) {
+        ASSERT_EQ(twin.admit(context, rival), answer) << "step " << step;
+      }
+      if (copy) {
+        ASSERT_EQ(copy->admit(context, rival), answer) << "step " << step;
+      }
     }
   }
 }
@@ -75,14 +64,14 @@ TYPED_TEST(AdmissionConformance, NothingHotIsLockedOut) {
 TYPED_TEST(AdmissionConformance, AllocatesNothingAfterConstruction) {
   TypeParam policy(BlockCount{100});
   Rng rng(2);
-  const std::size_t before = allocations.load();
+  const std::size_t before = testing::allocations.load();
   bool any = false;
   for (int step = 0; step < 4000; ++step) {
     const BlockContext context{.content = next_content(rng)};
     policy.on_request(context);
     any = policy.admit(context, next_rival(rng)) || any;
   }
-  EXPECT_EQ(allocations.load(), before);
+  EXPECT_EQ(testing::allocations.load(), before);
   EXPECT_TRUE(any);
 }
 

@@ -2,31 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-[[gnu::noinline]] void* counted(std::size_t size, std::size_t align) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* p = std::aligned_alloc(align, (size + align - 1) / align * align);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-}  // namespace
-
-// Every allocation of this program is counted; the tests look at differences.
-void* operator new(std::size_t size) { return counted(size == 0 ? 1 : size, 16); }
-void* operator new(std::size_t size, std::align_val_t align) {
-  return counted(size == 0 ? 1 : size, static_cast<std::size_t>(align));
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
-}
+#include "tests/common/count_allocations.hpp"
 
 namespace quire::eviction_test {
 namespace {
@@ -80,7 +56,7 @@ TYPED_TEST(EvictionConformance, AllocatesNothingAfterConstruction) {
   TypeParam policy(BlockCount{capacity});
   Rng rng(1);
   std::uint64_t content = 0;
-  const std::size_t before = allocations.load();
+  const std::size_t before = testing::allocations.load();
   for (std::uint32_t b = 0; b < capacity; ++b) {
     policy.on_insert(BlockId{b}, {.content = ++content});
     policy.set_evictable(BlockId{b}, true);
@@ -95,7 +71,7 @@ TYPED_TEST(EvictionConformance, AllocatesNothingAfterConstruction) {
     policy.set_evictable(out, true);
     policy.set_evictable(b, true);
   }
-  EXPECT_EQ(allocations.load() - before, 0u);
+  EXPECT_EQ(testing::allocations.load() - before, 0u);
 }
 
 }  // namespace

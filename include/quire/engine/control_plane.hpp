@@ -758,8 +758,22 @@ class ControlPlane {
     }
   }
 
+  /// Makes room for what a sequence will draw, so that decoding does not allocate: for 4,096 tokens
+  /// at most, since most requests end long before they have to.
+  void make_room(SequenceGroup& group, Sequence& s) {
+    const Tokens length = std::min(final_length(group), s.length + 4096);
+    const auto more = static_cast<std::size_t>(std::max(length - s.length, Tokens{0}).value);
+    if (wants_text(group)) s.logprobs.reserve(s.logprobs.size() + more);
+    if constexpr (tracks_tokens) s.tokens.reserve(s.tokens.size() + more);
+    s.tables[0].reserve(static_cast<std::size_t>(blocks_for(length, block_tokens).value));
+    auto& times = group.timeline.token_times;
+    if (records_.times && s.sample_index == 0) times.reserve(times.size() + more);
+  }
   void join(SequenceGroup& group) {
     group.status = GroupStatus::running;
+    for (Sequence& s : group.sequences) {
+      if (!s.finished()) make_room(group, s);
+    }
     group.timeline.resumed = now_;
     scheduler_.charge(SchedulerEvent::resume, group, 0);
     enqueue(running_, &group);
@@ -1084,6 +1098,7 @@ class ControlPlane {
         Sequence child = memory_.fork(group, group.sequences[i]);
         child.id = SequenceId{next_sequence_++};
         child.sample_index = k;
+        make_room(group, child);
         group.sequences.push_back(std::move(child));
       }
       for (std::size_t k = 0; k < group.sequences.size(); ++k) append(group, k, draws[k]);

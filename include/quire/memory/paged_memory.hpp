@@ -47,7 +47,9 @@ class BasicPagedMemory {
         costs_(geometry.costs),
         watermark_(
             static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))),
-        pins_(geometry.device_blocks) {}
+        pins_(geometry.device_blocks) {
+    scratch_.reserve(static_cast<std::size_t>(geometry.device_blocks.value));  // no text has more
+  }
 
   [[nodiscard]] const Pool& pool() const { return pool_; }
   [[nodiscard]] BlockCount capacity() const { return pool_.capacity(); }
