@@ -25,42 +25,20 @@
 
 #include "tests/common/fuzz.hpp"
 #include "tests/common/temp_file.hpp"
-#include "tests/memory/kv_contents.hpp"
+#include "tests/memory/world.hpp"
 
 namespace quire::memory_test {
 namespace {
 
 constexpr TierRules all_rules{.uses_disk = true, .keeps_evicted = true, .look_ahead = 2};
 
-/// Contents as numbers; every now and then a fetch fails.
-class Numbers {
- public:
-  Numbers(const KvGeometry& g, Rng& rng)
-      : contents_(g.device_blocks, g.host_blocks + g.disk_blocks, g.block_tokens), rng_(rng) {}
-  void move(const StepPlan& plan, StepResult& result) {
-    contents_.move(plan);
-    for (std::uint32_t i = 0; i < plan.swap_in.size(); ++i) {
-      if (rng_.below(40) != 0) continue;
-      result.failed.push_back(i);
-      contents_.spoil(plan.swap_in[i].device);
-    }
-  }
-  std::uint64_t& at(const BlockTable& table, std::int64_t token) {
-    return contents_.at(table, token);
-  }
-
- private:
-  KvContents contents_;
-  Rng& rng_;
-};
-
-/// The same numbers as bytes of real tiers, with a disk that fails now and then.
+/// The numbers of a world as bytes of real tiers, with a disk that fails now and then.
 class Bytes {
  public:
-  Bytes(const KvGeometry& g, Rng& rng)
+  Bytes(const KvGeometry& g, Rng& rng, bool)
       : block_tokens_(static_cast<std::size_t>(g.block_tokens.value)),
         device_(static_cast<std::size_t>(g.device_blocks.value) * block_tokens_),
-        tiers_(g, 8 * block_tokens_, {}) {
+        tiers_(with_overlap(g, rng.below(2) == 0), 8 * block_tokens_, {}, 2) {
     DiskTierOptions options;
     options.directory = dir_.path();
     options.io_uring = rng.below(2) == 0;
@@ -85,207 +63,25 @@ class Bytes {
     for (const BlockCopy& c : plan.copies) {
       std::memcpy(block(c.to).data(), block(c.from).data(), 8 * block_tokens_);
     }
+    tiers_.wait();
   }
   std::uint64_t& at(const BlockTable& table, std::int64_t token) {
     const auto t = static_cast<std::size_t>(token);
     return device_.at(table.blocks()[t / block_tokens_].value * block_tokens_ + t % block_tokens_);
   }
+  [[nodiscard]] std::uint64_t last_of(BlockId b) const {
+    return device_.at((b.value + 1) * block_tokens_ - 1);
+  }
 
  private:
+  static KvGeometry with_overlap(KvGeometry g, bool overlaps) {
+    g.tiers.overlaps = overlaps;
+    return g;
+  }
   testing::TempDir dir_;
   std::size_t block_tokens_;
   std::vector<std::uint64_t> device_;
   executor::CpuTiers tiers_;
-};
-
-/// Sequence groups over a memory with tiers; every operation that an engine does, in random order.
-template <class C, class Contents>
-class World {
- public:
-  static constexpr std::int64_t block_tokens = C::BlockSize::tokens.value;
-
-  World(Rng& rng, const KvGeometry& g)
-      : rng_(rng), memory_(g, model::llama_7b, 0.0), contents_(g, rng) {}
-
-  void act() {
-    plan_.clear();
-    work_ = nullptr;
-    memory_.begin_step(plan_);
-    const std::uint64_t what = rng_.below(100);
-    SequenceGroup* running = any(GroupStatus::running);
-    SequenceGroup* swapped = any(GroupStatus::swapped);
-    SequenceGroup* waiting = any(GroupStatus::waiting);
-    if (waiting == nullptr && groups_.size() < 6 && what < 30) {
-      submit();
-    } else if (waiting != nullptr && what < 30) {
-      if (memory_.admit(*waiting, Tokens{1 << 20})) waiting->status = GroupStatus::running;
-    } else if (swapped != nullptr && what < 40) {
-      if (memory_.swap_in(*swapped, plan_)) {
-        swapped->status = GroupStatus::running;
-        plan_growth(*swapped, 1);
-        EXPECT_NE(work_, nullptr) << "swap_in left no room to go on";
-      }
-    } else if (running != nullptr && what < 75) {
-      plan_growth(*running, 1 + static_cast<std::int64_t>(rng_.below(6)));
-    } else if (running != nullptr && what < 80) {
-      fork(*running);
-    } else if (running != nullptr && what < 90) {
-      preempt(*running);
-    } else if (waiting != nullptr && what < 94) {
-      memory_.prefetch(*waiting);
-    } else if (what == 94) {
-      memory_.persist();
-    } else if (!groups_.empty() && what < 98) {
-      leave(rng_.below(groups_.size()));
-    }
-    memory_.end_step(plan_);
-    StepResult result;
-    contents_.move(plan_, result);
-    recover(result);
-    if (work_ != nullptr) compute();
-    check();
-  }
-
-  void leave_all() {
-    while (!groups_.empty()) leave(0);
-    EXPECT_EQ(memory_.pool().available(), memory_.capacity());
-    plan_.clear();
-    memory_.begin_step(plan_);  // references of the last plan are dropped
-    const auto& tiers = memory_.tiers();
-    EXPECT_EQ(tiers.room(), tiers.host().capacity() + tiers.disk().capacity());
-    memory_.end_step(plan_);
-  }
-  [[nodiscard]] const TierCounters& counters() const { return memory_.tiers().counters(); }
-  std::int64_t recoveries = 0;
-
- private:
-  SequenceGroup* any(GroupStatus status) {
-    std::vector<SequenceGroup*> found;
-    for (auto& g : groups_) {
-      if (g->status == status) found.push_back(g.get());
-    }
-    return found.empty() ? nullptr : found[rng_.below(found.size())];
-  }
-  TokenId token() { return static_cast<TokenId>(rng_.below(2)); }
-  void submit() {
-    auto group = std::make_unique<SequenceGroup>();
-    const auto room = static_cast<std::uint64_t>(memory_.capacity().value * block_tokens);
-    Sequence& s = group->sequences.emplace_back();
-    s.length = 1 + static_cast<std::int64_t>(rng_.below(std::min<std::uint64_t>(room, 24)));
-    group->request.prompt_length = s.length;
-    group->request.salt = rng_.below(2);
-    for (std::int64_t t = 0; t < s.length.value; ++t) s.tokens.push_back(token());
-    if (memory_.rejects(*group, Tokens{1 << 20})) return;
-    groups_.push_back(std::move(group));
-  }
-  void plan_growth(SequenceGroup& group, std::int64_t tokens) {
-    allotted_.assign(group.sequences.size(), Tokens{0});
-    Tokens lead = -1;
-    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
-      const Sequence& s = group.sequences[i];
-      if (s.finished() || (lead >= Tokens{0} && s.shared > lead)) continue;
-      allotted_[i] = std::min(Tokens{tokens}, s.remaining());
-      if (lead < Tokens{0}) lead = s.computed + allotted_[i];
-    }
-    if (memory_.grow(group, allotted_, plan_)) work_ = &group;
-  }
-  void compute() {
-    SequenceGroup& group = *work_;
-    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
-      Sequence& s = group.sequences[i];
-      if (s.finished() || allotted_[i] == Tokens{0}) continue;
-      std::uint64_t before = KvContents::garbage;
-      for (std::int64_t t = 0; t < (s.computed + allotted_[i]).value; ++t) {
-        before = KvContents::extend(before, s.tokens[static_cast<std::size_t>(t)]);
-        if (t >= s.computed.value) contents_.at(s.tables[0], t) = before;
-      }
-      s.computed += allotted_[i];
-      if (s.computed >= s.shared) s.shared = 0;
-    }
-    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
-      Sequence& s = group.sequences[i];
-      if (s.finished() || allotted_[i] == Tokens{0}) continue;
-      memory_.publish(group, s);
-      if (s.remaining() == Tokens{0}) {
-        group.forked = true;
-        s.tokens.push_back(token());
-        s.length += 1;
-      }
-    }
-  }
-  void fork(SequenceGroup& group) {
-    if (group.unfinished() >= 3 || !group.forked) return;
-    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
-      const Sequence& parent = group.sequences[i];
-      if (parent.finished() || parent.remaining() != Tokens{1} || parent.shared > Tokens{0})
-        continue;
-      Sequence child = memory_.fork(group, parent);
-      child.tokens.back() = token();
-      group.sequences.push_back(std::move(child));
-      return;
-    }
-  }
-  void preempt(SequenceGroup& group) {
-    if (rng_.below(2) == 0 && memory_.swap_out(group, plan_)) {
-      group.status = GroupStatus::swapped;
-    } else {
-      drop(group);
-    }
-  }
-  void drop(SequenceGroup& group) {
-    for (Sequence& s : group.sequences) memory_.release(s);
-    group.status = GroupStatus::waiting;
-  }
-  void leave(std::size_t i) {
-    for (Sequence& s : groups_[i]->sequences) memory_.release(s);
-    groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-  /// As the control plane does with blocks that did not come back.
-  void recover(const StepResult& result) {
-    for (const BlockId slot : result.lost) memory_.on_lost(slot);
-    std::vector<BlockId> bad;
-    for (const std::uint32_t i : result.failed) {
-      bad.push_back(plan_.swap_in[i].device);
-      memory_.on_lost(plan_.swap_in[i].host);
-    }
-    for (const BlockCopy& c : plan_.copies) {
-      if (std::find(bad.begin(), bad.end(), c.from) != bad.end()) bad.push_back(c.to);
-    }
-    for (auto& g : groups_) {
-      if (g->status != GroupStatus::running) continue;
-      const bool hit =
-          std::any_of(g->sequences.begin(), g->sequences.end(), [&](const Sequence& s) {
-            const auto blocks = s.tables[0].blocks();
-            return std::find_first_of(blocks.begin(), blocks.end(), bad.begin(), bad.end()) !=
-                   blocks.end();
-          });
-      if (!hit) continue;
-      if (work_ == g.get()) work_ = nullptr;
-      drop(*g);
-      ++recoveries;
-    }
-  }
-  void check() {
-    for (const auto& g : groups_) {
-      if (g->status != GroupStatus::running) continue;
-      for (const Sequence& s : g->sequences) {
-        if (s.shared > Tokens{0}) continue;
-        std::uint64_t before = KvContents::garbage;
-        for (std::int64_t t = 0; t < s.computed.value; ++t) {
-          before = KvContents::extend(before, s.tokens[static_cast<std::size_t>(t)]);
-          ASSERT_EQ(contents_.at(s.tables[0], t), before) << "token " << t << " was lost";
-        }
-      }
-    }
-  }
-
-  Rng& rng_;
-  PagedMemory<C> memory_;
-  Contents contents_;
-  StepPlan plan_;
-  SequenceGroup* work_ = nullptr;
-  std::vector<Tokens> allotted_;
-  std::vector<std::unique_ptr<SequenceGroup>> groups_;
 };
 
 template <class C, class Contents>
@@ -299,7 +95,7 @@ void fuzz(std::uint64_t seed, std::int64_t operations, std::int64_t length) {
                  .block_tokens = C::BlockSize::tokens,
                  .disk_blocks = static_cast<std::int64_t>(rng.below(16)),
                  .tiers = all_rules};
-    World<C, Contents> world(rng, g);
+    World<C, Contents> world(rng, g, rng.below(2) == 0 ? 0.0 : 0.1, true);
     for (std::int64_t i = 0; i < length; ++i) {
       world.act();
       if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << " operation " << done + i;
