@@ -41,6 +41,8 @@ class Arc {
         content_(capacity_) {}
 
   void on_insert(BlockId b, const BlockContext& context) {
+    once_ghosts_.prefetch(context.content);  // both lists are asked: one wait, not two
+    again_ghosts_.prefetch(context.content);
     content_[b.value] = context.content;
     const auto size = [](const GhostList& list) { return static_cast<double>(list.size()); };
     if (once_ghosts_.contains(context.content)) {

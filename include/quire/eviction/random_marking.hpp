@@ -5,8 +5,8 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
@@ -73,7 +73,7 @@ class RandomMarking {
   std::uint64_t seed_;
   EvictableSet unmarked_;
   EvictableSet marked_;
-  std::vector<std::uint64_t> marked_in_;  // phase in which a block was last marked
+  huge_vector<std::uint64_t> marked_in_;  // phase in which a block was last marked
   std::uint64_t phase_ = 1;
   std::uint64_t removals_ = 0;
 };
