@@ -1,5 +1,7 @@
 // Paged attention, one thread. Decoding is bound by the bytes of keys and values, each counted once;
 // prefill by multiply-adds, 4 x head_dim flops per query head and visible key.
+#include <algorithm>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -78,6 +80,44 @@ void decode(benchmark::State& state) {
   quire_bench::against(state, "read_memory");
 }
 
+/// What block tables cost: one token decoded over keys and values in blocks that lie anywhere, and over
+/// the same in one run. The two take turns, in time that this thread ran, so that whatever else the
+/// machine does falls on both alike; cost_percent is the median over pairs of what the blocks take
+/// longer. Args: as decode().
+template <class Format>
+void paging(benchmark::State& state) {
+  const std::int64_t length = state.range(0);
+  const auto heads = kv_heads * static_cast<std::size_t>(state.range(2));
+  Setup<Format> paged(length, state.range(1), 1, heads), whole(length, length, 1, heads);
+  const auto thread_seconds = [] {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  };
+  const auto seconds = [&](Setup<Format>& setup) {
+    const double start = thread_seconds();
+    setup.run(length - 1, 1, attention::Causal{});
+    return thread_seconds() - start;
+  };
+  std::vector<double> ratios;
+  bool paged_first = true;
+  for (auto _ : state) {
+    double in_blocks = 0, in_one = 0;
+    if (paged_first) in_blocks = seconds(paged);
+    in_one = seconds(whole);
+    if (!paged_first) in_blocks = seconds(paged);
+    paged_first = !paged_first;
+    ratios.push_back(in_blocks / in_one);
+    state.SetIterationTime(in_blocks);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  state.counters["cost_percent"] = 100 * (ratios[ratios.size() / 2] - 1);
+  quire_bench::count_bytes(state,
+                           static_cast<std::int64_t>(static_cast<double>(length) * 2 * kv_heads *
+                                                     Format::token_bytes(head_dim)));
+  quire_bench::against(state, "read_memory");
+}
+
 /// Args: prompt length. A whole prompt with 4 query heads a KV head.
 template <class Format, class Variant>
 void prefill(benchmark::State& state, const Variant& variant) {
@@ -98,6 +138,15 @@ void decodes(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(decode<kv_format::Fp32>)->Apply(decodes)->Name("decode/fp32");
 BENCHMARK(decode<kv_format::Bf16>)->Apply(decodes)->Name("decode/bf16");
+
+void pagings(benchmark::internal::Benchmark* b) {
+  for (const std::int64_t length : {1024, 16384}) {
+    for (const std::int64_t group : {1, 4}) b->Args({length, 16, group});
+  }
+  b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond)->UseManualTime();
+}
+BENCHMARK(paging<kv_format::Fp32>)->Apply(pagings)->Name("paging/fp32");
+BENCHMARK(paging<kv_format::Bf16>)->Apply(pagings)->Name("paging/bf16");
 
 /// Args: length. Decoding over lists of kept tokens, with and without counting their weights.
 template <class Votes>

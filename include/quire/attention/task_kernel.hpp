@@ -159,12 +159,12 @@ class TaskKernel {
       tile_count_ = static_cast<std::size_t>(std::min(tile, last + 1 - begin));
       // Slots before anything visible may have lost their blocks; they are never touched.
       tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
-      locate();
-      locate_next(last + 1);
+      look_ahead(last + 1);
       load_keys();
       multiply_keys();
       load_values();
       softmax_and_sum();
+      std::swap(here_, next_);
     }
     finish();
   }
@@ -203,30 +203,38 @@ class TaskKernel {
     std::fill_n(zeros_, 2 * padded_, 0.0f);
   }
 
-  /// Slabs and slots of the tile's tokens.
-  void locate() {
+  /// Where a token's key and value lie.
+  struct Place {
+    const std::byte* keys = nullptr;  // slabs of its block
+    const std::byte* values = nullptr;
+    std::size_t slot = 0;
+  };
+  /// Places of tokens [from, count) of the tile that begins at `begin`. Tiles are asked for in order,
+  /// each once: the walk through the block table goes on where it was, without a division.
+  void locate(Place* places, std::size_t begin, std::size_t from, std::size_t count) {
     if constexpr (Keys::listed) {
-      for (std::size_t t = tile_skip_; t < tile_count_; ++t) {
-        const auto [block, slot] = place(static_cast<std::size_t>(tile_begin_) + t);
-        key_slab_[t] = cache_.keys(block, task_.kv_head);
-        value_slab_[t] = cache_.values(block, task_.kv_head);
-        slot_[t] = slot;
+      for (std::size_t t = from; t < count; ++t) {
+        const auto [block, slot] = place(begin + t);
+        places[t] = {cache_.keys(block, task_.kv_head), cache_.values(block, task_.kv_head), slot};
       }
-      return;
-    }
-    auto p = static_cast<std::size_t>(tile_begin_) + tile_skip_;
-    for (std::size_t t = tile_skip_; t < tile_count_; ++p) {
-      const BlockId block = sequence_.blocks[p / cache_.block_tokens];
-      std::size_t slot = p % cache_.block_tokens;
-      const std::size_t count = std::min(cache_.block_tokens - slot, tile_count_ - t);
-      const std::byte* key_slab = cache_.keys(block, task_.kv_head);
-      const std::byte* value_slab = cache_.values(block, task_.kv_head);
-      for (std::size_t i = 0; i < count; ++i, ++t, ++slot) {
-        key_slab_[t] = key_slab;
-        value_slab_[t] = value_slab;
-        slot_[t] = slot;
+    } else {
+      if (!walking_) {
+        walking_ = true;
+        entry_ = (begin + from) / cache_.block_tokens;
+        entry_slot_ = (begin + from) % cache_.block_tokens;
       }
-      p += count - 1;
+      for (std::size_t t = from; t < count;) {
+        const BlockId block = sequence_.blocks[entry_];
+        Place at{cache_.keys(block, task_.kv_head), cache_.values(block, task_.kv_head),
+                 entry_slot_};
+        const std::size_t stop = std::min(count, t + cache_.block_tokens - at.slot);
+        for (; t < stop; ++t, ++at.slot) places[t] = at;
+        entry_slot_ = at.slot;
+        if (entry_slot_ == cache_.block_tokens) {
+          entry_slot_ = 0;
+          ++entry_;
+        }
+      }
     }
   }
 
@@ -236,28 +244,22 @@ class TaskKernel {
     return {sequence_.blocks[slot / cache_.block_tokens], slot % cache_.block_tokens};
   }
 
-  /// Rows that the processor should fetch while this tile's keys are transposed: the tile's values
-  /// and the next tile's keys. Blocks lie anywhere, so it cannot foresee them.
-  void locate_next(std::int64_t end) {
+  /// Places of the tile's tokens and the next one's, and the rows that the processor should fetch while
+  /// this tile's keys are transposed: its values and the next tile's keys. Blocks lie anywhere, so it
+  /// cannot foresee them.
+  void look_ahead(std::int64_t end) {
+    const auto begin = static_cast<std::size_t>(tile_begin_);
+    if (!located_) locate(here_, begin, tile_skip_, tile_count_);
+    located_ = true;
+    const std::size_t after = begin + tile_tokens, stop = static_cast<std::size_t>(end);
+    const std::size_t count = stop > after ? std::min(tile_tokens, stop - after) : 0;
+    locate(next_, after, 0, count);
     if constexpr (plain) {
       const std::size_t row_bytes = cache_.head_dim * sizeof(Element);
-      auto p = static_cast<std::size_t>(tile_begin_) + tile_tokens;
-      const std::size_t stop = std::min(static_cast<std::size_t>(end), p + tile_tokens);
-      for (std::size_t t = 0; t < tile_tokens; ++t, ++p) {
-        const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
-        const std::size_t tokens = cache_.block_tokens;
-        if constexpr (Keys::listed) {
-          ahead_keys_[t] = zeros;
-          if (p < stop) {
-            const auto [block, slot] = place(p);
-            ahead_keys_[t] = cache_.keys(block, task_.kv_head) + slot * row_bytes;
-          }
-        } else {
-          ahead_keys_[t] = p < stop ? cache_.keys(sequence_.blocks[p / tokens], task_.kv_head) +
-                                          p % tokens * row_bytes
-                                    : zeros;
-        }
-        ahead_values_[t] = used(t) ? value_slab_[t] + slot_[t] * row_bytes : zeros;
+      const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
+      for (std::size_t t = 0; t < tile_tokens; ++t) {
+        ahead_values_[t] = used(t) ? here_[t].values + here_[t].slot * row_bytes : zeros;
+        ahead_keys_[t] = t < count ? next_[t].keys + next_[t].slot * row_bytes : zeros;
       }
     }
   }
@@ -266,12 +268,12 @@ class TaskKernel {
 
   template <class Stored>
   [[nodiscard]] const Stored* plain_row(const std::byte* slab, std::size_t t) const {
-    return reinterpret_cast<const Stored*>(slab) + slot_[t] * cache_.head_dim;
+    return reinterpret_cast<const Stored*>(slab) + here_[t].slot * cache_.head_dim;
   }
 
   /// One token as fp32, padded with zeros.
   const float* decode(const std::byte* slab, std::size_t t, float* to) const {
-    Format::load(slab, cache_.block_tokens, cache_.head_dim, slot_[t], to);
+    Format::load(slab, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
     std::fill(to + cache_.head_dim, to + padded_, 0.0f);
     return to;
   }
@@ -287,7 +289,7 @@ class TaskKernel {
         const Element* rows[tile_tokens];
         for (std::size_t t = 0; t < tile_tokens; ++t) {
           // zeros_ is as long as any row of elements
-          rows[t] = used(t) ? plain_row<Element>(key_slab_[t], t)
+          rows[t] = used(t) ? plain_row<Element>(here_[t].keys, t)
                             : reinterpret_cast<const Element*>(zeros_);
         }
         return transpose(rows);
@@ -295,7 +297,7 @@ class TaskKernel {
     }
     const float* rows[tile_tokens];
     for (std::size_t t = 0; t < tile_tokens; ++t) {
-      rows[t] = used(t) ? decode(key_slab_[t], t, key_rows_ + t * padded_) : zeros_;
+      rows[t] = used(t) ? decode(here_[t].keys, t, key_rows_ + t * padded_) : zeros_;
     }
     transpose(rows);
   }
@@ -310,7 +312,7 @@ class TaskKernel {
         continue;
       }
       float* row = key_rows_ + t * padded_;
-      decode(key_slab_[t], t, row);
+      decode(here_[t].keys, t, row);
       seen_.turn(static_cast<std::size_t>(tile_begin_) + t, row);
       rows[t] = row;
     }
@@ -367,11 +369,11 @@ class TaskKernel {
       }
       if constexpr (plain) {
         if (in_place_) {
-          values_[t] = plain_row<Element>(value_slab_[t], t);
+          values_[t] = plain_row<Element>(here_[t].values, t);
           continue;
         }
         if (cache_.head_dim % simd::lanes == 0) {
-          const Element* row = plain_row<Element>(value_slab_[t], t);
+          const Element* row = plain_row<Element>(here_[t].values, t);
           float* to = value_rows_ + t * padded_;
           for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
             simd::store(simd::load(row + i), to + i);
@@ -380,7 +382,7 @@ class TaskKernel {
           continue;
         }
       }
-      values_[t] = decode(value_slab_[t], t, value_rows_ + t * padded_);
+      values_[t] = decode(here_[t].values, t, value_rows_ + t * padded_);
     }
   }
 
@@ -510,9 +512,10 @@ class TaskKernel {
   float *q_, *sums_, *keys_, *key_rows_, *value_rows_, *scores_, *largest_, *total_, *zeros_;
   std::int64_t tile_begin_ = 0;
   std::size_t tile_count_ = 0, tile_skip_ = 0;
-  const std::byte* key_slab_[tile_tokens]{};
-  const std::byte* value_slab_[tile_tokens]{};
-  std::size_t slot_[tile_tokens]{};
+  Place places_[2][tile_tokens]{};
+  Place *here_ = places_[0], *next_ = places_[1];  // of this tile and of the next
+  bool located_ = false, walking_ = false;
+  std::size_t entry_ = 0, entry_slot_ = 0;  // of the block table: where the walk goes on
   const std::byte* ahead_keys_[tile_tokens]{};
   const std::byte* ahead_values_[tile_tokens]{};
   const void* values_[tile_tokens]{};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <vector>
 
@@ -9,6 +10,18 @@
 #endif
 
 namespace quire {
+
+/// Asks for huge pages under the whole pages of 2 MiB in [memory, memory + bytes). A wish: refused,
+/// it costs speed alone.
+inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t first = (begin + page - 1) / page * page,
+                       end = (begin + bytes) / page * page;
+  if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+}
 
 /// Puts large arrays on huge pages where the system gives them on request.
 ///
@@ -29,9 +42,7 @@ struct HugePageAllocator {
     const std::size_t bytes = n * sizeof(T);
     if (bytes < page) return static_cast<T*>(::operator new(bytes, small_align));
     void* const memory = ::operator new (bytes, std::align_val_t{page});
-#ifdef MADV_HUGEPAGE
-    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refused, it costs speed alone
-#endif
+    ask_for_huge_pages(memory, bytes);
     return static_cast<T*>(memory);
   }
   void deallocate(T* memory, std::size_t n) {

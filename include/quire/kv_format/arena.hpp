@@ -10,6 +10,7 @@
 #include <quire/attention/kv_view.hpp>
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/kv_format/concepts.hpp>
@@ -37,6 +38,8 @@ class Arena {
       throw state_error("KV cache", "its size overflows", "fewer blocks");
     }
     memory_ = AlignedArray<std::byte>(count * block_bytes_);
+    // A sequence's blocks lie anywhere: with small pages, each is a walk of the page tables.
+    ask_for_huge_pages(memory_.data(), memory_.size());
   }
 
   [[nodiscard]] BlockCount blocks() const { return blocks_; }
