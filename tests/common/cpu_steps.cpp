@@ -2,6 +2,7 @@
 
 namespace quire::executor {
 
+template class Cpu::Steps<kv_format::Fp16, weight_format::Fp16>;
 template class Cpu::Steps<kv_format::Fp32, weight_format::Fp32>;
 template class Cpu::Steps<kv_format::Fp32, weight_format::Fp32,
                           AttendsKept<retention::AllVotes, retention::Scope::head, false>>;

@@ -15,6 +15,7 @@
 #include <quire/workload/arrivals.hpp>
 #include <quire/workload/provenance.hpp>
 
+#include "tests/common/cpu_steps.hpp"
 #include "tests/executor/plan_words.hpp"
 
 namespace quire::testing {
