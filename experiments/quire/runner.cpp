@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -17,8 +18,8 @@
 #include <CLI/CLI.hpp>
 
 #include <experiments/common/build_info.hpp>
+#include <experiments/common/eta.hpp>
 #include <experiments/common/table.hpp>
-#include <experiments/common/terminal.hpp>
 #include <quire/core/thread_pool.hpp>
 
 namespace quire::experiment {
@@ -26,6 +27,10 @@ namespace {
 
 constexpr std::string_view formats[] = {"text", "md", "csv", "json", "jsonl"};
 const Settings defaults{};
+
+double wall_clock() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// SHA-256 of each trace that the cells read, so that a row names it before it is run.
 std::map<std::string, std::string> trace_hashes(const std::vector<Cell>& cells) {
@@ -36,16 +41,6 @@ std::map<std::string, std::string> trace_hashes(const std::vector<Cell>& cells) 
     hashes[path] = workload::trace::LineReader(path).digest();
   }
   return hashes;
-}
-
-Existing existing_of(const RunOptions& o) {
-  if (o.append + o.resume + o.force > 1) {
-    throw usage_error("--append --resume --force", "exclude each other", "one of them");
-  }
-  return o.append   ? Existing::append
-         : o.resume ? Existing::resume
-         : o.force  ? Existing::force
-                    : Existing::refuse;
 }
 
 /// What the settings of each cell come to; a checkpoint is read once, however many cells run it.
@@ -94,49 +89,6 @@ std::string percentiles_of(const Measurement& how) {
   std::vector<std::string> words;
   for (const double p : how.percentiles) words.push_back(detail::plain_number(p));
   return joined(words, ",");
-}
-
-/// The row of a cell before it runs: what names it, the objectives and percentiles included, since a
-/// row without them is not the one that was asked for. The label is not part of its name.
-metrics::ResultRow row_of(const Cell& cell, const Measurement& how,
-                          const std::map<std::string, std::string>& trace_hashes) {
-  metrics::ResultRow row = identity_of(cell);
-  if (!cell.settings.trace.empty()) row.trace_sha256 = trace_hashes.at(cell.settings.trace);
-  if (!how.slo.empty()) row.axes.add("goodput", joined(words_of(how.slo), " "));
-  row.axes.add("metric_percentiles", percentiles_of(how));
-  if (how.stream) row.axes.add("stream", true);
-  return row;
-}
-
-/// The command that runs this cell alone and prints its row, from any folder.
-std::string rerun_of(const Cell& cell, const Measurement& how, const char* program) {
-  std::vector<std::string> words{program, "run", "--variant", std::string(cell.variant->name)};
-  for (const SettingField& f : setting_fields()) {
-    const std::string value = f.json(cell.settings);
-    if (value == f.json(defaults) ||
-        !unread_because(f.name, cell.settings, *cell.variant).empty()) {
-      continue;
-    }
-    words.push_back(flag_of(f.name));
-    if (f.name == "trace" || (f.name == "model" && is_folder(cell.settings))) {
-      const auto& path = f.name == "trace" ? cell.settings.trace : cell.settings.model;
-      words.push_back(std::filesystem::absolute(path).lexically_normal().string());
-    } else {
-      words.push_back(value.starts_with('"') ? value.substr(1, value.size() - 2) : value);
-    }
-  }
-  if (!how.slo.empty()) {
-    words.push_back("--goodput");
-    for (std::string& word : words_of(how.slo)) words.push_back(std::move(word));
-  }
-  if (how.percentiles != Measurement{}.percentiles) {
-    words.insert(words.end(), {"--metric-percentiles", percentiles_of(how)});
-  }
-  if (how.stream) words.push_back("--stream");
-  words.insert(words.end(), {"--format", "jsonl"});
-  std::vector<const char*> argv;
-  for (const std::string& word : words) argv.push_back(word.c_str());
-  return metrics::command_line(static_cast<int>(argv.size()), argv.data());
 }
 
 /// One line over a report: what ran on what.
@@ -346,6 +298,77 @@ std::string describe(const Cell& cell) {
   return text;
 }
 
+Existing existing_of(const RunOptions& o) {
+  if (o.append + o.resume + o.force > 1) {
+    throw usage_error("--append --resume --force", "exclude each other", "one of them");
+  }
+  return o.append   ? Existing::append
+         : o.resume ? Existing::resume
+         : o.force  ? Existing::force
+                    : Existing::refuse;
+}
+
+metrics::ResultRow row_of(const Prepared& p, std::size_t i) {
+  const Cell& cell = p.cells[i];
+  metrics::ResultRow row = identity_of(cell);
+  if (!cell.settings.trace.empty()) row.trace_sha256 = p.trace_hashes.at(cell.settings.trace);
+  // Objectives and percentiles name it too: a row without them is not the one that was asked for.
+  // The label does not.
+  if (!p.how.slo.empty()) row.axes.add("goodput", joined(words_of(p.how.slo), " "));
+  row.axes.add("metric_percentiles", percentiles_of(p.how));
+  if (p.how.stream) row.axes.add("stream", true);
+  return row;
+}
+
+std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
+                                     const std::string& program) {
+  std::vector<std::string> words{program, "run", "--variant", std::string(cell.variant->name)};
+  for (const SettingField& f : setting_fields()) {
+    const std::string value = f.json(cell.settings);
+    if (value == f.json(defaults) ||
+        !unread_because(f.name, cell.settings, *cell.variant).empty()) {
+      continue;
+    }
+    words.push_back(flag_of(f.name));
+    if (f.name == "trace" || (f.name == "model" && is_folder(cell.settings))) {
+      const auto& path = f.name == "trace" ? cell.settings.trace : cell.settings.model;
+      words.push_back(std::filesystem::absolute(path).lexically_normal().string());
+    } else {
+      words.push_back(value.starts_with('"') ? value.substr(1, value.size() - 2) : value);
+    }
+  }
+  if (!how.slo.empty()) {
+    words.push_back("--goodput");
+    for (std::string& word : words_of(how.slo)) words.push_back(std::move(word));
+  }
+  if (how.percentiles != Measurement{}.percentiles) {
+    words.insert(words.end(), {"--metric-percentiles", percentiles_of(how)});
+  }
+  if (how.stream) words.push_back("--stream");
+  words.insert(words.end(), {"--format", "jsonl"});
+  return words;
+}
+
+void check_cell(const Cell& cell) {
+  if (cell.settings.executor == "simulated") {
+    static_cast<void>(simulated_options(cell.settings));
+  } else if (model::find_shape(cell.settings.model) != nullptr) {
+    throw usage_error("--executor " + cell.settings.executor,
+                      "runs a checkpoint, and " + cell.settings.model + " is a shape alone",
+                      "--model DIR, a folder with config.json, safetensors and tokenizer.json");
+  }
+  check_workload(cell.settings);
+}
+
+Shard shard_of(const RunOptions& o) {
+  if (!o.shard.empty() && o.count > 0) {
+    throw usage_error("--shard", "and --index exclude each other", "one of them");
+  }
+  return !o.shard.empty() ? parse_shard(o.shard)
+         : o.count > 0    ? checked_shard(o.index, o.count)
+                          : Shard{};
+}
+
 std::vector<Cell> planned_cells(RunOptions& o) {
   for (const std::string& text : o.axes) o.selection.axes.push_back(parse_axis(text));
   if (!o.format.empty() &&
@@ -354,12 +377,7 @@ std::vector<Cell> planned_cells(RunOptions& o) {
   }
   o.measurement.slo = metrics::parse_slo(o.goodput);
   static_cast<void>(labels_of(o));
-  if (!o.shard.empty() && o.count > 0) {
-    throw usage_error("--shard", "and --index exclude each other", "one of them");
-  }
-  const Shard shard = !o.shard.empty() ? parse_shard(o.shard)
-                      : o.count > 0    ? checked_shard(o.index, o.count)
-                                       : Shard{};
+  const Shard shard = shard_of(o);
   o.variants = variants_of(o.selection.settings.executor);
   if (o.jobs > 1 && o.variants.front().mode == metrics::Mode::measured) {
     throw usage_error("--jobs", "runs at once would measure each other",
@@ -371,25 +389,154 @@ std::vector<Cell> planned_cells(RunOptions& o) {
                       "--axis seed=[0:" + std::to_string(o.selection.repetitions - 1) + "]");
   }
   std::vector<Cell> cells = make_cells(o.variants, o.selection);
-  for (const Cell& cell : cells) {
-    if (cell.settings.executor == "simulated") {
-      static_cast<void>(simulated_options(cell.settings));
-    } else if (model::find_shape(cell.settings.model) != nullptr) {
-      throw usage_error("--executor " + cell.settings.executor,
-                        "runs a checkpoint, and " + cell.settings.model + " is a shape alone",
-                        "--model DIR, a folder with config.json, safetensors and tokenizer.json");
-    }
-    check_workload(cell.settings);
-  }
+  for (const Cell& cell : cells) check_cell(cell);
   if (!o.measurement.chrome_trace.empty() && cells.size() != 1) {
     throw usage_error("--chrome-trace", "needs one run, not " + std::to_string(cells.size()),
                       "one variant, and no axis of several values");
   }
   std::vector<Cell> mine;
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    if (shard.has(i)) mine.push_back(cells[i]);
+    if (shard.has(i)) mine.push_back(std::move(cells[i]));
   }
   return mine;
+}
+
+Prepared prepare(std::vector<Cell> cells, const RunOptions& o, const Invocation& invocation,
+                 Stamp stamp) {
+  Prepared p;
+  resolve(cells);
+  p.trace_hashes = trace_hashes(cells);
+  p.cells = std::move(cells);
+  p.provenance = metrics::provenance_now(build_info(), invocation.argc, invocation.argv);
+  p.provenance.program = program_hash();
+  p.labels = labels_of(o);
+  p.program = invocation.argv[0];
+  p.how = o.measurement;
+  p.stamp = stamp;
+  return p;
+}
+
+CellRun run_one(const Prepared& p, std::size_t i) {
+  const Cell& cell = p.cells[i];
+  metrics::ResultRow row = row_of(p, i);
+  const bool timed = p.stamp == Stamp::moment || cell.variant->mode == metrics::Mode::measured;
+  const std::vector<std::string> rerun = rerun_words(cell, p.how, p.program);
+  std::vector<const char*> argv;
+  for (const std::string& word : rerun) argv.push_back(word.c_str());
+  const std::string command = metrics::command_line(static_cast<int>(argv.size()), argv.data());
+  row.provenance = p.provenance;
+  if (p.stamp == Stamp::timeless) row.provenance.cmdline = command;
+  row.metrics.append(p.labels);
+  CellRun run;
+  try {
+    if (!cell.variant->make && p.cells.size() > 1) {
+      row.metrics.add("skipped", cell.variant->incompatible);
+    } else {
+      Outcome outcome = run_cell(cell, workload_of(cell.settings), p.how);
+      row.metrics.append(metrics_of(outcome, p.how.percentiles, timed));
+      row.metrics.add("rerun", command);
+      run.wall_seconds = outcome.wall_seconds;
+      const Report& report = outcome.report;
+      run.nothing_completed =
+          (report.is_streamed ? report.streamed.completed : report.summary().completed) == 0;
+      run.notices = notices_of(cell, outcome);
+      if (run.nothing_completed && run.notices.empty()) {
+        run.notices.emplace_back("no request has ended");
+      }
+      run.outcome = std::move(outcome);
+    }
+    row.provenance.time_utc = timed ? metrics::utc_time(std::time(nullptr)) : "";
+    run.line = row.line();
+  } catch (const Error& error) {
+    run.error = error.what();
+    run.exit_code = error.exit_code();
+  }
+  return run;
+}
+
+Tally::Tally(const Prepared& prepared, const RunOptions& options)
+    : prepared_(&prepared),
+      options_(&options),
+      output_(open_output(options.out, existing_of(options), prepared.provenance.program)),
+      progress_(options.no_progress || options.quiet ? Progress::Show::never
+                : options.progress                   ? Progress::Show::always
+                                                     : Progress::Show::when_terminal),
+      lines_(prepared.cells.size()),
+      begun_(wall_clock()) {}
+
+bool Tally::was_finished(std::size_t i) {
+  if (!output_.finished.contains(row_of(*prepared_, i).run_id())) return false;
+  const std::lock_guard lock(mutex_);
+  ++kept_;
+  ++done_;
+  return true;
+}
+
+void Tally::say(const std::string& text) {
+  progress_.clear();
+  std::cerr << "quire: " << text << '\n';
+}
+
+void Tally::show(std::string_view what) {
+  const std::lock_guard lock(mutex_);
+  progress_.show(
+      done_, lines_.size(),
+      eta_text(kept_, done_, lines_.size(), wall_clock() - begun_) + "  " + std::string(what));
+}
+
+void Tally::add(std::size_t i, CellRun run) {
+  const std::string cell = describe(prepared_->cells[i]);
+  {
+    const std::lock_guard lock(mutex_);
+    if (run.line.empty()) {
+      say(cell + ": " + run.error);
+      ++failed_;
+      ++errors_;
+      failure_code_ = lines_.size() == 1 ? run.exit_code : 1;
+      return;
+    }
+    lines_[i] = std::move(run.line);
+    if (output_.file) output_.file->append(lines_[i]);
+    ++done_;
+    if (run.nothing_completed) {
+      ++failed_;
+      failure_code_ = 1;
+    }
+    // Notices of a few runs; the rows have those of all.
+    if (!run.notices.empty() && (!options_->quiet || run.nothing_completed)) {
+      if (++said_ > 5) {
+        ++unsaid_;
+      } else {
+        for (const std::string& notice : run.notices) {
+          say((lines_.size() > 1 ? cell + ": " : "") + notice);
+        }
+      }
+    }
+    if (lines_.size() == 1) only_ = std::move(run.outcome);
+  }
+  show(cell);
+}
+
+int Tally::close() {
+  progress_.clear();
+  std::erase(lines_, std::string());
+  if (!options_->quiet) {
+    if (only_ && (options_->format.empty() || options_->format == "text")) {
+      std::cout << headline(prepared_->cells.front(), *only_) << '\n' << only_->report;
+    } else {
+      print_rows(lines_, options_->format);
+    }
+    std::cout.flush();
+  }
+  if (unsaid_ > 0) std::cerr << "quire: the same of " << unsaid_ << " other runs: see their rows\n";
+  if (kept_ > 0 && !options_->quiet) std::cerr << kept_ << " runs were finished before\n";
+  if (Interruption::requested()) {
+    std::cerr << "quire: interrupted; " << lines_.size() << " of "
+              << prepared_->cells.size() - kept_ << " runs finished"
+              << (output_.file ? ", their rows are written" : "") << '\n';
+    return 130;
+  }
+  return failed_ > 0 ? failure_code_ : 0;
 }
 
 int run_planned(std::vector<Cell> cells, RunOptions& o, const Invocation& invocation) {
@@ -398,109 +545,22 @@ int run_planned(std::vector<Cell> cells, RunOptions& o, const Invocation& invoca
     std::cout << cells.size() << (cells.size() == 1 ? " run\n" : " runs\n");
     return 0;
   }
-  resolve(cells);
-  const auto hashes = trace_hashes(cells);
-  metrics::RunProvenance provenance =
-      metrics::provenance_now(build_info(), invocation.argc, invocation.argv);
-  provenance.program = program_hash();
-  const metrics::JsonObject labels = labels_of(o);
-  Output output = open_output(o.out, existing_of(o), provenance.program);
-
+  const Prepared prepared = prepare(std::move(cells), o, invocation);
+  Tally tally(prepared, o);
   const Interruption interruption;
-  Progress progress(o.no_progress || o.quiet ? Progress::Show::never
-                    : o.progress             ? Progress::Show::always
-                                             : Progress::Show::when_terminal);
-  std::mutex mutex;
-  std::size_t done = 0;
-  std::size_t kept = 0;
-  std::size_t failed = 0;
-  int failure_code = 0;
-  std::size_t said = 0;
-  std::size_t unsaid = 0;
   std::atomic<bool> stop{false};
-  std::vector<std::string> lines(cells.size());
-  std::optional<Outcome> only;
-  // Notices of a few runs; the rows have those of all.
-  const auto say = [&](const Cell& cell, const Outcome& outcome) {
-    const std::lock_guard lock(mutex);
-    const bool nothing = outcome.report.summary().completed == 0;
-    if (nothing) {
-      ++failed;
-      failure_code = 1;
-    }
-    if (o.quiet && !nothing) return;
-    std::vector<std::string> notices = notices_of(cell, outcome);
-    if (nothing && notices.empty()) notices.push_back("no request has ended");
-    if (notices.empty()) return;
-    if (++said > 5) {
-      ++unsaid;
-      return;
-    }
-    progress.clear();
-    for (const std::string& notice : notices) {
-      std::cerr << "quire: " << (cells.size() > 1 ? describe(cell) + ": " : "") << notice << '\n';
-    }
-  };
-  const auto finish = [&](std::size_t i, metrics::ResultRow& row) {
-    row.provenance = provenance;
-    row.provenance.time_utc = metrics::utc_time(std::time(nullptr));
-    const std::lock_guard lock(mutex);
-    lines[i] = row.line();
-    if (output.file) output.file->append(lines[i]);
-    progress.show(++done, cells.size(), describe(cells[i]));
-  };
-  ThreadPool pool(std::min(o.jobs, std::max<std::size_t>(1, cells.size())));
-  pool.parallel_for(cells.size(), [&](std::size_t i) {
-    if (stop || Interruption::requested()) return;
-    const Cell& cell = cells[i];
-    metrics::ResultRow row = row_of(cell, o.measurement, hashes);
-    if (output.finished.contains(row.run_id())) {
-      const std::lock_guard lock(mutex);
-      ++kept;
-      ++done;
-      return;
-    }
-    row.metrics.append(labels);
-    if (!cell.variant->make && cells.size() > 1) {
-      row.metrics.add("skipped", cell.variant->incompatible);
-      return finish(i, row);
-    }
+  const std::size_t count = prepared.cells.size();
+  ThreadPool pool(std::min(o.jobs, std::max<std::size_t>(1, count)));
+  pool.parallel_for(count, [&](std::size_t i) {
+    if (stop || Interruption::requested() || tally.was_finished(i)) return;
     try {
-      Outcome outcome = run_cell(cell, workload_of(cell.settings), o.measurement);
-      row.metrics.append(metrics_of(outcome, o.measurement.percentiles));
-      row.metrics.add("rerun", rerun_of(cell, o.measurement, invocation.argv[0]));
-      finish(i, row);
-      say(cell, outcome);
-      if (cells.size() == 1) only = std::move(outcome);
+      tally.add(i, run_one(prepared, i));
+      if (tally.stopped()) stop = true;
     } catch (const Interrupted&) {
       stop = true;
-    } catch (const Error& error) {
-      const std::lock_guard lock(mutex);
-      progress.clear();
-      std::cerr << "quire: " << describe(cell) << ": " << error.what() << '\n';
-      ++failed;
-      failure_code = cells.size() == 1 ? error.exit_code() : 1;
-      if (!o.continue_on_error) stop = true;
     }
   });
-  progress.clear();
-  std::erase(lines, std::string());
-  if (!o.quiet) {
-    if (only && (o.format.empty() || o.format == "text")) {
-      std::cout << headline(cells.front(), *only) << '\n' << only->report;
-    } else {
-      print_rows(lines, o.format);
-    }
-    std::cout.flush();
-  }
-  if (unsaid > 0) std::cerr << "quire: the same of " << unsaid << " other runs: see their rows\n";
-  if (kept > 0 && !o.quiet) std::cerr << kept << " runs were finished before\n";
-  if (Interruption::requested()) {
-    std::cerr << "quire: interrupted; " << lines.size() << " of " << cells.size() - kept
-              << " runs finished" << (output.file ? ", their rows are written" : "") << '\n';
-    return 130;
-  }
-  return failed > 0 ? failure_code : 0;
+  return tally.close();
 }
 
 }  // namespace quire::experiment

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <quire/admission/admission.hpp>
-#include <quire/engine/engine.hpp>
+#include <quire/engine/axes.hpp>
+#include <quire/engine/override.hpp>
 #include <quire/eviction/eviction.hpp>
 #include <quire/kv_format/kv_format.hpp>
 #include <quire/offload/offload.hpp>

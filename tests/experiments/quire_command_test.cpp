@@ -90,7 +90,7 @@ TEST(QuireCommand, WrongUsageIsTwoAndNamesTheNearest) {
   refused({"run", "--executor", "cpu"}, "--model DIR");
   refused({"run", "--out", "-"}, "--format jsonl");
   refused({"run", "--repetitions", "3"}, "--axis seed=[0:2]");
-  refused({"sweep", "plan", "--out", "x"}, "writes no rows");
+  refused({"sweep", "plan", "--label", "x"}, "runs nothing and writes no rows");
   refused({"sweep", "collect"}, "quire sweep collect --help");
   refused({"sweep", "run", "--out", "x", "--bad-flag"}, "quire sweep run: unknown flag");
 }

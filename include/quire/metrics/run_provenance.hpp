@@ -34,7 +34,7 @@ struct RunProvenance {
   std::string gpu{}, driver{}, cuda{};  // empty: none took part
   std::string program{};                // hash of the running program, where one asked for it
   std::string cmdline{};
-  std::string time_utc{};
+  std::string time_utc{};  // empty: the row is the same whenever it is made
 
   [[nodiscard]] JsonObject json(bool simulated) const {
     JsonObject out;
@@ -47,7 +47,9 @@ struct RunProvenance {
     out.add("compiler", compiler).add("compiler_version", compiler_version);
     out.add("cxx_flags", build.cxx_flags).add("build_type", build.build_type);
     out.add("program", program);
-    return out.add("cmdline", cmdline).add("time_utc", time_utc).add("simulated", simulated);
+    out.add("cmdline", cmdline);
+    time_utc.empty() ? out.raw("time_utc", "null") : out.add("time_utc", time_utc);
+    return out.add("simulated", simulated);
   }
 };
 
