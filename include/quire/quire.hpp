@@ -18,6 +18,7 @@
 #include <quire/presets/presets.hpp>
 #include <quire/reservation/reservation.hpp>
 #include <quire/retention/retention.hpp>
+#include <quire/router/router.hpp>
 #include <quire/sampling/sampling.hpp>
 #include <quire/scheduler/scheduler.hpp>
 #include <quire/weight_format/weight_format.hpp>

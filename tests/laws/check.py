@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_format",
-         "weight_format", "retention", "scheduler")
+         "weight_format", "retention", "scheduler", "router")
 MACROS_ALLOWED = {"QUIRE_HD"}
 # Switches of libraries that we include, which must be set before the include.
 MACRO_PREFIXES_ALLOWED = ("XXH_", "EIGEN_", "HWY_", "JSON_")

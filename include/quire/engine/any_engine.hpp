@@ -27,6 +27,7 @@ class AnyEngine {
   [[nodiscard]] virtual std::uint64_t decision_hash() const = 0;
   [[nodiscard]] virtual std::span<const TokenEvent> events() const = 0;
   [[nodiscard]] virtual std::vector<std::unique_ptr<SequenceGroup>> take_finished() = 0;
+  [[nodiscard]] virtual std::span<const std::unique_ptr<SequenceGroup>> requests() const = 0;
   [[nodiscard]] virtual MemoryUsage usage() const = 0;
   [[nodiscard]] virtual const EngineCounters& counters() const = 0;
   [[nodiscard]] virtual const KvGeometry& geometry() const = 0;
@@ -50,6 +51,9 @@ class ErasedEngine final : public AnyEngine {
   [[nodiscard]] std::span<const TokenEvent> events() const override { return engine_.events(); }
   [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() override {
     return engine_.take_finished();
+  }
+  [[nodiscard]] std::span<const std::unique_ptr<SequenceGroup>> requests() const override {
+    return engine_.requests();
   }
   [[nodiscard]] MemoryUsage usage() const override { return engine_.usage(); }
   [[nodiscard]] const EngineCounters& counters() const override { return engine_.counters(); }

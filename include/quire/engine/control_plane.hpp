@@ -268,6 +268,15 @@ class ControlPlane {
   }
   [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
     if (auto why = refusal_of(group.request, limits_)) return why;
+    const Request& r = group.request;
+    if (r.delivered != Tokens{0}) {
+      if (Executor::needs_tokens || step_by_step) {
+        return "keys and values from elsewhere are known to simulated time without retention alone";
+      }
+      if (r.delivered < Tokens{0} || r.delivered >= r.prompt_length) {
+        return "`delivered` leaves no token of the prompt to compute";
+      }
+    }
     return memory_.rejects(group, limits_.max_length);
   }
 
@@ -696,6 +705,9 @@ class ControlPlane {
       give_up(*group, "the KV pool is too small for this request");
       return true;
     }
+    Tokens& computed = group->sequences.front().computed;
+    const Tokens found = computed;  // in the prefix index
+    computed = std::max(computed, delivered_to(*group));
     bool starts = allot(*group);
     if constexpr (step_by_step) {
       if (starts && !memory_.begin(*group, allotted_, plan_)) {
@@ -716,7 +728,7 @@ class ControlPlane {
     const bool first = group->timeline.first_scheduled < Seconds{0.0};
     if (first) {
       group->timeline.first_scheduled = now_;
-      group->timeline.prefix_hit = group->sequences.front().computed;
+      group->timeline.prefix_hit = found;
       counters_.prompt_tokens += group->prompt_length();
       counters_.prefix_hit_tokens += group->timeline.prefix_hit;
     }
@@ -744,8 +756,13 @@ class ControlPlane {
     const auto first = std::find_if(group.sequences.begin(), group.sequences.end(),
                                     [](const Sequence& s) { return !s.finished(); });
     if (allotment(state(), first->length) > Tokens{0}) return true;
-    const Tokens found = memory_.cached_prefix(group);
+    const Tokens found = std::max(memory_.cached_prefix(group), delivered_to(group));
     return found > Tokens{0} && allotment(state(), first->length - found) > Tokens{0};
+  }
+
+  /// Tokens whose keys and values come with a group that waits: none once it has run here.
+  [[nodiscard]] static Tokens delivered_to(const SequenceGroup& group) {
+    return group.timeline.first_scheduled < Seconds{0.0} ? group.request.delivered : Tokens{0};
   }
 
   /// After an admission: what a preemption dropped and the prefix index did not find again.

@@ -4,11 +4,15 @@
 #include <quire/engine/axes.hpp>
 #include <quire/engine/changed_slots.hpp>
 #include <quire/engine/checks.hpp>
+#include <quire/engine/cluster.hpp>
+#include <quire/engine/cluster_loop.hpp>
+#include <quire/engine/cluster_options.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/engine/control_plane.hpp>
 #include <quire/engine/describe.hpp>
 #include <quire/engine/explain.hpp>
+#include <quire/engine/explain_router.hpp>
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/engine/registry.hpp>

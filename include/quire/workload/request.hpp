@@ -37,6 +37,9 @@ struct Request {
   std::int32_t priority = 0;  // smaller is more urgent
   std::uint64_t salt = 0;     // prefixes are shared between equal salts only
   Seconds keep_for = 0.0;     // its text is pinned in the prefix index for so long after its end
+  /// Leading tokens of the prompt whose keys and values another instance has computed and sent with
+  /// it; less than the prompt. They are there at its first admission, and lost when it is preempted.
+  Tokens delivered = 0;
   std::uint64_t session = 0;  // turns of one conversation; 0: none
   std::int32_t turn = 0;
 };
