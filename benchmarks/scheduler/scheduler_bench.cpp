@@ -21,7 +21,8 @@ namespace {
 
 using namespace quire::scheduler;
 using Policies = quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority,
-                                  Sjf, Srpt, Mlfq, Vtc, LongestPrefix>;
+                                  Sjf, Srpt, LearningToRank, Mlfq, Vtc, WeightedVtc, PredictiveVtc,
+                                  Qoe, LongestPrefix>;
 
 /// vLLM with another scheduler; one that never preempts gets all of its memory at admission.
 template <class Policy>

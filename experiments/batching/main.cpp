@@ -1,4 +1,6 @@
-// Figure 12(a) of Kwon et al., SOSP '23. README.md says what is run and why.
+// Figures 12, 14, 16 and 17 of Kwon et al., SOSP '23, and the ratios of vLLM's launch post. README.md
+// says what is run and why.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include <experiments/batching/axes.hpp>
+#include <experiments/batching/panels.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/paper_setup.hpp>
 #include <experiments/common/workloads.hpp>
@@ -24,10 +27,14 @@ using SharedWorkload = std::shared_ptr<const workload::Workload>;
 /// ft/.
 constexpr std::int64_t request_level_batch = 5;
 
+executor::Simulated::Options request_level_setup(executor::Simulated::Options setup) {
+  setup.limits.max_batch = request_level_batch;
+  return setup;
+}
+
 template <class System>
 metrics::JsonObject latency(executor::Simulated::Options setup, const workload::Workload& requests,
                             Seconds warm_up) {
-  setup.limits.max_batch = request_level_batch;
   setup.host = host<System>;
   Engine<System, executor::Simulated> engine(setup);
   const Report report = replay(engine, requests, {.measure_from = warm_up, .record_from = warm_up});
@@ -79,16 +86,122 @@ void add_rung(std::vector<Run>& runs, const executor::Simulated::Options& setup,
   });
 }
 
+// ---- Figures 12(b) to (f), 14, 16 and 17 --------------------------------------------------------
+
+/// vLLM with the pages of a registered prefix shared, for the panels in which the paper shares one.
+using SharingVllm = presets::VllmPrefixCache;
+
+workload::Workload requests_of(const Panel& panel, double rate, Seconds seconds,
+                               std::uint64_t seed) {
+  workload::GeneratorOptions how = poisson_for(rate, seconds, seed);
+  how.requests = std::max<std::size_t>(how.requests, 50);
+  how.n = static_cast<std::int32_t>(panel.n);
+  how.beam_width = static_cast<std::int32_t>(panel.beam_width);
+  if (panel.workload == "sharegpt") return workload::sharegpt(how);
+  if (panel.workload == "alpaca") return workload::alpaca(how);
+  if (panel.workload == "chat") {
+    return workload::chat({.context = 1024, .max_output = 1024, .generator = how});
+  }
+  return workload::shared_prefix({.prefix = panel.prefix, .generator = how});
+}
+
+template <class System>
+void add_panel(std::vector<Run>& runs, const Panel& panel, const Ladder& ladder,
+               std::string_view variant, const Options& options) {
+  executor::Simulated::Options setup = table_1_setup(*panel.model);
+  if (panel.max_batch > 0) setup.limits.max_batch = panel.max_batch;
+  const bool forks = panel.n > 1 || panel.beam_width > 0;
+  const double seconds = options.pick(60.0, forks ? 150.0 : 600.0, forks ? 600.0 : 3600.0);
+  const Seconds warm_up = seconds / 10;
+  for (const double rate : rungs(ladder, options.pick<std::size_t>(2, forks ? 5 : 7, 9))) {
+    Run run;
+    run.row.variant = variant;
+    run.row.workload = panel.workload;
+    run.row.seed = 0;
+    run.row.mode = metrics::Mode::simulated;
+    run.row.axes.add("part", panel.part).add("model", panel.model->name);
+    run.row.axes.add("request_rate", rate).add("seconds", seconds);
+    run.row.axes.add("n", panel.n).add("beam_width", panel.beam_width);
+    run.row.axes.add("prefix", panel.prefix);
+    run.measure = [=, &panel] {
+      return latency<System>(setup, requests_of(panel, rate, seconds, 0), warm_up);
+    };
+    runs.push_back(std::move(run));
+  }
+}
+
+void add_panels(std::vector<Run>& runs, const Options& options) {
+  for (const Panel& panel : panels) {
+    add_panel<presets::FasterTransformer>(runs, panel, panel.faster_transformer,
+                                          presets::FasterTransformer::name, options);
+    add_panel<presets::OrcaMax>(runs, panel, panel.max, presets::OrcaMax::name, options);
+    add_panel<presets::OrcaPow2>(runs, panel, panel.pow2, presets::OrcaPow2::name, options);
+    add_panel<presets::OrcaOracle>(runs, panel, panel.oracle, presets::OrcaOracle::name, options);
+    if (panel.prefix > 0) {
+      add_panel<SharingVllm>(runs, panel, panel.vllm, presets::Vllm::name, options);
+    } else {
+      add_panel<presets::Vllm>(runs, panel, panel.vllm, presets::Vllm::name, options);
+    }
+  }
+}
+
+// ---- the launch post ------------------------------------------------------------------------------
+
+/// Output tokens a second with all requests there at once: LLaMA-13B on an A100-40GB, ShareGPT lengths.
+template <class System>
+void add_blog(std::vector<Run>& runs, std::string_view variant, std::int32_t n,
+              std::int64_t max_batch, const Options& options) {
+  Run run;
+  run.row.variant = variant;
+  run.row.workload = "sharegpt";
+  run.row.mode = metrics::Mode::simulated;
+  run.row.axes.add("part", "blog").add("model", model::llama_13b.name);
+  run.row.axes.add("n", n).add("max_batch", max_batch);
+  const std::size_t count = options.pick<std::size_t>(60, 600, 2000);
+  run.row.axes.add("requests", count);
+  run.measure = [=] {
+    executor::Simulated::Options setup = opt_13b_setup();
+    setup.model = model::llama_13b;
+    setup.host = host_overhead::python_2023;
+    if (max_batch > 0) setup.limits.max_batch = max_batch;
+    Engine<System, executor::Simulated> engine(setup);
+    const Report report =
+        replay(engine, workload::sharegpt({.requests = count, .n = n}), {.stream = true});
+    return metrics::JsonObject()
+        .add("output_throughput",
+             static_cast<double>(report.streamed.output_tokens.value) / report.duration.value)
+        .add("mean_batched_requests", report.memory.by_time().running_requests)
+        .add("completed", report.streamed.completed)
+        .add("failed", report.streamed.failed);
+  };
+  runs.push_back(std::move(run));
+}
+
+void add_blogs(std::vector<Run>& runs, const Options& options) {
+  for (const std::int32_t n : {1, 3}) {
+    add_blog<presets::Vllm>(runs, "vllm", n, 0, options);
+    // TGI reserves prompt and max_tokens; with max_tokens the true length that is Orca (Oracle)
+    add_blog<presets::OrcaOracle>(runs, "tgi", n, 0, options);
+    for (const std::int64_t batch : {1, 2, 4}) {
+      if (batch * n <= 7) {  // reservations of 2,048 tokens that the memory holds
+        add_blog<presets::HfTransformers>(runs, "hf_transformers", n, batch, options);
+      }
+    }
+  }
+}
+
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::uint64_t seeds = options.pick(1, 2, 5);
   const double seconds = options.pick(300.0, 3600.0, 3600.0);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     for (std::size_t i = 0; i < std::size(rates); i += options.pick<std::size_t>(3, 1, 1)) {
-      add_rung(runs, opt_13b_setup(), seed, rates[i], 60.0,
+      add_rung(runs, request_level_setup(opt_13b_setup()), seed, rates[i], 60.0,
                workload::sharegpt(poisson_for(rates[i], seconds, seed)), true);
     }
   }
+  add_panels(runs, options);
+  add_blogs(runs, options);
   if (options.traces.empty()) return runs;
   for (const auto& [trace, requests] : open_traces(options.traces)) {
     const workload::Workload some =
@@ -97,7 +210,7 @@ std::vector<Run> make_runs(const Options& options) {
       const double rate = share * trace.top_rate;
       // A trace's own arrival pattern, stretched; lengths without times arrive by a Poisson
       // process.
-      add_rung(runs, long_context_setup(model_for(trace)), 0, rate, 0.0,
+      add_rung(runs, request_level_setup(long_context_setup(model_for(trace))), 0, rate, 0.0,
                some.timed ? workload::at_rate(some, rate)
                           : workload::with_arrivals(some, workload::Poisson{rate}),
                false);
@@ -112,7 +225,9 @@ std::vector<Run> make_runs(const Options& options) {
 int main(int argc, char** argv) {
   return quire::experiment::run_experiment(
       argc, argv, "batching",
-      "Latency against request rate for six ways of batching.\n\n"
+      "Latency against request rate for six ways of batching: three models, two workloads, "
+      "samples,\n"
+      "beams, shared prefixes and conversations.\n\n"
       "Examples:\n"
       "  batching --out rows.jsonl\n"
       "  batching --out rows.jsonl --filter vllm --scale smoke\n",

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -32,6 +33,10 @@ TEST(ChunkedPrefill, AdmitsWhileTheChunkHasRoom) {
   EXPECT_EQ(sarathi.admit(state, group(2000)), Admission::admit);
   state.batched_tokens = 512;
   EXPECT_EQ(sarathi.admit(state, group(2000)), Admission::hold);
+}
+
+TEST(ChunkedPrefill, SurvivesRandomWorkloads) {
+  survives_random_workloads<scheduler::ChunkedPrefill>();
 }
 
 }  // namespace

@@ -21,8 +21,9 @@ namespace quire::scheduler_test {
 /// Every scheduler of the library; a new one is added here.
 using all_policies =
     type_list<scheduler::ChunkedPrefill, scheduler::DynamicBatch, scheduler::Fcfs,
-              scheduler::LongestPrefix, scheduler::Mlfq, scheduler::Orca, scheduler::Priority,
-              scheduler::Sjf, scheduler::Srpt, scheduler::StaticBatch, scheduler::Vtc>;
+              scheduler::LearningToRank, scheduler::LongestPrefix, scheduler::Mlfq, scheduler::Orca,
+              scheduler::PredictiveVtc, scheduler::Priority, scheduler::Qoe, scheduler::Sjf,
+              scheduler::Srpt, scheduler::StaticBatch, scheduler::Vtc, scheduler::WeightedVtc>;
 
 template <class List>
 struct as_gtest_types;

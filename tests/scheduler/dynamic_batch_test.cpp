@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -41,6 +42,10 @@ TEST(DynamicBatch, HasNothingToWakeForWhenNobodyWaits) {
   EXPECT_FALSE(batch.wake_at(BatchState{}).has_value());
   EXPECT_TRUE(scheduler::DynamicBatch::drains);
   EXPECT_FALSE(scheduler::DynamicBatch::pads);
+}
+
+TEST(DynamicBatch, SurvivesRandomWorkloads) {
+  survives_random_workloads<scheduler::DynamicBatch>();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -25,6 +26,8 @@ TEST(Fcfs, RunsPromptsWholeWithinTheTokenBudget) {
   state.batched_tokens = 0;
   EXPECT_EQ(fcfs.allot(state, 500), Tokens{500});  // longer than the budget: a step of its own
 }
+
+TEST(Fcfs, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Fcfs>(); }
 
 }  // namespace
 }  // namespace quire::scheduler_test

@@ -12,6 +12,7 @@
 #include <quire/presets/vllm_prefix_cache.hpp>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -50,6 +51,10 @@ TEST(LongestPrefix, AdmitsWhatIsCachedBeforeWhatCameEarlier) {
   };
   EXPECT_EQ(order.operator()<Fcfs>(), (std::vector<std::uint64_t>{0, 1, 2}));
   EXPECT_EQ(order.operator()<Aware>(), (std::vector<std::uint64_t>{0, 2, 1}));
+}
+
+TEST(LongestPrefix, SurvivesRandomWorkloads) {
+  survives_random_workloads<scheduler::LongestPrefix>();
 }
 
 }  // namespace

@@ -72,5 +72,7 @@ TEST(Mlfq, NobodyStarvesUnderAStreamOfShortRequests) {
   for (double e : end) EXPECT_GT(e, 0);
 }
 
+TEST(Mlfq, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Mlfq>(); }
+
 }  // namespace
 }  // namespace quire::scheduler_test

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -18,6 +19,8 @@ TEST(Orca, JoinsInAnyIterationUpToMaxSequences) {
   EXPECT_FALSE(orca.wake_at(state).has_value());
   EXPECT_TRUE(scheduler::Orca::never_preempts);
 }
+
+TEST(Orca, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Orca>(); }
 
 }  // namespace
 }  // namespace quire::scheduler_test

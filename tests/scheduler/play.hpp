@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <quire/engine/override.hpp>
@@ -13,6 +16,9 @@
 #include <quire/executor/simulated.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/presets/vllm.hpp>
+#include <quire/reservation/request_limit.hpp>
+
+#include "tests/common/fuzz.hpp"
 
 namespace quire::scheduler_test {
 
@@ -48,12 +54,17 @@ inline workload::Workload jobs(const std::vector<Job>& list) {
   return w;
 }
 
+/// vLLM's engine under another scheduler; one that never preempts, or gives memory back by the batch,
+/// gets all of a request's memory at admission.
 template <class Scheduler>
-using Under = with<presets::Vllm, set_scheduler<Scheduler>, set_offload<offload::Recompute>>;
+using Under =
+    with<presets::Vllm, set_scheduler<Scheduler>, set_offload<offload::Recompute>,
+         set_reservation<std::conditional_t<never_preempts<Scheduler> || Scheduler::drains,
+                                            reservation::RequestLimit, reservation::OnDemand>>>;
 
-template <class Scheduler>
+template <class Scheduler, class Cost = OneSecond>
 auto make_engine(std::int64_t seats, std::int64_t blocks = 4096) {
-  using Executor = executor::BasicSimulated<OneSecond>;
+  using Executor = executor::BasicSimulated<Cost>;
   typename Executor::Options o;
   o.model = {.name = "unit",
              .layers = 1,
@@ -115,6 +126,73 @@ void live_in_a_tight_pool(const Check& check) {
   EXPECT_GT(preemptions, 100);
   EXPECT_GT(refused, 20);
   EXPECT_GT(given_up, 5);
+}
+
+/// What can happen to a request.
+enum class End { none, finished, cancelled, refused };
+
+/// Random workloads over small pools, down to one block more than the longest request: prompts, lengths,
+/// several samples, priorities, tenants and cancellations; 20 of them, 10,000 at QUIRE_FUZZ_SCALE=500.
+/// Each request ends once or is refused with a reason, nobody waits for ever, and every block comes back.
+template <class Scheduler>
+void survives_random_workloads() {
+  const std::int64_t workloads = quire::testing::fuzz_count(20);
+  for (std::int64_t seed = 0; seed < workloads; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed) * 977 + 5);
+    const auto up_to = [&rng](std::uint64_t n) { return static_cast<std::int64_t>(rng.below(n)); };
+    const std::int64_t longest = 8 + up_to(200);  // tokens
+    const std::int64_t least = longest / 16 + 1 + 1;
+    auto engine = make_engine<Scheduler>(1 + up_to(12), least + (up_to(3) == 0 ? 0 : up_to(60)));
+    const std::int64_t total = 1 + up_to(40);
+    std::map<std::uint64_t, End> ends;
+    std::int64_t submitted = 0, steps = 0;
+    const auto collect = [&] {
+      for (const auto& group : engine.take_finished()) {
+        End& end = ends.at(group->request.id.value);
+        ASSERT_EQ(end, End::none) << "request " << group->request.id.value << " ended twice";
+        const bool aborted = group->sequences.front().finish == FinishReason::abort;
+        end = !group->error.empty() ? End::refused : aborted ? End::cancelled : End::finished;
+        if (end != End::finished) continue;
+        ASSERT_EQ(std::ssize(group->sequences), group->request.sampling.n);
+        for (const Sequence& s : group->sequences) {
+          ASSERT_EQ(s.length, group->prompt_length() + *group->request.output_length);
+        }
+      }
+    };
+    while (submitted < total || engine.has_work()) {
+      ASSERT_LT(++steps, 50'000) << "seed " << seed << ": the engine runs for ever";
+      while (submitted < total && (up_to(3) == 0 || !engine.has_work())) {
+        Request r;
+        r.arrival = engine.now();
+        r.prompt_length = up_to(40) == 0 ? 0 : 1 + up_to(static_cast<std::uint64_t>(longest));
+        const std::int64_t room = std::max<std::int64_t>(1, longest - r.prompt_length.value);
+        r.output_length = 1 + up_to(static_cast<std::uint64_t>(room));
+        r.sampling.max_tokens = *r.output_length;
+        r.sampling.n = up_to(8) == 0 ? static_cast<std::int32_t>(2 + up_to(3)) : 1;
+        r.priority = static_cast<std::int32_t>(up_to(4));
+        r.tenant = TenantId{static_cast<std::uint32_t>(up_to(3))};
+        r.weight = static_cast<double>(1 + up_to(3));
+        ends[engine.submit(std::move(r)).value] = End::none;
+        ++submitted;
+      }
+      if (!ends.empty() && up_to(15) == 0) {
+        engine.cancel(RequestId{static_cast<std::uint64_t>(up_to(ends.size()))});
+      }
+      const StepStats& stats = engine.step();
+      collect();
+      if (::testing::Test::HasFatalFailure()) return;
+      if (!stats.idle || !engine.has_work()) continue;
+      ASSERT_TRUE(stats.wake_at && *stats.wake_at > engine.now()) << "seed " << seed << ": stuck";
+      engine.advance_to(*stats.wake_at);
+    }
+    collect();
+    for (const auto& [id, end] : ends) {
+      ASSERT_NE(end, End::none) << "seed " << seed << ": request " << id << " is lost";
+    }
+    const MemoryUsage usage = engine.usage();
+    ASSERT_EQ(usage.free, usage.capacity) << "seed " << seed << ": blocks have leaked";
+    ASSERT_EQ(engine.memory().host_free(), engine.geometry().host_blocks) << "seed " << seed;
+  }
 }
 
 inline double mean_latency(const std::vector<Job>& list, const std::vector<double>& end) {

@@ -31,5 +31,7 @@ TEST(Priority, PreemptsOnlyAsManyAsTheUrgentOneNeeds) {
   EXPECT_EQ(report.records.front().finished, Seconds{7.0});
 }
 
+TEST(Priority, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Priority>(); }
+
 }  // namespace
 }  // namespace quire::scheduler_test

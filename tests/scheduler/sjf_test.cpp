@@ -42,5 +42,7 @@ TEST(Sjf, IsNamedByItsOracle) {
   EXPECT_EQ((BasicSjf<length_oracle::Noisy<50>>::name), "sjf+noisy50");
 }
 
+TEST(Sjf, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Sjf>(); }
+
 }  // namespace
 }  // namespace quire::scheduler_test

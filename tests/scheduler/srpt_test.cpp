@@ -51,5 +51,7 @@ TEST(Srpt, WithAPerfectOracleHasTheLeastMeanLatencyOfAllOnOneServer) {
   }
 }
 
+TEST(Srpt, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Srpt>(); }
+
 }  // namespace
 }  // namespace quire::scheduler_test

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/scheduler/conformance.hpp"
+#include "tests/scheduler/play.hpp"
 
 namespace quire::scheduler_test {
 namespace {
@@ -29,6 +30,8 @@ TEST(StaticBatch, ComputesPromptsWholeHoweverLong) {
   EXPECT_TRUE(scheduler::StaticBatch::drains);
   EXPECT_TRUE(scheduler::StaticBatch::pads);
 }
+
+TEST(StaticBatch, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::StaticBatch>(); }
 
 }  // namespace
 }  // namespace quire::scheduler_test

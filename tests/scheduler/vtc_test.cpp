@@ -146,5 +146,7 @@ TEST(Vtc, SharesTheServerWhereFirstComeFirstServedWouldNot) {
   EXPECT_EQ(ends<scheduler::Fcfs>(list).back(), 510);
 }
 
+TEST(Vtc, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Vtc>(); }
+
 }  // namespace
 }  // namespace quire::scheduler_test

@@ -302,6 +302,20 @@ class ControlPlane {
       return a->timeline.arrival < b->timeline.arrival;
     return a->request.id < b->request.id;
   }
+  /// Sorts a queue by rank, which is asked for once a group.
+  template <class Queue>
+  void sort(Queue& queue) {
+    for (SequenceGroup* group : queue) group->rank = rank(*group);
+    const auto order = [](const SequenceGroup* a, const SequenceGroup* b) {
+      if (a->rank != b->rank) return a->rank < b->rank;
+      if (a->timeline.arrival != b->timeline.arrival) {
+        return a->timeline.arrival < b->timeline.arrival;
+      }
+      return a->request.id < b->request.id;
+    };
+    if (std::is_sorted(queue.begin(), queue.end(), order)) return;
+    std::stable_sort(queue.begin(), queue.end(), order);
+  }
   template <class Queue>
   void enqueue(Queue& queue, SequenceGroup* group) {
     if (queue.empty() || !before(group, queue.back())) {
@@ -361,10 +375,9 @@ class ControlPlane {
       if constexpr (requires { SchedulerType::wants_cached_prefix; }) {
         for (SequenceGroup* group : waiting_) group->cached_prefix = memory_.cached_prefix(*group);
       }
-      auto order = [this](auto* a, auto* b) { return before(a, b); };
-      std::stable_sort(running_.begin(), running_.end(), order);
-      std::stable_sort(waiting_.begin(), waiting_.end(), order);
-      std::stable_sort(swapped_.begin(), swapped_.end(), order);
+      sort(running_);
+      sort(waiting_);
+      sort(swapped_);
     }
     count_running();
     if constexpr (requires { memory_.expire(now_); }) memory_.expire(now_);

@@ -97,6 +97,7 @@ struct SequenceGroup {
 
   // The engine's marks.
   Tokens cached_prefix = 0;      // while it waits, if the scheduler wants to know
+  double rank = 0;               // when its queue was sorted last
   std::uint64_t kept_in = 0;     // the last plan for which it was chosen to run
   std::uint64_t planned_in = 0;  // the last plan that has rows of this group
   std::size_t place = 0;         // where it stands in the list of requests

@@ -35,6 +35,25 @@ class Vtc : public ArrivalOrder {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
   }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
+    account(event, group, tokens, prompt_weight, output_weight);
+  }
+  /// Service a client has been charged for.
+  [[nodiscard]] double counter(TenantId tenant) const {
+    const auto client = clients_.find(tenant);
+    return client == clients_.end() ? 0 : client->second.counter;
+  }
+  /// Requests of a client that wait.
+  [[nodiscard]] std::int64_t queued(TenantId tenant) const {
+    const auto client = clients_.find(tenant);
+    return client == clients_.end() ? 0 : client->second.queued;
+  }
+
+ protected:
+  /// Adds to a client's counter outside of what account() charges.
+  void add(TenantId tenant, double service) { clients_[tenant].counter += service; }
+
+  void account(SchedulerEvent event, const SequenceGroup& group, Tokens tokens, double prompt_price,
+               double output_price) {
     Client& client = clients_[group.request.tenant];
     switch (event) {
       case SchedulerEvent::arrive:
@@ -43,10 +62,10 @@ class Vtc : public ArrivalOrder {
         break;
       case SchedulerEvent::admit:
         leave(client, group.request.tenant);
-        client.counter += prompt_weight * static_cast<double>(tokens.value);
+        client.counter += prompt_price * static_cast<double>(tokens.value);
         break;
       case SchedulerEvent::output_tokens:
-        client.counter += output_weight * static_cast<double>(tokens.value);
+        client.counter += output_price * static_cast<double>(tokens.value);
         break;
       case SchedulerEvent::preempt:
         if (group.status == GroupStatus::waiting) ++client.queued;
@@ -58,16 +77,6 @@ class Vtc : public ArrivalOrder {
       case SchedulerEvent::prompt_tokens:
         break;
     }
-  }
-  /// Service a client has been charged for.
-  [[nodiscard]] double counter(TenantId tenant) const {
-    const auto client = clients_.find(tenant);
-    return client == clients_.end() ? 0 : client->second.counter;
-  }
-  /// Requests of a client that wait.
-  [[nodiscard]] std::int64_t queued(TenantId tenant) const {
-    const auto client = clients_.find(tenant);
-    return client == clients_.end() ? 0 : client->second.queued;
   }
 
  private:

@@ -35,6 +35,7 @@ struct Request {
   SamplingParams sampling{};
   TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
+  double weight = 1;          // of its tenant, where service is shared by weights
   std::uint64_t salt = 0;     // prefixes are shared between equal salts only
   Seconds keep_for = 0.0;     // its text is pinned in the prefix index for so long after its end
   /// Leading tokens of the prompt whose keys and values another instance has computed and sent with
