@@ -120,6 +120,34 @@ class Context:
         return " and ".join(sorted({row["mode"] for row in self.rows(experiment, **where)}))
 
 
+def rate_panels(context, plt, panels, variants, columns):
+    """Normalized latency against rate, one panel a part of the experiment `batching`."""
+    count = -(-len(panels) // columns)
+    figure, axes = plt.subplots(count, columns, figsize=(max(2.3 * columns, 4.0), 0.6 + 2.1 * count), sharey=True,
+                                squeeze=False)
+    for place, here in enumerate(axes.flat):
+        if place >= len(panels):
+            here.set_visible(False)
+            continue
+        part, title = panels[place]
+        for variant in variants:
+            if not context.optional_rows("batching", part=part, variant=variant):
+                continue
+            rates, latencies = context.curve("batching", "mean_normalized_latency_s", "request_rate", part=part,
+                                             variant=variant)
+            here.plot(rates, latencies, marker="o", markersize=2.5, color=colour(variant), label=name(variant))
+        here.axhline(0.5, color="#888888", linewidth=0.8, linestyle="--")
+        here.set_ylim(0, 1)
+        here.set_xlim(left=0)
+        here.set_title(f"{title}: {context.modes('batching', part=part)}", fontsize=7.5)
+        here.set_xlabel("request rate (requests/s)")
+        if place % columns == 0:
+            here.set_ylabel("normalized latency (s/token)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
 def discover():
     """Every figure, in the order of their names."""
     return [Figure(path.parent) for path in sorted(FIGURES.glob("*/draw.py"))]

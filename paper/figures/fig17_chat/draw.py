@@ -1,0 +1,12 @@
+"""Normalized latency against request rate for conversations, OPT-13B: each prompt is the last 1,024 tokens of what was said,
+and at most 1,024 are generated (Figure 17 of the paper). Lines are simulated. Every system gets the same conversations; the paper's
+artifact gave vLLM new ones five times as often as Orca."""
+
+TITLE = "Figure 17: conversations"
+EXPERIMENTS = ("batching",)
+
+
+def draw(context, plt):
+    from lib import figures
+    return figures.rate_panels(context, plt, (("fig17", "OPT-13B, conversations"),),
+                               ("orca_max", "orca_pow2", "orca_oracle", "vllm"), columns=1)
