@@ -111,9 +111,9 @@ void add_panel(std::vector<Run>& runs, const Panel& panel, const Ladder& ladder,
   executor::Simulated::Options setup = table_1_setup(*panel.model);
   if (panel.max_batch > 0) setup.limits.max_batch = panel.max_batch;
   const bool forks = panel.n > 1 || panel.beam_width > 0;
-  const double seconds = options.pick(60.0, forks ? 150.0 : 600.0, forks ? 600.0 : 3600.0);
+  const double seconds = options.pick(60.0, forks ? 300.0 : 600.0, forks ? 600.0 : 3600.0);
   const Seconds warm_up = seconds / 10;
-  for (const double rate : rungs(ladder, options.pick<std::size_t>(2, forks ? 5 : 7, 9))) {
+  for (const double rate : rungs(ladder, options.pick<std::size_t>(2, forks ? 6 : 8, 12))) {
     Run run;
     run.row.variant = variant;
     run.row.workload = panel.workload;

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +17,10 @@
 #include <experiments/common/terminal.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/metrics/chrome_trace.hpp>
+#include <quire/metrics/qoe.hpp>
 #include <quire/metrics/result_row.hpp>
+#include <quire/metrics/service.hpp>
+#include <quire/metrics/utilization.hpp>
 
 namespace quire::experiment {
 
@@ -36,6 +41,7 @@ struct Outcome {
   std::int64_t requests = 0;              // of the workload, as long as it really is
   std::int64_t lines_without_tokens = 0;  // of a trace, left out
   std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
+  double mfu = std::numeric_limits<double>::quiet_NaN();  // where the device's peak is known
 };
 
 namespace detail {
@@ -90,6 +96,22 @@ class Timeline {
 
 }  // namespace detail
 
+/// Share of the devices' peak that the model's operations for what the requests asked were; what an
+/// engine computes again does not count.
+[[nodiscard]] inline double mfu_of(const Report& report, const Settings& settings) {
+  const executor::Simulated::Options machine = simulated_options(settings);
+  metrics::ModelFlops work(machine.model);
+  for (const metrics::RequestRecord& r : report.records) {
+    if (!r.completed()) continue;
+    work.add(r.prefix_hit, r.prompt_tokens - r.prefix_hit, 1);
+    const Tokens each = r.output_tokens.value / r.sequences;
+    for (std::int64_t s = 0; s < r.sequences; ++s) {
+      for (Tokens t = 1; t < each; t += 1) work.add(r.prompt_tokens + t - 1, 1, 1);
+    }
+  }
+  return work.mfu(report.duration, machine.hardware.peak_flops, machine.tensor_parallel);
+}
+
 /// Runs one cell to its end.
 /// \errors Interrupted; quire::Error: the variant cannot run, the model does not fit, time is up.
 [[nodiscard]] inline Outcome run_cell(const Cell& cell, const workload::Workload& requests,
@@ -125,6 +147,9 @@ class Timeline {
   out.report = replay(*engine, requests, options);
   if (timeline) timeline->close();
   out.wall_seconds = elapsed();
+  if (variant.mode == metrics::Mode::simulated && !how.stream) {
+    out.mfu = mfu_of(out.report, cell.settings);
+  }
   out.requests = static_cast<std::int64_t>(requests.requests.size());
   out.lines_without_tokens = static_cast<std::int64_t>(requests.provenance.dropped);
   if (unread_because("max_num_batched_tokens", cell.settings, variant).empty()) {
@@ -189,6 +214,20 @@ class Timeline {
       .add("lines_without_tokens", outcome.lines_without_tokens)
       .add("kv_blocks", r.geometry.device_blocks.value);
   if (timed) out.add("wall_seconds", outcome.wall_seconds);
+  if (!r.is_streamed) {
+    double qoe = 0, readers = 0;
+    for (const metrics::RequestRecord& record : r.records) {
+      if (const double q = metrics::qoe(record); !std::isnan(q)) {
+        qoe += q;
+        readers += 1;
+      }
+    }
+    const auto service = metrics::service_over_time(r.records, r.duration, 60);
+    out.add("mean_qoe", qoe / readers)
+        .add("service_difference", metrics::service_difference(service))
+        .add("service_jain_index", metrics::service_jain_index(service));
+  }
+  out.add("mfu", outcome.mfu).add("joules", r.joules.value);
   char hash[17];
   std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(r.decision_hash));
   return out.add("decision_hash", hash);

@@ -82,9 +82,9 @@ Run named(std::string_view part, std::string_view variant, const Setup& setup,
 
 template <class System>
 void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view requests,
-                double low, double high) {
+                double low, double high, double standard_seconds) {
   const std::size_t count = options.pick<std::size_t>(2, 8, 12);
-  const double seconds = options.pick(60.0, 600.0, 3600.0);
+  const double seconds = options.pick(60.0, standard_seconds, 3600.0);
   for (std::size_t i = 0; i < count; ++i) {
     const double share = static_cast<double>(i) / static_cast<double>(count - 1);
     const double rate = std::round(100 * low * std::pow(high / low, share)) / 100;
@@ -92,8 +92,10 @@ void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view
     run.row.axes.add("request_rate", rate).add("seconds", seconds);
     run.measure = [=] {
       const auto how = poisson_for(rate, seconds, 0);
+      Setup setup = opt_13b_setup();
+      setup.memory.host_bytes = std::int64_t{256} << 30;
       return judged(play<System>(
-          opt_13b_setup(), requests == "alpaca" ? workload::alpaca(how) : workload::sharegpt(how),
+          setup, requests == "alpaca" ? workload::alpaca(how) : workload::sharegpt(how),
           seconds / 10));
     };
     runs.push_back(std::move(run));
@@ -252,17 +254,16 @@ void add_tournament(std::vector<Run>& runs, const Setup& setup, const SharedWork
 std::vector<Run> make_runs(const Options& options) {
   using namespace scheduler;
   std::vector<Run> runs;
-  for_each_type(
-      type_list<presets::Vllm, Under<Mlfq>, Under<Srpt>, Under<LearningToRank>, Under<Qoe>>{},
-      [&]<class System>() {
-        add_ladder<System>(runs, options, "sharegpt", 1.0, 4.0);
-        add_ladder<System>(runs, options, "alpaca", 15, 60);
-      });
-  add_sarathi<presets::Vllm>(runs, options, 0);
+  for_each_type(type_list<Swapping, Under<Mlfq>, Under<Srpt>, Under<LearningToRank>, Under<Qoe>>{},
+                [&]<class System>() {
+                  add_ladder<System>(runs, options, "sharegpt", 1.0, 4.0);
+                  add_ladder<System>(runs, options, "alpaca", 15, 60);
+                });
+  add_sarathi<Swapping>(runs, options, 0);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 512);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 2048);
   const std::vector<Client> overload{{1.5}, {3.0}};
-  add_vtc<presets::Vllm>(runs, options, "overload", overload);
+  add_vtc<Swapping>(runs, options, "overload", overload);
   add_vtc<Under<Vtc>>(runs, options, "overload", overload);
   add_vtc<Under<PredictiveVtc>>(runs, options, "overload", overload);
   add_vtc<Under<WeightedVtc>>(runs, options, "weighted", {{0.8, 1}, {0.8, 2}, {1.2, 3}, {1.6, 4}});

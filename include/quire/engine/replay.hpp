@@ -88,6 +88,7 @@ struct Report {
   KvGeometry geometry;
   metrics::Slo slo;
   Seconds duration = 0.0;          // on the engine's clock
+  Joules joules = 0.0;             // of all steps; 0 where the executor knows of none
   std::int64_t unfinished = 0;     // submitted, not ended at `until`
   std::int64_t not_submitted = 0;  // arrive after `until`
   std::uint64_t decision_hash = 0;
@@ -179,6 +180,7 @@ template <class AnEngine>
     collect();
     if (!stats.idle) {
       report.memory.add(stats, engine.now());
+      report.joules += stats.joules;
       if (options.stream && engine.now() >= options.record_from) {
         for (const auto& [gap, count] : stats.token_gaps) {
           report.streamed.itl.add(1e3 * gap, count);
