@@ -20,9 +20,9 @@
 namespace {
 
 using namespace quire::scheduler;
-using Policies = quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority,
-                                  Sjf, Srpt, LearningToRank, Mlfq, Vtc, WeightedVtc, PredictiveVtc,
-                                  Qoe, LongestPrefix>;
+using Policies =
+    quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority, Sjf, Srpt,
+                     LearningToRank, Mlfq, Vtc, WeightedVtc, PredictiveVtc, Qoe, LongestPrefix>;
 
 /// vLLM with another scheduler; one that never preempts gets all of its memory at admission.
 template <class Policy>

@@ -87,8 +87,8 @@ template <std::size_t n>
   }
   // What Quire's own schedulers are known not to read.
   if (!is_one_of(scheduler, {"fcfs", "orca", "chunked_prefill", "static_batch", "dynamic_batch",
-                             "priority", "sjf", "srpt", "vtc", "mlfq", "weighted_vtc", "predictive_vtc",
-                             "qoe", "learning_to_rank"})) {
+                             "priority", "sjf", "srpt", "vtc", "mlfq", "weighted_vtc",
+                             "predictive_vtc", "qoe", "learning_to_rank"})) {
     return "";
   }
   if (setting == "chunk_size") {

@@ -41,7 +41,8 @@ using KvFormats =
     axis<set_kv_format, kv_format::Fp32, kv_format::Bf16, kv_format::Int8PerTokenHead>;
 using WeightFormats = axis<set_weight_format, weight_format::Fp32, weight_format::Bf16>;
 using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill, scheduler::Priority,
-                        scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc>;
+                        scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc,
+                        scheduler::Qoe, scheduler::LearningToRank, scheduler::PredictiveVtc>;
 using PrefixSchedulers = axis<set_scheduler, scheduler::LongestPrefix>;
 using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
                           reservation::Oracle, reservation::RequestLimit>;
