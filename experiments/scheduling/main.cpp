@@ -83,7 +83,7 @@ Run named(std::string_view part, std::string_view variant, const Setup& setup,
 template <class System>
 void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view requests,
                 double low, double high, double standard_seconds) {
-  const std::size_t count = options.pick<std::size_t>(2, 8, 12);
+  const std::size_t count = options.pick<std::size_t>(2, 6, 12);
   const double seconds = options.pick(60.0, standard_seconds, 3600.0);
   for (std::size_t i = 0; i < count; ++i) {
     const double share = static_cast<double>(i) / static_cast<double>(count - 1);
@@ -254,11 +254,11 @@ void add_tournament(std::vector<Run>& runs, const Setup& setup, const SharedWork
 std::vector<Run> make_runs(const Options& options) {
   using namespace scheduler;
   std::vector<Run> runs;
-  for_each_type(type_list<Swapping, Under<Mlfq>, Under<Srpt>, Under<LearningToRank>, Under<Qoe>>{},
-                [&]<class System>() {
-                  add_ladder<System>(runs, options, "sharegpt", 1.0, 4.0);
-                  add_ladder<System>(runs, options, "alpaca", 15, 60);
-                });
+  for_each_type(
+      type_list<Swapping, Under<Mlfq>, Under<LearningToRank>, Under<Qoe>>{},
+      [&]<class System>() { add_ladder<System>(runs, options, "sharegpt", 1.0, 3.5, 300); });
+  add_ladder<Swapping>(runs, options, "alpaca", 20, 52, 100);
+  add_ladder<Under<Mlfq>>(runs, options, "alpaca", 20, 52, 100);
   add_sarathi<Swapping>(runs, options, 0);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 512);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 2048);

@@ -42,13 +42,13 @@ class Roofline {
       seconds += 2 * copied / tp() / (h.bandwidth_share * h.bandwidth) + h.launch;
     }
     if (!plan.sequences.empty()) {
-      std::int64_t sampled = 0;
-      for (const SequencePlan& s : plan.sequences) sampled += s.draws > 0;
+      const Rows rows = rows_of(plan);
+      const std::int64_t sampled = rows.sampled;
       const std::int64_t tokens = (plan.batched_tokens + plan.padding).value;
       const double layers = static_cast<double>(in_.model.layers);
       const Cost& products = known(layers_, tokens, [&](Work& w) { return layer(tokens, w); });
       Work once = products.work;
-      seconds += layers * (products.seconds + attention(plan, once));
+      seconds += layers * (products.seconds + attention(rows, once));
       work.bytes += layers * once.bytes;
       work.flops += layers * once.flops;
       if (sampled > 0) {  // a step inside prompts alone needs no logits
@@ -201,31 +201,47 @@ class Roofline {
            2 * (tp() - 1) / tp() * bytes / in_.hardware.reduce_bandwidth;
   }
 
-  /// Attention of one layer: sequences with one token read their KV; longer ones compute a causal
-  /// tile.
-  [[nodiscard]] double attention(const StepPlan& plan, Work& work) const {
-    const model::Shape& m = in_.model;
-    const double token_bytes = in_.storage.kv_token_bytes / static_cast<double>(m.layers) / tp();
-    double decode_bytes = 0, prompt_bytes = 0, prompt_flops = 0, kernels = 0;
-    bool decodes = false;
+  /// What attention and sampling must know of a plan's rows.
+  struct Rows {
+    double decode_tokens = 0;  // keys that rows of one token read
+    double prompt_tokens = 0;  // keys that longer rows read
+    double pairs = 0;          // of queries and keys in longer rows
+    bool decodes = false, prompts = false;
+    std::int64_t sampled = 0;  // rows that draw
+  };
+  [[nodiscard]] Rows rows_of(const StepPlan& plan) const {
+    Rows rows;
     for (const SequencePlan& s : plan.sequences) {
-      const double cached = static_cast<double>(in_.attended(s).value);
-      const double context = cached + static_cast<double>(s.tokens.value);
+      rows.sampled += s.draws > 0;
+      const Tokens cached = in_.attended(s);
+      const auto context = static_cast<double>((cached + s.tokens).value);
       if (s.tokens == Tokens{1}) {
-        decode_bytes += context * token_bytes;
-        decodes = true;
+        rows.decode_tokens += context;
+        rows.decodes = true;
       } else {
-        const double tokens = static_cast<double>(s.tokens.value);
-        const double pairs = tokens * (cached + (tokens + 1) / 2);
-        prompt_flops += 4.0 * static_cast<double>(m.heads * m.head_dim) * pairs / tp();
-        prompt_bytes += context * token_bytes;
-        kernels = 1;
+        const auto tokens = static_cast<double>(s.tokens.value);
+        rows.pairs += tokens * (static_cast<double>(cached.value) + (tokens + 1) / 2);
+        rows.prompt_tokens += context;
+        rows.prompts = true;
       }
     }
+    return rows;
+  }
+
+  /// Attention of one layer: sequences with one token read their KV; longer ones compute a causal
+  /// tile.
+  [[nodiscard]] double attention(const Rows& rows, Work& work) const {
+    const model::Shape& m = in_.model;
     const Hardware& h = in_.hardware;
-    double seconds = roof(prompt_bytes, prompt_flops, work) + kernels * h.launch;
+    const double token_bytes = in_.storage.kv_token_bytes / static_cast<double>(m.layers) / tp();
+    const double flops = 4.0 * static_cast<double>(m.heads * m.head_dim) * rows.pairs / tp();
+    double seconds = roof(rows.prompt_tokens * token_bytes, flops, work);
+    if (rows.prompts) seconds += h.launch;
+    const double decode_bytes = rows.decode_tokens * token_bytes;
     work.bytes += decode_bytes;
-    if (decodes) seconds += decode_bytes / (h.attention_bandwidth_share * h.bandwidth) + h.launch;
+    if (rows.decodes) {
+      seconds += decode_bytes / (h.attention_bandwidth_share * h.bandwidth) + h.launch;
+    }
     return seconds;
   }
 

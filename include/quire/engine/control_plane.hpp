@@ -306,15 +306,16 @@ class ControlPlane {
   template <class Queue>
   void sort(Queue& queue) {
     for (SequenceGroup* group : queue) group->rank = rank(*group);
-    const auto order = [](const SequenceGroup* a, const SequenceGroup* b) {
-      if (a->rank != b->rank) return a->rank < b->rank;
-      if (a->timeline.arrival != b->timeline.arrival) {
-        return a->timeline.arrival < b->timeline.arrival;
-      }
-      return a->request.id < b->request.id;
-    };
-    if (std::is_sorted(queue.begin(), queue.end(), order)) return;
-    std::stable_sort(queue.begin(), queue.end(), order);
+    if (std::is_sorted(queue.begin(), queue.end(), stood_before)) return;
+    std::stable_sort(queue.begin(), queue.end(), stood_before);
+  }
+  /// before(), by the ranks of the last sort().
+  [[nodiscard]] static bool stood_before(const SequenceGroup* a, const SequenceGroup* b) {
+    if (a->rank != b->rank) return a->rank < b->rank;
+    if (a->timeline.arrival != b->timeline.arrival) {
+      return a->timeline.arrival < b->timeline.arrival;
+    }
+    return a->request.id < b->request.id;
   }
   template <class Queue>
   void enqueue(Queue& queue, SequenceGroup* group) {
@@ -423,7 +424,7 @@ class ControlPlane {
 
   /// Makes the plan the one that runs: enters it in the decision log.
   void take_off() {
-    std::swap(plan_, flight_.plan);
+    swap(plan_, flight_.plan);
     std::swap(rows_, flight_.rows);
     flight_.groups = planned_;
     if (planned_ahead_) {  // the step before it has added tokens, and may have exchanged blocks
@@ -474,10 +475,14 @@ class ControlPlane {
       auto r = running_.begin();
       auto s = swapped_.begin();
       auto w = waiting_.begin();
+      // the queues were sorted just now, if ranks change at all
+      const auto first = [this](const SequenceGroup* a, const SequenceGroup* b) {
+        return SchedulerType::dynamic_rank ? stood_before(a, b) : before(a, b);
+      };
       for (;;) {
         SequenceGroup* group = r == running_.end() ? nullptr : *r;
-        if (s != swapped_.end() && (group == nullptr || before(*s, group))) group = *s;
-        if (w != waiting_.end() && (group == nullptr || before(*w, group))) group = *w;
+        if (s != swapped_.end() && (group == nullptr || first(*s, group))) group = *s;
+        if (w != waiting_.end() && (group == nullptr || first(*w, group))) group = *w;
         if (group == nullptr) break;
         const bool runs = group->status == GroupStatus::running;
         if (runs) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <quire/core/hash.hpp>
@@ -134,6 +135,22 @@ struct StepPlan {
     preempted.clear();
     batched_tokens = padding = 0;
   }
+  /// Exchanges two plans, and the memory behind them.
+  friend void swap(StepPlan& a, StepPlan& b) noexcept {
+    std::swap(a.step, b.step);
+    a.sequences.swap(b.sequences);
+    a.slot_moves.swap(b.slot_moves);
+    a.swap_out.swap(b.swap_out);
+    a.swap_in.swap(b.swap_in);
+    a.copies.swap(b.copies);
+    a.spills.swap(b.spills);
+    a.prefetches.swap(b.prefetches);
+    a.records.swap(b.records);
+    a.evicted.swap(b.evicted);
+    a.preempted.swap(b.preempted);
+    std::swap(a.batched_tokens, b.batched_tokens);
+    std::swap(a.padding, b.padding);
+  }
   [[nodiscard]] bool empty() const {
     return sequences.empty() && swap_out.empty() && swap_in.empty() && copies.empty() &&
            spills.empty() && prefetches.empty() && slot_moves.empty();
@@ -151,13 +168,20 @@ struct StepPlan {
     std::uint64_t h = mix64(step);
     for (const SequencePlan& s : sequences) h = (h ^ s.hash(shift)) * 0xff51afd7ed558ccdULL;
     h = mix64(h);
-    h = hash_span(std::span<const BlockSwap>(swap_out), h);
-    h = hash_span(std::span<const BlockSwap>(swap_in), h);
-    h = hash_span(std::span<const BlockCopy>(copies), h);
-    if (!spills.empty()) h = hash_span(std::span<const TierMove>(spills), h);
-    if (!prefetches.empty()) h = hash_span(std::span<const TierMove>(prefetches), mix64(h));
-    h = hash_span(std::span<const BlockId>(evicted), h);
-    return hash_span(std::span<const RequestId>(preempted), h);
+    std::uint64_t lists = 0;  // which of them have entries; most plans have none
+    const auto fold = [&]<class Entry>(int place, const std::vector<Entry>& list) {
+      if (list.empty()) return;
+      lists |= std::uint64_t{1} << place;
+      h = hash_span(std::span<const Entry>(list), h + static_cast<std::uint64_t>(place));
+    };
+    fold(0, swap_out);
+    fold(1, swap_in);
+    fold(2, copies);
+    fold(3, spills);
+    fold(4, prefetches);
+    fold(5, evicted);
+    fold(6, preempted);
+    return hash_combine(h, lists);
   }
 };
 

@@ -540,6 +540,7 @@ class BasicPagedMemory {
   /// A block of the pool; what it evicts goes down a tier. \pre one is available
   BlockId take() {
     const BlockId block = *pool_.allocate();
+    if constexpr (!PrefixIndex::enabled) return block;  // nothing cached is evicted
     if (tiers_.keeps_evicted()) {
       evicted_.clear();
       pool_.take_evicted(evicted_);

@@ -57,8 +57,9 @@ class MemoryAccounting {
     const Seconds begin = std::max(now - stats.seconds, from_);
     const Seconds end = std::min(now, to_);
     if (end <= begin && !(stats.seconds == Seconds(0.0) && now > from_ && now <= to_)) return;
-    add_to(by_time_, stats, (end - begin).value);
-    add_to(by_iteration_, stats, 1);
+    const MemoryShares shares = shares_of(stats.usage);
+    add_to(by_time_, shares, stats, (end - begin).value);
+    add_to(by_iteration_, shares, stats, 1);
     logical_ += static_cast<double>(stats.usage.logical_blocks.value);
     physical_ += static_cast<double>(stats.usage.physical_blocks.value);
     peak_running_ = std::max(peak_running_, stats.running_groups);
@@ -80,8 +81,7 @@ class MemoryAccounting {
     WeightedMean token_states, reserved, internal, rounding, holes, free;
     WeightedMean requests, sequences, tokens, sharing;
   };
-  static void add_to(Means& m, const StepStats& stats, double weight) {
-    const MemoryShares s = shares_of(stats.usage);
+  static void add_to(Means& m, const MemoryShares& s, const StepStats& stats, double weight) {
     m.token_states.add(s.token_states, weight);
     m.reserved.add(s.reserved, weight);
     m.internal.add(s.internal, weight);

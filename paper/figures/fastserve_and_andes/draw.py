@@ -1,18 +1,19 @@
 """Schedulers on one engine, OPT-13B on one A100-40GB: mean normalized latency (FastServe's figure 11, level 0.3 s a token) and
 mean quality of experience (Andes) against request rate. All simulated; only the scheduler differs between lines. MLFQ preempts by
-recomputing here, FastServe by swapping ahead."""
+swapping on demand here, FastServe swaps ahead."""
 
 TITLE = "FastServe and Andes: latency and quality against rate"
 EXPERIMENTS = ("scheduling",)
-KINDS = (("fcfs", "#0072B2"), ("mlfq", "#D55E00"), ("srpt", "#7F7F7F"), ("learning_to_rank", "#CC79A7"), ("qoe", "#009E73"))
-LABELS = {"fcfs": "first come first served", "mlfq": "skip-join MLFQ", "srpt": "shortest remaining first",
-          "learning_to_rank": "ranking, tau 0.5", "qoe": "quality of experience"}
+KINDS = (("fcfs", "#0072B2"), ("mlfq", "#D55E00"), ("learning_to_rank", "#CC79A7"), ("qoe", "#009E73"))
+LABELS = {"fcfs": "first come first served", "mlfq": "skip-join MLFQ", "learning_to_rank": "ranking, tau 0.5", "qoe": "quality of experience"}
 
 
 def draw(context, plt):
     figure, panels = plt.subplots(2, 2, figsize=(6.5, 4.6), sharex="col")
     for column, (workload, title) in enumerate((("sharegpt", "ShareGPT"), ("alpaca", "Alpaca"))):
         for variant, colour in KINDS:
+            if not context.optional_rows("scheduling", part="ladder", workload=workload, variant=variant):
+                continue
             for axes, metric in zip(panels[:, column], ("mean_normalized_latency_s", "mean_qoe")):
                 rates, values = context.curve("scheduling", metric, "request_rate", part="ladder", workload=workload,
                                               variant=variant)
