@@ -138,10 +138,10 @@ inline constexpr Panel panels[] = {
     {.part = "fig17",
      .model = &model::opt_13b,
      .workload = "chat",
-     .vllm = {0.2, 1.4},
-     .oracle = {0.1, 0.9},
-     .pow2 = {0.1, 0.9},
-     .max = {0.1, 0.9}},
+     .vllm = {0.2, 2.6},
+     .oracle = {0.1, 1.8},
+     .pow2 = {0.1, 1.5},
+     .max = {0.1, 1.2}},
 };
 
 /// `count` rates of a ladder, each the same multiple of the one before.
