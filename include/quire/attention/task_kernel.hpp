@@ -324,13 +324,20 @@ class TaskKernel {
     using simd::lanes;
     const std::size_t dims = simd::round_up(cache_.head_dim, lanes);
     for (std::size_t t = 0; t < tile_count_; t += lanes) {
+      // Rows are fetched whole, one after the other: the processor's own prefetching follows that.
+      [[maybe_unused]] std::size_t row = t, at = 0;
       for (std::size_t i = 0; i < dims; i += lanes) {
         simd::Vec square[lanes];
         simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
           square[l] = simd::load(rows[t + l] + i);
           if constexpr (plain) {
-            hwy::Prefetch(ahead_values_[t + l] + i * sizeof(Element));
-            hwy::Prefetch(ahead_keys_[t + l] + i * sizeof(Element));
+            hwy::Prefetch(ahead_values_[row] + at * sizeof(Element));
+            hwy::Prefetch(ahead_keys_[row] + at * sizeof(Element));
+            at += lanes;
+            if (at == dims) {
+              at = 0;
+              ++row;
+            }
           }
         });
         simd::transpose(square);
