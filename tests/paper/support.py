@@ -15,8 +15,9 @@ def row(experiment="batching", **fields):
     """A complete row with a new run_id."""
     global _count
     _count += 1
+    made = {**PROVENANCE, "simulated": fields.get("mode", "simulated") == "simulated"}
     return {"schema": "quire.result/1", "run_id": f"run-{_count}", "experiment": experiment, "variant": "vllm",
-            "workload": "sharegpt", "seed": 0, "mode": "simulated", "provenance": {**PROVENANCE, "simulated": fields.get("mode", "simulated") == "simulated"}, **fields}
+            "workload": "sharegpt", "seed": 0, "mode": "simulated", "provenance": made, **fields}
 
 
 def answering_rows(claims):
@@ -28,12 +29,12 @@ def answering_rows(claims):
             continue
         value = published[0] if isinstance(published, list) else published
         value = here["subtract_from"] - value if "subtract_from" in here else value
-        key = (here["experiment"], *sorted(here["rows"].items()))
+        key = (here["experiment"], here.get("reduce") == "crossing", *sorted(here["rows"].items()))
         one = seen.get(key)
         if here.get("reduce") == "crossing":
-            rungs = ((value / 2, 0.1), (value * 1.5, 0.9))  # passes 0.5 at the value
+            rungs = ((value / 2, 0.2 * here["level"]), (value * 1.5, 1.8 * here["level"]))  # passes the level there
             if one is None:
-                seen[key] = [row(here["experiment"], **here["rows"], **{here["axis"]: rate}) for rate, _ in rungs]
+                seen[key] = [row(here["experiment"], mode=claim["mode"], **here["rows"], **{here["axis"]: rate}) for rate, _ in rungs]
                 by_experiment.setdefault(here["experiment"], []).extend(seen[key])
             for rung, (_, latency) in zip(seen[key], rungs):
                 rung[here["metric"]] = latency
@@ -42,6 +43,17 @@ def answering_rows(claims):
             by_experiment.setdefault(here["experiment"], []).append(seen[key])
         else:
             one.setdefault(here["metric"], value)
+    for one in by_experiment["offload"]:
+        if one["part"] == "move":
+            one.setdefault("recompute_over_swap", one["block_size"] / 16)
+        if one["part"] == "sessions":
+            one["mean_ttft_returning_s"] = 0.15
+    by_experiment["offload"].append(row("offload", part="sessions", policy="nothing", think_s=300,
+                                        history_hit_percent=20, mean_ttft_returning_s=1.0))
+    for size in (1, 16, 64, 256):
+        for preemption in ("recompute", "swap_to_host"):
+            by_experiment["offload"].append(row("offload", part="serve", machine="a100_40gb", block_size=size,
+                                                preemption=preemption, mean_normalized_latency_s=0.1))
     for one in by_experiment["kv_memory_waste"]:
         if one["part"] == "slots":
             one.update({"kv_bytes": 12 << 30, "token_bytes": 819200})
