@@ -107,13 +107,35 @@ Run memory_run(std::string_view part, SharedWorkload requests,
   return run;
 }
 
+template <class List = Systems>
 void add_systems(std::vector<Run>& runs, std::string_view part, workload::Workload requests,
                  const executor::Simulated::Options& setup, std::uint64_t seed, double rate,
                  Window window) {
   const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
-  for_each_type(Systems{}, [&]<class System>() {
+  for_each_type(List{}, [&]<class System>() {
     runs.push_back(memory_run<System>(part, shared, setup, seed, rate, window));
   });
+}
+
+/// Users ask for round numbers of tokens: each request's limit is its output rounded up to 256.
+workload::Workload with_round_limits(workload::Workload requests) {
+  for (Request& r : requests.requests) {
+    r.sampling.max_tokens = ceil_div(r.output_length->value, 256) * 256;
+  }
+  return requests;
+}
+
+/// Every reservation in overload, on every workload.
+void add_reservations(std::vector<Run>& runs, const executor::Simulated::Options& setup, double end,
+                      Window window) {
+  const auto add = [&](workload::Workload requests, double rate) {
+    add_systems<Reservations>(runs, "reservations", with_round_limits(std::move(requests)), setup,
+                              0, rate, window);
+  };
+  add(workload::sharegpt(poisson_for(4, end, 0)), 4);
+  add(workload::alpaca(poisson_for(60, end, 0)), 60);
+  add(workload::chat({.generator = poisson_for(3, end, 0)}), 3);
+  add(workload::shared_prefix({.prefix = 341, .generator = poisson_for(60, end, 0)}), 60);
 }
 
 std::vector<Run> make_runs(const Options& options) {
@@ -155,14 +177,15 @@ std::vector<Run> make_runs(const Options& options) {
       }
     }
   }
+  add_reservations(runs, setup, end, steady);
   if (options.traces.empty()) return runs;
   for (auto& [trace, requests] : open_traces(options.traces)) {
     // As many requests as keep every system's queue full; arrivals all at once.
     const std::size_t count = options.pick<std::size_t>(200, 2000, 8000);
     workload::Workload saturated = workload::with_arrivals(
         workload::first_requests(std::move(requests), count), workload::Saturated{});
-    add_systems(runs, "waste", std::move(saturated), long_context_setup(model_for(trace)), 0, 0,
-                Window{end / 9, end / 3});
+    add_systems<Reservations>(runs, "waste", with_round_limits(std::move(saturated)),
+                              long_context_setup(model_for(trace)), 0, 0, Window{end / 9, end / 3});
   }
   return runs;
 }

@@ -54,7 +54,13 @@ def answering_rows(claims):
         for preemption in ("recompute", "swap_to_host"):
             by_experiment["offload"].append(row("offload", part="serve", machine="a100_40gb", block_size=size,
                                                 preemption=preemption, mean_normalized_latency_s=0.1))
+    for workload in ("sharegpt", "alpaca", "chat", "shared_prefix"):
+        for variant in ("orca_max", "orca_pow2", "orca_max+reservation=request_limit", "orca_oracle", "vllm"):
+            by_experiment["kv_memory_waste"].append(
+                row("kv_memory_waste", part="reservations", workload=workload, variant=variant, token_states_percent=96))
     for one in by_experiment["kv_memory_waste"]:
+        if one["part"] == "reservations":
+            one.update({"reserved_percent": 1, "internal_percent": 1, "external_percent": 2})
         if one["part"] == "slots":
             one.update({"kv_bytes": 12 << 30, "token_bytes": 819200})
             one.setdefault("blocks", one["slots"] // 16)

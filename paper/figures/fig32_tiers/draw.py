@@ -34,7 +34,8 @@ def draw(context, plt):
     middle.set_xlabel("host memory (GiB)")
     middle.set_ylabel("history found (%)")
     middle.set_title("by size, 5 min")
-    middle.legend()
+    if middle.get_legend_handles_labels()[0]:
+        middle.legend()
     right.set_ylabel("time to first token (s)")
     right.set_yscale("log")
     return figure
