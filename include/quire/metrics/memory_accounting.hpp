@@ -25,8 +25,8 @@ struct MemoryShares {
 
 [[nodiscard]] inline MemoryShares shares_of(const MemoryUsage& u) {
   return {ratio(u.token_states, u.capacity), ratio(u.reserved, u.capacity),
-          ratio(u.internal, u.capacity), ratio(u.rounding, u.capacity), ratio(u.holes, u.capacity),
-          ratio(u.free, u.capacity)};
+          ratio(u.internal, u.capacity),     ratio(u.rounding, u.capacity),
+          ratio(u.holes, u.capacity),        ratio(u.free, u.capacity)};
 }
 
 /// Averages of memory and batch over a run, or over a part of it.
