@@ -1,5 +1,6 @@
 #include <quire/engine/replay.hpp>
 
+#include <cmath>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -148,6 +149,40 @@ TEST(Simulated, RefusesHeadsThatDevicesCannotShare) {
   executor::Simulated::Options o = options();
   o.tensor_parallel = 3;
   EXPECT_THROW(static_cast<void>(report_of(prompts({10}), o)), Error);
+}
+
+TEST(Replay, StreamedSaysWhatRecordsSay) {
+  workload::Workload w;
+  w.name = "mixed";
+  Rng rng(5);
+  double now = 0;
+  for (int i = 0; i < 400; ++i) {
+    Request& r = w.requests.emplace_back();
+    r.arrival = now += rng.exponential(0.4);
+    r.prompt_length = static_cast<std::int64_t>(rng.below(40) == 0 ? 5000 : 1 + rng.below(300));
+    r.output_length = static_cast<std::int64_t>(1 + rng.below(200));
+  }
+  const auto play = [&](bool stream) {
+    Engine<presets::Vllm, executor::Simulated> engine(options());
+    return replay(engine, w, {.record_from = 5.0, .stream = stream});
+  };
+  const Report kept = play(false), streamed = play(true);
+  EXPECT_EQ(kept.decision_hash, streamed.decision_hash);
+  EXPECT_TRUE(streamed.records.empty());
+  ASSERT_EQ(kept.failures().size(), 1u);
+  ASSERT_EQ(streamed.failures().size(), 1u);
+  EXPECT_EQ(kept.failures()[0].count, streamed.failures()[0].count);
+  const auto exact = named_values(kept.summary());
+  const auto sketched = metrics::named_values(streamed.streamed, streamed.duration);
+  ASSERT_EQ(exact.size(), sketched.size());
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    EXPECT_EQ(exact[i].first, sketched[i].first);
+    if (exact[i].first.ends_with("itl_ms")) continue;  // gaps of requests before record_from count
+    if (std::isnan(exact[i].second)) continue;
+    EXPECT_NEAR(exact[i].second, sketched[i].second, 2e-3 * std::abs(exact[i].second) + 1e-9)
+        << exact[i].first;
+  }
+  EXPECT_THAT(printed(streamed), HasSubstr("Successful requests:"));
 }
 
 }  // namespace

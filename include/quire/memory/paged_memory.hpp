@@ -535,6 +535,7 @@ class BasicPagedMemory {
 
   void extend(Sequence& s, Tokens tokens) {
     const auto want = static_cast<std::size_t>(blocks_for(tokens, block_tokens).value);
+    if (want > table(s).size() + 1) table(s).reserve(want);
     while (table(s).size() < want) table(s).append(take());
   }
   /// A block of the pool; what it evicts goes down a tier. \pre one is available
