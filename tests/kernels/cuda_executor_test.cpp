@@ -60,6 +60,7 @@ Log play(const std::string& model, std::int64_t blocks) {
   }
   Log log;
   ReplayOptions replaying;
+  replaying.keep_text = true;
   replaying.on_step = [&](const StepStats&, Seconds) {
     log.decisions.push_back(engine.decision_hash());
     for (const TokenEvent& e : engine.events()) log.tokens.push_back(e.token);
