@@ -93,8 +93,9 @@ void step(benchmark::State& state) {
   const auto width = static_cast<std::int32_t>(state.range(1));
   auto engine = decoding<C>(sequences / width, width);
   for (auto _ : state) {
-    benchmark::DoNotOptimize(engine.step());
-    if (static_cast<std::int64_t>(engine.last_plan().sequences.size()) != sequences) {
+    const StepStats& stats = engine.step();
+    benchmark::DoNotOptimize(stats);
+    if (stats.running_sequences != sequences) {  // some have ended
       state.PauseTiming();
       engine = decoding<C>(sequences / width, width);
       state.ResumeTiming();

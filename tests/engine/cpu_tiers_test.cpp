@@ -304,6 +304,7 @@ TEST(CpuTiers, FaultsOfTheDiskChangeNothing) {
     TiersEngine next(options(dir.path(), warned));
     ASSERT_EQ(run(next, requests()), expected()) << "after round " << round;
   }
+  RecordProperty("injected", std::to_string(injected));  // in the report of --gtest_output
   EXPECT_GT(injected, 10 * static_cast<std::int64_t>(rounds));
   EXPECT_GT(recovered, 0);
 }
