@@ -19,7 +19,8 @@ from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "squeue", "sinfo")
 CELLS = 200
-SWEEP = ["--axis", f"seed=[1:{CELLS}]", "--num-prompts", "100", "--request-rate", "4"]
+PER_TASK = 20
+SWEEP = ["--axis", f"seed=[1:{CELLS}]", "--num-prompts", "500", "--request-rate", "4"]
 
 
 def skip(why):
@@ -169,7 +170,7 @@ def run(quire, cluster, folder):
     subprocess.run([quire, "sweep", "plan", *SWEEP, "--out", str(cells), "-q"], check=True)
     planned = [json.loads(line)["cell"] for line in rows_of(cells)]
     check("cells", len(set(planned)), CELLS)
-    command = [quire, "sweep", "run", "--cells", str(cells), "--backend", "slurm", "--cells-per-task", "20",
+    command = [quire, "sweep", "run", "--cells", str(cells), "--backend", "slurm", "--cells-per-task", str(PER_TASK),
                "--poll", "0.2", "--out", str(rows), "--sbatch=--time=5", "--format", "csv"]
     with open(folder / "sweep.txt", "wb") as said:
         watcher = subprocess.Popen(command, env=cluster.env, stdout=said, stderr=said)
@@ -181,7 +182,11 @@ def run(quire, cluster, folder):
         check("an interrupted watcher's exit code", watcher.wait(30), 130)
         watcher = subprocess.Popen([*command, "--resume"], env=cluster.env, stdout=said, stderr=said)
 
-        wait_until("a quarter of the rows", lambda: len(rows_of(rows)) >= CELLS // 4)
+        # The node breaks when a task has some of its rows, and most of them are still to come.
+        parts = Path(f"{rows}.slurm")
+        wait_until("a quarter of the rows and a task in the middle of its cells",
+                   lambda: len(rows_of(rows)) >= CELLS // 4
+                   and any(0 < len(rows_of(part)) < PER_TASK // 2 for part in parts.glob("part_*.jsonl")))
         killed = cluster.break_node()
         at_break, broken = len(rows_of(rows)), time.monotonic()
         time.sleep(0.5)
