@@ -9,7 +9,7 @@
 #include <quire/attention/kv_view.hpp>
 #include <quire/attention/task_kernel.hpp>
 #include <quire/core/thread_pool.hpp>
-#include <quire/kv_format/concepts.hpp>
+#include <quire/kv_format/codec.hpp>
 
 namespace quire::attention {
 
@@ -36,18 +36,19 @@ namespace detail {
 /// A row's bits depend on its query, its position and the keys and values before it: not on the
 /// block size, on where a chunk begins, on the rest of the batch or on the number of threads.
 /// \pre keys and values of all rows are written; heads % kv_heads == 0
-template <KvFormatPolicy Format, AttentionVariant Variant>
+template <kv_format::KvStorage Format, AttentionVariant Variant>
 void paged(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
            Workspace& workspace, ThreadPool& threads) {
   const std::vector<detail::Task> tasks = detail::tasks_of(queries, cache.kv_heads);
   // Longest first would balance better; in order keeps neighbours in the cache.
   const std::size_t workers = std::min(threads.size(), tasks.size());
   workspace.reserve(workers, cache.head_dim);
+  const KvView<const std::byte> view = cache.template with_codec<Format>();
   std::atomic<std::size_t> next{0};
   threads.parallel_for(workers, [&](std::size_t worker) {
     for (std::size_t i = next++; i < tasks.size(); i = next++) {
-      detail::TaskKernel<Format, Variant>(cache, queries, variant, tasks[i], detail::TableKeys{},
-                                          workspace.part(worker))
+      detail::TaskKernel<kv_format::storage_of<Format>, Variant>(
+          view, queries, variant, tasks[i], detail::TableKeys{}, workspace.part(worker))
           .run();
     }
   });

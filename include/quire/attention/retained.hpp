@@ -14,6 +14,7 @@
 #include <quire/attention/paged.hpp>
 #include <quire/attention/task_kernel.hpp>
 #include <quire/core/aligned.hpp>
+#include <quire/core/error.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/model/rope.hpp>
@@ -123,14 +124,26 @@ void copy_slot(const std::byte* from, std::size_t from_slot, std::byte* to, std:
   }
 }
 
+/// The same through a codec. \errors state for a format that cannot copy single tokens
+inline void copy_slot(const kv_format::SideCodec& side, const std::byte* from,
+                      std::size_t from_slot, std::byte* to, std::size_t to_slot,
+                      std::size_t block_tokens, std::size_t head_dim) {
+  if (side.copy == nullptr) {
+    throw state_error("kv_format", "it cannot copy single tokens, and a retention policy moves them",
+                      "a format that offers copy()");
+  }
+  side.copy(from, from_slot, to, to_slot, block_tokens, head_dim);
+}
+
 /// Writes keys and values of new tokens into the slots of their lanes.
 /// \shape keys, values (rows, kv_heads, head_dim), rows `stride` floats apart
-template <KvFormatPolicy Format>
+template <kv_format::KvStorage Format>
 void write_retained(const KvView<std::byte>& cache, std::span<const SequenceRows> sequences,
                     const RetainedLayer& retained, const float* keys, const float* values,
                     std::size_t stride, ThreadPool& threads) {
   threads.parallel_for(sequences.size(), [&](std::size_t s) {
     const SequenceRows& sequence = sequences[s];
+    TokenWriter<kv_format::storage_of<Format>> writer(cache.template with_codec<Format>());
     for (std::size_t h = 0; h < cache.kv_heads; ++h) {
       const auto& entries = retained.sequences[s].lanes[retained.lane(cache.kv_heads, h)].entries;
       for (std::size_t i = 0; i < sequence.rows; ++i) {
@@ -138,9 +151,7 @@ void write_retained(const KvView<std::byte>& cache, std::span<const SequenceRows
         const BlockId block = sequence.blocks[place / cache.block_tokens];
         const std::size_t slot = place % cache.block_tokens;
         const std::size_t row = (sequence.row + i) * stride + h * cache.head_dim;
-        Format::store(cache.keys(block, h), cache.block_tokens, cache.head_dim, slot, keys + row);
-        Format::store(cache.values(block, h), cache.block_tokens, cache.head_dim, slot,
-                      values + row);
+        writer.write(block, h, slot, 0, keys + row, values + row);
       }
     }
   });
@@ -153,7 +164,7 @@ void write_retained(const KvView<std::byte>& cache, std::span<const SequenceRows
 /// the batch or the number of threads.
 /// \pre keys and values of all rows are written; heads % kv_heads == 0; votes are zero where nobody
 /// voted yet
-template <KvFormatPolicy Format, class Votes, bool reassigns>
+template <kv_format::KvStorage Format, class Votes, bool reassigns>
 void retained(const KvView<const std::byte>& cache, const Queries& queries,
               const RetainedLayer& kept, const Votes& votes, Workspace& workspace,
               ThreadPool& threads) {
@@ -168,6 +179,7 @@ void retained(const KvView<const std::byte>& cache, const Queries& queries,
     stride = simd::round_up(stride, tile_tokens);
   }
   workspace.reserve(workers, cache.head_dim, tile_queries * stride + cache.head_dim);
+  const KvView<const std::byte> view = cache.template with_codec<Format>();
   std::atomic<std::size_t> next{0};
   threads.parallel_for(workers, [&](std::size_t worker) {
     float* extra = workspace.extra(worker);
@@ -176,8 +188,8 @@ void retained(const KvView<const std::byte>& cache, const Queries& queries,
       const Keys keys(kept.sequences[task.sequence], kept.lane(cache.kv_heads, task.kv_head),
                       queries.sequences[task.sequence].rows, votes, kept.rope, extra, stride,
                       extra + tile_queries * stride);
-      detail::TaskKernel<Format, Causal, Keys>(cache, queries, Causal{}, task, keys,
-                                               workspace.part(worker))
+      detail::TaskKernel<kv_format::storage_of<Format>, Causal, Keys>(
+          view, queries, Causal{}, task, keys, workspace.part(worker))
           .run();
     }
   });

@@ -92,20 +92,20 @@ struct PartOfPage {
 };
 
 /// Makes the ranges of a block anew from its keys.
-template <KvFormatPolicy Format>
+template <kv_format::KvStorage Format>
 void find_range(const KvView<std::byte>& cache, const PartOfPage& part, std::size_t layer,
                 PageRanges& ranges) {
   std::vector<float> key(cache.head_dim);
   for (std::size_t h = 0; h < cache.kv_heads; ++h) {
     for (std::size_t slot = 0; slot < part.tokens; ++slot) {
-      Format::load(cache.keys(part.block, h), cache.block_tokens, cache.head_dim, slot, key.data());
+      read_key<Format>(cache, part.block, h, slot, key.data());
       ranges.add(part.block, layer, h, slot == 0, key.data());
     }
   }
 }
 
 /// Brings the ranges up to date with keys that write_kv() has written.
-template <KvFormatPolicy Format>
+template <kv_format::KvStorage Format>
 void add_to_ranges(const KvView<std::byte>& cache, std::span<const SequenceRows> sequences,
                    std::size_t layer, PageRanges& ranges) {
   std::vector<float> key(cache.head_dim);
@@ -116,7 +116,7 @@ void add_to_ranges(const KvView<std::byte>& cache, std::span<const SequenceRows>
       const std::size_t slot = position % cache.block_tokens;
       for (std::size_t h = 0; h < cache.kv_heads; ++h) {
         // as stored, so that the ranges bound what the kernel will read
-        Format::load(cache.keys(block, h), cache.block_tokens, cache.head_dim, slot, key.data());
+        read_key<Format>(cache, block, h, slot, key.data());
         ranges.add(block, layer, h, slot == 0, key.data());
       }
     }
@@ -128,7 +128,7 @@ void add_to_ranges(const KvView<std::byte>& cache, std::span<const SequenceRows>
 /// where all pages are chosen. Returns the pages read and, second, those there were, of sequences
 /// with one token.
 /// \pre as paged(); the ranges hold this layer's keys
-template <KvFormatPolicy Format, PageSelectingPolicy Policy>
+template <kv_format::KvStorage Format, PageSelectingPolicy Policy>
 std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& cache,
                                                const Queries& queries, const Policy& policy,
                                                std::size_t layer, const PageRanges& ranges,
@@ -160,6 +160,7 @@ std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& ca
   const std::vector<detail::Task> tasks = detail::tasks_of(queries, cache.kv_heads);
   const std::size_t workers = std::min(threads.size(), tasks.size());
   workspace.reserve(workers, cache.head_dim);
+  const KvView<const std::byte> view = cache.template with_codec<Format>();
   std::atomic<std::size_t> next{0};
   threads.parallel_for(workers, [&](std::size_t worker) {
     for (std::size_t i = next++; i < tasks.size(); i = next++) {
@@ -167,8 +168,8 @@ std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& ca
       const detail::PageKeys keys(queries.sequences[task.sequence],
                                   chosen[task.sequence * cache.kv_heads + task.kv_head],
                                   cache.block_tokens);
-      detail::TaskKernel<Format, Causal, detail::PageKeys>(cache, queries, Causal{}, task, keys,
-                                                           workspace.part(worker))
+      detail::TaskKernel<kv_format::storage_of<Format>, Causal, detail::PageKeys>(
+          view, queries, Causal{}, task, keys, workspace.part(worker))
           .run();
     }
   });

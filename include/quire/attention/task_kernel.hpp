@@ -14,7 +14,7 @@
 #include <quire/core/aligned.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/simd.hpp>
-#include <quire/kv_format/concepts.hpp>
+#include <quire/kv_format/codec.hpp>
 
 namespace quire::attention {
 
@@ -115,7 +115,9 @@ struct ElementOf<Format> {
 };
 
 /// Runs one task: streaming softmax over tiles of keys, in base 2.
-template <KvFormatPolicy Format, AttentionVariant Variant, class Keys = TableKeys>
+/// Format: a plain one, or Packed for all others, whose tokens the view's codec turns into fp32 one at
+/// a time, in the first-level cache.
+template <kv_format::KvStorage Format, AttentionVariant Variant, class Keys = TableKeys>
 class TaskKernel {
   static constexpr bool plain = PlainKvFormat<Format>;
   using Element = typename ElementOf<Format>::type;
@@ -150,6 +152,10 @@ class TaskKernel {
   }
 
   void run() {
+    if constexpr (!plain) {
+      const kv_format::SideCodec& side = cache_.codec->keys;
+      key_basis_ = !Keys::shifts && side.to_basis != nullptr && !turns_keys();
+    }
     prepare();
     const std::int64_t last = position(task_.count - 1);
     const std::int64_t first = variant_.first_visible(position(0));
@@ -160,6 +166,9 @@ class TaskKernel {
       // Slots before anything visible may have lost their blocks; they are never touched.
       tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
       look_ahead(last + 1);
+      if constexpr (!plain && !Keys::listed) {
+        for (std::size_t t = tile_skip_; t < tile_count_; ++t) locate_open(t);
+      }
       load_keys();
       multiply_keys();
       load_values();
@@ -192,6 +201,9 @@ class TaskKernel {
       const float* from = queries_.q + row(r) * queries_.q_stride + head(r) * cache_.head_dim;
       float* to = q_ + r * padded_;
       for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
+      if constexpr (!plain) {
+        if (key_basis_) cache_.codec->keys.to_basis(to, cache_.head_dim);
+      }
       largest_[r] = -std::numeric_limits<float>::infinity();
       total_[r] = 0;
       if constexpr (Variant::has_sink) {
@@ -238,6 +250,29 @@ class TaskKernel {
     }
   }
 
+  /// Where a token that is not packed yet lies.
+  void locate_open(std::size_t t) {
+    using kv_format::OpenBlocks;
+    const kv_format::OpenBlocks* open = cache_.open;
+    open_keys_[t] = open_values_[t] = nullptr;
+    if (open == nullptr) return;
+    const std::size_t p = static_cast<std::size_t>(tile_begin_) + t, slot = here_[t].slot;
+    const BlockId block = sequence_.blocks[p / cache_.block_tokens];
+    if (!open->is_open(block)) return;
+    const auto reads = [&](const kv_format::SideCodec& side, OpenBlocks::Side which) {
+      if (side.seal != nullptr) return !open->sealed(block, which);
+      // the newest `residual` tokens before the step's first one, itself included, and the step's
+      return side.residual > 0 &&
+             static_cast<std::int64_t>(p + side.residual) > sequence_.position;
+    };
+    if (reads(cache_.codec->keys, OpenBlocks::keys)) {
+      open_keys_[t] = open->row(block, cache_.layer, OpenBlocks::keys, task_.kv_head, slot);
+    }
+    if (reads(cache_.codec->values, OpenBlocks::values)) {
+      open_values_[t] = open->row(block, cache_.layer, OpenBlocks::values, task_.kv_head, slot);
+    }
+  }
+
   /// Block and slot of a listed key.
   [[nodiscard]] std::pair<BlockId, std::size_t> place(std::size_t p) const {
     const std::size_t slot = seen_.slot(p);
@@ -271,9 +306,45 @@ class TaskKernel {
     return reinterpret_cast<const Stored*>(slab) + here_[t].slot * cache_.head_dim;
   }
 
-  /// One token as fp32, padded with zeros.
-  const float* decode(const std::byte* slab, std::size_t t, float* to) const {
-    Format::load(slab, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+  [[nodiscard]] bool turns_keys() const {
+    return cache_.codec->keys.before_rotation && cache_.rotations != nullptr;
+  }
+
+  /// One key as fp32, padded with zeros.
+  const float* decode_key(std::size_t t, float* to) const {
+    if constexpr (plain) {
+      Format::load(here_[t].keys, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+    } else {
+      const kv_format::SideCodec& side = cache_.codec->keys;
+      if (!Keys::listed && open_keys_[t] != nullptr) {
+        for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_keys_[t][i]);
+        if (key_basis_) side.to_basis(to, cache_.head_dim);
+      } else {
+        side.load(here_[t].keys, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+        if (side.from_basis != nullptr && !key_basis_) side.from_basis(to, cache_.head_dim);
+        if (!Keys::listed && turns_keys()) {
+          const std::size_t p = static_cast<std::size_t>(tile_begin_) + t;
+          turn(cache_.rotations + p * cache_.head_dim, cache_.head_dim, false, to);
+        }
+      }
+    }
+    std::fill(to + cache_.head_dim, to + padded_, 0.0f);
+    return to;
+  }
+
+  /// One value as fp32, padded with zeros, in the basis of its format.
+  const float* decode_value(std::size_t t, float* to) const {
+    if constexpr (plain) {
+      Format::load(here_[t].values, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+    } else {
+      const kv_format::SideCodec& side = cache_.codec->values;
+      if (!Keys::listed && open_values_[t] != nullptr) {
+        for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_values_[t][i]);
+        if (side.to_basis != nullptr) side.to_basis(to, cache_.head_dim);
+      } else {
+        side.load(here_[t].values, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+      }
+    }
     std::fill(to + cache_.head_dim, to + padded_, 0.0f);
     return to;
   }
@@ -297,7 +368,7 @@ class TaskKernel {
     }
     const float* rows[tile_tokens];
     for (std::size_t t = 0; t < tile_tokens; ++t) {
-      rows[t] = used(t) ? decode(here_[t].keys, t, key_rows_ + t * padded_) : zeros_;
+      rows[t] = used(t) ? decode_key(t, key_rows_ + t * padded_) : zeros_;
     }
     transpose(rows);
   }
@@ -312,7 +383,7 @@ class TaskKernel {
         continue;
       }
       float* row = key_rows_ + t * padded_;
-      decode(here_[t].keys, t, row);
+      decode_key(t, row);
       seen_.turn(static_cast<std::size_t>(tile_begin_) + t, row);
       rows[t] = row;
     }
@@ -389,7 +460,7 @@ class TaskKernel {
           continue;
         }
       }
-      values_[t] = decode(here_[t].values, t, value_rows_ + t * padded_);
+      values_[t] = decode_value(t, value_rows_ + t * padded_);
     }
   }
 
@@ -491,6 +562,10 @@ class TaskKernel {
       float* to = queries_.out + row(r) * queries_.out_stride + head(r) * cache_.head_dim;
       const float* from = sums_ + r * padded_;
       for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
+      if constexpr (!plain) {
+        const kv_format::SideCodec& side = cache_.codec->values;
+        if (side.from_basis != nullptr) side.from_basis(to, cache_.head_dim);
+      }
       if constexpr (Keys::votes) vote(r, scale);
     }
   }
@@ -526,6 +601,10 @@ class TaskKernel {
   const std::byte* ahead_keys_[tile_tokens]{};
   const std::byte* ahead_values_[tile_tokens]{};
   const void* values_[tile_tokens]{};
+  // Of packed formats: tokens that are not packed yet, and whether queries stand in the keys' basis.
+  const Fp16* open_keys_[tile_tokens]{};
+  const Fp16* open_values_[tile_tokens]{};
+  bool key_basis_ = false;
   bool in_place_ = false;
 };
 

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <quire/core/aligned.hpp>
+#include <quire/core/blockwise.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/float16.hpp>
+#include <quire/core/float8.hpp>
+#include <quire/core/hadamard.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/core/hd.hpp>
 #include <quire/core/huge_vector.hpp>
@@ -10,6 +13,8 @@
 #include <quire/core/json.hpp>
 #include <quire/core/json_cursor.hpp>
 #include <quire/core/json_field.hpp>
+#include <quire/core/lloyd_max.hpp>
+#include <quire/core/packing.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/text.hpp>

@@ -9,6 +9,7 @@
 #include <quire/core/error.hpp>
 #include <quire/core/units.hpp>
 #include <quire/cost_model/concepts.hpp>
+#include <quire/kv_format/concepts.hpp>
 
 namespace quire {
 
@@ -105,8 +106,8 @@ template <class C>
   StorageCost cost;
   const auto head_dim = static_cast<std::size_t>(m.head_dim);
   cost.weight_bytes = C::WeightFormat::weight_bytes(static_cast<std::size_t>(m.hidden));
-  cost.kv_token_bytes =
-      2.0 * static_cast<double>(m.layers * m.kv_heads) * C::KvFormat::token_bytes(head_dim);
+  cost.kv_token_bytes = kv_format::token_bytes<typename C::KvFormat>(
+      static_cast<std::size_t>(m.layers), static_cast<std::size_t>(m.kv_heads), head_dim);
   cost.block_tokens = C::BlockSize::tokens;
   cost.kv_block_bytes = cost.kv_token_bytes * static_cast<double>(cost.block_tokens.value);
   return cost;

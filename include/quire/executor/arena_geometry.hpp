@@ -6,6 +6,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/kv_format/concepts.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/offload/concepts.hpp>
 
@@ -22,9 +23,9 @@ namespace quire::executor {
 /// and KV head.
 template <class C>
 [[nodiscard]] std::int64_t arena_block_bytes(const model::Shape& s) {
-  const auto slab = C::KvFormat::slab_bytes(static_cast<std::size_t>(C::BlockSize::tokens.value),
-                                            static_cast<std::size_t>(s.head_dim));
-  return 2 * s.layers * s.kv_heads * static_cast<std::int64_t>(slab);
+  return static_cast<std::int64_t>(kv_format::block_bytes<typename C::KvFormat>(
+      static_cast<std::size_t>(s.layers), static_cast<std::size_t>(s.kv_heads),
+      static_cast<std::size_t>(C::BlockSize::tokens.value), static_cast<std::size_t>(s.head_dim)));
 }
 
 /// Sizes the device and host pools of an executor that keeps its blocks in arenas of bytes.

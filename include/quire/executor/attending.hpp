@@ -131,10 +131,17 @@ class AttendsKept {
           if (retention::lane_index(scope, l, kv_heads_, h) != m.lane) continue;
           const auto view = arena.layer(l);
           const BlockId from{m.from_block}, to{m.to_block};
-          attention::copy_slot<Format>(view.keys(from, h), m.from_slot, view.keys(to, h), m.to_slot,
-                                       view.block_tokens, view.head_dim);
-          attention::copy_slot<Format>(view.values(from, h), m.from_slot, view.values(to, h),
-                                       m.to_slot, view.block_tokens, view.head_dim);
+          if constexpr (std::is_same_v<Format, kv_format::Packed>) {
+            attention::copy_slot(view.codec->keys, view.keys(from, h), m.from_slot,
+                                 view.keys(to, h), m.to_slot, view.block_tokens, view.head_dim);
+            attention::copy_slot(view.codec->values, view.values(from, h), m.from_slot,
+                                 view.values(to, h), m.to_slot, view.block_tokens, view.head_dim);
+          } else {
+            attention::copy_slot<Format>(view.keys(from, h), m.from_slot, view.keys(to, h),
+                                         m.to_slot, view.block_tokens, view.head_dim);
+            attention::copy_slot<Format>(view.values(from, h), m.from_slot, view.values(to, h),
+                                         m.to_slot, view.block_tokens, view.head_dim);
+          }
         }
       }
     }
@@ -142,7 +149,7 @@ class AttendsKept {
   void copied(BlockId, BlockId) {}
   void brought_in(BlockId) {}
 
-  template <KvFormatPolicy KvFormat>
+  template <kv_format::KvStorage KvFormat>
   void attend(const model::AttentionCall& call) {
     const attention::RetainedLayer kept{rows_, scope, call.layer, rope_};
     attention::write_retained<KvFormat>(call.cache, call.queries.sequences, kept, call.keys,
@@ -216,7 +223,7 @@ class AttendsPages {
   }
   void brought_in(BlockId block) { unknown_[block.value] = 1; }
 
-  template <KvFormatPolicy KvFormat>
+  template <kv_format::KvStorage KvFormat>
   void attend(const model::AttentionCall& call) {
     attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
                                   call.queries.q_stride, call.threads);

@@ -85,7 +85,11 @@ struct Cpu {
     static constexpr std::string_view name = "cpu";
     static constexpr bool needs_tokens = true;
 
-    Steps(const Options& options, const KvGeometry& geometry);
+    Steps(const Options& options, const KvGeometry& geometry)
+    requires KvFormatPolicy<KvFormat>
+        : Steps(options, geometry, kv_format::codec_of<KvFormat>()) {}
+    /// codec: of the format, where KvFormat is Packed.
+    Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec);
 
     /// What an earlier executor left in the disk tier.
     [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
@@ -97,6 +101,7 @@ struct Cpu {
 
     [[nodiscard]] const Decoder& decoder() const { return decoder_; }
     [[nodiscard]] ThreadPool& threads() { return threads_; }
+    [[nodiscard]] const kv_format::Arena<KvFormat>& arena() const { return device_; }
     /// Logits of the last step, one row per sequence that drew, in the plan's order; sampling has
     /// changed them by then where it applied penalties, a temperature or truncation.
     /// \shape (rows that drew, vocab)
@@ -117,10 +122,10 @@ struct Cpu {
     };
 
     /// Of all that the bytes of a block depend on, beside its text.
-    [[nodiscard]] static std::uint64_t fingerprint(const Options& options,
-                                                   const KvGeometry& geometry) {
+    [[nodiscard]] std::uint64_t fingerprint(const Options& options,
+                                            const KvGeometry& geometry) const {
       const model::Shape& m = options.model.config.shape;
-      std::uint64_t h = hash_span(std::span<const char>(KvFormat::name));
+      std::uint64_t h = hash_span(std::span<const char>(device_.codec().name));
       h = hash_span(std::span<const char>(WeightFormat::name), h);
       for (const std::int64_t n :
            {m.layers, m.hidden, m.heads, m.kv_heads, m.head_dim, m.ffn, m.vocab,
@@ -152,6 +157,7 @@ struct Cpu {
             return std::span<std::byte>(device_.block(b), device_.block_bytes());
           },
           result);
+      move_open_blocks(plan);
       for (const BlockSwap& s : plan.swap_in) attending_.brought_in(s.device);
       for (const BlockCopy& c : plan.copies) {
         check(c.from, device_.blocks(), "device");
@@ -162,6 +168,16 @@ struct Cpu {
       const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size() +
                                 plan.spills.size() + plan.prefetches.size();
       result.bytes_moved = static_cast<std::int64_t>(moved * device_.block_bytes());
+    }
+
+    /// What is not packed yet follows the blocks.
+    void move_open_blocks(const StepPlan& plan) {
+      kv_format::OpenBlocks& open = device_.open_blocks();
+      if (open.empty()) return;
+      for (const TierMove& m : plan.spills) open.moved(m.from, m.to);
+      for (const BlockSwap& s : plan.swap_out) open.swapped_out(s.device, s.host);
+      for (const TierMove& m : plan.prefetches) open.moved(m.from, m.to);
+      for (const BlockSwap& s : plan.swap_in) open.swapped_in(s.host, s.device);
     }
 
     /// The plan's rows as one ragged batch.
@@ -249,20 +265,32 @@ struct Cpu {
     std::vector<sampling::Sampler> samplers_;
   };
   /// Only the formats and the way of attending matter here: configurations that differ elsewhere
-  /// share one class.
+  /// share one class, and so do all formats that are no plain arrays.
   template <class C>
-  using Bound =
-      Steps<typename C::KvFormat, typename C::WeightFormat, AttendingFor<typename C::Retention>>;
+  using Shared = Steps<kv_format::storage_of<typename C::KvFormat>, typename C::WeightFormat,
+                       AttendingFor<typename C::Retention>>;
+  template <class C>
+  [[nodiscard]] static Shared<C> bind(const Options& options, const KvGeometry& geometry) {
+    return Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>());
+  }
+  /// The same for those who build it without bind(), such as executors that wrap this one.
+  template <class C>
+  class Bound : public Shared<C> {
+   public:
+    Bound(const Options& options, const KvGeometry& geometry)
+        : Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>()) {}
+  };
 };
 
 // Outside the class, so that a translation unit that declares an explicit instantiation extern does
 // not compile the model again.
 template <class KvFormat, class WeightFormat, class Attending>
 Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
-                                                     const KvGeometry& geometry)
+                                                     const KvGeometry& geometry,
+                                                     const kv_format::KvCodec& codec)
     : threads_(std::max<std::size_t>(1, options.threads)),
       decoder_(options.model.config, options.model.tensors, threads_),
-      device_(shape(options), geometry.device_blocks, geometry.block_tokens),
+      device_(shape(options), geometry.device_blocks, geometry.block_tokens, codec),
       tiers_(geometry, device_.block_bytes(), options.link, shape(options).layers),
       block_tokens_(geometry.block_tokens),
       wrap_(options.wrap_tokens),

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
+#include <quire/core/blockwise.hpp>
 #include <quire/kv_format/concepts.hpp>
 
 namespace quire::kv_format {
@@ -27,14 +26,11 @@ struct Int8PerTokenHead {
   }
   static void store(std::byte* slab, std::size_t block_tokens, std::size_t head_dim,
                     std::size_t slot, const float* values) {
-    float largest = 0;
-    for (std::size_t i = 0; i < head_dim; ++i) largest = std::max(largest, std::abs(values[i]));
-    const float scale = largest / 127.0f;
-    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    const float scale = blockwise::largest(values, head_dim) / 127.0f;
+    const float inverse = blockwise::inverse_of(scale);
     auto* row = reinterpret_cast<std::int8_t*>(slab) + slot * head_dim;
     for (std::size_t i = 0; i < head_dim; ++i) {
-      const float q = std::nearbyint(values[i] * inverse);
-      row[i] = static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f));
+      row[i] = static_cast<std::int8_t>(blockwise::nearest(values[i] * inverse, -127, 127));
     }
     std::memcpy(slab + scales_at(block_tokens, head_dim) + slot * sizeof(float), &scale,
                 sizeof scale);
@@ -44,8 +40,7 @@ struct Int8PerTokenHead {
     float scale;
     std::memcpy(&scale, slab + scales_at(block_tokens, head_dim) + slot * sizeof(float),
                 sizeof scale);
-    const auto* row = reinterpret_cast<const std::int8_t*>(slab) + slot * head_dim;
-    for (std::size_t i = 0; i < head_dim; ++i) values[i] = scale * static_cast<float>(row[i]);
+    packing::unpack_signed(slab + slot * head_dim, head_dim, scale, values);
   }
   /// Copies one token between slabs, bit for bit.
   static void copy(const std::byte* from, std::size_t from_slot, std::byte* to, std::size_t to_slot,

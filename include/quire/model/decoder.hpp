@@ -59,7 +59,18 @@ class Activations {
   }
   attention::Workspace workspace;
 
+  /// Cosines and sines of all positions up to `last`. \shape result (last + 1, 2 * rope.half())
+  [[nodiscard]] const float* rotations(const Rope& rope, std::int64_t last) {
+    const std::size_t width = 2 * rope.half();
+    for (auto p = static_cast<std::int64_t>(rotations_.size() / width); p <= last; ++p) {
+      rotations_.resize(static_cast<std::size_t>(p + 1) * width);
+      rope.angles(p, rotations_.data() + static_cast<std::size_t>(p) * width);
+    }
+    return rotations_.data();
+  }
+
  private:
+  std::vector<float> rotations_;
   AlignedArray<float> buffers_[11];
 };
 
@@ -74,15 +85,12 @@ struct AttentionCall {
   attention::Workspace& workspace;
   ThreadPool& threads;
 
-  [[nodiscard]] attention::KvView<const std::byte> readable() const {
-    return {cache.base,         cache.block_bytes, cache.slab_bytes,
-            cache.block_tokens, cache.kv_heads,    cache.head_dim};
-  }
+  [[nodiscard]] attention::KvView<const std::byte> readable() const { return cache.readable(); }
 };
 
 /// Stores every token in the order of the block table and attends to all that the layer sees.
 struct FullAttention {
-  template <KvFormatPolicy KvFormat>
+  template <kv_format::KvStorage KvFormat>
   void attend(const AttentionCall& call) const {
     attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
                                   call.queries.q_stride, call.threads);
@@ -129,18 +137,27 @@ class Decoder {
   /// `batch.logits_rows`. \shape logits (logits_rows, logits_stride)
   /// attention: stores keys and values and answers queries, layer by layer (FullAttention).
   /// \errors usage for a token outside the vocabulary or a position that the model does not have
-  template <KvFormatPolicy KvFormat, class Attention = const FullAttention>
+  template <kv_format::KvStorage KvFormat, class Attention = const FullAttention>
   void forward(const Batch& batch, kv_format::Arena<KvFormat>& arena, Activations& memory,
                ThreadPool& threads, float* logits, Attention&& attention = {}) const {
     const std::size_t rows = batch.rows();
     if (rows == 0) return;
     Pass pass{*this, memory, threads, rows};
     pass.embed(batch);
+    const float* rotations = nullptr;
+    if (arena.codec().keys.before_rotation && config().rotary) {
+      rotations = memory.rotations(rope_, *std::max_element(batch.positions.begin(),
+                                                            batch.positions.end()));
+    }
+    arena.begin(batch.sequences);
     for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
       const auto& layer = weights_.layers[l];
-      pass.template attend<KvFormat>(l, batch, arena.layer(l), attention);
+      attention::KvView<std::byte> cache = arena.layer(l);
+      cache.rotations = rotations;
+      pass.template attend<KvFormat>(l, batch, cache, attention);
       pass.feed_forward(layer);
     }
+    arena.end(batch.sequences, rotations);
     pass.output(batch, logits);
   }
 
@@ -262,7 +279,7 @@ class Decoder {
       return out;
     }
 
-    template <KvFormatPolicy KvFormat, class Attention>
+    template <kv_format::KvStorage KvFormat, class Attention>
     void attend(std::size_t l, const Batch& batch, const attention::KvView<std::byte>& cache,
                 Attention& attention) {
       const LayerWeights<Matrix>& layer = model.weights_.layers[l];

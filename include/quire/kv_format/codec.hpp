@@ -1,0 +1,110 @@
+// mechanism: a format's functions as values, so that kernels and engines are compiled once for all
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include <quire/kv_format/concepts.hpp>
+
+namespace quire::kv_format {
+
+/// What a side of a format does, as functions. Those that it does not offer are null.
+struct SideCodec {
+  std::size_t (*slab_bytes)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
+  void (*load)(const std::byte*, std::size_t, std::size_t, std::size_t, float*) = nullptr;
+  void (*store)(std::byte*, std::size_t, std::size_t, std::size_t, const float*) = nullptr;
+  void (*seal)(std::byte*, std::size_t, std::size_t, const float*) = nullptr;
+  void (*to_basis)(float*, std::size_t) = nullptr;
+  void (*from_basis)(float*, std::size_t) = nullptr;
+  void (*copy)(const std::byte*, std::size_t, std::byte*, std::size_t, std::size_t,
+               std::size_t) = nullptr;
+  std::string_view (*refusal)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
+  std::size_t residual = 0;
+  bool before_rotation = false;
+};
+
+template <KvSide Side>
+[[nodiscard]] constexpr SideCodec side_codec() {
+  SideCodec c;
+  c.slab_bytes = &Side::slab_bytes;
+  c.load = &Side::load;
+  if constexpr (TokenKvSlab<Side>) c.store = &Side::store;
+  if constexpr (SealedKvSlab<Side> && !TokenKvSlab<Side>) c.seal = &Side::seal;
+  if constexpr (requires(float* x, std::size_t n) { Side::to_basis(x, n); }) {
+    c.to_basis = &Side::to_basis;
+    c.from_basis = &Side::from_basis;
+  }
+  if constexpr (requires(const std::byte* f, std::byte* t, std::size_t n) {
+                  Side::copy(f, n, t, n, n, n);
+                }) {
+    c.copy = &Side::copy;
+  }
+  if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
+  c.residual = residual_of<Side>;
+  if constexpr (requires { Side::before_rotation; }) c.before_rotation = Side::before_rotation;
+  return c;
+}
+
+struct KvCodec {
+  std::string_view name;
+  SideCodec keys, values;
+
+  const KvCodec* skipped = nullptr;  // of layers that skips(layer, layers) names
+  bool (*skips)(std::size_t layer, std::size_t layers) = nullptr;
+
+  [[nodiscard]] constexpr const KvCodec& of_layer(std::size_t layer, std::size_t layers) const {
+    return skipped != nullptr && skips(layer, layers) ? *skipped : *this;
+  }
+  /// Whether tokens lie beside the pool before they are packed.
+  [[nodiscard]] constexpr bool keeps_open_blocks() const {
+    return keys.seal != nullptr || values.seal != nullptr || keys.residual + values.residual > 0;
+  }
+};
+
+namespace detail {
+template <KvFormatPolicy F>
+inline constexpr KvCodec codec = [] {
+  KvCodec c{F::name, side_codec<keys_of<F>>(), side_codec<values_of<F>>()};
+  if constexpr (requires { typename F::Skipped; }) {
+    c.skipped = &codec<typename F::Skipped>;
+    c.skips = &F::skips;
+  }
+  return c;
+}();
+}  // namespace detail
+
+/// A format's functions; one table a format, for the length of the program.
+template <KvFormatPolicy F>
+[[nodiscard]] constexpr const KvCodec& codec_of() {
+  return detail::codec<F>;
+}
+
+/// Stands for every format that is read through a codec: what is compiled for it serves them all.
+struct Packed {
+  static constexpr std::string_view name = "packed";
+};
+
+namespace detail {
+template <class F>
+struct StorageOf {
+  using type = Packed;
+};
+template <PlainKvFormat F>
+struct StorageOf<F> {
+  using type = F;
+};
+template <>
+struct StorageOf<Packed> {
+  using type = Packed;
+};
+}  // namespace detail
+
+/// What kernels and engines are compiled for: a plain format itself, Packed for all others.
+template <class F>
+using storage_of = typename detail::StorageOf<F>::type;
+
+/// A format, or Packed with a codec to come.
+template <class S>
+concept KvStorage = KvFormatPolicy<S> || std::same_as<S, Packed>;
+
+}  // namespace quire::kv_format

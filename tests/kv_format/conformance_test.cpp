@@ -1,0 +1,164 @@
+// What every KV format promises, checked through its codec.
+// - A slab is a whole number of 64-byte lines and holds its tokens; a pool costs the published bits a
+//   value, up to a line a slab.
+// - What is stored in a slot is read back from it, within the format's error; other slots keep their
+//   content, in whatever order tokens arrive. Nothing is written outside the slab.
+// - A copy of a slab's bytes is a copy of its content (swaps and copy-on-write are memcpy).
+// - Normal, heavy-tailed, denormal, constant and zero tokens come back within the bound.
+// - A slab of ones reads as NaN, and a token with a NaN spoils no other.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <quire/kv_format/kv_format.hpp>
+#include <tests/kv_format/tokens.hpp>
+
+namespace quire::testing {
+namespace {
+
+using namespace quire::kv_format;
+
+/// bound: largest error of a value over the largest magnitude among those it shares a scale with;
+/// floor: the same in absolute terms, where the format's scales underflow.
+struct Case {
+  const KvCodec* codec;
+  double bits;
+  double bound;
+  double floor = 1e-37;
+};
+template <class F>
+Case of(double bits, double bound, double floor = 1e-37) {
+  return {&codec_of<F>(), bits, bound, floor};
+}
+void PrintTo(const Case& c, std::ostream* out) { *out << c.codec->name; }
+
+constexpr std::size_t tokens = 32, dim = 64;
+
+class KvFormatConformance : public ::testing::TestWithParam<Case> {
+ public:
+  static const SideCodec& side(int which) {
+    return which == 0 ? GetParam().codec->keys : GetParam().codec->values;
+  }
+  /// Stores tokens in a scrambled order, or all together.
+  static void write(const SideCodec& s, std::byte* slab, const std::vector<float>& rows) {
+    if (s.seal != nullptr) return s.seal(slab, tokens, dim, rows.data());
+    for (std::size_t i = 0; i < tokens; ++i) {
+      const std::size_t slot = (i * 13 + 5) % tokens;
+      s.store(slab, tokens, dim, slot, rows.data() + slot * dim);
+    }
+  }
+  static std::vector<float> read(const SideCodec& s, const std::byte* slab) {
+    std::vector<float> rows(tokens * dim);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      s.load(slab, tokens, dim, t, rows.data() + t * dim);
+      if (s.from_basis != nullptr) s.from_basis(rows.data() + t * dim, dim);
+    }
+    return rows;
+  }
+};
+
+TEST_P(KvFormatConformance, PoolCostsThePublishedBitsAValue) {
+  model::Shape shape;
+  shape.layers = 2;
+  shape.kv_heads = 3;
+  shape.head_dim = dim;
+  const Arena<Packed> arena(shape, 5, tokens, *GetParam().codec);
+  const double values = 2 * 2 * 3 * dim, slabs = 2 * 2 * 3;
+  const auto bytes = static_cast<double>(arena.block_bytes()) / tokens;
+  EXPECT_GE(bytes + 1e-9, values * GetParam().bits / 8);
+  EXPECT_LT(bytes, values * GetParam().bits / 8 + slabs * 64 / tokens);
+  EXPECT_EQ(arena.block_bytes() % 64, 0u);
+}
+
+TEST_P(KvFormatConformance, SlotsKeepTheirTokensWithinTheBound) {
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  for (int which = 0; which < 2; ++which) {
+    const SideCodec& s = side(which);
+    const std::size_t bytes = s.slab_bytes(tokens, dim);
+    for (const char* kind : {"normal", "heavy", "denormal", "constant", "zero"}) {
+      std::vector<float> rows(tokens * dim);
+      Rng rng(7);
+      for (float& x : rows) {
+        const double n = rng.normal();
+        if (kind[0] == 'n') x = static_cast<float>(n);
+        if (kind[0] == 'h') x = static_cast<float>(n / (0.05 + std::abs(rng.normal())));
+        if (kind[0] == 'd') x = tiny * static_cast<float>(std::round(1000 * n));
+        if (kind[0] == 'c') x = -0.75f;
+      }
+      AlignedArray<std::byte> memory(bytes + 128), copy(bytes);
+      std::memset(memory.data(), 0x5a, bytes + 128);
+      std::byte* slab = memory.data() + 64;
+      write(s, slab, rows);
+      const std::vector<float> got = read(s, slab);
+      std::memcpy(copy.data(), slab, bytes);
+      EXPECT_EQ(read(s, copy.data()), got);
+      float most = 0;
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (s.seal == nullptr && i % dim == 0) {
+          most = blockwise::largest(rows.data() + i, dim);
+        } else if (i == 0) {
+          most = blockwise::largest(rows.data(), rows.size());
+        }
+        ASSERT_LE(std::abs(got[i] - rows[i]),
+                  GetParam().bound * static_cast<double>(most) + GetParam().floor)
+            << kind << " slot " << i / dim << " value " << rows[i];
+      }
+      for (std::size_t i = 0; i < 64; ++i) {
+        EXPECT_EQ(memory[i], std::byte{0x5a});
+        EXPECT_EQ(memory[64 + bytes + i], std::byte{0x5a});
+      }
+    }
+  }
+}
+
+TEST_P(KvFormatConformance, OnesReadAsNaNAndANaNSpoilsItsTokenAlone) {
+  for (int which = 0; which < 2; ++which) {
+    const SideCodec& s = side(which);
+    AlignedArray<std::byte> slab(s.slab_bytes(tokens, dim));
+    std::memset(slab.data(), 0xff, slab.size());
+    for (const float x : read(s, slab.data())) EXPECT_TRUE(std::isnan(x));
+    if (s.store == nullptr) continue;
+    std::vector<float> rows(tokens * dim);
+    std::iota(rows.begin(), rows.end(), 1.0f);
+    write(s, slab.data(), rows);
+    const std::vector<float> before = read(s, slab.data());
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                            std::numeric_limits<float>::infinity()}) {
+      std::vector<float> token = random_token(dim, 3);
+      token[17] = bad;
+      s.store(slab.data(), tokens, dim, 9, token.data());
+      const std::vector<float> after = read(s, slab.data());
+      for (std::size_t i = 0; i < after.size(); ++i) {
+        if (i / dim == 9) continue;
+        ASSERT_EQ(after[i], before[i]);
+      }
+      EXPECT_TRUE(std::isinf(bad) || std::isnan(after[9 * dim + 17]));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, KvFormatConformance,
+    ::testing::Values(
+        of<Fp32>(32, 0), of<kv_format::Bf16>(16, 0x1p-8), of<kv_format::Fp16>(16, 0x1p-11, 3e-8),
+        of<Int8PerTokenHead>(8 + 32.0 / dim, 0.00395), of<Fp8E4m3>(8, 0x1p-4, 0x1p-10),
+        of<Fp8E5m2>(8, 0x1p-3, 0x1p-17), of<Fp8PerTokenHead>(8 + 32.0 / dim, 0x1p-4),
+        of<Int4Grouped<32>>(5, 0.0671, 1e-6), of<Int4Grouped<64>>(4.5, 0.0671, 1e-6),
+        of<Int4PerTokenHead>(4 + 32.0 / dim, 0.0671, 1e-6), of<Int3PerTokenHead>(3.5, 0.144, 1e-6),
+        of<Int2>(3, 0.335, 1e-6), of<Q8_0>(8.5, 0.0045, 4e-6), of<Q4_0>(4.5, 0.13, 1e-6),
+        of<Nf4>(4.5, 0.153), of<Mxfp8>(8.25, 0x1p-3), of<Mxfp4>(4.25, 0.2501),
+        of<Nvfp4>(4.5, 0.24, 0.006), of<Nvfp44over6>(4.5, 0.3, 0.006),
+        of<ChannelGroups<4, 32>>(5, 0.0671, 1e-6), of<ChannelGroups<2, 32>>(3, 0.335, 1e-6),
+        of<Kivi<4>>(5, 0.0671, 1e-6), of<Kivi<2, 32, 32>>(3, 0.335, 1e-6),
+        of<BeforeRotation<ChannelGroups<2, 32>>>(3, 0.335, 1e-6),
+        of<KeysValues<Int8PerTokenHead, Int4PerTokenHead>>(6.5, 0.0671, 1e-6),
+        of<SkipLayers<Int4PerTokenHead, kv_format::Bf16, 1, 0>>(10.25, 0.0671, 1e-6),
+        of<Rotated<Int4PerTokenHead>>(4.5, 0.6, 1e-6), of<Turboquant<4>>(4.25, 0.8, 1e-6),
+        of<Turboquant<3>>(3.25, 1.2, 1e-6), of<Turboquant<2>>(2.25, 2.0, 1e-6)),
+    [](const auto& info) { return std::string(info.param.codec->name); });
+
+}  // namespace
+}  // namespace quire::testing
