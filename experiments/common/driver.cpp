@@ -68,6 +68,8 @@ constexpr std::string_view help =
     "  --scale smoke|default|full     how much is run\n"
     "  --traces DIR                   folder of real traces, replayed as well\n"
     "  --filter TEXT                  only runs whose description contains TEXT\n"
+    "  --axis NAME=[VALUE,...]        only runs whose axis NAME has one of the values\n"
+    "  --model DIR                    a checkpoint in place of the experiment's own, where it reads one\n"
     "  --resume                       leave out runs that this program has finished in FILE\n"
     "  --jobs N                       threads\n"
     "  -l, --list                     print the runs, make no row\n"
@@ -76,6 +78,34 @@ constexpr std::string_view help =
 std::string describe_run(const Run& run) {
   return run.row.variant + ' ' + run.row.workload + " seed " + std::to_string(run.row.seed) + ' ' +
          run.row.axes.text();
+}
+
+/// Keeps the runs whose axes have the values asked for.
+/// \errors usage error: no run has such an axis, or such a value
+void keep_axes(const std::vector<Axis>& axes, std::vector<Run>& runs) {
+  for (const Axis& axis : axes) {
+    std::set<std::string> values;
+    std::erase_if(runs, [&](const Run& run) {
+      const json::Value row = json::parse(run.row.axes.text(), "axes");
+      const json::Value* member = row.object()->find(axis.name);
+      if (member == nullptr) return true;
+      std::string text;
+      if (const std::string* word = member->string()) {
+        text = *word;
+      } else if (const auto number = member->number()) {
+        text = detail::plain_number(*number);
+      }
+      values.insert(text);
+      return std::find(axis.values.begin(), axis.values.end(), text) == axis.values.end();
+    });
+    const std::vector<std::string> all(values.begin(), values.end());
+    if (all.empty()) throw usage_error("--axis " + axis.name, "no run has such an axis", "--list");
+    for (const std::string& value : axis.values) {
+      if (values.contains(value)) continue;
+      throw usage_error("--axis " + axis.name, "no run has the value " + in_quotes(value),
+                        "perhaps " + nearest_names(value, all, 1)[0]);
+    }
+  }
 }
 
 int measure_all(const Options& options, std::vector<Run>& runs,
@@ -121,6 +151,7 @@ int run_experiment(int argc, char** argv, std::string_view experiment, std::stri
       return 0;
     }
     std::vector<Run> runs = make_runs(options);
+    keep_axes(options.axes, runs);
     for (Run& run : runs) {
       run.row.experiment = experiment;
       run.row.axes.add("scale", to_string(options.scale));

@@ -10,9 +10,9 @@
 namespace quire::experiment {
 
 Options parse_options(const std::vector<std::string>& arguments) {
-  constexpr std::array<std::string_view, 10> flags{"--out",    "--scale", "--resume", "--traces",
-                                                   "--filter", "--jobs",  "--list",   "--help",
-                                                   "-h",       "-l"};
+  constexpr std::array<std::string_view, 12> flags{"--out",    "--scale", "--resume", "--traces",
+                                                   "--filter", "--axis",  "--model",  "--jobs",
+                                                   "--list",   "--help",  "-h",       "-l"};
   Options options;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
@@ -42,6 +42,14 @@ Options parse_options(const std::vector<std::string>& arguments) {
       }
     } else if (flag == "--filter") {
       options.filter = value();
+    } else if (flag == "--axis") {
+      options.axes.push_back(parse_axis(value()));
+    } else if (flag == "--model") {
+      options.model = value();
+      if (!std::filesystem::is_directory(options.model)) {
+        throw usage_error(flag, in_quotes(options.model.string()) + " is not a folder",
+                          "a checkpoint in the Hugging Face layout");
+      }
     } else if (flag == "--jobs") {
       const std::string text = value();
       const auto [end, error] =

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include <experiments/common/axis.hpp>
+
 namespace quire::experiment {
 
 /// How much is run: smoke touches everything in seconds, full has more seeds and finer axes.
@@ -18,6 +20,8 @@ struct Options {
   bool resume = false;           // leave out runs whose rows are in `out` already
   std::filesystem::path traces;  // folder of real traces, or empty
   std::string filter;            // only runs whose description contains this
+  std::vector<Axis> axes;        // only runs whose axes have one of these values
+  std::filesystem::path model;   // a checkpoint in place of the experiment's own, or empty
   std::size_t jobs = 1;          // threads
   bool list = false;
   bool help = false;

@@ -48,7 +48,8 @@ struct PairText {
 struct Story {
   std::vector<TokenId> tokens;
   std::vector<std::pair<std::size_t, std::size_t>> answers;  // positions [first, last)
-  std::size_t asked = 0;                                     // where the questions begin
+  std::vector<std::size_t> distances;  // tokens from the end of what states an answer to its first
+  std::size_t asked = 0;               // where the questions begin
 };
 
 /// Reads held_out.jsonl and cuts it into the model's tokens. \errors data, with the line
@@ -100,6 +101,10 @@ struct Story {
       if (first == 0)
         throw data_error(where, "an answer holds no whole token", "answers in the text");
       story.answers.emplace_back(first, last);
+      const auto stated = static_cast<std::size_t>((*bounds)[2].number().value_or(0));
+      std::size_t told = 0;
+      while (told + 1 < first && begin[told + 2] <= stated) ++told;
+      story.distances.push_back(first - told);
     }
     stories.push_back(std::move(story));
   }

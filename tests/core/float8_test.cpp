@@ -12,8 +12,7 @@ namespace {
 /// A format by its definition, in double: sign, exponent bits, fraction bits, bias.
 double by_definition(unsigned code, int exponent_bits, int fraction_bits, int bias) {
   const unsigned sign = code >> (exponent_bits + fraction_bits) & 1u;
-  const auto exponent =
-      static_cast<int>(code >> fraction_bits & ((1u << exponent_bits) - 1u));
+  const auto exponent = static_cast<int>(code >> fraction_bits & ((1u << exponent_bits) - 1u));
   const double fraction = (code & ((1u << fraction_bits) - 1u)) / std::pow(2.0, fraction_bits);
   const double value = exponent == 0 ? fraction * std::pow(2.0, 1 - bias)
                                      : (1 + fraction) * std::pow(2.0, exponent - bias);

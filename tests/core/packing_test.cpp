@@ -72,7 +72,9 @@ TEST(Packing, HadamardIsItsOwnInverseAndKeepsLengths) {
 /// Lloyd's iteration on a normal variable: each level is the mean of what is nearest to it.
 template <unsigned bits>
 void derive() {
-  const auto density = [](double x) { return std::exp(-x * x / 2) / std::sqrt(2 * 3.14159265358979); };
+  const auto density = [](double x) {
+    return std::exp(-x * x / 2) / std::sqrt(2 * 3.14159265358979);
+  };
   const auto below = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); };
   constexpr std::size_t n = std::size_t{1} << bits;
   std::vector<double> levels(n);

@@ -1,6 +1,6 @@
 #include <cmath>
-#include <quire/kv_format/codec.hpp>
 #include <quire/kv_format/before_rotation.hpp>
+#include <quire/kv_format/codec.hpp>
 #include <tests/kv_format/tokens.hpp>
 
 namespace quire::testing {

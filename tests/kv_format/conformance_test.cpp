@@ -125,8 +125,8 @@ TEST_P(KvFormatConformance, OnesReadAsNaNAndANaNSpoilsItsTokenAlone) {
     std::iota(rows.begin(), rows.end(), 1.0f);
     write(s, slab.data(), rows);
     const std::vector<float> before = read(s, slab.data());
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       std::vector<float> token = random_token(dim, 3);
       token[17] = bad;
       s.store(slab.data(), tokens, dim, 9, token.data());

@@ -40,9 +40,8 @@ struct KvView {
     return base + block.value * block_bytes + kv_heads * slab_bytes + head * size;
   }
   [[nodiscard]] KvView<const std::byte> readable() const {
-    return {base,     block_bytes,      slab_bytes, block_tokens, kv_heads,
-            head_dim, value_slab_bytes, codec,      open,         layer,
-            rotations};
+    return {base,  block_bytes, slab_bytes, block_tokens, kv_heads, head_dim, value_slab_bytes,
+            codec, open,        layer,      rotations};
   }
   /// The same, with the codec of a format where the view names none.
   template <kv_format::KvStorage Format>

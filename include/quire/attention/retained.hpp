@@ -129,7 +129,8 @@ inline void copy_slot(const kv_format::SideCodec& side, const std::byte* from,
                       std::size_t from_slot, std::byte* to, std::size_t to_slot,
                       std::size_t block_tokens, std::size_t head_dim) {
   if (side.copy == nullptr) {
-    throw state_error("kv_format", "it cannot copy single tokens, and a retention policy moves them",
+    throw state_error("kv_format",
+                      "it cannot copy single tokens, and a retention policy moves them",
                       "a format that offers copy()");
   }
   side.copy(from, from_slot, to, to_slot, block_tokens, head_dim);
@@ -188,8 +189,8 @@ void retained(const KvView<const std::byte>& cache, const Queries& queries,
       const Keys keys(kept.sequences[task.sequence], kept.lane(cache.kv_heads, task.kv_head),
                       queries.sequences[task.sequence].rows, votes, kept.rope, extra, stride,
                       extra + tile_queries * stride);
-      detail::TaskKernel<kv_format::storage_of<Format>, Causal, Keys>(
-          view, queries, Causal{}, task, keys, workspace.part(worker))
+      detail::TaskKernel<kv_format::storage_of<Format>, Causal, Keys>(view, queries, Causal{}, task,
+                                                                      keys, workspace.part(worker))
           .run();
     }
   });

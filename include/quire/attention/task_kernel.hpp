@@ -262,8 +262,7 @@ class TaskKernel {
     const auto reads = [&](const kv_format::SideCodec& side, OpenBlocks::Side which) {
       if (side.seal != nullptr) return !open->sealed(block, which);
       // the newest `residual` tokens before the step's first one, itself included, and the step's
-      return side.residual > 0 &&
-             static_cast<std::int64_t>(p + side.residual) > sequence_.position;
+      return side.residual > 0 && static_cast<std::int64_t>(p + side.residual) > sequence_.position;
     };
     if (reads(cache_.codec->keys, OpenBlocks::keys)) {
       open_keys_[t] = open->row(block, cache_.layer, OpenBlocks::keys, task_.kv_head, slot);

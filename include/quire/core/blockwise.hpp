@@ -60,9 +60,7 @@ struct Asymmetric {
   static constexpr std::size_t code_bytes = packing::bytes_of<bits>(n);
   static constexpr std::size_t bytes = code_bytes + 2 * sizeof(Fp16);
 
-  static void encode(const float* values, std::byte* to) {
-    encode(values, n, to);
-  }
+  static void encode(const float* values, std::byte* to) { encode(values, n, to); }
   static void decode(const std::byte* from, float* values) { decode(from, n, values); }
 
   /// The same for a length known at run time. \pre length is a multiple of the packing's granule
@@ -150,23 +148,22 @@ struct Q4_0 {
 
 /// The 16 quantiles of a normal distribution that NF4 rounds to.
 /// \source bitsandbytes, functional.py, create_normal_map(offset = 0.9677083): Dettmers et al., "QLoRA".
-inline constexpr std::array<float, 16> nf4_codes{
-    -1.0f,
-    -0.6961928009986877f,
-    -0.5250730514526367f,
-    -0.39491748809814453f,
-    -0.28444138169288635f,
-    -0.18477343022823334f,
-    -0.09105003625154495f,
-    0.0f,
-    0.07958029955625534f,
-    0.16093020141124725f,
-    0.24611230194568634f,
-    0.33791524171829224f,
-    0.44070982933044434f,
-    0.5626170039176941f,
-    0.7229568362236023f,
-    1.0f};
+inline constexpr std::array<float, 16> nf4_codes{-1.0f,
+                                                 -0.6961928009986877f,
+                                                 -0.5250730514526367f,
+                                                 -0.39491748809814453f,
+                                                 -0.28444138169288635f,
+                                                 -0.18477343022823334f,
+                                                 -0.09105003625154495f,
+                                                 0.0f,
+                                                 0.07958029955625534f,
+                                                 0.16093020141124725f,
+                                                 0.24611230194568634f,
+                                                 0.33791524171829224f,
+                                                 0.44070982933044434f,
+                                                 0.5626170039176941f,
+                                                 0.7229568362236023f,
+                                                 1.0f};
 
 /// The nearest of ascending `codes`; the lower one of two that are as near, as bitsandbytes' decision
 /// tree has it (x > middle goes up).
@@ -214,14 +211,29 @@ inline void widen_e4m3(const std::byte* bytes, std::size_t n, float scale, float
     const auto magnitude = hn::And(x, hn::Set(wide, 0x7fu));
     const auto sign = hn::ShiftLeft<24>(hn::And(x, hn::Set(wide, 0x80u)));
     // Exponent and fraction stand in fp32's places, with another bias; subnormal numbers as well.
-    auto v = hn::Mul(hn::BitCast(simd::Floats(), hn::ShiftLeft<20>(magnitude)),
-                     simd::set(0x1p120f));
+    auto v =
+        hn::Mul(hn::BitCast(simd::Floats(), hn::ShiftLeft<20>(magnitude)), simd::set(0x1p120f));
     v = hn::IfThenElse(hn::RebindMask(simd::Floats(), hn::Eq(magnitude, hn::Set(wide, 0x7fu))),
                        simd::set(not_a_number), v);
     v = hn::Or(v, hn::BitCast(simd::Floats(), sign));
     simd::store(hn::Mul(v, simd::set(scale)), values + i);
   }
   for (; i < n; ++i) values[i] = to_float(E4m3{from[i]}) * scale;
+}
+
+/// \shape bytes, values (n)
+inline void widen_e5m2(const std::byte* bytes, std::size_t n, float* values) {
+  namespace hn = simd::hn;
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const hn::Rebind<std::uint16_t, simd::Floats> half;
+  const hn::Rebind<hwy::float16_t, simd::Floats> floats;
+  const auto* from = reinterpret_cast<const std::uint8_t*>(bytes);
+  std::size_t i = 0;
+  for (; i + simd::lanes <= n; i += simd::lanes) {
+    const auto wide = hn::ShiftLeft<8>(hn::PromoteTo(half, hn::LoadU(narrow, from + i)));
+    simd::store(hn::PromoteTo(simd::Floats(), hn::BitCast(floats, wide)), values + i);
+  }
+  for (; i < n; ++i) values[i] = to_float(E5m2{from[i]});
 }
 
 /// 32 elements of FP8 E4M3 with a power of two. \source OCP Microscaling Formats, MXFP8: the scale is

@@ -106,8 +106,7 @@ template <std::uint32_t fraction, std::uint32_t bias>
 /// Rounds to nearest, ties to even; beyond 6 becomes 6. There is no NaN: it becomes 6 as well.
 [[nodiscard]] QUIRE_HD constexpr E2m1 to_e2m1(float x) {
   if (detail::is_nan(x)) return {7};
-  return {
-      static_cast<std::uint8_t>(detail::sign_at(x, 3) | detail::small_magnitude<1, 1>(x, 7u))};
+  return {static_cast<std::uint8_t>(detail::sign_at(x, 3) | detail::small_magnitude<1, 1>(x, 7u))};
 }
 /// The largest power of two that is at most |x|, times 2^shift, within the format's range; NaN and
 /// infinity become NaN. \unit shift: minus the exponent of the element format's largest value

@@ -96,9 +96,16 @@ template <unsigned bits>
 void unpack_linear(const std::byte* bytes, std::size_t n, float scale, float offset,
                    float* values) {
   if constexpr (bits == 3) {
-    for (std::size_t i = 0; i < n; ++i) {
-      values[i] = scale * static_cast<float>(code_at<3>(bytes, n, i)) + offset;
+    float upper[256];
+    if (n > 256) {
+      for (std::size_t i = 0; i < n; ++i) {
+        values[i] = scale * static_cast<float>(code_at<3>(bytes, n, i)) + offset;
+      }
+      return;
     }
+    unpack_linear<2>(bytes, n, 1, 0, values);
+    unpack_linear<1>(bytes + n / 4, n, 4, 0, upper);
+    for (std::size_t i = 0; i < n; ++i) values[i] = scale * (values[i] + upper[i]) + offset;
   } else {
     namespace hn = simd::hn;
     const auto s = simd::set(scale), o = simd::set(offset);
@@ -113,35 +120,60 @@ void unpack_linear(const std::byte* bytes, std::size_t n, float scale, float off
   }
 }
 
+namespace detail {
+
+/// unpack_table() for tables of 16 entries and vectors that hold half of one, or all.
+/// \pre codes are below 16
+template <unsigned bits>
+void unpack_sixteen(const std::byte* bytes, std::size_t n, const float* table, float scale,
+                    float* values) {
+  namespace hn = simd::hn;
+  const simd::Floats d;
+  constexpr int lane_mask = static_cast<int>(simd::lanes) - 1;
+  const auto s = simd::set(scale);
+  const auto low = hn::LoadU(d, table);
+  [[maybe_unused]] const auto high = hn::LoadU(d, table + 16 - simd::lanes);
+  each_part<bits>(
+      bytes, n,
+      [&](auto codes, std::size_t i) __attribute__((always_inline)) {
+        const auto index = hn::IndicesFromVec(
+            d, hn::And(codes, hn::Set(hn::RebindToSigned<simd::Floats>(), lane_mask)));
+        auto v = hn::TableLookupLanes(low, index);
+        if constexpr (simd::lanes < 16) {
+          const auto upper = hn::RebindMask(
+              d, hn::Gt(codes, hn::Set(hn::RebindToSigned<simd::Floats>(), lane_mask)));
+          v = hn::IfThenElse(upper, hn::TableLookupLanes(high, index), v);
+        }
+        simd::store(hn::Mul(s, v), values + i);
+      },
+      [&](unsigned code, std::size_t i) { values[i] = scale * table[code]; });
+}
+
+}  // namespace detail
+
 /// values = scale * table[code]. \shape table (2^bits, at most 16); values (n)
 template <unsigned bits>
 void unpack_table(const std::byte* bytes, std::size_t n, const float* table, float scale,
                   float* values) {
   static_assert(bits <= 4);
   constexpr std::size_t entries = std::size_t{1} << bits;
-  if constexpr (bits == 3 || simd::lanes < 8 || entries < 16) {
+  if constexpr (bits == 3) {
+    unpack_linear<3>(bytes, n, 1, 0, values);
+    for (std::size_t i = 0; i < n; ++i) {
+      values[i] = scale * table[static_cast<unsigned>(values[i])];
+    }
+  } else if constexpr (entries < 16) {
+    float all[16]{};
+    for (std::size_t i = 0; i < entries; ++i) all[i] = table[i];
+    if constexpr (simd::lanes < 8) {
+      for (std::size_t i = 0; i < n; ++i) values[i] = scale * all[code_at<bits>(bytes, n, i)];
+    } else {
+      detail::unpack_sixteen<bits>(bytes, n, all, scale, values);
+    }
+  } else if constexpr (simd::lanes < 8) {
     for (std::size_t i = 0; i < n; ++i) values[i] = scale * table[code_at<bits>(bytes, n, i)];
   } else {
-    namespace hn = simd::hn;
-    const simd::Floats d;
-    constexpr int lane_mask = static_cast<int>(simd::lanes) - 1;
-    const auto s = simd::set(scale);
-    const auto low = hn::LoadU(d, table);
-    [[maybe_unused]] const auto high = hn::LoadU(d, table + entries - simd::lanes);
-    detail::each_part<bits>(
-        bytes, n,
-        [&](auto codes, std::size_t i) __attribute__((always_inline)) {
-          const auto index = hn::IndicesFromVec(
-              d, hn::And(codes, hn::Set(hn::RebindToSigned<simd::Floats>(), lane_mask)));
-          auto v = hn::TableLookupLanes(low, index);
-          if constexpr (simd::lanes < 16) {
-            const auto upper = hn::RebindMask(
-                d, hn::Gt(codes, hn::Set(hn::RebindToSigned<simd::Floats>(), lane_mask)));
-            v = hn::IfThenElse(upper, hn::TableLookupLanes(high, index), v);
-          }
-          simd::store(hn::Mul(s, v), values + i);
-        },
-        [&](unsigned code, std::size_t i) { values[i] = scale * table[code]; });
+    detail::unpack_sixteen<bits>(bytes, n, table, scale, values);
   }
 }
 

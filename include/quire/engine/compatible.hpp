@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include <quire/engine/config.hpp>
+#include <quire/kv_format/concepts.hpp>
 #include <quire/retention/concepts.hpp>
 
 namespace quire {
@@ -34,6 +36,16 @@ template <class Eviction>
 inline constexpr bool needs_next_use = [] {
   if constexpr (requires { Eviction::needs_next_use; }) {
     return static_cast<bool>(Eviction::needs_next_use);
+  } else {
+    return false;
+  }
+}();
+
+/// Whether an offload policy has a disk tier (`static constexpr bool uses_disk = true`).
+template <class Offload>
+inline constexpr bool needs_disk = [] {
+  if constexpr (requires { Offload::uses_disk; }) {
+    return static_cast<bool>(Offload::uses_disk);
   } else {
     return false;
   }
@@ -72,6 +84,21 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (C::Reservation::contiguous && retention::drops_tokens<typename C::Retention>) {
     return "retention: a contiguous reservation is not given back in parts"sv;
+  }
+  constexpr bool lists_tokens = retention::drops_tokens<typename C::Retention> ||
+                                retention::selects_pages<typename C::Retention>;
+  if (kv_format::keeps_open_blocks<typename C::KvFormat> && lists_tokens) {
+    return "kv_format: it packs tokens by their place in the text, which retention changes"sv;
+  }
+  if (kv_format::stores_before_rotation<typename C::KvFormat> && lists_tokens) {
+    return "kv_format: it stores keys before rotary embedding, and retention reads them after it"sv;
+  }
+  if (kv_format::keeps_open_blocks<typename C::KvFormat> && needs_disk<typename C::Offload>) {
+    return "kv_format: tokens that it has not packed yet are not written to disk"sv;
+  }
+  if (!kv_format::divides_block<typename C::KvFormat>(C::BlockSize::tokens.value)) {
+    return "block_size: a block is no whole number of the KV format's groups of tokens, or its "
+           "window no whole number of blocks"sv;
   }
   return ""sv;
 }();

@@ -85,8 +85,7 @@ struct Cpu {
     static constexpr std::string_view name = "cpu";
     static constexpr bool needs_tokens = true;
 
-    Steps(const Options& options, const KvGeometry& geometry)
-    requires KvFormatPolicy<KvFormat>
+    Steps(const Options& options, const KvGeometry& geometry) requires KvFormatPolicy<KvFormat>
         : Steps(options, geometry, kv_format::codec_of<KvFormat>()) {}
     /// codec: of the format, where KvFormat is Packed.
     Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec);

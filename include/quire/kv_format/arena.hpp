@@ -31,8 +31,9 @@ class Arena {
  public:
   Arena() = default;
   /// \errors usage when the format does not suit the model's heads or the block size
-  Arena(const model::Shape& shape, BlockCount blocks, Tokens block_tokens)
-  requires KvFormatPolicy<Format> : Arena(shape, blocks, block_tokens, codec_of<Format>()) {}
+  Arena(const model::Shape& shape, BlockCount blocks,
+        Tokens block_tokens) requires KvFormatPolicy<Format>
+      : Arena(shape, blocks, block_tokens, codec_of<Format>()) {}
   Arena(const model::Shape& shape, BlockCount blocks, Tokens block_tokens, const KvCodec& codec)
       : codec_(&codec),
         blocks_(blocks),

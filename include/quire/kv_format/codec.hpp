@@ -11,6 +11,7 @@ namespace quire::kv_format {
 /// What a side of a format does, as functions. Those that it does not offer are null.
 struct SideCodec {
   std::size_t (*slab_bytes)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
+  double (*token_bytes)(std::size_t head_dim) = nullptr;
   void (*load)(const std::byte*, std::size_t, std::size_t, std::size_t, float*) = nullptr;
   void (*store)(std::byte*, std::size_t, std::size_t, std::size_t, const float*) = nullptr;
   void (*seal)(std::byte*, std::size_t, std::size_t, const float*) = nullptr;
@@ -27,6 +28,7 @@ template <KvSide Side>
 [[nodiscard]] constexpr SideCodec side_codec() {
   SideCodec c;
   c.slab_bytes = &Side::slab_bytes;
+  c.token_bytes = &Side::token_bytes;
   c.load = &Side::load;
   if constexpr (TokenKvSlab<Side>) c.store = &Side::store;
   if constexpr (SealedKvSlab<Side> && !TokenKvSlab<Side>) c.seal = &Side::seal;

@@ -2,6 +2,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <type_traits>
 
@@ -62,7 +63,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 template <class F>
 concept KvFormatPolicy = requires {
   { F::name } -> std::convertible_to<std::string_view>;
-} && (KvSide<F> || (KvSide<typename F::Keys> && KvSide<typename F::Values>));
+}
+&&(KvSide<F> || (KvSide<typename F::Keys> && KvSide<typename F::Values>));
 
 /// A format whose slab is a plain array: `Element` is float, Bf16 or Fp16, a slab is Element
 /// (block_tokens, head_dim) in row-major order. Kernels read such slabs in place; every other
@@ -151,9 +153,21 @@ inline constexpr std::size_t residual_of = [] {
 }();
 /// Whether tokens lie beside the pool before they are packed: what moves blocks about has to know.
 template <class F>
-inline constexpr bool keeps_open_blocks =
-    residual_of<keys_of<F>> + residual_of<values_of<F>> > 0 ||
-    !TokenKvSlab<keys_of<F>> || !TokenKvSlab<values_of<F>>;
+inline constexpr bool keeps_open_blocks = residual_of<keys_of<F>> + residual_of<values_of<F>> > 0 ||
+                                          !TokenKvSlab<keys_of<F>> || !TokenKvSlab<values_of<F>>;
+/// Whether blocks of so many tokens suit a format that packs tokens together.
+template <class F>
+[[nodiscard]] constexpr bool divides_block(std::int64_t block_tokens) {
+  const auto fits = [block_tokens]<class Side>() {
+    const auto tokens = static_cast<std::size_t>(block_tokens);
+    bool good = residual_of<Side> % tokens == 0;
+    if constexpr (requires { Side::tokens_together; }) {
+      good = good && tokens % Side::tokens_together == 0;
+    }
+    return good;
+  };
+  return fits.template operator()<keys_of<F>>() && fits.template operator()<values_of<F>>();
+}
 /// Whether keys are stored before rotary embedding.
 template <class F>
 inline constexpr bool stores_before_rotation = [] {

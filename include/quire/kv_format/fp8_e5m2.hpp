@@ -19,9 +19,7 @@ struct Fp8E5m2 : Rows<Fp8E5m2> {
     for (std::size_t i = 0; i < head_dim; ++i) blockwise::put(row + i, to_e5m2(values[i]));
   }
   static void decode(const std::byte* row, std::size_t head_dim, float* values) {
-    for (std::size_t i = 0; i < head_dim; ++i) {
-      values[i] = to_float(blockwise::get<E5m2>(row + i));
-    }
+    blockwise::widen_e5m2(row, head_dim, values);
   }
 };
 static_assert(KvFormatPolicy<Fp8E5m2>);

@@ -37,11 +37,11 @@ class OpenBlocks {
 
   /// Rows of one head, or one of them. \shape result (block_tokens, head_dim) from `slot` on
   [[nodiscard]] quire::Fp16* row(BlockId b, std::size_t layer, Side side, std::size_t head,
-                          std::size_t slot) {
+                                 std::size_t slot) {
     return entry(b).rows.data() + offset(layer, side, head, slot);
   }
   [[nodiscard]] const quire::Fp16* row(BlockId b, std::size_t layer, Side side, std::size_t head,
-                                std::size_t slot) const {
+                                       std::size_t slot) const {
     return entry(b).rows.data() + offset(layer, side, head, slot);
   }
 

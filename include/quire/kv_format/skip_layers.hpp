@@ -12,8 +12,8 @@ namespace quire::kv_format {
 /// \source vLLM, kv_cache_dtype_skip_layers; KVQuant and others keep the first layers precise.
 template <KvFormatPolicy Format, KvFormatPolicy Precise, std::size_t first, std::size_t last>
 struct SkipLayers {
-  static constexpr auto text = Name<112>().add(Format::name).add("_skip").add(first).add("_").add(
-      last);
+  static constexpr auto text =
+      Name<112>().add(Format::name).add("_skip").add(first).add("_").add(last);
   static constexpr std::string_view name = text;
   using Keys = keys_of<Format>;
   using Values = values_of<Format>;

@@ -146,8 +146,8 @@ class Decoder {
     pass.embed(batch);
     const float* rotations = nullptr;
     if (arena.codec().keys.before_rotation && config().rotary) {
-      rotations = memory.rotations(rope_, *std::max_element(batch.positions.begin(),
-                                                            batch.positions.end()));
+      rotations = memory.rotations(
+          rope_, *std::max_element(batch.positions.begin(), batch.positions.end()));
     }
     arena.begin(batch.sequences);
     for (std::size_t l = 0; l < weights_.layers.size(); ++l) {

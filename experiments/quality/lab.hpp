@@ -1,0 +1,261 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <quire/core/ids.hpp>
+#include <quire/core/rng.hpp>
+#include <quire/cost_model/memory_planner.hpp>
+#include <quire/engine/compatible.hpp>
+#include <quire/engine/serving_engine.hpp>
+#include <quire/executor/cpu.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/offload/recompute.hpp>
+#include <quire/presets/vllm.hpp>
+#include <quire/weight_format/fp32.hpp>
+
+/// What a format does to a model: its predictions on given texts, read token by token by the engine
+/// that serves, beside those of the same model in fp32.
+namespace quire::quality {
+
+using Texts = std::vector<std::vector<TokenId>>;
+
+/// One change from a baseline in full precision; blocks of 32 tokens, as groups along tokens need.
+template <class KvFormatType>
+struct Variant : presets::Vllm {
+  static constexpr std::string_view name = KvFormatType::name;
+  using BlockSize = quire::BlockSize<32>;
+  using Offload = offload::Recompute;
+  using KvFormat = KvFormatType;
+  using WeightFormat = weight_format::Fp32;
+};
+
+/// A KV format of the axis, by value: variants differ in nothing else, so all run in one engine.
+struct Format {
+  const kv_format::KvCodec* codec = nullptr;
+  double (*token_bytes)(std::size_t layers, std::size_t kv_heads, std::size_t head_dim) = nullptr;
+};
+template <KvFormatPolicy F>
+[[nodiscard]] Format format() {
+  static_assert(incompatible_because<Variant<F>>.empty(),
+                "quire: kv_format: the format does not go together with blocks of 32 tokens");
+  return {&kv_format::codec_of<F>(), &kv_format::token_bytes<F>};
+}
+
+/// One model's predictions, position by position.
+struct Reading {
+  std::vector<std::vector<TokenId>> best;      // text, position from 1 on: the most probable token
+  std::vector<std::vector<float>> nats;        // and how surprising the right one was
+  std::vector<std::vector<float>> divergence;  // KL from the baseline, in nat; empty without one
+  std::vector<std::vector<float>> log_probabilities;  // \shape (text)(position, vocab); if kept
+  double seconds = 0;                                 // of the engine's steps
+  double tokens = 0;
+  std::size_t pool_block_bytes = 0, open_bytes = 0;
+  Tokens block_tokens = 0;
+  std::size_t weight_bytes = 0;
+
+  [[nodiscard]] double pool_bytes_per_token() const {
+    return static_cast<double>(pool_block_bytes) / static_cast<double>(block_tokens.value);
+  }
+};
+
+/// The CPU executor on texts that are given: it computes every step, notes what the model says, and
+/// continues with the text's own token.
+struct TeacherForced {
+  struct Options : executor::Cpu::Options {
+    const kv_format::KvCodec* codec = nullptr;
+    std::shared_ptr<const Texts> texts;       // by request id
+    std::shared_ptr<const Reading> baseline;  // with log-probabilities; null: this is the baseline
+    std::shared_ptr<Reading> reading;
+  };
+  [[nodiscard]] static model::Shape shape(const Options& o) { return executor::Cpu::shape(o); }
+  template <class C>
+  [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    return executor::Cpu::geometry<C>(options);
+  }
+
+  using Base = executor::Cpu::Steps<kv_format::Packed, weight_format::Fp32>;
+  class Notes : public Base {
+   public:
+    Notes(const Options& options, const KvGeometry& geometry)
+        : Base(options, geometry, *options.codec),
+          texts_(options.texts),
+          baseline_(options.baseline),
+          reading_(options.reading) {
+      reading_->pool_block_bytes = Base::arena().block_bytes();
+      reading_->weight_bytes = Base::decoder().weights().bytes();
+    }
+
+    void execute(const StepPlan& plan, StepResult& result) {
+      Base::execute(plan, result);
+      reading_->seconds += result.seconds.value;
+      reading_->tokens += static_cast<double>(plan.batched_tokens.value);
+      reading_->open_bytes = std::max(reading_->open_bytes, Base::arena().open_bytes());
+      std::size_t row = 0, draw = 0;
+      for (const SequencePlan& s : plan.sequences) {
+        if (s.draws == 0) continue;
+        const std::size_t id = s.request.value;
+        const TokenId right =
+            (*texts_)[id][static_cast<std::size_t>((s.computed + s.tokens).value)];
+        note(id, right, Base::logits(row++));
+        result.draws[draw++].token = right;
+      }
+    }
+
+   private:
+    void note(std::size_t id, TokenId right, std::span<const float> logits) {
+      const auto best = std::max_element(logits.begin(), logits.end());
+      double total = 0;
+      for (const float l : logits) total += static_cast<double>(std::exp(l - *best));
+      const float norm = *best + static_cast<float>(std::log(total));
+      const std::size_t position = reading_->nats[id].size();
+      reading_->best[id].push_back(static_cast<TokenId>(best - logits.begin()));
+      reading_->nats[id].push_back(norm - logits[right]);
+      if (baseline_ == nullptr) {
+        auto& all = reading_->log_probabilities[id];
+        for (const float l : logits) all.push_back(l - norm);
+      } else {
+        const float* expected = baseline_->log_probabilities[id].data() + position * logits.size();
+        double sum = 0;
+        for (std::size_t t = 0; t < logits.size(); ++t) {
+          sum += static_cast<double>(std::exp(expected[t]) * (expected[t] - (logits[t] - norm)));
+        }
+        reading_->divergence[id].push_back(static_cast<float>(sum));
+      }
+    }
+
+    std::shared_ptr<const Texts> texts_;
+    std::shared_ptr<const Reading> baseline_;
+    std::shared_ptr<Reading> reading_;
+  };
+  template <class>
+  using Bound = Notes;
+};
+
+/// Reads texts with keys and values in a format, one token a step, `together` of them side by side.
+/// baseline: what fp32 said; null: this is the baseline, and log-probabilities are kept.
+/// \pre every text has two tokens or more
+[[nodiscard]] inline std::shared_ptr<const Reading> read_texts(
+    const Format& format, const checkpoint::Checkpoint& model, std::shared_ptr<const Texts> texts,
+    std::shared_ptr<const Reading> baseline, std::size_t threads = 1, std::int64_t together = 64) {
+  using C = Variant<kv_format::Fp32>;
+  auto reading = std::make_shared<Reading>();
+  reading->best.resize(texts->size());
+  reading->nats.resize(texts->size());
+  reading->divergence.resize(texts->size());
+  reading->log_probabilities.resize(texts->size());
+  reading->block_tokens = C::BlockSize::tokens;
+  TeacherForced::Options options;
+  options.model = model;
+  options.threads = threads;
+  options.codec = format.codec;
+  options.limits = {.max_batched_tokens = 1 << 20, .max_sequences = together, .watermark = 0};
+  std::int64_t longest = 0;
+  for (const auto& text : *texts) longest = std::max(longest, std::ssize(text));
+  options.device_blocks = together * (ceil_div(longest, C::BlockSize::tokens.value) + 1);
+  options.model.config.shape.max_length =
+      std::max(longest + 1, model.config.shape.max_length.value);
+  options.poison = true;  // what nobody wrote would show
+  options.texts = texts;
+  options.baseline = std::move(baseline);
+  options.reading = reading;
+  Engine<C, TeacherForced> engine(options);
+  for (const auto& text : *texts) {
+    Request r;
+    r.prompt.assign(text.begin(), text.begin() + 1);
+    r.output_length = std::ssize(text) - 1;
+    r.sampling.max_tokens = *r.output_length;
+    r.sampling.temperature = 0;
+    engine.submit(std::move(r));
+  }
+  while (engine.has_work()) {
+    engine.step();
+    for (const auto& group : engine.take_finished()) {
+      if (!group->error.empty()) throw state_error("quality", group->error, "more KV blocks");
+    }
+  }
+  return reading;
+}
+
+/// A mean over texts, weighted by their tokens, with its 95 % interval from resampled texts.
+struct Interval {
+  double mean = 0, low = 0, high = 0;
+};
+
+/// Sums over a text.
+struct TextSum {
+  double value = 0, count = 0;
+};
+
+/// Resamples texts; the same texts in the same draws for every format, so that intervals are paired.
+/// \source Efron: percentile bootstrap.
+[[nodiscard]] inline Interval interval(const std::vector<TextSum>& texts,
+                                       std::size_t draws = 10000) {
+  const auto ratio = [](const TextSum& sum) { return sum.count > 0 ? sum.value / sum.count : 0.0; };
+  TextSum all;
+  for (const TextSum& t : texts) {
+    all.value += t.value;
+    all.count += t.count;
+  }
+  Rng rng(1);
+  std::vector<double> means;
+  for (std::size_t d = 0; d < draws; ++d) {
+    TextSum sum;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const TextSum& t = texts[rng.below(texts.size())];
+      sum.value += t.value;
+      sum.count += t.count;
+    }
+    means.push_back(ratio(sum));
+  }
+  std::sort(means.begin(), means.end());
+  return {ratio(all), means[draws / 40], means[draws - 1 - draws / 40]};
+}
+
+/// Mean of what `of(text, position)` gives, position by position.
+template <class Of>
+[[nodiscard]] Interval over_positions(const Reading& reading, Of&& of) {
+  std::vector<TextSum> sums(reading.nats.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    for (std::size_t p = 0; p < reading.nats[i].size(); ++p) {
+      sums[i].value += of(i, p);
+      sums[i].count += 1;
+    }
+  }
+  return interval(sums);
+}
+
+/// Sequences of `length` tokens whose keys and values fit into `memory` beside each other, those not
+/// packed yet included.
+[[nodiscard]] inline std::int64_t sequences_in(Bytes memory, const model::Shape& m,
+                                               const kv_format::KvCodec& codec, Tokens block_tokens,
+                                               Tokens length) {
+  const auto head_dim = static_cast<std::size_t>(m.head_dim);
+  const auto block = static_cast<std::size_t>(block_tokens.value);
+  double block_bytes = 0, open = 0;
+  for (std::int64_t l = 0; l < m.layers; ++l) {
+    const kv_format::KvCodec& c =
+        codec.of_layer(static_cast<std::size_t>(l), static_cast<std::size_t>(m.layers));
+    for (const kv_format::SideCodec* side : {&c.keys, &c.values}) {
+      block_bytes += static_cast<double>(side->slab_bytes(block, head_dim));
+    }
+    if (c.keeps_open_blocks()) {  // the window, and the block that is being filled
+      const std::size_t window = std::max(c.keys.residual, c.values.residual);
+      open += 2.0 * static_cast<double>((window + block) * head_dim) * sizeof(std::uint16_t);
+    }
+  }
+  const auto heads = static_cast<double>(m.kv_heads);
+  const double sequence =
+      heads *
+      (block_bytes * static_cast<double>(ceil_div(length.value, block_tokens.value)) + open);
+  return static_cast<std::int64_t>(static_cast<double>(memory.value) / sequence);
+}
+
+}  // namespace quire::quality
