@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstddef>
@@ -69,7 +70,8 @@ constexpr std::string_view help =
     "  --traces DIR                   folder of real traces, replayed as well\n"
     "  --filter TEXT                  only runs whose description contains TEXT\n"
     "  --axis NAME=[VALUE,...]        only runs whose axis NAME has one of the values\n"
-    "  --model DIR                    a checkpoint in place of the experiment's own, where it reads one\n"
+    "  --model DIR                    a checkpoint in place of the experiment's own, where it "
+    "reads one\n"
     "  --resume                       leave out runs that this program has finished in FILE\n"
     "  --jobs N                       threads\n"
     "  -l, --list                     print the runs, make no row\n"

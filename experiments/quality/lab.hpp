@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include <experiments/quality/format.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/cost_model/memory_planner.hpp>
-#include <quire/engine/compatible.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
@@ -26,28 +26,6 @@
 namespace quire::quality {
 
 using Texts = std::vector<std::vector<TokenId>>;
-
-/// One change from a baseline in full precision; blocks of 32 tokens, as groups along tokens need.
-template <class KvFormatType>
-struct Variant : presets::Vllm {
-  static constexpr std::string_view name = KvFormatType::name;
-  using BlockSize = quire::BlockSize<32>;
-  using Offload = offload::Recompute;
-  using KvFormat = KvFormatType;
-  using WeightFormat = weight_format::Fp32;
-};
-
-/// A KV format of the axis, by value: variants differ in nothing else, so all run in one engine.
-struct Format {
-  const kv_format::KvCodec* codec = nullptr;
-  double (*token_bytes)(std::size_t layers, std::size_t kv_heads, std::size_t head_dim) = nullptr;
-};
-template <KvFormatPolicy F>
-[[nodiscard]] Format format() {
-  static_assert(incompatible_because<Variant<F>>.empty(),
-                "quire: kv_format: the format does not go together with blocks of 32 tokens");
-  return {&kv_format::codec_of<F>(), &kv_format::token_bytes<F>};
-}
 
 /// One model's predictions, position by position.
 struct Reading {

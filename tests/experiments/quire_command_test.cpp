@@ -305,7 +305,7 @@ TEST(QuireCommand, AUsersPolicyIsListedAndRuns) {
   ASSERT_EQ(list.exit_code, 0);
   const auto all = quire::json::parse(list.out, "list");
   const auto& variants = *all.object()->find("variants")->array();
-  ASSERT_EQ(variants.size(), 2u);
+  ASSERT_EQ(variants.size(), 3u);
   EXPECT_EQ(text(variants[1], "name"), "highest_block_first");
   EXPECT_EQ(text(variants[1], "eviction"), "highest_block");
   const Ran run = quire::testing::run_program(
@@ -324,6 +324,46 @@ TEST(QuireCommand, AUsersPolicyRunsOnTheProcessor) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr("highest_block_first_fp32: "));
   EXPECT_THAT(ran.out, HasSubstr("; measured\n"));
+}
+
+TEST(QuireCommand, AUsersKvFormatRunsEverywhere) {
+  // serving, on the processor
+  const std::string model = QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction";
+  const Ran cpu = quire::testing::run_program(
+      QUIRE_USER_COMMAND, {"run", "--executor", "cpu", "--variant", "highest_block_first_log_bytes",
+                           "--model", model, "--workload", "random", "--input-len", "20",
+                           "--output-len", "2", "--num-prompts", "2", "--kv-memory-gib", "0.01"});
+  EXPECT_EQ(cpu.exit_code, 0) << cpu.err;
+  EXPECT_THAT(cpu.out, HasSubstr("highest_block_first_log_bytes: "));
+  // planner and sweep, in simulated time
+  const TempDir folder;
+  const std::string rows = (folder.path() / "rows.jsonl").string();
+  const Ran sweep = quire::testing::run_program(
+      QUIRE_USER_COMMAND,
+      short_run({"--variant", "vllm,vllm_log_bytes", "--axis", "seed=[1,2]", "--out", rows}));
+  EXPECT_EQ(sweep.exit_code, 0) << sweep.err;
+  std::ifstream file(rows);
+  std::vector<double> blocks[2];  // that the planner found room for
+  for (std::string line; std::getline(file, line);) {
+    const auto row = quire::json::parse(line, rows);
+    const std::size_t at = line.find("\"kv_blocks\":");
+    ASSERT_NE(at, std::string::npos) << line;
+    blocks[text(row, "variant") == "vllm" ? 0 : 1].push_back(std::stod(line.substr(at + 12)));
+  }
+  ASSERT_EQ(blocks[0].size(), 2u);
+  ASSERT_EQ(blocks[1].size(), 2u);
+  const double head_dim = 128;  // 2 bytes a value against 1 and 4 a token and head
+  EXPECT_NEAR(blocks[1][0] / blocks[0][0], 2 * head_dim / (head_dim + 4), 0.05);
+  // the laboratory
+  const std::string quality = (folder.path() / "quality.jsonl").string();
+  const Ran lab = quire::testing::run_program(
+      QUIRE_USER_QUALITY, {"--out", quality, "--scale", "smoke", "--axis", "keys=as_trained"});
+  EXPECT_EQ(lab.exit_code, 0) << lab.err;
+  EXPECT_THAT(lab.out, HasSubstr("log_bytes"));
+  std::ifstream measured(quality);
+  std::string line;
+  ASSERT_TRUE(std::getline(measured, line));
+  EXPECT_NE(line.find("\"bits_per_value\":8.5"), std::string::npos) << line;
 }
 
 TEST(QuireCommand, PrintsTheSummaryAndWritesARow) {

@@ -18,6 +18,11 @@ struct HighestBlockOnCpu : HighestBlockFirst {
   using WeightFormat = quire::weight_format::Fp32;
 };
 
-using CpuVariants = quire::type_list<HighestBlockOnCpu>;
+struct LogBytesOnCpu : HighestBlockOnCpu {
+  static constexpr std::string_view name = "highest_block_first_log_bytes";
+  using KvFormat = LogBytes;
+};
+
+using CpuVariants = quire::type_list<HighestBlockOnCpu, LogBytesOnCpu>;
 
 }  // namespace lab

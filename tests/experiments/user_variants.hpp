@@ -9,6 +9,7 @@
 #include <quire/eviction/concepts.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
+#include <tests/experiments/user_kv_format.hpp>
 
 namespace lab {
 
@@ -36,6 +37,11 @@ struct HighestBlockFirst : quire::presets::VllmPrefixCache {
   using Eviction = HighestBlock;
 };
 
-using Variants = quire::type_list<quire::presets::Vllm, HighestBlockFirst>;
+struct VllmLogBytes : quire::presets::Vllm {
+  static constexpr std::string_view name = "vllm_log_bytes";
+  using KvFormat = LogBytes;
+};
+
+using Variants = quire::type_list<quire::presets::Vllm, HighestBlockFirst, VllmLogBytes>;
 
 }  // namespace lab

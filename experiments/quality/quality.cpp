@@ -1,0 +1,197 @@
+// The laboratory: what a format does to a model, to memory and to speed.
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <experiments/common/driver.hpp>
+#include <experiments/quality/lab.hpp>
+#include <experiments/quality/outliers.hpp>
+#include <experiments/retention/texts.hpp>
+#include <quire/checkpoint/load.hpp>
+#include <quire/model/known_shapes.hpp>
+
+namespace quire::experiment {
+namespace {
+
+using quality::Interval;
+using quality::Reading;
+
+/// A model, texts and what the model says about them in fp32; read when first asked for.
+class Subject {
+ public:
+  Subject(checkpoint::Checkpoint model, std::vector<Story> stories)
+      : model_(std::move(model)), stories_(std::move(stories)) {
+    auto texts = std::make_shared<quality::Texts>();
+    for (const Story& s : stories_) texts->push_back(s.tokens);
+    texts_ = std::move(texts);
+  }
+  [[nodiscard]] const checkpoint::Checkpoint& model() const { return model_; }
+  [[nodiscard]] const std::vector<Story>& stories() const { return stories_; }
+  [[nodiscard]] const std::shared_ptr<const quality::Texts>& texts() const { return texts_; }
+  [[nodiscard]] std::shared_ptr<const Reading> baseline() {
+    std::call_once(once_, [&] {
+      baseline_ = quality::read_texts(quality::format<kv_format::Fp32>(), model_, texts_, nullptr);
+    });
+    return baseline_;
+  }
+
+ private:
+  checkpoint::Checkpoint model_;
+  std::vector<Story> stories_;
+  std::shared_ptr<const quality::Texts> texts_;
+  std::once_flag once_;
+  std::shared_ptr<const Reading> baseline_;
+};
+using SharedSubject = std::shared_ptr<Subject>;
+
+void add_interval(metrics::JsonObject& out, const std::string& name, const Interval& i,
+                  double factor = 1) {
+  out.add(name, i.mean * factor);
+  out.add(name + "_low", i.low * factor);
+  out.add(name + "_high", i.high * factor);
+}
+
+/// Questions whose every token is the most probable one, by the distance of what states the answer.
+void add_recall(metrics::JsonObject& out, const std::vector<Story>& stories, const Reading& r) {
+  const std::pair<std::string_view, std::size_t> upto[] = {
+      {"recall_64", 64}, {"recall_128", 128}, {"recall_256", 256}, {"recall_1024", 1024}};
+  double all = 0, asked = 0;
+  std::vector<std::pair<double, double>> by(std::size(upto));
+  for (std::size_t i = 0; i < stories.size(); ++i) {
+    for (std::size_t q = 0; q < stories[i].answers.size(); ++q) {
+      const auto& [first, last] = stories[i].answers[q];
+      bool right = true;
+      for (std::size_t t = first; t < last; ++t) {
+        right = right && r.best[i][t - 1] == stories[i].tokens[t];
+      }
+      all += right;
+      asked += 1;
+      for (std::size_t d = 0; d < by.size(); ++d) {
+        if (stories[i].distances[q] > upto[d].second) continue;
+        by[d].first += right;
+        by[d].second += 1;
+        break;
+      }
+    }
+  }
+  out.add("recall_percent", asked > 0 ? 100 * all / asked : 0.0).add("questions", asked);
+  for (std::size_t d = 0; d < by.size(); ++d) {
+    if (by[d].second == 0) continue;
+    out.add(std::string(upto[d].first) + "_percent", 100 * by[d].first / by[d].second);
+  }
+}
+
+metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) {
+  const std::shared_ptr<const Reading> base = subject.baseline();
+  const std::shared_ptr<const Reading> r =
+      quality::read_texts(format, subject.model(), subject.texts(), base);
+  const model::Shape& s = subject.model().config.shape;
+  metrics::JsonObject out;
+  const Interval nats =
+      quality::over_positions(*r, [&](std::size_t i, std::size_t p) { return r->nats[i][p]; });
+  const Interval more = quality::over_positions(*r, [&](std::size_t i, std::size_t p) {
+    return static_cast<double>(r->nats[i][p]) - static_cast<double>(base->nats[i][p]);
+  });
+  const Interval divergence = quality::over_positions(
+      *r, [&](std::size_t i, std::size_t p) { return r->divergence[i][p]; });
+  double characters = 0, tokens = 0;
+  for (const auto& text : *subject.texts()) {
+    characters += static_cast<double>(subject.model().tokenizer->decode(text).size());
+    tokens += static_cast<double>(text.size() - 1);
+  }
+  const auto percent = [](double nat) { return 100 * std::expm1(nat); };
+  out.add("perplexity", std::exp(nats.mean))
+      .add("bits_per_byte", nats.mean / std::log(2.0) * tokens / characters)
+      .add("perplexity_change_percent", percent(more.mean))
+      .add("perplexity_change_percent_low", percent(more.low))
+      .add("perplexity_change_percent_high", percent(more.high));
+  add_interval(out, "divergence", divergence);
+  add_interval(out, "agreement_percent",
+               quality::over_positions(*r,
+                                       [&](std::size_t i, std::size_t p) {
+                                         return r->best[i][p] == base->best[i][p] ? 1.0 : 0.0;
+                                       }),
+               100);
+  add_recall(out, subject.stories(), *r);
+  const double values = 2.0 * static_cast<double>(s.layers * s.kv_heads * s.head_dim);
+  const double bits = 8 * r->pool_bytes_per_token() / values;
+  out.add("bits_per_value", 8 *
+                                format.token_bytes(static_cast<std::size_t>(s.layers),
+                                                   static_cast<std::size_t>(s.kv_heads),
+                                                   static_cast<std::size_t>(s.head_dim)) /
+                                values)
+      .add("pool_bytes_per_token", r->pool_bytes_per_token())
+      .add("pool_bits_per_value", bits)
+      .add("open_bytes", static_cast<std::int64_t>(r->open_bytes))
+      .add("tokens_per_s", r->tokens / r->seconds)
+      .add("sequences_in_40gb_of_llama3_8b",
+           quality::sequences_in(std::int64_t{40'000'000'000}, model::llama3_8b, *format.codec, 32,
+                                 2048))
+      .add("tokens", tokens)
+      .add("texts", std::ssize(*subject.texts()));
+  std::printf("%-48s %6.2f bits  ppl %+8.3f %% [%+.3f, %+.3f]  KL %.5f  %.0f tokens/s\n",
+              std::string(format.codec->name).c_str(), bits, percent(more.mean), percent(more.low),
+              percent(more.high), divergence.mean, r->tokens / r->seconds);
+  return out;
+}
+
+Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::Format& format) {
+  Run run;
+  run.row.variant = format.codec->name;
+  run.row.workload = "stories";
+  run.row.mode = metrics::Mode::measured;
+  run.row.axes.add("kv_format", format.codec->name).add("weight_format", "fp32").add("keys", keys);
+  run.measure = [subject, format] { return measure_kv(*subject, format); };
+  return run;
+}
+
+std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats) {
+  const std::string source(QUIRE_SOURCE_DIR);
+  const checkpoint::Checkpoint model = checkpoint::open_checkpoint(
+      options.model.empty() ? source + "/experiments/small_models/checkpoints/stories"
+                            : options.model.string());
+  const std::vector<Story> stories =
+      read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer,
+                   options.pick<std::size_t>(4, 48, 128));
+  const auto trained = std::make_shared<Subject>(model, stories);
+  const auto emulated =
+      std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories);
+  std::vector<Run> runs;
+  for (const quality::Format& f : formats) runs.push_back(kv_run(trained, "as_trained", f));
+  for (const quality::Format& f : formats) runs.push_back(kv_run(emulated, "outliers_emulated", f));
+  return runs;
+}
+
+}  // namespace
+}  // namespace quire::experiment
+
+int quire::quality::run(int argc, char** argv, const std::vector<Format>& formats) {
+  std::vector<std::string> words(argv, argv + argc);
+  bool names_file = false;
+  for (const std::string& w : words) {
+    names_file = names_file || w.starts_with("--out") || w == "--list" || w == "-l" ||
+                 w == "--help" || w == "-h";
+  }
+  if (!names_file) {
+    words.insert(words.end(), {"--out", "quality.jsonl"});
+    std::printf("rows are appended to quality.jsonl\n");
+  }
+  std::vector<char*> arguments;
+  for (std::string& w : words) arguments.push_back(w.data());
+  arguments.push_back(nullptr);
+  return experiment::run_experiment(
+      static_cast<int>(words.size()), arguments.data(), "quality",
+      "What a KV format does to a model: bits per byte, perplexity, divergence from fp32, recall,\n"
+      "bytes a token and speed, with 95 % intervals over texts.\n\n"
+      "Examples:\n"
+      "  quality --axis kv_format=[int8_per_token_head,kivi2_g32_r128]\n"
+      "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n",
+      [&](const experiment::Options& options) { return experiment::make_runs(options, formats); });
+}
