@@ -21,7 +21,7 @@ using namespace quire;
 using namespace quire::kv_format;
 using Formats =
     type_list<Fp32, kv_format::Bf16, kv_format::Fp16, Int8PerTokenHead, Fp8E4m3, Fp8E5m2,
-              Fp8PerTokenHead, Q8_0, Mxfp8, Int4Grouped<32>, Int4PerTokenHead, Q4_0, Nf4, Nvfp4,
+              Fp8PerTokenHead, Q80, Mxfp8, Int4Grouped<32>, Int4PerTokenHead, Q40, Nf4, Nvfp4,
               Nvfp44over6, Mxfp4, Int2, Rotated<Int4PerTokenHead>, Turboquant<3>,
               ChannelGroups<2, 32>, Kivi<2, 32, 32>, BeforeRotation<ChannelGroups<2, 32>>,
               KeysValues<Int8PerTokenHead, Int4PerTokenHead>,

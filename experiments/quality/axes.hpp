@@ -13,9 +13,9 @@ using TokensInChannels = kv_format::ChannelGroups<bits, 32>;
 /// What people serve with, and what it is compared with.
 using Served =
     type_list<kv_format::Fp32, kv_format::Fp16, kv_format::Bf16, kv_format::Int8PerTokenHead,
-              kv_format::Q8_0, kv_format::Fp8PerTokenHead, kv_format::Fp8E4m3, kv_format::Fp8E5m2,
+              kv_format::Q80, kv_format::Fp8PerTokenHead, kv_format::Fp8E4m3, kv_format::Fp8E5m2,
               kv_format::Mxfp8, kv_format::Int4PerTokenHead, kv_format::Int4Grouped<32>,
-              kv_format::Q4_0, kv_format::Nf4, kv_format::Nvfp4, kv_format::Nvfp44over6,
+              kv_format::Q40, kv_format::Nf4, kv_format::Nvfp4, kv_format::Nvfp44over6,
               kv_format::Mxfp4, kv_format::Rotated<kv_format::Int4PerTokenHead>,
               kv_format::Turboquant<4>, kv_format::Turboquant<3>, kv_format::Turboquant<2>,
               kv_format::Int3PerTokenHead, kv_format::Int2, kv_format::IntPerTokenHead<2>,

@@ -148,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
         of<Fp8E5m2>(8, 0x1p-3, 0x1p-17), of<Fp8PerTokenHead>(8 + 32.0 / dim, 0x1p-4),
         of<Int4Grouped<32>>(5, 0.0671, 1e-6), of<Int4Grouped<64>>(4.5, 0.0671, 1e-6),
         of<Int4PerTokenHead>(4 + 32.0 / dim, 0.0671, 1e-6), of<Int3PerTokenHead>(3.5, 0.144, 1e-6),
-        of<Int2>(3, 0.335, 1e-6), of<Q8_0>(8.5, 0.0045, 4e-6), of<Q4_0>(4.5, 0.13, 1e-6),
+        of<Int2>(3, 0.335, 1e-6), of<Q80>(8.5, 0.0045, 4e-6), of<Q40>(4.5, 0.13, 1e-6),
         of<Nf4>(4.5, 0.153), of<Mxfp8>(8.25, 0x1p-3), of<Mxfp4>(4.25, 0.2501),
         of<Nvfp4>(4.5, 0.24, 0.006), of<Nvfp44over6>(4.5, 0.3, 0.006),
         of<ChannelGroups<4, 32>>(5, 0.0671, 1e-6), of<ChannelGroups<2, 32>>(3, 0.335, 1e-6),

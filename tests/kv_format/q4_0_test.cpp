@@ -8,13 +8,13 @@ namespace {
 
 using namespace quire::kv_format;
 
-TEST(Q4_0KvFormat, TheLargestMagnitudeIsExactWhateverItsSign) {
-  EXPECT_EQ(Q4_0::token_bytes(64), 36.0);
+TEST(Q40KvFormat, TheLargestMagnitudeIsExactWhateverItsSign) {
+  EXPECT_EQ(Q40::token_bytes(64), 36.0);
   for (const float most : {-8.0f, 8.0f}) {
     std::vector<float> token(32);
     for (std::size_t i = 0; i < 32; ++i) token[i] = static_cast<float>(i % 8) * most / -8;
     token[5] = most;
-    EXPECT_EQ(through<Q4_0>(token)[5], most);
+    EXPECT_EQ(through<Q40>(token)[5], most);
   }
 }
 

@@ -8,12 +8,12 @@ namespace {
 
 using namespace quire::kv_format;
 
-TEST(Q8_0KvFormat, TakesGgmlsBlocks) {
-  EXPECT_EQ(Q8_0::token_bytes(64), 68.0);
+TEST(Q80KvFormat, TakesGgmlsBlocks) {
+  EXPECT_EQ(Q80::token_bytes(64), 68.0);
   std::vector<float> token(32);
   for (std::size_t i = 0; i < 32; ++i) token[i] = static_cast<float>(i) - 16;
   token[31] = 127;
-  EXPECT_EQ(through<Q8_0>(token), token);
+  EXPECT_EQ(through<Q80>(token), token);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <string_view>
 
 #include <quire/kv_format/concepts.hpp>
+#include <quire/kv_format/fp16.hpp>
+#include <quire/kv_format/fp32.hpp>
 #include <quire/kv_format/rows.hpp>
 
 namespace quire::kv_format {
@@ -16,5 +18,6 @@ struct KeysValues {
   using Keys = keys_of<KeyFormat>;
   using Values = values_of<ValueFormat>;
 };
+static_assert(KvFormatPolicy<KeysValues<Fp16, Fp32>>);
 
 }  // namespace quire::kv_format

@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include <quire/kv_format/concepts.hpp>
+#include <quire/kv_format/fp16.hpp>
+#include <quire/kv_format/fp32.hpp>
 #include <quire/kv_format/rows.hpp>
 
 namespace quire::kv_format {
@@ -23,5 +25,6 @@ struct SkipLayers {
     return layer < first || layer + last >= layers;
   }
 };
+static_assert(KvFormatPolicy<SkipLayers<Fp16, Fp32, 1, 1>>);
 
 }  // namespace quire::kv_format
