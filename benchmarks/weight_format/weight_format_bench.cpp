@@ -18,7 +18,8 @@ namespace {
 
 using namespace quire;
 using namespace quire::weight_format;
-using Formats = type_list<Fp32, weight_format::Bf16, weight_format::Fp16>;
+using Formats = type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>,
+                          Int4Grouped<128>, Nf4, Mxfp4, Nvfp4, Q80, Q40, Q4K, Q6K>;
 
 constexpr std::size_t width = 2048;
 

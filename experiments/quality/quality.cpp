@@ -1,4 +1,5 @@
 // The laboratory: what a format does to a model, to memory and to speed.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +17,29 @@
 #include <experiments/retention/texts.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/model/known_shapes.hpp>
+
+namespace quire::quality {
+namespace {
+/// What the literature says is better, and what worse.
+constexpr std::pair<std::string_view, std::string_view> orders[] = {
+    {"kivi4_g32_r128", "int4_g32"},
+    {"k_int4_channel_g32_v_int4_g32", "int4_g32"},
+    {"k_int2_channel_g32_v_int2_g32", "int2"},
+    {"kivi2_g32_r128", "int2"},
+    {"pre_rope_k_int2_channel_g32_v_int2_g32", "k_int2_channel_g32_v_int2_g32"},
+    {"pre_rope_k_int2_channel_g32_v_int2_g32", "int2"},
+    {"k_int2_channel_g32_v_int2_g32", "k_int2_channel_g32_v_int2_channel_g32"},
+    {"k_int2_channel_g32_v_int2_g32", "k_int2_g32_v_int2_channel_g32"},
+    {"k_fp32_v_int2", "k_int2_v_fp32"},
+    {"nvfp4", "mxfp4"},
+    {"nvfp4_4over6", "nvfp4"},
+    {"rotated_int4_per_token_head", "int4_per_token_head"},
+    {"rotated_int2_per_token_head", "int2_per_token_head"},
+    {"kivi2_g32_r128", "kivi2_g32_r32"},
+    {"turboquant4", "int4_per_token_head"},
+    {"turboquant2", "int2_per_token_head"}};
+}  // namespace
+}  // namespace quire::quality
 
 namespace quire::experiment {
 namespace {
@@ -41,6 +65,19 @@ class Subject {
     });
     return baseline_;
   }
+  /// What the model says with keys and values in a format; read once.
+  [[nodiscard]] std::shared_ptr<const Reading> reading(const quality::Format& format) {
+    const std::shared_ptr<const Reading> base = baseline();
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = readings_.find(format.codec); found != readings_.end()) {
+        return found->second;
+      }
+    }
+    const auto made = quality::read_texts(format, model_, texts_, base);
+    const std::lock_guard lock(mutex_);
+    return readings_[format.codec] = made;
+  }
 
  private:
   checkpoint::Checkpoint model_;
@@ -48,6 +85,8 @@ class Subject {
   std::shared_ptr<const quality::Texts> texts_;
   std::once_flag once_;
   std::shared_ptr<const Reading> baseline_;
+  std::mutex mutex_;
+  std::map<const kv_format::KvCodec*, std::shared_ptr<const Reading>> readings_;
 };
 using SharedSubject = std::shared_ptr<Subject>;
 
@@ -90,8 +129,7 @@ void add_recall(metrics::JsonObject& out, const std::vector<Story>& stories, con
 
 metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) {
   const std::shared_ptr<const Reading> base = subject.baseline();
-  const std::shared_ptr<const Reading> r =
-      quality::read_texts(format, subject.model(), subject.texts(), base);
+  const std::shared_ptr<const Reading> r = subject.reading(format);
   const model::Shape& s = subject.model().config.shape;
   metrics::JsonObject out;
   const Interval nats =
@@ -152,6 +190,38 @@ Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::F
   return run;
 }
 
+/// Two formats against each other on the same tokens.
+Run order_run(const SharedSubject& subject, std::string_view keys, const quality::Format& better,
+              const quality::Format& worse) {
+  Run run;
+  run.row.variant = better.codec->name;
+  run.row.workload = "stories";
+  run.row.mode = metrics::Mode::measured;
+  run.row.axes.add("better", better.codec->name);
+  run.row.axes.add("worse", worse.codec->name).add("keys", keys);
+  run.measure = [subject, better, worse] {
+    const auto a = subject->reading(better), b = subject->reading(worse);
+    const Interval nats = quality::over_positions(*a, [&](std::size_t i, std::size_t p) {
+      return static_cast<double>(b->nats[i][p]) - static_cast<double>(a->nats[i][p]);
+    });
+    const Interval divergence = quality::over_positions(*a, [&](std::size_t i, std::size_t p) {
+      return static_cast<double>(b->divergence[i][p]) - static_cast<double>(a->divergence[i][p]);
+    });
+    const auto percent = [](double nat) { return 100 * std::expm1(nat); };
+    metrics::JsonObject out;
+    out.add("perplexity_gap_percent", percent(nats.mean))
+        .add("perplexity_gap_percent_low", percent(nats.low))
+        .add("perplexity_gap_percent_high", percent(nats.high));
+    add_interval(out, "divergence_gap", divergence);
+    std::printf("%s better than %s: ppl %+.3f %% [%+.3f, %+.3f]  KL %+.5f [%+.5f, %+.5f]\n",
+                std::string(better.codec->name).c_str(), std::string(worse.codec->name).c_str(),
+                percent(nats.mean), percent(nats.low), percent(nats.high), divergence.mean,
+                divergence.low, divergence.high);
+    return out;
+  };
+  return run;
+}
+
 std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats) {
   const std::string source(QUIRE_SOURCE_DIR);
   const checkpoint::Checkpoint model = checkpoint::open_checkpoint(
@@ -164,8 +234,22 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   const auto emulated =
       std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories);
   std::vector<Run> runs;
-  for (const quality::Format& f : formats) runs.push_back(kv_run(trained, "as_trained", f));
-  for (const quality::Format& f : formats) runs.push_back(kv_run(emulated, "outliers_emulated", f));
+  const std::pair<const SharedSubject*, std::string_view> subjects[] = {
+      {&trained, "as_trained"}, {&emulated, "outliers_emulated"}};
+  for (const auto& [subject, keys] : subjects) {
+    for (const quality::Format& f : formats) runs.push_back(kv_run(*subject, keys, f));
+  }
+  const auto named = [&](std::string_view name) {
+    return std::find_if(formats.begin(), formats.end(),
+                        [&](const quality::Format& f) { return f.codec->name == name; });
+  };
+  for (const auto& [subject, keys] : subjects) {
+    for (const auto& [better, worse] : quality::orders) {
+      const auto a = named(better), b = named(worse);
+      if (a == formats.end() || b == formats.end()) continue;  // not in this list
+      runs.push_back(order_run(*subject, keys, *a, *b));
+    }
+  }
   return runs;
 }
 

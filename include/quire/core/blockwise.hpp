@@ -97,6 +97,33 @@ struct Asymmetric {
   }
 };
 
+/// Signed codes about zero with an fp16 scale: x = scale * q, |q| < 2^(bits - 1), stored with 2^(bits - 1)
+/// added. \source round to nearest, as GPTQ and AWQ compare with; the scale is rounded to fp16 first.
+template <unsigned bits, std::size_t n>
+struct Symmetric {
+  static constexpr std::size_t size = n;
+  static constexpr std::size_t bytes = packing::bytes_of<bits>(n) + sizeof(Fp16);
+  static constexpr int most_code = (1 << (bits - 1)) - 1;
+
+  static void encode(const float* values, std::byte* to) {
+    const float step = largest(values, n) / static_cast<float>(most_code);
+    const Fp16 scale = to_fp16(step > 65504.0f ? 65504.0f : step);  // NaN stays
+    const float inverse = inverse_of(to_float(scale));
+    std::uint8_t codes[n];
+    for (std::size_t i = 0; i < n; ++i) {
+      codes[i] = static_cast<std::uint8_t>(nearest(values[i] * inverse, -most_code, most_code) +
+                                           most_code + 1);
+    }
+    packing::pack<bits>(codes, n, to);
+    put(to + packing::bytes_of<bits>(n), scale);
+  }
+  static void decode(const std::byte* from, float* values) {
+    const float scale = to_float(get<Fp16>(from + packing::bytes_of<bits>(n)));
+    packing::unpack_linear<bits>(from, n, scale, -scale * static_cast<float>(most_code + 1),
+                                 values);
+  }
+};
+
 /// 32 signed bytes with an fp16 scale. Bit-exact to ggml's block_q8_0: 34 bytes.
 /// \source ggml-quants.c, quantize_row_q8_0_ref: the codes are chosen for the scale before it is
 /// rounded to fp16; halves round away from zero (roundf).

@@ -14,6 +14,7 @@
 #include <quire/core/json_cursor.hpp>
 #include <quire/core/json_field.hpp>
 #include <quire/core/lloyd_max.hpp>
+#include <quire/core/name.hpp>
 #include <quire/core/packing.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>

@@ -156,7 +156,7 @@ class Arena {
         const SideCodec& codec = side == OpenBlocks::keys ? cache.codec->keys : cache.codec->values;
         if (codec.seal == nullptr) continue;
         for (std::size_t h = 0; h < kv_heads_; ++h) {
-          const Fp16* from = open_.row(b, l, side, h, 0);
+          const quire::Fp16* from = open_.row(b, l, side, h, 0);
           for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = to_float(from[i]);
           if (codec.before_rotation && rotations != nullptr) {
             for (std::size_t t = 0; t < block_tokens_; ++t) {

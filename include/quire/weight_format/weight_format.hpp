@@ -1,7 +1,19 @@
 #pragma once
 
 #include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/bitsandbytes.hpp>
 #include <quire/weight_format/concepts.hpp>
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/fp32.hpp>
+#include <quire/weight_format/int4_grouped.hpp>
+#include <quire/weight_format/int8_grouped.hpp>
+#include <quire/weight_format/k_quants.hpp>
+#include <quire/weight_format/mxfp4.hpp>
+#include <quire/weight_format/nf4.hpp>
+#include <quire/weight_format/nvfp4.hpp>
 #include <quire/weight_format/plain.hpp>
+#include <quire/weight_format/q4_0.hpp>
+#include <quire/weight_format/q4_k.hpp>
+#include <quire/weight_format/q6_k.hpp>
+#include <quire/weight_format/q8_0.hpp>
+#include <quire/weight_format/row_blocks.hpp>

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string_view>
+
+#include <quire/weight_format/concepts.hpp>
+#include <quire/weight_format/k_quants.hpp>
+#include <quire/weight_format/row_blocks.hpp>
+
+namespace quire::weight_format {
+
+/// Weights in ggml's super-blocks of 256, 4.5 bits each. \source GGUF type Q4_K; reading is bit for
+/// bit, writing rounds to nearest without ggml's search for scales.
+struct Q4K : RowBlocks<blockwise::Q4K> {
+  static constexpr std::string_view name = "q4_k";
+};
+static_assert(WeightFormatPolicy<Q4K>);
+
+}  // namespace quire::weight_format

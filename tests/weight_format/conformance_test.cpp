@@ -1,0 +1,13 @@
+#include <quire/weight_format/weight_format.hpp>
+#include <tests/weight_format/conformance.hpp>
+
+namespace quire::testing {
+namespace {
+
+using namespace quire::weight_format;
+using Blocks =
+    ::testing::Types<Int4Grouped<32>, Int8Grouped<128>, Mxfp4, Nf4, Nvfp4, Q40, Q4K, Q6K, Q80>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Blocks, WeightFormatConformance, Blocks);
+
+}  // namespace
+}  // namespace quire::testing
