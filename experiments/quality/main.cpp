@@ -1,7 +1,7 @@
 // What a KV format does to a model, to memory and to speed. README.md says what is run and why.
 #include <vector>
 
-#include <experiments/quality/formats.hpp>
+#include <experiments/quality/axes.hpp>
 #include <experiments/quality/format.hpp>
 
 int main(int argc, char** argv) {
