@@ -113,7 +113,7 @@ struct Cpu {
     struct LayerByLayer {
       Attending& attending;
       CpuTiers& tiers;
-      template <KvFormatPolicy Format>
+      template <kv_format::KvStorage Format>
       void attend(const model::AttentionCall& call) const {
         tiers.wait(call.layer);
         attending.template attend<Format>(call);
