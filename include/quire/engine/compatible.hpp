@@ -51,6 +51,17 @@ inline constexpr bool needs_disk = [] {
   }
 }();
 
+/// Whether an offload policy moves blocks while layers are computed (`static constexpr bool overlaps =
+/// true`).
+template <class Offload>
+inline constexpr bool moves_by_layer = [] {
+  if constexpr (requires { Offload::overlaps; }) {
+    return static_cast<bool>(Offload::overlaps);
+  } else {
+    return false;
+  }
+}();
+
 /// The slots whose policy is never asked, because of what stands in another slot: changing it changes
 /// nothing. Eviction and admission have no cached block to decide on without a prefix index; offload
 /// has nothing to do where memory is reserved whole and nobody is preempted.
@@ -95,6 +106,9 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (kv_format::keeps_open_blocks<typename C::KvFormat> && needs_disk<typename C::Offload>) {
     return "kv_format: tokens that it has not packed yet are not written to disk"sv;
+  }
+  if (kv_format::layers_differ<typename C::KvFormat> && moves_by_layer<typename C::Offload>) {
+    return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;
   }
   if (!kv_format::divides_block<typename C::KvFormat>(C::BlockSize::tokens.value)) {
     return "block_size: a block is no whole number of the KV format's groups of tokens, or its "

@@ -168,6 +168,11 @@ template <class F>
   };
   return fits.template operator()<keys_of<F>>() && fits.template operator()<values_of<F>>();
 }
+/// Whether some layers are stored in another format.
+template <class F>
+inline constexpr bool layers_differ = requires {
+  typename F::Skipped;
+};
 /// Whether keys are stored before rotary embedding.
 template <class F>
 inline constexpr bool stores_before_rotation = [] {
