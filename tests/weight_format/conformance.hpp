@@ -57,7 +57,10 @@ TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
         }
       }
       EXPECT_LT(std::sqrt(error / size), 0.15) << TypeParam::name;
-      EXPECT_EQ(all[(inputs - 1) * outputs], 0.0f);
+      // formats with a least value of their own say so: zero is then within a step
+      if constexpr (!requires { TypeParam::has_offsets; }) {
+        EXPECT_EQ(all[(inputs - 1) * outputs], 0.0f);
+      }
       for (std::size_t i = 0; i < 64; ++i) {
         EXPECT_EQ(memory[i], std::byte{0x5a});
         EXPECT_EQ(memory[64 + bytes + i], std::byte{0x5a});

@@ -7,7 +7,7 @@ namespace {
 TEST(Int8GroupedWeightFormat, CostsItsBitsAndErrsByItsSteps) {
   using F = weight_format::Int8Grouped<64>;
   EXPECT_EQ(8 * F::weight_bytes(256), 8.25);
-  EXPECT_LT(rounding_error<F>(64, 256), 0.005);
+  EXPECT_LT(rounding_error<F>(64, 256), 0.0065);
 }
 
 }  // namespace

@@ -157,6 +157,8 @@ void unpack_table(const std::byte* bytes, std::size_t n, const float* table, flo
                   float* values) {
   static_assert(bits <= 4);
   constexpr std::size_t entries = std::size_t{1} << bits;
+  // Debug builds of Highway check indices with a function that has to be linked.
+  constexpr bool by_vector = simd::lanes >= 8 && HWY_IS_DEBUG_BUILD == 0;
   if constexpr (bits == 3) {
     unpack_linear<3>(bytes, n, 1, 0, values);
     for (std::size_t i = 0; i < n; ++i) {
@@ -165,12 +167,12 @@ void unpack_table(const std::byte* bytes, std::size_t n, const float* table, flo
   } else if constexpr (entries < 16) {
     float all[16]{};
     for (std::size_t i = 0; i < entries; ++i) all[i] = table[i];
-    if constexpr (simd::lanes < 8) {
+    if constexpr (!by_vector) {
       for (std::size_t i = 0; i < n; ++i) values[i] = scale * all[code_at<bits>(bytes, n, i)];
     } else {
       detail::unpack_sixteen<bits>(bytes, n, all, scale, values);
     }
-  } else if constexpr (simd::lanes < 8) {
+  } else if constexpr (!by_vector) {
     for (std::size_t i = 0; i < n; ++i) values[i] = scale * table[code_at<bits>(bytes, n, i)];
   } else {
     detail::unpack_sixteen<bits>(bytes, n, table, scale, values);

@@ -12,6 +12,7 @@ namespace quire::weight_format {
 /// bit, writing rounds to nearest without ggml's search for scales.
 struct Q4K : RowBlocks<blockwise::Q4K> {
   static constexpr std::string_view name = "q4_k";
+  static constexpr bool has_offsets = true;  // zero is no level of its own
 };
 static_assert(WeightFormatPolicy<Q4K>);
 
