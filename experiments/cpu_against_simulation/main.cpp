@@ -90,6 +90,7 @@ std::pair<Report, std::vector<calibrate::StepSample>> measured(const workload::W
 Clock::Options clock_options(const AffineCoefficients& coefficients) {
   Clock::Options o;
   o.model = random_model().config.shape;
+  o.hardware.memory_bytes = 16e9;  // more than the model and its blocks take
   o.hardware.link_bandwidth = 1e10;
   o.limits = limits();
   const StorageCost storage = storage_cost<System>(o.model);

@@ -1,9 +1,7 @@
-import json
 import tempfile
 import unittest
 from pathlib import Path
 
-import support
 from support import ROOT
 from lib import claims, figures, report, rows, tex
 
@@ -14,10 +12,7 @@ class Drawing(unittest.TestCase):
         cls.claims = claims.load(ROOT / "paper" / "claims.toml")
         cls.temporary = tempfile.TemporaryDirectory()
         cls.folder = Path(cls.temporary.name)
-        (cls.folder / "rows").mkdir()
-        for experiment, found in support.answering_rows(cls.claims).items():
-            (cls.folder / "rows" / f"{experiment}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in found))
-        cls.rows = rows.RowSet(cls.folder / "rows")
+        cls.rows = rows.RowSet(ROOT / "paper" / "results")
         cls.results = [claims.evaluate(claim, cls.rows) for claim in cls.claims]
         cls.context = figures.Context(cls.rows, cls.claims, cls.results)
         cls.figures = figures.discover()
