@@ -168,7 +168,8 @@ metrics::JsonObject compare(double share, std::size_t count, std::uint64_t seed)
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::size_t count = options.pick<std::size_t>(40, 300, 1000);
-  for (const double share : {0.25, 0.5, 0.75, 0.9, 1.1, 1.4}) {
+  const std::vector<double> half_and_more{0.5, 0.9, 1.4}, all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
+  for (const double share : options.pick(half_and_more, half_and_more, all)) {
     Run run;
     run.row.variant = System::name;
     run.row.workload = "uniform";

@@ -37,6 +37,7 @@ template <KvFormatPolicy F>
 
 /// The laboratory's main over a list of formats: a user's own program is
 ///   int main(int argc, char** argv) { return quire::quality::run(argc, argv, {format<Mine>()}); }
-[[nodiscard]] int run(int argc, char** argv, const std::vector<Format>& formats);
+/// Without `whole`, what no claim or figure needs is left to `--scale full` and `--axis`.
+[[nodiscard]] int run(int argc, char** argv, const std::vector<Format>& formats, bool whole = true);
 
 }  // namespace quire::quality

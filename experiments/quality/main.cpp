@@ -8,5 +8,5 @@ int main(int argc, char** argv) {
   std::vector<quire::quality::Format> formats;
   quire::for_each_type(quire::quality::KvFormats{},
                        [&]<class F>() { formats.push_back(quire::quality::format<F>()); });
-  return quire::quality::run(argc, argv, formats);
+  return quire::quality::run(argc, argv, formats, /*whole=*/false);
 }

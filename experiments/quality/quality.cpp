@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,6 +39,47 @@ constexpr std::pair<std::string_view, std::string_view> orders[] = {
     {"kivi2_g32_r128", "kivi2_g32_r32"},
     {"turboquant4", "int4_per_token_head"},
     {"turboquant2", "int2_per_token_head"}};
+/// What the claims and the figure need.
+constexpr std::string_view drawn[] = {"fp32",
+                                      "int8_per_token_head",
+                                      "q8_0",
+                                      "fp8_e4m3",
+                                      "fp8_e5m2",
+                                      "int4_per_token_head",
+                                      "q4_0",
+                                      "nf4",
+                                      "nvfp4",
+                                      "mxfp4",
+                                      "rotated_int4_per_token_head",
+                                      "turboquant4",
+                                      "turboquant2",
+                                      "int2",
+                                      "int2_per_token_head",
+                                      "kivi4_g32_r128",
+                                      "kivi2_g32_r128",
+                                      "k_int2_channel_g32_v_int2_g32",
+                                      "pre_rope_k_int2_channel_g32_v_int2_g32"};
+constexpr std::string_view drawn_with_outliers[] = {"int4_per_token_head",
+                                                    "rotated_int4_per_token_head",
+                                                    "nvfp4",
+                                                    "mxfp4",
+                                                    "kivi4_g32_r128",
+                                                    "int2",
+                                                    "k_int2_channel_g32_v_int2_g32"};
+constexpr std::pair<std::string_view, std::string_view> drawn_orders[] = {
+    {"kivi4_g32_r128", "int4_g32"},
+    {"k_int2_channel_g32_v_int2_g32", "int2"},
+    {"pre_rope_k_int2_channel_g32_v_int2_g32", "k_int2_channel_g32_v_int2_g32"},
+    {"pre_rope_k_int2_channel_g32_v_int2_g32", "int2"},
+    {"k_int2_channel_g32_v_int2_g32", "k_int2_channel_g32_v_int2_channel_g32"},
+    {"k_fp32_v_int2", "k_int2_v_fp32"},
+    {"nvfp4", "mxfp4"},
+    {"rotated_int4_per_token_head", "int4_per_token_head"}};
+
+template <class List, class T>
+bool has(const List& list, const T& what) {
+  return std::find(std::begin(list), std::end(list), what) != std::end(list);
+}
 }  // namespace
 }  // namespace quire::quality
 
@@ -222,7 +264,8 @@ Run order_run(const SharedSubject& subject, std::string_view keys, const quality
   return run;
 }
 
-std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats) {
+std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats,
+                           bool whole) {
   const std::string source(QUIRE_SOURCE_DIR);
   const checkpoint::Checkpoint model = checkpoint::open_checkpoint(
       options.model.empty() ? source + "/experiments/small_models/checkpoints/stories"
@@ -234,10 +277,16 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   const auto emulated =
       std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories);
   std::vector<Run> runs;
+  const bool all = whole || options.scale == Scale::full || !options.axes.empty();
   const std::pair<const SharedSubject*, std::string_view> subjects[] = {
       {&trained, "as_trained"}, {&emulated, "outliers_emulated"}};
   for (const auto& [subject, keys] : subjects) {
-    for (const quality::Format& f : formats) runs.push_back(kv_run(*subject, keys, f));
+    for (const quality::Format& f : formats) {
+      const std::string_view name = f.codec->name;
+      const bool is_drawn = keys == "as_trained" ? quality::has(quality::drawn, name)
+                                                 : quality::has(quality::drawn_with_outliers, name);
+      if (all || is_drawn) runs.push_back(kv_run(*subject, keys, f));
+    }
   }
   const auto named = [&](std::string_view name) {
     return std::find_if(formats.begin(), formats.end(),
@@ -245,6 +294,9 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   };
   for (const auto& [subject, keys] : subjects) {
     for (const auto& [better, worse] : quality::orders) {
+      const bool is_drawn =
+          keys == "as_trained" && quality::has(quality::drawn_orders, std::pair(better, worse));
+      if (!all && !is_drawn) continue;
       const auto a = named(better), b = named(worse);
       if (a == formats.end() || b == formats.end()) continue;  // not in this list
       runs.push_back(order_run(*subject, keys, *a, *b));
@@ -256,7 +308,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
 }  // namespace
 }  // namespace quire::experiment
 
-int quire::quality::run(int argc, char** argv, const std::vector<Format>& formats) {
+int quire::quality::run(int argc, char** argv, const std::vector<Format>& formats, bool whole) {
   std::vector<std::string> words(argv, argv + argc);
   bool names_file = false;
   for (const std::string& w : words) {
@@ -277,5 +329,7 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "Examples:\n"
       "  quality --axis kv_format=[int8_per_token_head,kivi2_g32_r128]\n"
       "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n",
-      [&](const experiment::Options& options) { return experiment::make_runs(options, formats); });
+      [&](const experiment::Options& options) {
+        return experiment::make_runs(options, formats, whole);
+      });
 }
