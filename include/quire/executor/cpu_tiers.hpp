@@ -159,11 +159,12 @@ class CpuTiers {
       const std::span<std::byte> target = block(s.device);
       if (!is_host(s.host)) {
         reads_.emplace_back(i, disk_->start_read(disk_slot(s.host), target));
-      } else if (!arrived(s.host)) {
-        fail(i, target, result);
-      } else if (overlaps_ && !copied_on(plan, s.device)) {
+        continue;
+      }
+      const bool there = arrived(s.host);
+      if (there && overlaps_ && !copied_on(plan, s.device)) {
         later_.push_back({target.data(), host_.slot(s.host).data()});
-      } else if (!host_.read(s.host, target)) {
+      } else if (!there || !host_.read(s.host, target)) {
         fail(i, target, result);
       }
     }
