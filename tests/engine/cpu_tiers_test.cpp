@@ -195,6 +195,15 @@ TEST(CpuTiers, OtherWeightsFindNothing) {
 }
 
 // One bit of the data file, anywhere: at QUIRE_FUZZ_SCALE=1000 every byte of it.
+/// Flips the bits of `mask` in one byte of a file.
+void flip(const fs::path& path, std::uint64_t byte, int mask) {
+  std::fstream f(path, std::ios::in | std::ios::out | std::ios::binary);
+  f.seekg(static_cast<std::streamoff>(byte));
+  const int c = f.get();
+  f.seekp(static_cast<std::streamoff>(byte));
+  f.put(static_cast<char>(c ^ mask));
+}
+
 TEST(CpuTiers, AFlippedBitInTheDataFileChangesNothing) {
   const TempDir dir, copy;
   const std::string file = leave_cache(dir.path());
@@ -205,13 +214,7 @@ TEST(CpuTiers, AFlippedBitInTheDataFileChangesNothing) {
     fs::remove_all(copy.path());
     fs::copy(dir.path(), copy.path());
     const fs::path hurt = copy.path() / fs::path(file).filename();
-    {
-      std::fstream f(hurt, std::ios::in | std::ios::out | std::ios::binary);
-      f.seekg(static_cast<std::streamoff>(byte));
-      const int c = f.get();
-      f.seekp(static_cast<std::streamoff>(byte));
-      f.put(static_cast<char>(c ^ 16));
-    }
+    flip(hurt, byte, 16);
     Warned warned;
     TiersEngine engine(options(copy.path(), warned));
     ASSERT_EQ(run(engine, requests()), expected()) << "byte " << byte;
@@ -250,13 +253,7 @@ TEST(CpuTiers, EveryFlippedBitOfASmallFileIsNoticedAndSaidOnce) {
     fs::remove_all(copy.path());
     fs::copy(dir.path(), copy.path());
     const fs::path hurt = copy.path() / fs::path(file).filename();
-    {
-      std::fstream f(hurt, std::ios::in | std::ios::out | std::ios::binary);
-      f.seekg(static_cast<std::streamoff>(byte));
-      const int c = f.get();
-      f.seekp(static_cast<std::streamoff>(byte));
-      f.put(static_cast<char>(c ^ (1 << byte % 8)));
-    }
+    flip(hurt, byte, 1 << byte % 8);
     Warned warned;
     TiersEngine engine(small(copy.path(), warned));
     ASSERT_EQ(engine.memory().tiers().counters().restored, 2);
