@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
@@ -180,7 +182,11 @@ class ProcessPool {
       std::string text;
       try {
         text = work_(task);
+      } catch (const std::exception& error) {  // the parent sees a dead worker, and says which task
+        std::fprintf(stderr, "task %zu: %s\n", task, error.what());
+        ::_exit(1);
       } catch (...) {
+        std::fprintf(stderr, "task %zu: an unknown exception\n", task);
         ::_exit(1);
       }
       const std::uint64_t length = text.size();
