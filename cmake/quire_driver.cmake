@@ -77,6 +77,8 @@ function(quire_driver target)
   add_executable(${target} $<TARGET_OBJECTS:quire_driver_objects> $<TARGET_OBJECTS:${cpu}>)
   if(TARGET quire_program)
     target_link_libraries(${target} PRIVATE quire_program)
+    # The table of variants, in two thirds of the time of -O2; it simulates within a tenth as fast.
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   else()
     target_link_libraries(${target} PRIVATE quire::quire)
     target_compile_options(${target} PRIVATE -ffp-contract=off)

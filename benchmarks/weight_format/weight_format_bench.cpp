@@ -1,6 +1,7 @@
 // The product of a batch with a 2048 x 2048 matrix in each weight format, one thread. One row reads
 // the weights once and is bound by their bytes, many rows by multiply-adds. Eigen runs beside it in
 // fp32 (its own bench name), as the library that is always at hand.
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,10 @@ using namespace quire::weight_format;
 using Formats = type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>,
                           Int4Grouped<128>, Nf4, Mxfp4, Nvfp4, Q80, Q40, Q4K, Q6K>;
 
-constexpr std::size_t width = 2048;
+/// QUIRE_BENCH_BLOCKS, which tests set, asks for a quick look.
+const bool quick = std::getenv("QUIRE_BENCH_BLOCKS") != nullptr;
+const std::size_t width = quick ? 256 : 2048;
+const int largest = quick ? 1 : 512;  // MiB of matrices, and rows
 
 std::vector<float> random(std::size_t n) {
   Rng rng(n);
@@ -90,7 +94,7 @@ void eigen_many_rows(benchmark::State& state) {
     y.noalias() = x * w.transpose();
     benchmark::DoNotOptimize(y.data());
   }
-  quire_bench::count_items(state, 2 * state.range(0) * std::int64_t{width * width});
+  quire_bench::count_items(state, 2 * state.range(0) * static_cast<std::int64_t>(width * width));
   quire_bench::against(state, "fused_multiply_add");
 }
 
@@ -98,16 +102,16 @@ const bool registered = [] {
   for_each_type(Formats{}, []<class Format>() {
     const std::string name(Format::name);
     benchmark::RegisterBenchmark(("one_row/" + name).c_str(), one_row<Format>)
-        ->Arg(512)  // MiB
+        ->Arg(largest)  // MiB
         ->Unit(benchmark::kMillisecond);
     benchmark::RegisterBenchmark(("many_rows/" + name).c_str(), many_rows<Format>)
         ->Arg(16)
-        ->Arg(512)
+        ->Arg(largest)
         ->Unit(benchmark::kMillisecond);
   });
   benchmark::RegisterBenchmark("many_rows/eigen_fp32", eigen_many_rows)
       ->Arg(16)
-      ->Arg(512)
+      ->Arg(largest)
       ->Unit(benchmark::kMillisecond);
   return true;
 }();
