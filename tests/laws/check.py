@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from standard_includes import GIVEN_BY
+
 SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_format",
          "weight_format", "retention", "scheduler", "router")
 MACROS_ALLOWED = {"QUIRE_HD"}
@@ -183,6 +185,16 @@ def header_is_guarded_once(tree):
             yield f"{path}: `#pragma once` is missing or repeated"
 
 
+def header_includes_its_standard_headers(tree):
+    for path, text in tree.headers.items():
+        code = code_of(text)
+        found = set(includes(text))
+        for name in sorted(set(re.findall(r"\bstd::(\w+)", code))):
+            header = GIVEN_BY.get(name)
+            if header is not None and header not in found:
+                yield f"{path}: uses std::{name} and does not include <{header}>"
+
+
 def folder_has_an_umbrella(tree):
     folders = {}
     for path in tree.headers:
@@ -255,7 +267,8 @@ LAWS = (policy_is_named_as_its_file, policy_has_a_literature_name, policy_assert
         policy_has_a_test, policy_is_in_the_conformance_suite, policy_is_in_the_benchmark,
         policy_reads_no_clock_device_or_global, slot_has_a_refused_policy,
         include_needs_no_device_and_no_intrinsics, include_defines_no_macro,
-        header_is_guarded_once, folder_has_an_umbrella, quire_hpp_is_all_umbrellas,
+        header_is_guarded_once, header_includes_its_standard_headers, folder_has_an_umbrella,
+        quire_hpp_is_all_umbrellas,
         nothing_is_left_unfinished, no_path_of_one_machine, experiment_is_complete)
 
 

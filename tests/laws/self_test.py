@@ -7,6 +7,7 @@ import tempfile
 import check
 
 POLICY = """#pragma once
+#include <string_view>
 #include <quire/eviction/concepts.hpp>
 namespace quire::eviction {
 class S3Fifo {
@@ -71,6 +72,8 @@ BROKEN = {
         {"include/quire/core/hd.hpp": "#pragma once\n#include \"x.cuh\"\n"}],
     "include_defines_no_macro": [
         {"include/quire/core/hd.hpp": "#pragma once\n#define QUIRE_CHECK(x) x\n"}],
+    "header_includes_its_standard_headers": [
+        {HEADER: ("#include <string_view>\n", "")}],
     "header_is_guarded_once": [{"include/quire/core/hd.hpp": "// #pragma once\n"}],
     "folder_has_an_umbrella": [
         {"include/quire/eviction/eviction.hpp": None},

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/generation_config.hpp>

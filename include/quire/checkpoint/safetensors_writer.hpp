@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <system_error>
 
 #include <quire/checkpoint/tensor_view.hpp>
 #include <quire/core/error.hpp>

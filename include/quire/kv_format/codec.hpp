@@ -1,6 +1,7 @@
 // mechanism: a format's functions as values, so that kernels and engines are compiled once for all
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <string_view>
 

@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <cstddef>
 #include <ctime>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include <quire/metrics/json_object.hpp>
 

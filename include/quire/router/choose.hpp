@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <quire/core/error.hpp>
 #include <quire/router/concepts.hpp>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include <quire/workload/generator.hpp>
 
 namespace quire::workload {
