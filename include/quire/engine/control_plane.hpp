@@ -18,6 +18,7 @@
 #include <quire/engine/checks.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/group_progress.hpp>
+#include <quire/engine/plan_book.hpp>
 #include <quire/engine/step_stats.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/step.hpp>
@@ -47,7 +48,7 @@ namespace quire {
 /// \errors throws quire::Error (usage) for limits that let nothing run, (state) when the pool is too
 /// small to hold one block.
 template <class MemoryType, class SchedulerType, class OffloadType, class ExecutorType>
-class ControlPlane {
+class ControlPlane : public PlanBook {
  public:
   using Memory = MemoryType;
   using Executor = ExecutorType;
@@ -58,10 +59,13 @@ class ControlPlane {
   template <class MakeExecutor>
   ControlPlane(model::Shape shape, const SchedulerLimits& limits, const KvGeometry& geometry,
                MakeExecutor&& make_executor)
-      : shape_(std::move(shape)),
-        limits_(checked_limits(limits, shape_, SchedulerType::name,
-                               SchedulerType::drains || SchedulerType::pads, step_by_step)),
-        geometry_(geometry),
+      : PlanBook(std::move(shape), limits, geometry,
+                 {.scheduler = SchedulerType::name,
+                  .whole_batches = SchedulerType::drains || SchedulerType::pads,
+                  .step_by_step = step_by_step,
+                  .needs_tokens = Executor::needs_tokens,
+                  .tracks_tokens = tracks_tokens,
+                  .block_tokens = block_tokens}),
         executor_(make_executor(checked_geometry(geometry_))),
         memory_(make_memory()),
         scheduler_(limits_) {
@@ -72,31 +76,18 @@ class ControlPlane {
 
   /// Queues a request; its id is given by the engine, in order of submission.
   RequestId submit(Request request) {
-    auto group = std::make_unique<SequenceGroup>();
-    request.id = RequestId{next_request_++};
-    if (!request.prompt.empty()) {
-      request.prompt_length = static_cast<std::int64_t>(request.prompt.size());
-    } else if (!request.chunks.empty()) {
-      request.prompt_length = 0;
-      for (const PromptChunk& chunk : request.chunks) request.prompt_length += chunk.tokens;
-    }
-    group->timeline.arrival = request.arrival;
-    group->timeline.queued = std::max(request.arrival, now_);
-    group->timeline.waiting_since = request.arrival;
-    Sequence& s = group->sequences.emplace_back();
-    s.id = SequenceId{next_sequence_++};
-    s.length = request.prompt_length;
-    group->request = std::move(request);
+    auto group = take_in(std::move(request));
     const RequestId id = group->request.id;
     if (auto why = refusal(*group)) {
       reject(std::move(group), *why);
       return id;
     }
     scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
-    if constexpr (tracks_tokens) s.tokens = prompt_tokens(group->request);
+    if constexpr (tracks_tokens) {
+      group->sequences.front().tokens = prompt_tokens(group->request);
+    }
     enqueue(waiting_, group.get());
-    group->place = groups_.size();
-    groups_.push_back(std::move(group));
+    hold(std::move(group));
     return id;
   }
 
@@ -137,11 +128,7 @@ class ControlPlane {
   /// Runs one iteration. When nothing can run, stats.idle is set and stats.wake_at may say when to
   /// ask again; time does not move then. Valid until the next call.
   const StepStats& step() {
-    auto gaps = std::move(stats_.token_gaps);
-    gaps.clear();
-    stats_ = {};
-    stats_.token_gaps = std::move(gaps);  // keeps the memory
-    events_.clear();
+    begin_stats();
     while (!planned_ahead_) {
       const std::size_t ended = finish_order_.size();
       plan();
@@ -173,10 +160,6 @@ class ControlPlane {
     return stats_;
   }
 
-  /// What is kept of generated tokens beside their number; all of it unless told otherwise. Long
-  /// replays read StepStats::token_gaps in place of times. \pre no request was submitted yet
-  void keep(TokenRecords what) { records_ = what; }
-
   /// Keeps the cached prefix of a text from eviction for so long, or until unpin(); see PagedMemory.
   std::optional<PinId> pin(std::span<const TokenId> text, std::uint64_t salt = 0,
                            std::optional<Seconds> time_to_live = std::nullopt) requires
@@ -199,39 +182,15 @@ class ControlPlane {
     memory_.persist();
     memory_.end_step(plan);
     if (plan.empty()) return;
-    plan.step = plans_run_++;
-    decision_hash_ = hash_combine(decision_hash_, plan.hash(block_tokens));
+    log_plan();
     executor_.execute(plan, result_);
     now_ += result_.seconds;
     for (const BlockId slot : result_.lost) memory_.on_lost(slot);
   }
 
-  [[nodiscard]] bool has_work() const { return !groups_.empty(); }
-  [[nodiscard]] Seconds now() const { return now_; }
-  /// Moves the clock to a later time; an earlier one is ignored.
-  void advance_to(Seconds time) { now_ = std::max(now_, time); }
-
-  /// Hash over the plans of all steps so far: equal logs, equal decisions.
-  [[nodiscard]] std::uint64_t decision_hash() const { return decision_hash_; }
-  /// The plan of the last step that ran. Its spans are no longer valid.
-  [[nodiscard]] const StepPlan& last_plan() const { return flight_.plan; }
-  /// Requests that have not been handed over as finished, in no order.
-  [[nodiscard]] std::span<const std::unique_ptr<SequenceGroup>> requests() const { return groups_; }
-  /// Tokens generated in the last step, in batch order; none of beams, which change until the end.
-  [[nodiscard]] std::span<const TokenEvent> events() const { return events_; }
-  /// Requests that ended since the last call, in the order in which they ended.
-  [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() {
-    return std::exchange(finished_, {});
-  }
-
   [[nodiscard]] const Memory& memory() const { return memory_; }
   [[nodiscard]] const SchedulerType& scheduler() const { return scheduler_; }
   [[nodiscard]] Executor& executor() { return executor_; }
-  [[nodiscard]] const model::Shape& shape() const { return shape_; }
-  [[nodiscard]] const KvGeometry& geometry() const { return geometry_; }
-  [[nodiscard]] const SchedulerLimits& limits() const { return limits_; }
-  [[nodiscard]] const EngineCounters& counters() const { return counters_; }
-
   /// Where the KV slots are now. \complexity O(requests that run or are swapped); steady ones are
   /// summed up already.
   [[nodiscard]] MemoryUsage usage() const {
@@ -268,23 +227,8 @@ class ControlPlane {
     }
   }
   [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
-    if (auto why = refusal_of(group.request, limits_)) return why;
-    const Request& r = group.request;
-    if (r.delivered != Tokens{0}) {
-      if (Executor::needs_tokens || step_by_step) {
-        return "keys and values from elsewhere are known to simulated time without retention alone";
-      }
-      if (r.delivered < Tokens{0} || r.delivered >= r.prompt_length) {
-        return "`delivered` leaves no token of the prompt to compute";
-      }
-    }
+    if (auto why = refusal_by_limits(group.request)) return why;
     return memory_.rejects(group, limits_.max_length);
-  }
-
-  [[nodiscard]] Tokens final_length(const SequenceGroup& group) const {
-    const Tokens output = group.request.output_length.value_or(group.request.sampling.max_tokens);
-    return std::min(group.prompt_length() + std::min(output, limits_.max_length),
-                    limits_.max_length);
   }
 
   // ---- queues -----------------------------------------------------------------------------------
@@ -303,74 +247,24 @@ class ControlPlane {
       return a->timeline.arrival < b->timeline.arrival;
     return a->request.id < b->request.id;
   }
+  [[nodiscard]] static bool stands_before(const void* plane, const SequenceGroup* a,
+                                          const SequenceGroup* b) {
+    return static_cast<const ControlPlane*>(plane)->before(a, b);
+  }
   /// Sorts a queue by rank, which is asked for once a group.
   template <class Queue>
   void sort(Queue& queue) {
     for (SequenceGroup* group : queue) group->rank = rank(*group);
-    if (std::is_sorted(queue.begin(), queue.end(), stood_before)) return;
-    std::stable_sort(queue.begin(), queue.end(), stood_before);
-  }
-  /// before(), by the ranks of the last sort().
-  [[nodiscard]] static bool stood_before(const SequenceGroup* a, const SequenceGroup* b) {
-    if (a->rank != b->rank) return a->rank < b->rank;
-    if (a->timeline.arrival != b->timeline.arrival) {
-      return a->timeline.arrival < b->timeline.arrival;
-    }
-    return a->request.id < b->request.id;
+    sort_by_noted_rank(queue);
   }
   template <class Queue>
   void enqueue(Queue& queue, SequenceGroup* group) {
-    if (queue.empty() || !before(group, queue.back())) {
-      queue.push_back(group);
-    } else {
-      const auto at = std::upper_bound(queue.begin(), queue.end(), group,
-                                       [this](auto* a, auto* b) { return before(a, b); });
-      queue.insert(at, group);
-    }
-    if (group->status != GroupStatus::running) {
-      waiting_since_.insert(group->timeline.arrival.value);
-    }
+    insert(queue, group, stands_before, this);
   }
-  /// Takes a group out of the queue that its status names.
-  void dequeue(const SequenceGroup& group) {
-    auto take = [&group](auto& queue) {
-      const auto at = std::find(queue.begin(), queue.end(), &group);
-      assert(at != queue.end());
-      queue.erase(at);
-    };
-    if (group.status == GroupStatus::running) return take(running_);
-    if (group.status == GroupStatus::waiting) take(waiting_);
-    if (group.status == GroupStatus::swapped) take(swapped_);
-    waiting_since_.erase(waiting_since_.find(group.timeline.arrival.value));
-  }
-  /// A request that runs or waits, or nullptr.
-  [[nodiscard]] SequenceGroup* find(RequestId id) const {
-    for (const auto& group : groups_) {
-      if (group->request.id == id && group->status != GroupStatus::finished) return group.get();
-    }
-    return nullptr;
-  }
-
-  [[nodiscard]] BatchState state() const {
-    BatchState s;
-    s.now = now_;
-    s.idle = idle_;
-    s.running_groups = static_cast<std::int64_t>(running_.size());
-    s.running_sequences = running_sequences_;
-    s.admitted_groups = admitted_;
-    s.waiting_groups = static_cast<std::int64_t>(waiting_since_.size());
-    if (!waiting_since_.empty()) s.oldest_arrival = *waiting_since_.begin();
-    s.batched_tokens = plan_.batched_tokens;
-    return s;
-  }
-
   // ---- planning ---------------------------------------------------------------------------------
 
   void plan() {
-    plan_.clear();
-    rows_.clear();
-    planned_ = admitted_ = 0;
-    ++plans_;
+    begin_plan();
     drain();
     idle_ = running_.empty();
     if constexpr (SchedulerType::dynamic_rank) {
@@ -394,72 +288,6 @@ class ControlPlane {
     if constexpr (SchedulerType::pads) pad();
     memory_.end_step(plan_);
     if (limits_.asynchronous) count_on();
-  }
-
-  void count_running() {
-    const std::size_t steady = steady_.size() - steady_ended_;
-    running_sequences_ = static_cast<std::int64_t>(steady);
-    if (running_.size() == steady) return;
-    for (const SequenceGroup* g : running_) {
-      if (!g->steady) running_sequences_ += g->running_sequences();
-    }
-  }
-
-  /// Books what a plan will compute and draw before it has run, for the plan after it.
-  void count_on() {
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      Sequence& s = rows_[r].first->sequences[rows_[r].second];
-      s.computed += plan_.sequences[r].tokens;
-      if (plan_.sequences[r].draws == 0) continue;
-      s.length += 1;
-      s.expected += 1;
-    }
-  }
-  /// Whether the tokens that are counted on bring a sequence to its end.
-  [[nodiscard]] bool is_spent(const SequenceGroup& group, const Sequence& s) const {
-    if (s.expected == 0) return false;
-    const Tokens generated = s.length - group.prompt_length();
-    const Tokens most = group.request.output_length.value_or(group.request.sampling.max_tokens);
-    return s.length >= limits_.max_length || generated >= most;
-  }
-
-  /// Makes the plan the one that runs: enters it in the decision log.
-  void take_off() {
-    swap(plan_, flight_.plan);
-    std::swap(rows_, flight_.rows);
-    flight_.groups = planned_;
-    if (planned_ahead_) {  // the step before it has added tokens, and may have exchanged blocks
-      for (std::size_t r = 0; r < flight_.rows.size(); ++r) {
-        const Sequence& s = flight_.rows[r].first->sequences[flight_.rows[r].second];
-        flight_.plan.sequences[r].history = s.tokens;
-        flight_.plan.sequences[r].tables = s.tables;
-        flight_.plan.sequences[r].admitted = s.table_changed;
-      }
-    }
-    planned_ahead_ = false;
-    flight_.plan.step = plans_run_++;
-    decision_hash_ = hash_combine(decision_hash_, flight_.plan.hash(block_tokens));
-    for (std::size_t r = steady_.size(); r < flight_.rows.size(); ++r) {
-      flight_.rows[r].first->sequences[flight_.rows[r].second].table_changed = false;
-    }
-  }
-
-  /// Takes sequences that have ended out of the plan that was made ahead.
-  void drop_ended_rows() {
-    if (!planned_ahead_) return;
-    std::size_t kept = 0;
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      if (rows_[r].first->sequences[rows_[r].second].finished()) {
-        plan_.batched_tokens -= plan_.sequences[r].tokens;
-        --planned_;
-        continue;
-      }
-      rows_[kept] = rows_[r];
-      plan_.sequences[kept++] = plan_.sequences[r];
-    }
-    rows_.resize(kept);
-    plan_.sequences.resize(kept);
-    planned_ahead_ = !plan_.empty();
   }
 
   /// Preemptive schedulers: finds the groups of best rank that fit into memory and seats together, and
@@ -517,10 +345,6 @@ class ControlPlane {
     }
   }
 
-  // Decodes that nothing can happen to but a token more and a block now and then are *steady*: the
-  // first rows of each plan, in order of rank, kept from step to step. What the engine does for one of
-  // them in a step is the same as for any other, only without asking again what has not changed.
-
   /// Plans the rows of all running groups that are past their prompts. False when they have to be
   /// looked at one by one: a group of several sequences, a policy that keeps accounts of tokens or
   /// gives a decode none, no room for a block.
@@ -530,7 +354,10 @@ class ControlPlane {
     } else {
       if (!is_steady_ && !find_steady()) return false;
       drop_steady_that_ended();
-      for (SequenceGroup* group : joining_) join_steady(*group);
+      for (SequenceGroup* group : joining_) {
+        const Steady& d = join_steady(*group, stands_before, this);
+        memory_.add_alone(*d.sequence, d.final_length, steady_usage_);
+      }
       joining_.clear();
       if (steady_.empty()) return true;
       BatchState s = state();
@@ -543,23 +370,10 @@ class ControlPlane {
       if constexpr (grows_by_block) {
         if (need > memory_.available()) return unsteady();
       }
-      std::swap(plan_.sequences, flight_.plan.sequences);
-      std::swap(rows_, flight_.rows);
-      for (std::size_t r = 0; r < steady_.size(); ++r) {
-        SequencePlan& row = plan_.sequences[r];
-        Sequence& sequence = *steady_[r].sequence;
-        row.computed = sequence.computed;
-        row.admitted = false;
-        if constexpr (tracks_tokens) {
-          row.history = sequence.tokens;
-          row.admitted = std::exchange(sequence.table_changed, false);
-        }
-      }
+      take_steady_rows();
       if constexpr (grows_by_block) {
         if (need > BlockCount{0}) append_blocks();
       }
-      planned_ += static_cast<std::int64_t>(steady_.size());
-      plan_.batched_tokens += static_cast<std::int64_t>(steady_.size());
       return true;
     }
   }
@@ -572,86 +386,6 @@ class ControlPlane {
       memory_.append_block(*d.sequence);
       memory_.add_alone(*d.sequence, d.final_length, steady_usage_);
     }
-  }
-
-  /// Whether the steady rows can be made anew: every running group is a single sequence.
-  bool find_steady() {
-    if (limits_.asynchronous) return false;
-    for (const SequenceGroup* g : running_) {
-      if (!is_single(*g)) return false;
-    }
-    for (SequenceGroup* g : running_) {
-      if (g->sequences.front().remaining() == Tokens{1}) joining_.push_back(g);
-    }
-    is_steady_ = true;
-    return true;
-  }
-  [[nodiscard]] static bool is_single(const SequenceGroup& group) {
-    const SamplingParams& p = group.request.sampling;
-    return group.sequences.size() == 1 && p.width() == 1 && p.beam_width == 0;
-  }
-  void join_steady(SequenceGroup& group) {
-    Sequence& s = group.sequences.front();
-    const Request& r = group.request;
-    Steady d{.group = &group, .sequence = &s, .final_length = final_length(group)};
-    if (r.output_length && !wants_text(group)) {
-      d.end = std::min(r.prompt_length + *r.output_length, limits_.max_length);
-      group.forked = true;  // a prompt of which one token is left draws its first
-    }
-    std::size_t at = steady_.size();
-    if (at > 0 && before(&group, steady_.back().group)) {
-      at = static_cast<std::size_t>(
-          std::upper_bound(steady_.begin(), steady_.end(), &group,
-                           [this](auto* a, const Steady& b) { return before(a, b.group); }) -
-          steady_.begin());
-    }
-    const auto place = static_cast<std::ptrdiff_t>(at);
-    steady_.insert(steady_.begin() + place, d);
-    flight_.rows.insert(flight_.rows.begin() + place, {&group, 0});
-    flight_.plan.sequences.insert(flight_.plan.sequences.begin() + place, row_of(group, s, 1));
-    s.table_changed = tracks_tokens && s.table_changed;
-    memory_.add_alone(s, d.final_length, steady_usage_);
-    group.steady = true;
-  }
-  /// Leaves the steady rows alone in the plan that ran last, which the next one takes over.
-  void drop_steady_that_ended() {
-    if (steady_.empty()) {
-      if (joining_.empty()) return;
-      flight_.rows.clear();
-      flight_.plan.sequences.clear();
-      return;
-    }
-    std::size_t kept = 0;
-    if (steady_ended_ == 0) {
-      kept = steady_.size();
-    } else {
-      for (std::size_t r = 0; r < steady_.size(); ++r) {
-        if (steady_[r].group == nullptr) continue;
-        if (kept != r) {
-          steady_[kept] = steady_[r];
-          flight_.rows[kept] = flight_.rows[r];
-          flight_.plan.sequences[kept] = flight_.plan.sequences[r];
-        }
-        ++kept;
-      }
-    }
-    steady_ended_ = 0;
-    steady_.resize(kept);
-    if (kept == 0 && joining_.empty()) return;  // last_plan() still shows what ran
-    flight_.rows.resize(kept);
-    flight_.plan.sequences.resize(kept);
-  }
-  /// Forgets which rows are steady; returns false. \complexity O(steady)
-  bool unsteady() {
-    if (!is_steady_) return false;
-    for (const Steady& d : steady_) {
-      if (d.group != nullptr) d.group->steady = false;
-    }
-    steady_.clear();
-    joining_.clear();
-    steady_ended_ = 0;
-    steady_usage_ = {};
-    return is_steady_ = false;
   }
 
   void continue_running(bool prompts) {
@@ -743,14 +477,7 @@ class ControlPlane {
       return false;
     }
     dequeue(*group);
-    count_recomputed(*group);
-    const bool first = group->timeline.first_scheduled < Seconds{0.0};
-    if (first) {
-      group->timeline.first_scheduled = now_;
-      group->timeline.prefix_hit = found;
-      counters_.prompt_tokens += group->prompt_length();
-      counters_.prefix_hit_tokens += group->timeline.prefix_hit;
-    }
+    const bool first = note_admission(*group, found);
     scheduler_.charge(SchedulerEvent::admit, *group, first ? group->prompt_length() : Tokens{0});
     ++admitted_;
     join(*group);
@@ -779,32 +506,6 @@ class ControlPlane {
     return found > Tokens{0} && allotment(state(), first->length - found) > Tokens{0};
   }
 
-  /// Tokens whose keys and values come with a group that waits: none once it has run here.
-  [[nodiscard]] static Tokens delivered_to(const SequenceGroup& group) {
-    return group.timeline.first_scheduled < Seconds{0.0} ? group.request.delivered : Tokens{0};
-  }
-
-  /// After an admission: what a preemption dropped and the prefix index did not find again.
-  void count_recomputed(SequenceGroup& group) {
-    for (Sequence& s : group.sequences) {
-      const Tokens again = std::max(s.dropped - s.computed, Tokens{0});
-      s.dropped = 0;
-      group.timeline.recomputed += again;
-      counters_.recomputed_tokens += again;
-    }
-  }
-
-  /// Makes room for what a sequence will draw, so that decoding does not allocate: for 4,096 tokens
-  /// at most, since most requests end long before they have to.
-  void make_room(SequenceGroup& group, Sequence& s) {
-    const Tokens length = std::min(final_length(group), s.length + 4096);
-    const auto more = static_cast<std::size_t>(std::max(length - s.length, Tokens{0}).value);
-    if (wants_text(group)) s.logprobs.reserve(s.logprobs.size() + more);
-    if constexpr (tracks_tokens) s.tokens.reserve(s.tokens.size() + more);
-    s.tables[0].reserve(static_cast<std::size_t>(blocks_for(length, block_tokens).value));
-    auto& times = group.timeline.token_times;
-    if (records_.times && s.sample_index == 0) times.reserve(times.size() + more);
-  }
   void join(SequenceGroup& group) {
     group.status = GroupStatus::running;
     for (Sequence& s : group.sequences) {
@@ -869,79 +570,22 @@ class ControlPlane {
     ++planned_;
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       if (group.sequences[i].finished() || allotted_[i] == Tokens{0}) continue;
-      plan_.sequences.push_back(row_of(group, group.sequences[i], allotted_[i]));
+      SequencePlan& row =
+          plan_.sequences.emplace_back(row_of(group, group.sequences[i], allotted_[i]));
+      if constexpr (step_by_step) {
+        row.lanes = group.sequences[i].lanes;
+        row.kept = memory_.kept(group.sequences[i]) - row.tokens;
+      }
       plan_.batched_tokens += allotted_[i];
       rows_.push_back({&group, i});
     }
   }
-  [[nodiscard]] SequencePlan row_of(const SequenceGroup& group, const Sequence& s,
-                                    Tokens tokens) const {
-    const SamplingParams& p = group.request.sampling;
-    SequencePlan row;
-    row.sequence = s.id;
-    row.request = group.request.id;
-    row.computed = s.computed;
-    row.tokens = tokens;
-    row.prompt_tokens = group.prompt_length();
-    row.history = s.tokens;
-    row.tables = s.tables;
-    if constexpr (step_by_step) {
-      row.lanes = s.lanes;
-      row.kept = memory_.kept(s) - row.tokens;
-    }
-    row.sampling = &p;
-    row.sample_index = s.sample_index;
-    row.admitted = s.table_changed;
-    if (s.computed + tokens == s.length) {
-      row.draws = p.beam_width > 0 ? 2 * p.beam_width
-                                   : (group.forked ? 1 : static_cast<std::int32_t>(p.width()));
-    }
-    row.counted = row.draws > 0 && !wants_text(group);
-    return row;
-  }
-  /// Whether anything depends on which tokens a request generates, or how likely they were.
-  [[nodiscard]] bool wants_text(const SequenceGroup& group) const {
-    return tracks_tokens || records_.text || !group.request.output_length || !is_single(group);
-  }
-
-  /// Static batching: what the batch computes beyond its real tokens, as one token each for
-  /// sequences that have finished, and as padding to the longest prompt.
-  void pad() {
-    Tokens longest = 0;
-    for (const SequencePlan& row : plan_.sequences) longest = std::max(longest, row.tokens);
-    auto batch = static_cast<std::int64_t>(plan_.sequences.size());
-    for (const SequenceGroup* group : draining_) batch += std::ssize(group->sequences);
-    for (const SequenceGroup* group : running_) {
-      batch += std::ssize(group->sequences) - group->unfinished();
-    }
-    if (!plan_.sequences.empty()) plan_.padding = longest * batch - plan_.batched_tokens;
-  }
-
-  [[nodiscard]] bool is_planned(const SequenceGroup& group) const {
-    return group.steady || group.planned_in == plans_;
-  }
-  [[nodiscard]] SequenceGroup* last_unplanned() const {
-    for (std::size_t i = running_.size(); i-- > 0;) {
-      if (!is_planned(*running_[i])) return running_[i];
-    }
-    return nullptr;  // not reached: the group that asks is not planned
-  }
-
   void preempt(SequenceGroup& group) {
     if (group.steady || !joining_.empty()) unsteady();
-    dequeue(group);
-    running_sequences_ -= group.running_sequences();
-    plan_.preempted.push_back(group.request.id);
-    group.timeline.preemptions += 1;
-    group.timeline.waiting_since = now_;
-    counters_.preemptions += 1;
-    Tokens computed = 0;
+    const Tokens computed = note_preemption(group);
     for (Sequence& s : group.sequences) {
-      if (s.finished()) {
-        memory_.release(s);  // a batch that drains kept it, but it will not be read again
-      } else {
-        computed += s.computed;
-      }
+      // a batch that drains kept it, but it will not be read again
+      if (s.finished()) memory_.release(s);
     }
     const PreemptionContext context{
         .sequences = group.unfinished(),
@@ -977,43 +621,12 @@ class ControlPlane {
     enqueue(waiting_, &group);
   }
 
-  /// Arithmetic to compute a text of that length from its beginning.
-  [[nodiscard]] Flops prompt_flops(Tokens tokens) const {
-    const auto n = static_cast<double>(tokens.value);
-    const auto width = static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim);
-    return 2.0 * static_cast<double>(shape_.parameters()) * n + 2.0 * width * n * n;
-  }
-
-  /// Groups whose blocks came back wrong from a tier are computed again from their text: what this
-  /// step made of them is discarded.
+  /// Groups whose blocks came back wrong from a tier are computed again from their text.
   void recover() {
     for (const BlockId slot : result_.lost) memory_.on_lost(slot);
     if (result_.failed.empty()) return;
-    unsteady();
-    if (limits_.asynchronous) {
-      throw state_error("limits.asynchronous",
-                        "a fetch failed, and the next step was planned on what it was to bring",
-                        "synchronous scheduling with a tier that can fail");
-    }
-    std::vector<BlockId> bad;
-    for (const std::uint32_t i : result_.failed) {
-      bad.push_back(flight_.plan.swap_in[i].device);
-      memory_.on_lost(flight_.plan.swap_in[i].host);
-    }
-    counters_.failed_fetches += std::ssize(bad);
-    const std::vector<SequenceGroup*> groups =
-        groups_on(running_, std::move(bad), flight_.plan.copies);
-    discard_rows(flight_.rows, groups, flight_.plan);
-    for (SequenceGroup* group : groups) {
-      counters_.recoveries += 1;
-      dequeue(*group);
-      running_sequences_ -= group->running_sequences();
-      group->timeline.waiting_since = now_;
-      for (Sequence& s : group->sequences) {
-        s.dropped = s.finished() ? Tokens{0} : s.dropped + s.computed - s.shared;
-      }
-      drop(*group);
-    }
+    for (const std::uint32_t i : result_.failed) memory_.on_lost(flight_.plan.swap_in[i].host);
+    for (SequenceGroup* group : take_lost_groups()) drop(*group);
   }
 
   // ---- booking ----------------------------------------------------------------------------------
@@ -1021,12 +634,7 @@ class ControlPlane {
   void commit() {
     const StepPlan& ran = flight_.plan;
     const Rows& rows = flight_.rows;
-    stats_.batched_tokens = ran.batched_tokens;
-    stats_.running_sequences = static_cast<std::int64_t>(ran.sequences.size());
-    stats_.running_groups = flight_.groups;
-    stats_.preempted_groups = static_cast<std::int64_t>(ran.preempted.size());
-    counters_.steps += 1;
-    counters_.steps_over_budget += plan_.batched_tokens > limits_.max_batched_tokens ? 1 : 0;
+    begin_commit();
     if (!result_.failed.empty() || !result_.lost.empty()) recover();
     const std::size_t steady = steady_.size();
     if constexpr (tracks_tokens) {
@@ -1147,68 +755,22 @@ class ControlPlane {
     }
   }
 
-  void count_output(const SequenceGroup& group, Tokens tokens) {
-    counters_.output_tokens += tokens;
-    scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
-  }
-
-  void note_gap(const Timeline& timeline) {
-    if (timeline.last_token < Seconds{0.0}) return;
-    note_gaps((now_ - timeline.last_token).value, 1);
-  }
-  void note_gaps(double gap, std::int64_t count) {
-    if (count == 0) return;
-    auto& gaps = stats_.token_gaps;
-    if (!gaps.empty() && gaps.back().first == gap) {
-      gaps.back().second += count;
-    } else {
-      gaps.emplace_back(gap, count);
-    }
-  }
-
-  void append(SequenceGroup& group, std::size_t i, Draw draw) {
-    Sequence& s = group.sequences[i];
-    const Request& r = group.request;
-    if (r.output_length && r.reply != 0 && s.sample_index == 0) {
-      draw.token = chunk_token(r.reply, std::ssize(s.logprobs));
-    }
-    if (s.expected > 0) {  // counted already
-      s.expected -= 1;
-      s.length -= 1;
-    }
-    if (wants_text(group)) {
-      record_draw(s, draw, result_, tracks_tokens);
-    } else {
-      s.length += 1;
-    }
-    if (i == 0) note_gap(group.timeline);
-    mark_token(group.timeline, now_, i == 0 && records_.times);
-    count_output(group, 1);
-    const Tokens length = s.length - s.expected;
-    const FinishReason reason = finish_reason(group.request, length, length - group.prompt_length(),
-                                              draw.token, limits_.max_length);
-    if (records_.text) {
-      events_.push_back({group.request.id, s.sample_index, draw.token, draw.logprob, reason});
-    }
+  void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
+    const FinishReason reason = note_draw(group, i, draw);
+    scheduler_.charge(SchedulerEvent::output_tokens, group, 1);
     if (reason != FinishReason::none) end(group, i, reason);
   }
 
   void commit_beams(SequenceGroup& group, std::size_t begin, std::size_t end_row) {
-    beams_.clear();
-    for (std::size_t r = begin; r < end_row; ++r) {
-      if (result_.row(r).empty()) return;  // the prompt is not complete yet
-      for (const Draw& draw : result_.row(r)) {
-        const std::size_t i = flight_.rows[r].second;
-        const double score = group.sequences[i].cumulative_logprob + draw.logprob;
-        beams_.push_back({i, draw, score});
-      }
-    }
+    if (!gather_beams(group, begin, end_row)) return;
     group.forked = true;
-    advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, memory_,
-                  [this] { return SequenceId{next_sequence_++}; });
+    advance_beams(group, beams_, result_, tracks_tokens, limits_.max_length, BeamMemory(memory_),
+                  next_sequence_);
     note_gap(group.timeline);
     mark_token(group.timeline, now_, records_.times);
-    count_output(group, std::ssize(group.sequences));
+    const Tokens tokens = std::ssize(group.sequences);
+    counters_.output_tokens += tokens;
+    scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
   }
 
   void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
@@ -1271,81 +833,11 @@ class ControlPlane {
     leave(group);
   }
 
-  void reject(std::unique_ptr<SequenceGroup> group, std::string why) {
-    group->error = std::move(why);
-    group->sequences.front().finish = FinishReason::rejected;
-    group->status = GroupStatus::finished;
-    group->timeline.finished = now_;
-    counters_.rejected += 1;
-    finished_.push_back(std::move(group));
-  }
-
-  /// Hands groups that ended over to finished_, in the order in which they ended.
-  void sweep() {
-    for (SequenceGroup* group : finish_order_) {
-      const std::size_t place = group->place;
-      finished_.push_back(std::move(groups_[place]));
-      if (place + 1 != groups_.size()) {
-        groups_[place] = std::move(groups_.back());
-        groups_[place]->place = place;
-      }
-      groups_.pop_back();
-    }
-    finish_order_.clear();
-  }
-
-  model::Shape shape_;
-  SchedulerLimits limits_;
-  KvGeometry geometry_;
   Executor executor_;
   Memory memory_;
   SchedulerType scheduler_;
   OffloadType offload_{};
-
-  Seconds now_ = 0.0;
-  std::uint64_t next_request_ = 0, next_sequence_ = 0, decision_hash_ = 0;
-  std::vector<std::unique_ptr<SequenceGroup>> groups_, finished_;
-  std::deque<SequenceGroup*> waiting_;             // in order of rank
-  std::vector<SequenceGroup*> running_, swapped_;  // in order of rank
-  std::multiset<double> waiting_since_;            // arrivals of those that wait or are swapped
-  std::vector<SequenceGroup*> draining_, finish_order_;
-
-  // of the plan at hand, and of the step that runs or ran last
-  using Rows = PlanRows;
-  struct Flight {
-    StepPlan plan;
-    Rows rows;  // the sequence behind each row of the plan
-    std::int64_t groups = 0;
-  };
-  StepPlan plan_;
-  Rows rows_;
-  Flight flight_;
-  bool planned_ahead_ = false;  // plan_ is the next step's
-  std::uint64_t plans_run_ = 0;
-  TokenRecords records_;
-  StepResult result_;
-  StepStats stats_;
-  EngineCounters counters_;
-  bool idle_ = true;
-  std::int64_t running_sequences_ = 0, admitted_ = 0, planned_ = 0;
-  std::uint64_t plans_ = 0;  // plans made, whether or not they ran
-  /// A running sequence that decodes, alone in its group.
-  struct Steady {
-    SequenceGroup* group = nullptr;  // null: it ended in the step that ran last
-    Sequence* sequence = nullptr;
-    Tokens end = 0;           // the length at which it ends; 0: its tokens say
-    Tokens final_length = 0;  // the length at which it ends at the latest
-  };
-  bool is_steady_ =
-      false;  // steady_ and joining_ are all running groups that are past their prompt
-  std::vector<Steady> steady_;           // the first rows of the plan, in order of rank
-  std::vector<SequenceGroup*> joining_;  // past their prompt since the last step
-  std::size_t steady_ended_ = 0;         // of steady_
-  MemoryUsage steady_usage_;             // of those that have not ended
-
   std::vector<Tokens> allotted_;
-  std::vector<TokenEvent> events_;
-  std::vector<BeamCandidate> beams_;
 };
 
 }  // namespace quire

@@ -15,7 +15,9 @@
 #include <quire/engine/explain_router.hpp>
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/override.hpp>
+#include <quire/engine/plan_book.hpp>
 #include <quire/engine/registry.hpp>
 #include <quire/engine/replay.hpp>
+#include <quire/engine/request_book.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/engine/step_stats.hpp>

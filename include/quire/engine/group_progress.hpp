@@ -160,16 +160,31 @@ struct BeamStep {
   return step;
 }
 
+/// What a beam search asks of memory, whatever its type.
+struct BeamMemory {
+  template <class Memory>
+  explicit BeamMemory(Memory& of)
+      : memory(&of),
+        fork([](void* m, SequenceGroup& group, Sequence& parent) {
+          return static_cast<Memory*>(m)->fork(group, parent);
+        }),
+        recycle([](void* m, SequenceGroup& group, Sequence& s) {
+          static_cast<Memory*>(m)->recycle(group, s);
+        }) {}
+  void* memory;
+  Sequence (*fork)(void*, SequenceGroup&, Sequence&);
+  void (*recycle)(void*, SequenceGroup&, Sequence&);
+};
+
 /// One step of beam search over a group: the beams that choose_beams() names survive, as forks of
 /// their parents; a beam without a survivor gives its blocks back. The last survivor of a parent
 /// takes the parent's place, so nothing is copied for it.
 /// \source beam search as in Kwon et al., SOSP '23, section 4.4 and Figure 9; stop rule as in
 /// Hugging Face Transformers' BeamSearchScorer. Deviation: the best running beam, not the best
 /// candidate, is what must beat the hypotheses.
-template <class Memory, class NextId>
-void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
-                   const StepResult& result, bool tracks_tokens, Tokens max_length, Memory& memory,
-                   NextId&& next_id) {
+inline void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
+                          const StepResult& result, bool tracks_tokens, Tokens max_length,
+                          const BeamMemory& memory, std::uint64_t& next_sequence) {
   BeamStep step = choose_beams(group, candidates, result, tracks_tokens, max_length);
   std::vector<Sequence>& beams = group.sequences;
   std::vector<std::int64_t> children(beams.size(), 0);
@@ -177,7 +192,7 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
     for (const BeamCandidate& c : step.survivors) ++children[c.parent];
   }
   for (std::size_t i = 0; i < beams.size(); ++i) {
-    if (children[i] == 0) memory.recycle(group, beams[i]);
+    if (children[i] == 0) memory.recycle(memory.memory, group, beams[i]);
   }
   if (step.ends) {
     beams = std::move(step.ended);
@@ -188,8 +203,8 @@ void advance_beams(SequenceGroup& group, std::vector<BeamCandidate>& candidates,
   for (const BeamCandidate& c : step.survivors) {
     Sequence child;
     if (children[c.parent]-- > 1) {
-      child = memory.fork(group, beams[c.parent]);
-      child.id = next_id();
+      child = memory.fork(memory.memory, group, beams[c.parent]);
+      child.id = SequenceId{next_sequence++};
     } else {
       child = std::move(beams[c.parent]);
     }
