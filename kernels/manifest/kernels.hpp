@@ -24,6 +24,8 @@ using Fp16Key = KernelKey<kv_format::Fp16, 16, head_dim, Fp16>;
 template <unsigned head_dim>
 using Int8Key = KernelKey<kv_format::Int8PerTokenHead, 16, head_dim, Bf16>;
 template <unsigned head_dim>
+using E4m3Key = KernelKey<kv_format::Fp8E4m3, 16, head_dim, Bf16>;
+template <unsigned head_dim>
 using Fp32Key = KernelKey<kv_format::Fp32, 16, head_dim, float>;
 
 }  // namespace quire::manifest

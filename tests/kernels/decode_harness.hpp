@@ -10,77 +10,100 @@
 
 namespace quire::kernels::testing {
 
+/// A decode step of random queries, with its results compared with the oracle.
+template <class Format, unsigned block_tokens, unsigned head_dim, class Query, class Variant>
+struct DecodeCase {
+  using Key = KernelKey<Format, block_tokens, head_dim, Query>;
+  std::size_t group, heads, sequences, q_stride, out_stride;
+  MadeVariant<Variant> made;
+  PagedPool<Format, block_tokens, head_dim> pool;
+  std::vector<Query> q, out;
+  std::vector<float> partial, lse;
+  PagedDecodeParams<Query, Variant> p;
+
+  DecodeCase(std::size_t kv_heads, std::size_t heads_a_group,
+             const std::vector<std::int32_t>& lengths, std::uint64_t seed)
+      : group(heads_a_group),
+        heads(kv_heads * group),
+        sequences(lengths.size()),
+        q_stride(heads * head_dim + 8),
+        out_stride(heads * head_dim + 3),
+        made(heads),
+        pool(kv_heads, lengths, seed) {}
+  /// Fills what is left: after the tables are as they shall be.
+  void make(std::size_t partials) {
+    pool.fill_visible(made.variant);
+    q = random_array<Query>(sequences * q_stride, pool.rng);
+    out = poisoned<Query>(sequences * out_stride);
+    partial = poisoned<float>(partials * heads * head_dim);
+    lse = poisoned<float>(partials * heads);
+    p.q = q.data();
+    p.q_stride = q_stride;
+    p.out = out.data();
+    p.out_stride = out_stride;
+    p.cache = pool.view;
+    p.blocks = pool.tables.data();
+    p.table_begin = pool.table_begin.data();
+    p.lengths = pool.lengths.data();
+    p.partial = partial.data();
+    p.partial_lse = lse.data();
+    p.heads = static_cast<std::uint32_t>(heads);
+    p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    p.variant = made.variant;
+  }
+  void expect(const std::string& what) const {
+    for (std::size_t s = 0; s < sequences; ++s) {
+      const std::int32_t length = pool.lengths[s];
+      for (std::size_t h = 0; h < heads; ++h) {
+        std::vector<float> row(head_dim);
+        for (std::size_t i = 0; i < head_dim; ++i) {
+          row[i] = to_float(q[s * q_stride + h * head_dim + i]);
+        }
+        std::vector<double> expected(head_dim, 0.0);
+        if (length > 0) {
+          expected = attention_reference<Format>(pool.view, block_tokens, head_dim, pool.table(s),
+                                                 h / group, made.variant, h, length - 1,
+                                                 static_cast<double>(p.scale), row.data());
+        }
+        double worst = 0;
+        for (std::size_t i = 0; i < head_dim; ++i) {
+          const double got = to_float(out[s * out_stride + h * head_dim + i]);
+          const double error = std::abs(got - expected[i]) / tolerance<Query>(expected[i]);
+          worst = std::isnan(got) ? INFINITY : std::max(worst, error);
+          if (std::isnan(got)) break;
+        }
+        ASSERT_LE(worst, 1) << Format::name << ", " << Variant::name << ", block " << block_tokens
+                            << ", head_dim " << head_dim << ", group " << group << ", " << length
+                            << " tokens, head " << h << ", " << what;
+      }
+      for (std::size_t i = heads * head_dim; i < out_stride; ++i) {
+        ASSERT_TRUE(std::isnan(to_float(out[s * out_stride + i]))) << "wrote beyond a row";
+      }
+    }
+  }
+};
+
 /// Runs a batch of sequences and compares every head with the oracle.
 /// `slots`: how many blocks of threads the planner believes in; more of them, more splits.
 template <class Format, unsigned block_tokens, unsigned head_dim, class Query, class Variant,
           DecodeTuning tuning = DecodeTuning{}>
 void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std::int32_t>& lengths,
                   std::uint32_t slots, std::uint64_t seed) {
-  using Key = KernelKey<Format, block_tokens, head_dim, Query>;
-  const MadeVariant<Variant> made(kv_heads * group);
-  PagedPool<Format, block_tokens, head_dim> pool(kv_heads, lengths, seed);
-  pool.fill_visible(made.variant);
-  const std::size_t heads = kv_heads * group, sequences = lengths.size();
-  const std::size_t q_stride = heads * head_dim + 8, out_stride = heads * head_dim + 3;
-  const auto q = random_array<Query>(sequences * q_stride, pool.rng);
-  auto out = poisoned<Query>(sequences * out_stride);
-
+  DecodeCase<Format, block_tokens, head_dim, Query, Variant> c(kv_heads, group, lengths, seed);
+  using Key = typename decltype(c)::Key;
   const DecodePlan plan =
-      plan_decode(std::span<const std::int32_t>(lengths), made.variant,
+      plan_decode(std::span<const std::int32_t>(lengths), c.made.variant,
                   {.blocks = slots,
                    .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
                                       decode_passes<Key, tuning>(static_cast<std::uint32_t>(group)),
                    .least_tokens = 16});
-  auto partial = poisoned<float>(plan.partials * heads * head_dim);
-  auto lse = poisoned<float>(plan.partials * heads);
-
-  PagedDecodeParams<Query, Variant> p;
-  p.q = q.data();
-  p.q_stride = q_stride;
-  p.out = out.data();
-  p.out_stride = out_stride;
-  p.cache = pool.view;
-  p.blocks = pool.tables.data();
-  p.table_begin = pool.table_begin.data();
-  p.lengths = lengths.data();
-  p.work = plan.work.data();
-  p.partial = partial.data();
-  p.partial_lse = lse.data();
-  p.heads = static_cast<std::uint32_t>(heads);
-  p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  p.variant = made.variant;
+  c.make(plan.partials);
+  c.p.work = plan.work.data();
   const simt::emulator::ScopedSchedule schedule({.seed = seed});
-  paged_decode<Key, Variant, tuning>(p, static_cast<std::uint32_t>(plan.work.size()),
+  paged_decode<Key, Variant, tuning>(c.p, static_cast<std::uint32_t>(plan.work.size()),
                                      plan.merges.data(),
                                      static_cast<std::uint32_t>(plan.merges.size()));
-
-  for (std::size_t s = 0; s < sequences; ++s) {
-    for (std::size_t h = 0; h < heads; ++h) {
-      std::vector<float> row(head_dim);
-      for (std::size_t i = 0; i < head_dim; ++i) {
-        row[i] = to_float(q[s * q_stride + h * head_dim + i]);
-      }
-      std::vector<double> expected(head_dim, 0.0);
-      if (lengths[s] > 0) {
-        expected = attention_reference<Format>(pool.view, block_tokens, head_dim, pool.table(s),
-                                               h / group, made.variant, h, lengths[s] - 1,
-                                               static_cast<double>(p.scale), row.data());
-      }
-      double worst = 0;
-      for (std::size_t i = 0; i < head_dim; ++i) {
-        const double got = to_float(out[s * out_stride + h * head_dim + i]);
-        const double error = std::abs(got - expected[i]) / tolerance<Query>(expected[i]);
-        worst = std::isnan(got) ? INFINITY : std::max(worst, error);
-        if (std::isnan(got)) break;
-      }
-      ASSERT_LE(worst, 1) << Format::name << ", " << Variant::name << ", block " << block_tokens
-                          << ", head_dim " << head_dim << ", group " << group << ", " << lengths[s]
-                          << " tokens, head " << h << ", slots " << slots << ", seed " << seed;
-    }
-    for (std::size_t i = heads * head_dim; i < out_stride; ++i) {
-      ASSERT_TRUE(std::isnan(to_float(out[s * out_stride + i]))) << "wrote beyond a row";
-    }
-  }
+  c.expect("slots " + std::to_string(slots) + ", seed " + std::to_string(seed));
 }
 
 /// Partials against a merge in double; one that saw nothing counts for nothing.

@@ -115,7 +115,9 @@ void check_cache_write(bool norm, bool turn) {
         const double step = std::is_same_v<Format, kv::Int8PerTokenHead> ? largest / 127.0
                             : std::is_same_v<Format, kv::Fp32>           ? 2e-6
                             : std::is_same_v<Format, kv::Bf16>           ? 0x1p-7 * largest
-                                                                         : 0x1p-10 * largest;
+                            : std::is_same_v<Format, kv::Fp16>           ? 0x1p-10 * largest
+                            : std::is_same_v<Format, kv::Fp8E5m2>        ? 0x1p-2 * largest
+                                                                         : 0x1p-3 * largest;
         slack = is_value ? 0 : 1.01 * step;
       }
       for (std::size_t i = 0; i < head_dim; ++i) {
@@ -141,6 +143,9 @@ TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
   check_cache_write<kv::Fp16, 16, 96, Fp16, float>(true, true);
   check_cache_write<kv::Int8PerTokenHead, 16, 128, Bf16, Bf16>(false, true);
   check_cache_write<kv::Int8PerTokenHead, 5, 256, float, float>(true, true);
+  check_cache_write<kv::Fp8E4m3, 16, 64, Bf16, Bf16>(false, true);
+  check_cache_write<kv::Fp8E5m2, 4, 80, Fp16, Fp16>(false, false);
+  check_cache_write<kv::Fp8PerTokenHead, 3, 128, Bf16, Bf16>(false, true);
 }
 
 TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <quire/core/float16.hpp>
+#include <quire/core/float8.hpp>
 #include <quire/simt/simt.cuh>
 
 namespace quire::kernels {
@@ -56,6 +58,15 @@ QUIRE_DEVICE void as_pairs(const simt::Vector<std::int8_t, n>& from, std::uint32
     const auto high = static_cast<std::uint32_t>(from.v[i + 1] + 128) | 0x4b000000u;
     to[i / 2] =
         simt::pack<Half>(simt::bit_cast<float>(low) - bias, simt::bit_cast<float>(high) - bias);
+  }
+}
+
+template <class Half, unsigned n, class Fp8>
+requires(std::is_same_v<Fp8, E4m3> || std::is_same_v<Fp8, E5m2>) QUIRE_DEVICE
+    void as_pairs(const simt::Vector<Fp8, n>& from, std::uint32_t (&to)[n / 2]) {
+  QUIRE_UNROLL
+  for (unsigned i = 0; i < n; i += 2) {
+    to[i / 2] = simt::pack<Half>(simt::widen(from.v[i]), simt::widen(from.v[i + 1]));
   }
 }
 

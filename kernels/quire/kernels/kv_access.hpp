@@ -5,16 +5,22 @@
 #include <type_traits>
 
 #include <quire/core/float16.hpp>
+#include <quire/core/float8.hpp>
 #include <quire/core/hd.hpp>
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/fp16.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/fp8_e4m3.hpp>
+#include <quire/kv_format/fp8_e5m2.hpp>
+#include <quire/kv_format/fp8_per_token_head.hpp>
 #include <quire/kv_format/int8_per_token_head.hpp>
 
 namespace quire::kernels {
 
-/// How kernels read a KV format's slab in place: what an element is, and where a token's scale lies.
-/// A format without a specialisation has no kernels, and is refused at compile time.
+/// How kernels read and write a KV format's slab in place: what an element is, how far apart rows
+/// lie and what they are aligned to, and where a token's scale lies. `largest`: the stored magnitude
+/// that the largest value of a scaled row gets. A format without a specialisation has no kernels, and
+/// is refused at compile time.
 template <class Format>
 struct KvAccess;
 
@@ -22,14 +28,50 @@ template <PlainKvFormat Format>
 struct KvAccess<Format> {
   using Stored = typename Format::Element;
   static constexpr bool scaled = false;
+  static constexpr std::size_t alignment = 16;
+  static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim * sizeof(Stored); }
 };
 template <>
 struct KvAccess<kv_format::Int8PerTokenHead> {
   using Stored = std::int8_t;
   static constexpr bool scaled = true;
+  static constexpr std::size_t alignment = 16;
+  static constexpr float largest = 127.0f;
+  static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim; }
   /// Where the scales begin in a slab. \unit bytes
   static constexpr std::size_t scales_at(std::size_t block_tokens, std::size_t head_dim) {
     return (block_tokens * head_dim + 3) / 4 * 4;
+  }
+  static constexpr std::size_t scale_at(std::size_t block_tokens, std::size_t head_dim,
+                                        std::size_t slot) {
+    return scales_at(block_tokens, head_dim) + slot * sizeof(float);
+  }
+};
+
+/// 8-bit floats with the scale 1.
+template <class Element>
+struct Fp8Access {
+  using Stored = Element;
+  static constexpr bool scaled = false;
+  static constexpr std::size_t alignment = 16;
+  static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim; }
+};
+template <>
+struct KvAccess<kv_format::Fp8E4m3> : Fp8Access<E4m3> {};
+template <>
+struct KvAccess<kv_format::Fp8E5m2> : Fp8Access<E5m2> {};
+
+/// A row is followed by its scale, so that rows are aligned to 4 bytes alone.
+template <>
+struct KvAccess<kv_format::Fp8PerTokenHead> {
+  using Stored = E4m3;
+  static constexpr bool scaled = true;
+  static constexpr std::size_t alignment = 4;
+  static constexpr float largest = 448.0f;
+  static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim + sizeof(float); }
+  static constexpr std::size_t scale_at(std::size_t /*block_tokens*/, std::size_t head_dim,
+                                        std::size_t slot) {
+    return slot * row_bytes(head_dim) + head_dim;
   }
 };
 
@@ -56,6 +98,7 @@ struct KernelKey {
   static constexpr unsigned block_tokens = tokens_per_block;
   static constexpr unsigned head_dim = head_size;
   static constexpr std::size_t slab_bytes = KvFormat::slab_bytes(block_tokens, head_dim);
+  static constexpr std::size_t row_bytes = Access::row_bytes(head_dim);
 
   [[nodiscard]] QUIRE_HD static const std::byte* key_slab(const KvPool& pool, std::uint32_t block,
                                                           unsigned head) {
@@ -67,12 +110,11 @@ struct KernelKey {
   }
   /// \shape result (head_dim)
   [[nodiscard]] QUIRE_HD static const Stored* row(const std::byte* slab, unsigned slot) {
-    return reinterpret_cast<const Stored*>(slab) + slot * head_dim;
+    return reinterpret_cast<const Stored*>(slab + slot * row_bytes);
   }
   [[nodiscard]] QUIRE_HD static float scale(const std::byte* slab, unsigned slot) {
     if constexpr (Access::scaled) {
-      constexpr std::size_t at = Access::scales_at(block_tokens, head_dim);
-      return reinterpret_cast<const float*>(slab + at)[slot];
+      return *reinterpret_cast<const float*>(slab + Access::scale_at(block_tokens, head_dim, slot));
     } else {
       return 1.0f;
     }

@@ -9,6 +9,7 @@
 
 #include <quire/core/error.hpp>
 #include <quire/core/float16.hpp>
+#include <quire/core/float8.hpp>
 #include <quire/simt/common.hpp>
 
 namespace quire::simt {
@@ -246,8 +247,40 @@ template <>
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
   return y;
 }
+[[nodiscard]] __device__ __forceinline__ float widen(E5m2 x) {
+  return widen(Fp16{static_cast<std::uint16_t>(x.bits << 8)});
+}
+[[nodiscard]] __device__ __forceinline__ float widen(E4m3 x) {
+#if __CUDA_ARCH__ >= 890
+  std::uint32_t pair;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<std::uint16_t>(x.bits)));
+  return widen(Fp16{static_cast<std::uint16_t>(pair)});
+#else
+  return to_float(x);
+#endif
+}
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T narrow(float x);
+template <>
+[[nodiscard]] __device__ __forceinline__ E4m3 narrow<E4m3>(float x) {
+#if __CUDA_ARCH__ >= 890
+  std::uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return {static_cast<std::uint8_t>(pair)};
+#else
+  return to_e4m3(x);
+#endif
+}
+template <>
+[[nodiscard]] __device__ __forceinline__ E5m2 narrow<E5m2>(float x) {
+#if __CUDA_ARCH__ >= 890
+  std::uint16_t pair;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return {static_cast<std::uint8_t>(pair)};
+#else
+  return to_e5m2(x);
+#endif
+}
 template <>
 [[nodiscard]] __device__ __forceinline__ float narrow<float>(float x) {
   return x;

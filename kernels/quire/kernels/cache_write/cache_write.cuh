@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <quire/kernels/device_math.cuh>
 #include <quire/kernels/kv_access.hpp>
@@ -144,7 +145,7 @@ struct CacheWrite {
   }
 
   QUIRE_DEVICE static void store(const Head& x, std::byte* slab, unsigned slot) {
-    auto* to = reinterpret_cast<Stored*>(slab) + slot * head_dim;
+    auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes);
     if constexpr (Key::Access::scaled) {
       float largest = 0;
       each(x, [&](unsigned, float a, float b) {
@@ -154,17 +155,21 @@ struct CacheWrite {
       for (unsigned bits = 16; bits > 0; bits /= 2) {
         largest = simt::max(largest, simt::shuffle_xor(largest, bits));
       }
-      const float scale = largest / 127.0f;
-      const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+      const float scale = largest / Key::Access::largest;
+      const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
       const auto quantised = [&](float v) {
-        const float q = simt::round_even(v * inverse);
-        return static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q);
+        if constexpr (std::is_same_v<Stored, std::int8_t>) {
+          const float q = simt::round_even(v * inverse);
+          return static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q);
+        } else {
+          return simt::narrow<Stored>(v * inverse);
+        }
       };
       each(x, [&](unsigned i, float a, float b) {
         simt::store_vector<2>(to + i, {{quantised(a), quantised(b)}});
       });
       if (simt::lane() == 0) {
-        reinterpret_cast<float*>(slab + Key::Access::scales_at(Key::block_tokens, head_dim))[slot] =
+        *reinterpret_cast<float*>(slab + Key::Access::scale_at(Key::block_tokens, head_dim, slot)) =
             scale;
       }
     } else {

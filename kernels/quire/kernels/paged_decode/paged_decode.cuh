@@ -73,7 +73,7 @@ struct PagedDecodeScalar {
   static constexpr unsigned head_dim = Key::head_dim;
   static constexpr unsigned heads = tuning.heads;
 
-  static constexpr unsigned elements = vector_elements<Stored, head_dim>(1);
+  static constexpr unsigned elements = vector_elements<Key>(1);
   static constexpr unsigned vectors = head_dim / elements;  // in a row
   [[nodiscard]] static constexpr unsigned lanes_of_row() {
     unsigned n = 1;
@@ -249,10 +249,10 @@ struct PagedDecodeMatrix {
   static constexpr unsigned tile = 16;  // tokens
 
   // A row of keys is shared by the 4 lanes of a group, a row of values by 8 groups.
-  static constexpr unsigned key_elements = vector_elements<Stored, head_dim>(4);
+  static constexpr unsigned key_elements = vector_elements<Key>(4);
   static constexpr unsigned key_chunks = head_dim / (4 * key_elements);
   static constexpr unsigned key_steps = key_elements / 4;  // products of 16 dimensions a chunk
-  static constexpr unsigned value_elements = vector_elements<Stored, head_dim>(8);
+  static constexpr unsigned value_elements = vector_elements<Key>(8);
   static constexpr unsigned value_chunks = head_dim / (8 * value_elements);
   static constexpr unsigned value_steps = value_elements / 2;
   using States = WarpStates<tuning.warps, heads, head_dim>;

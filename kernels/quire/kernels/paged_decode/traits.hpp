@@ -23,11 +23,11 @@ inline constexpr bool has_matrix_path =
     sizeof(typename Key::Stored) <= 2 && Key::head_dim % 16 == 0;
 
 /// Elements that a lane loads at once where `lanes` lanes share a row: as many as divide the row,
-/// at most 16 bytes.
-template <class Stored, unsigned head_dim>
+/// at most what rows are aligned to.
+template <class Key>
 [[nodiscard]] constexpr unsigned vector_elements(unsigned lanes) {
-  unsigned n = 16 / sizeof(Stored);
-  while (head_dim % (lanes * n) != 0) n /= 2;
+  unsigned n = Key::Access::alignment / sizeof(typename Key::Stored);
+  while (Key::head_dim % (lanes * n) != 0) n /= 2;
   return n;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/device_math.cuh>
@@ -21,18 +22,24 @@ struct PrefillTuning {
 /// Attention of many queries a sequence (prompts and chunks of them) on matrix units: a block takes
 /// query vectors packed over (rows, group), walks the tokens that they see in tiles of shared memory
 /// filled one ahead, and keeps the running softmax in registers. Grid: (work, kv_heads).
+/// `shared_prefix`: the rows are the queries of sequences that begin with the same tokens; they
+/// attend to those alone, and leave partial results.
 /// \cost 4 x head_dim multiply-adds a query vector and token it sees, in whole tiles
 /// \source Dao, "FlashAttention-2", 2023
-template <class KeyType, AttentionVariant Variant, PrefillTuning tuning = PrefillTuning{}>
+template <class KeyType, AttentionVariant Variant, PrefillTuning tuning = PrefillTuning{},
+          bool shared_prefix = false>
 struct PagedPrefill {
   using Key = KeyType;
-  using Params = PagedPrefillParams<typename Key::Query, Variant>;
+  using Params = std::conditional_t<shared_prefix, SharedPrefixParams<typename Key::Query, Variant>,
+                                    PagedPrefillParams<typename Key::Query, Variant>>;
   using Stored = typename Key::Stored;
   using Half = typename ComputeType<Stored, typename Key::Query>::type;
   static_assert(sizeof(typename Key::Query) == 2 && Key::head_dim % 16 == 0 &&
                     tuning.tokens % 16 == 0,
                 "quire: kernels: prefill multiplies 16-bit queries; smallest model: Bf16 queries");
-  static constexpr std::string_view name = "paged_prefill";
+  static_assert(Key::Access::alignment == 16,
+                "quire: kernels: prefill copies 16 bytes at once; smallest model: fp8_e4m3");
+  static constexpr std::string_view name = shared_prefix ? "shared_prefix" : "paged_prefill";
   static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
   static constexpr unsigned head_dim = Key::head_dim;
   static constexpr unsigned tile = tuning.warps * 16;  // query vectors
@@ -48,29 +55,59 @@ struct PagedPrefill {
       scales_at + (Key::Access::scaled ? 2 * 2 * tokens * sizeof(float) : 0);
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const PrefillWork work = p.work[simt::block().x];
-    const PrefillSequence sequence = p.sequences[work.sequence];
-    const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
-    const unsigned vectors = sequence.rows * group;
-    const std::uint32_t* table = p.blocks + sequence.table_begin;
-    const unsigned last_vector = work.first + tile < vectors ? work.first + tile : vectors;
-    const auto position_of = [&](unsigned v) {
-      return sequence.position + static_cast<std::int32_t>(v / group);
-    };
-    const auto begin = static_cast<std::int32_t>(p.variant.first_visible(position_of(work.first)));
-    const std::int32_t end = position_of(last_vector - 1) + 1;
+    const auto work = p.work[simt::block().x];
+    const unsigned group = p.heads / p.cache.kv_heads;
+    if constexpr (shared_prefix) {
+      const PrefixGroup of = p.groups[work.group];
+      walk(p, p.blocks + of.table_begin, work.begin, work.end, work.first, of.rows * group,
+           [&](Rows& rows, unsigned r, unsigned row) {
+             rows.row[r] = p.members[of.members + row];
+             rows.position[r] = p.lengths[rows.row[r]] - 1;
+             rows.partial[r] = p.first_partial[of.members + row] + work.part;
+           });
+    } else {
+      const PrefillSequence of = p.sequences[work.sequence];
+      const unsigned vectors = of.rows * group;
+      const unsigned last_vector = work.first + tile < vectors ? work.first + tile : vectors;
+      const auto position_of = [&](unsigned row) {
+        return of.position + static_cast<std::int32_t>(row);
+      };
+      walk(p, p.blocks + of.table_begin,
+           static_cast<std::int32_t>(p.variant.first_visible(position_of(work.first / group))),
+           position_of((last_vector - 1) / group) + 1, work.first, vectors,
+           [&](Rows& rows, unsigned r, unsigned row) {
+             rows.row[r] = of.row + row;
+             rows.position[r] = position_of(row);
+           });
+    }
+  }
 
+ private:
+  /// The two rows of a product that a lane holds: query vectors high and high + 8 of its warp.
+  struct Rows {
+    bool here[2];
+    std::int32_t position[2], first[2];
+    unsigned head[2], row[2], partial[2];
+    float largest[2], total[2];  // this lane's part of the total
+  };
+
+  /// Query vectors [first, first + tile) of `vectors` over tokens [begin, end).
+  /// set(rows, r, row): where row `row` of the queries lies and stands.
+  template <class Set>
+  QUIRE_DEVICE static void walk(const Params& p, const std::uint32_t* table, std::int32_t begin,
+                                std::int32_t end, unsigned first, unsigned vectors,
+                                const Set& set) {
+    const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
     const unsigned high = simt::lane() / 4, low = simt::lane() % 4;  // as in fragments.hpp
     Rows rows;
     QUIRE_UNROLL
     for (unsigned r = 0; r < 2; ++r) {
-      const unsigned v = work.first + simt::warp() * 16 + high + 8 * r;
+      const unsigned v = first + simt::warp() * 16 + high + 8 * r;
       rows.here[r] = v < vectors;
       const unsigned vector = rows.here[r] ? v : vectors - 1;
-      rows.position[r] = position_of(vector);
+      set(rows, r, vector / group);
       rows.first[r] = static_cast<std::int32_t>(p.variant.first_visible(rows.position[r]));
       rows.head[r] = kv_head * group + vector % group;
-      rows.row[r] = sequence.row + vector / group;
       rows.largest[r] = -simt::infinity();
       rows.total[r] = 0;
     }
@@ -99,15 +136,6 @@ struct PagedPrefill {
     finish(p, rows, low, sums);
   }
 
- private:
-  /// The two rows of a product that a lane holds: query vectors high and high + 8 of its warp.
-  struct Rows {
-    bool here[2];
-    std::int32_t position[2], first[2];
-    unsigned head[2], row[2];
-    float largest[2], total[2];  // this lane's part of the total
-  };
-
   QUIRE_DEVICE static void load_queries(const Params& p, const Rows& rows, unsigned low,
                                         std::uint32_t (&q)[steps][4]) {
     QUIRE_UNROLL
@@ -133,7 +161,7 @@ struct PagedPrefill {
       const std::int32_t t = t0 + static_cast<std::int32_t>(row % tokens);
       const unsigned to = stage * stage_words + row * row_words + c * chunk / 2;
       const Stored* from = nullptr;
-      float scale = 0;
+      [[maybe_unused]] float scale = 0;
       if (t < end) {
         const auto token = static_cast<unsigned>(t);
         const std::uint32_t block = table[token / Key::block_tokens];
@@ -155,7 +183,9 @@ struct PagedPrefill {
           cache.template store_vector<4>(to + w,
                                          {{pairs[w], pairs[w + 1], pairs[w + 2], pairs[w + 3]}});
         }
-        if (c == 0) scales.store(stage * 2 * tokens + row, scale);
+        if constexpr (Key::Access::scaled) {
+          if (c == 0) scales.store(stage * 2 * tokens + row, scale);
+        }
       }
     }
     simt::commit_copies();
@@ -250,21 +280,36 @@ struct PagedPrefill {
       float total = rows.total[r];
       total += simt::shuffle_xor(total, 1);
       total += simt::shuffle_xor(total, 2);
-      float m = rows.largest[r], shrink = 1;
-      if constexpr (Variant::has_sink) {
-        const float sink = p.variant.sink_logit(rows.head[r]) * log2e;
-        m = simt::max(m, sink);
-        shrink = weight_of(rows.largest[r], m);
-        total = total * shrink + weight_of(sink, m);
-      }
-      const float factor = total > 0 ? shrink / total : 0.0f;
-      if (!rows.here[r]) continue;
-      Query* out = p.out + rows.row[r] * p.out_stride + rows.head[r] * head_dim;
-      QUIRE_UNROLL
-      for (unsigned d = 0; d < 2 * steps; ++d) {
-        simt::store_vector<2>(out + d * 8 + low * 2,
-                              {{simt::narrow<Query>(sums[d][2 * r] * factor),
-                                simt::narrow<Query>(sums[d][2 * r + 1] * factor)}});
+      if constexpr (shared_prefix) {
+        if (!rows.here[r]) continue;
+        const std::size_t state = std::size_t{rows.partial[r]} * p.heads + rows.head[r];
+        const float factor = total > 0 ? 1.0f / total : 0.0f;
+        if (low == 0) {
+          p.partial_lse[state] =
+              total > 0 ? rows.largest[r] + simt::log2(total) : -simt::infinity();
+        }
+        QUIRE_UNROLL
+        for (unsigned d = 0; d < 2 * steps; ++d) {
+          simt::store_vector<2>(p.partial + state * head_dim + d * 8 + low * 2,
+                                {{sums[d][2 * r] * factor, sums[d][2 * r + 1] * factor}});
+        }
+      } else {
+        float m = rows.largest[r], shrink = 1;
+        if constexpr (Variant::has_sink) {
+          const float sink = p.variant.sink_logit(rows.head[r]) * log2e;
+          m = simt::max(m, sink);
+          shrink = weight_of(rows.largest[r], m);
+          total = total * shrink + weight_of(sink, m);
+        }
+        const float factor = total > 0 ? shrink / total : 0.0f;
+        if (!rows.here[r]) continue;
+        Query* out = p.out + rows.row[r] * p.out_stride + rows.head[r] * head_dim;
+        QUIRE_UNROLL
+        for (unsigned d = 0; d < 2 * steps; ++d) {
+          simt::store_vector<2>(out + d * 8 + low * 2,
+                                {{simt::narrow<Query>(sums[d][2 * r] * factor),
+                                  simt::narrow<Query>(sums[d][2 * r + 1] * factor)}});
+        }
       }
     }
   }

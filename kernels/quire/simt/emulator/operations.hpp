@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include <quire/core/float16.hpp>
+#include <quire/core/float8.hpp>
 #include <quire/simt/common.hpp>
 #include <quire/simt/fragments.hpp>
 #if defined(QUIRE_SIMT_THREADS)

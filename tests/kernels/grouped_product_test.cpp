@@ -1,0 +1,86 @@
+#include <quire/kernels/grouped_product/grouped_product.cuh>
+
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <tests/kernels/paged_harness.hpp>
+
+namespace quire::kernels::testing {
+namespace {
+
+namespace wf = weight_format;
+
+/// A product over the format's own packed panel against what the format reads from it, in double.
+template <class Format, class Half, class Out, unsigned columns>
+void check_product(std::uint32_t rows, std::uint32_t inputs, std::uint32_t outputs,
+                   std::size_t x_pad, bool biased, std::uint64_t seed) {
+  Rng rng(seed);
+  const auto weights = random_array<float>(std::size_t{outputs} * inputs, rng);
+  std::vector<std::byte> panel(Format::panel_bytes(outputs, inputs));
+  Format::pack(panel.data(), outputs, inputs, weights.data());
+  const GroupedWeights ordered = order_for_device<Format>(panel, outputs, inputs);
+  // what the kernel loads in vectors is aligned as device memory is, and ends where it ends
+  AlignedArray<std::byte> codes(ordered.codes.size());
+  std::copy(ordered.codes.begin(), ordered.codes.end(), codes.data());
+  const std::size_t x_stride = inputs + x_pad, y_stride = outputs + 3;
+  auto x = random_array<Half>(rows * x_stride, rng);
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t i = inputs; i < x_stride; ++i) x[r * x_stride + i] = from_float<Half>(NAN);
+  }
+  const auto bias = random_array<float>(outputs, rng);
+  auto y = poisoned<Out>(rows * y_stride);
+  GroupedProductParams<Half, Out> p;
+  p.codes = codes.data();
+  p.scales = ordered.scales.data();
+  p.x = x.data();
+  p.x_stride = x_stride;
+  p.bias = biased ? bias.data() : nullptr;
+  p.y = y.data();
+  p.y_stride = y_stride;
+  p.rows = rows;
+  p.inputs = inputs;
+  p.outputs = outputs;
+  const simt::emulator::ScopedSchedule schedule({.seed = seed});
+  grouped_product<Format, Half, Out, columns>(p);
+  std::vector<float> row(inputs);
+  for (std::uint32_t o = 0; o < outputs; ++o) {
+    Format::read(panel.data(), outputs, inputs, o, row.data());
+    for (std::uint32_t r = 0; r < rows; ++r) {
+      double sum = biased ? bias[o] : 0.0, size = std::abs(sum);
+      for (std::uint32_t i = 0; i < inputs; ++i) {
+        const double term =
+            static_cast<double>(row[i]) * static_cast<double>(to_float(x[r * x_stride + i]));
+        sum += term;
+        size += std::abs(term);
+      }
+      // products are exact; each addition rounds the sum so far once, and the result is rounded
+      const double unit = sizeof(Out) == 4 ? 0x1p-24 : std::is_same_v<Out, Bf16> ? 0x1p-8 : 0x1p-11;
+      const double allowed = 0x1p-24 * (inputs + 8) * size + unit * std::abs(sum);
+      ASSERT_NEAR(to_float(y[r * y_stride + o]), sum, allowed)
+          << Format::name << ", " << rows << " rows, " << inputs << " inputs, output " << o;
+    }
+  }
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    for (std::size_t o = outputs; o < y_stride; ++o) {
+      ASSERT_TRUE(std::isnan(to_float(y[r * y_stride + o]))) << "wrote beyond a row";
+    }
+  }
+}
+
+TEST(GroupedProduct, EachFormatAtTheEdgesOfTilesGroupsAndRows) {
+  std::uint64_t seed = 0;
+  for (const std::uint32_t rows : {1u, 7u, 8u, 9u}) {
+    check_product<wf::Int4Grouped<128>, Bf16, Bf16, 8>(rows, 640, 33, 4, rows != 8, ++seed);
+    check_product<wf::Int4Grouped<32>, Fp16, float, 8>(rows, 98, 16, 1, rows == 8, ++seed);
+    check_product<wf::Int8Grouped<64>, Bf16, float, 16>(rows * 2, 200, 15, 0, true, ++seed);
+    check_product<wf::Int8Grouped<128>, Fp16, Fp16, 8>(rows, 127, 17, 3, false, ++seed);
+  }
+}
+TEST(GroupedProduct, NothingToDo) {
+  grouped_product<wf::Int4Grouped<128>, Bf16, Bf16>(GroupedProductParams<Bf16, Bf16>{});
+}
+
+}  // namespace
+}  // namespace quire::kernels::testing
