@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -33,7 +34,7 @@ TYPED_TEST_SUITE_P(WeightFormatConformance);
 
 TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
   for (std::size_t outputs : std::initializer_list<std::size_t>{1, 16, 64}) {
-    for (std::size_t inputs : std::initializer_list<std::size_t>{32, 64, 160}) {
+    for (std::size_t inputs : std::initializer_list<std::size_t>{32, 64, 160, 300}) {
       const std::size_t bytes = TypeParam::panel_bytes(outputs, inputs);
       EXPECT_EQ(bytes % 64, 0u);
       AlignedArray<std::byte> memory(bytes + 128);
@@ -44,7 +45,8 @@ TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
       TypeParam::pack(panel, outputs, inputs, weights.data());
       std::vector<float> all(outputs * inputs), row(inputs);
       for (std::size_t k = 0; k < inputs; k += 16) {
-        TypeParam::unpack(panel, outputs, inputs, k, 16, all.data() + k * outputs);
+        TypeParam::unpack(panel, outputs, inputs, k, std::min<std::size_t>(16, inputs - k),
+                          all.data() + k * outputs);
       }
       double error = 0, size = 0;
       for (std::size_t n = 0; n < outputs; ++n) {
@@ -70,7 +72,7 @@ TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
 }
 
 TYPED_TEST_P(WeightFormatConformance, ProductUsesTheStoredNumbers) {
-  constexpr std::size_t outputs = 150, inputs = 160, rows = 20;
+  constexpr std::size_t outputs = 150, inputs = 300, rows = 20;
   const auto weights = this->random(outputs * inputs, 1);
   const auto x = this->random(rows * inputs, 2);
   model::MatrixSource source{outputs, inputs,

@@ -139,6 +139,10 @@ class PanelMatrix {
     if constexpr (PlainWeightFormat<Format>) {
       using Element = typename Format::Element;
       const auto* elements = reinterpret_cast<const Element*>(panel);
+      if constexpr (sizeof(Element) < sizeof(float)) {
+        if (rows > simd::tile_rows)
+          return multiply_widened(elements, x, x_stride, rows, y, y_stride);
+      }
       const std::size_t step = rows > simd::tile_rows ? chunk_inputs : inputs_;
       for (std::size_t k = 0; k < inputs_; k += step) {
         add_product(elements + k * panel_outputs, std::min(step, inputs_ - k), x + k, x_stride,
@@ -151,6 +155,21 @@ class PanelMatrix {
         Format::unpack(panel, panel_outputs, inputs_, k, count, part);
         add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
       }
+    }
+  }
+
+  /// Several tiles of rows share the work of widening: it takes a third of the multiply-adds' time.
+  template <class Element>
+  void multiply_widened(const Element* elements, const float* x, std::size_t x_stride,
+                        std::size_t rows, float* y, std::size_t y_stride) const {
+    alignas(64) float part[chunk_inputs * panel_outputs];
+    for (std::size_t k = 0; k < inputs_; k += chunk_inputs) {
+      const std::size_t count = std::min(chunk_inputs, inputs_ - k);
+      const Element* from = elements + k * panel_outputs;
+      for (std::size_t i = 0; i < count * panel_outputs; i += simd::lanes) {
+        simd::store(simd::load(from + i), part + i);
+      }
+      add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
     }
   }
 

@@ -5,12 +5,16 @@
 #include <cstddef>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/simd.hpp>
+#include <quire/weight_format/columns.hpp>
 
 namespace quire::weight_format {
 
 /// What formats have in common that pack `Block::size` inputs of an output together (core/blockwise.hpp);
-/// a row that is no whole number of blocks is filled up with zeros.
-/// \shape panel (outputs, blocks of a row), padded to 64 bytes
+/// a row that is no whole number of blocks is filled up with zeros. Blocks that columns.hpp knows lie
+/// byte by byte beside those of the panel's other outputs.
+/// \shape panel (outputs, blocks of a row) or (blocks of a row, bytes of a block, outputs), padded to 64
+/// bytes
 template <class Block>
 struct RowBlocks {
   static constexpr std::size_t blocks(std::size_t inputs) {
@@ -24,37 +28,87 @@ struct RowBlocks {
   }
   static void pack(std::byte* panel, std::size_t outputs, std::size_t inputs,
                    const float* weights) {
-    float block[Block::size];
+    float values[Block::size];
+    std::byte block[Block::bytes];
     for (std::size_t n = 0; n < outputs; ++n) {
-      for (std::size_t k = 0; k < inputs; k += Block::size, panel += Block::bytes) {
+      for (std::size_t k = 0; k < inputs; k += Block::size) {
         const std::size_t count = std::min(Block::size, inputs - k);
-        std::copy_n(weights + n * inputs + k, count, block);
-        std::fill(block + count, block + Block::size, 0.0f);
-        Block::encode(block, panel);
+        std::copy_n(weights + n * inputs + k, count, values);
+        std::fill(values + count, values + Block::size, 0.0f);
+        Block::encode(values, block);
+        put_block(panel, outputs, inputs, n, k / Block::size, block);
       }
     }
   }
+  /// Puts a packed block in its place: block b of output n. \shape block (Block::bytes)
+  static void put_block(std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t n,
+                        std::size_t b, const std::byte* block) {
+    const auto [at, step] = place(outputs, inputs, n, b);
+    for (std::size_t j = 0; j < Block::bytes; ++j) panel[at + j * step] = block[j];
+  }
   static void unpack(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                      std::size_t first, std::size_t count, float* values) {
+    if constexpr (columns::Columnar<Block>) {
+      if (outputs % simd::lanes == 0) return unpack_columns(panel, outputs, first, count, values);
+    }
     float block[Block::size];
-    const std::size_t row_bytes = blocks(inputs) * Block::bytes;
     for (std::size_t n = 0; n < outputs; ++n) {
-      const std::byte* row = panel + n * row_bytes;
       for (std::size_t k = first; k < first + count;) {
         const std::size_t b = k / Block::size;
-        Block::decode(row + b * Block::bytes, block);
+        decode(panel, outputs, inputs, n, b, block);
         const std::size_t end = std::min(first + count, (b + 1) * Block::size);
         for (; k < end; ++k) values[(k - first) * outputs + n] = block[k - b * Block::size];
       }
     }
   }
-  static void read(const std::byte* panel, std::size_t /*outputs*/, std::size_t inputs,
+  static void read(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                    std::size_t output, float* values) {
     float block[Block::size];
-    const std::byte* row = panel + output * blocks(inputs) * Block::bytes;
-    for (std::size_t k = 0; k < inputs; k += Block::size, row += Block::bytes) {
-      Block::decode(row, block);
+    for (std::size_t k = 0; k < inputs; k += Block::size) {
+      decode(panel, outputs, inputs, output, k / Block::size, block);
       std::copy_n(block, std::min(Block::size, inputs - k), values + k);
+    }
+  }
+
+ private:
+  struct Place {
+    std::size_t at, step;
+  };
+  /// Of the bytes of a block.
+  static constexpr Place place(std::size_t outputs, std::size_t inputs, std::size_t n,
+                               std::size_t b) {
+    if constexpr (columns::Columnar<Block>) {
+      return {b * Block::bytes * outputs + n, outputs};
+    } else {
+      return {(n * blocks(inputs) + b) * Block::bytes, 1};
+    }
+  }
+  static void decode(const std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t n,
+                     std::size_t b, float* values) {
+    const auto [at, step] = place(outputs, inputs, n, b);
+    if constexpr (columns::Columnar<Block>) {
+      std::byte block[Block::bytes];
+      for (std::size_t j = 0; j < Block::bytes; ++j) block[j] = panel[at + j * step];
+      Block::decode(block, values);
+    } else {
+      Block::decode(panel + at, values);
+    }
+  }
+  static void unpack_columns(const std::byte* panel, std::size_t outputs, std::size_t first,
+                             std::size_t count, float* values) {
+    for (std::size_t k = first; k < first + count;) {
+      const std::size_t b = k / Block::size;
+      const std::size_t end = std::min(first + count, (b + 1) * Block::size);
+      const std::byte* planes = panel + b * Block::bytes * outputs;
+      float* to = values + (k - first) * outputs;
+      std::size_t n = 0;
+      for (; n + 4 * simd::lanes <= outputs; n += 4 * simd::lanes) {
+        columns::decode<Block, 4>(planes + n, outputs, k - b * Block::size, end - k, to + n);
+      }
+      for (; n < outputs; n += simd::lanes) {
+        columns::decode<Block, 1>(planes + n, outputs, k - b * Block::size, end - k, to + n);
+      }
+      k = end;
     }
   }
 };

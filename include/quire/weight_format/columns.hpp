@@ -1,0 +1,205 @@
+// mechanism: blocks of many outputs side by side, decoded a vector of outputs at a time
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <quire/core/blockwise.hpp>
+#include <quire/core/simd.hpp>
+
+/// In a panel that lies in columns, byte j of a block is followed by byte j of the next output's block:
+/// what belongs to one input makes vectors of outputs, which is how the product wants its weights, and
+/// nothing has to be transposed. The numbers are those of Block::decode().
+namespace quire::weight_format::columns {
+
+using simd::Vec;
+namespace hn = simd::hn;
+
+/// Scales of `lanes` outputs. \shape from: planes of `outputs` bytes
+HWY_INLINE Vec fp16_scales(const std::byte* from, std::size_t outputs) {
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const hn::Rebind<std::uint16_t, simd::Floats> half;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
+  const auto low = hn::PromoteTo(half, hn::LoadU(narrow, bytes));
+  const auto high = hn::PromoteTo(half, hn::LoadU(narrow, bytes + outputs));
+  const hn::Rebind<hwy::float16_t, simd::Floats> floats;
+  return hn::PromoteTo(simd::Floats(), hn::BitCast(floats, hn::Or(low, hn::ShiftLeft<8>(high))));
+}
+HWY_INLINE Vec fp32_scales(const std::byte* from, std::size_t outputs) {
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const hn::Rebind<std::uint32_t, simd::Floats> wide;
+  const auto plane = [&](std::size_t i) {
+    return hn::PromoteTo(
+        wide, hn::LoadU(narrow, reinterpret_cast<const std::uint8_t*>(from) + i * outputs));
+  };
+  return hn::BitCast(simd::Floats(),
+                     hn::Or(hn::Or(plane(0), hn::ShiftLeft<8>(plane(1))),
+                            hn::Or(hn::ShiftLeft<16>(plane(2)), hn::ShiftLeft<24>(plane(3)))));
+}
+HWY_INLINE Vec e4m3_scales(const std::byte* from) {
+  float scales[simd::lanes];
+  blockwise::widen_e4m3(from, simd::lanes, 1.0f, scales);
+  return simd::load(scales);
+}
+HWY_INLINE Vec e8m0_scales(const std::byte* from) {
+  float scales[simd::lanes];
+  for (std::size_t i = 0; i < simd::lanes; ++i) {
+    scales[i] = to_float(blockwise::get<E8m0>(from + i));
+  }
+  return simd::load(scales);
+}
+
+/// The integers of 4-bit codes about 8. Times an fp16 scale they are exact in fp32, so that it does not
+/// matter whether the offset is taken off before or after.
+inline constexpr std::array<float, 16> about_eight = [] {
+  std::array<float, 16> values{};
+  for (std::size_t i = 0; i < 16; ++i) values[i] = static_cast<float>(i) - 8.0f;
+  return values;
+}();
+
+enum class Scale { fp16, fp32, e4m3, e8m0 };
+
+template <Scale scale>
+HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
+  if constexpr (scale == Scale::fp16) return fp16_scales(from, outputs);
+  if constexpr (scale == Scale::fp32) return fp32_scales(from, outputs);
+  if constexpr (scale == Scale::e4m3) return e4m3_scales(from);
+  if constexpr (scale == Scale::e8m0) return e8m0_scales(from);
+}
+
+/// How a block lies: where its codes and its scale start, how the scale is read, what codes mean.
+/// table: of the 16 codes of 4 bits; null where codes are bytes, signed ones or about 128.
+struct Layout {
+  std::size_t codes_at, scale_at;
+  Scale scale;
+  const float* table = nullptr;
+  bool about_128 = false;
+};
+
+/// Of blocks that can lie in columns; others have none.
+template <class Block>
+struct LayoutOf {};
+template <std::size_t n>
+struct LayoutOf<blockwise::Symmetric<4, n>> {
+  static constexpr Layout value{0, n / 2, Scale::fp16, about_eight.data()};
+};
+template <std::size_t n>
+struct LayoutOf<blockwise::Symmetric<8, n>> {
+  static constexpr Layout value{0, n, Scale::fp16, nullptr, true};
+};
+template <>
+struct LayoutOf<blockwise::Q8_0> {
+  static constexpr Layout value{2, 0, Scale::fp16};
+};
+template <>
+struct LayoutOf<blockwise::Q4_0> {
+  static constexpr Layout value{2, 0, Scale::fp16, about_eight.data()};
+};
+template <std::size_t n>
+struct LayoutOf<blockwise::Nf4<n>> {
+  static constexpr Layout value{0, n / 2, Scale::fp32, blockwise::nf4_codes.data()};
+};
+template <>
+struct LayoutOf<blockwise::Mxfp4> {
+  static constexpr Layout value{0, 16, Scale::e8m0, blockwise::e2m1_values.data()};
+};
+template <bool four_over_six>
+struct LayoutOf<blockwise::Nvfp4<four_over_six>> {
+  static constexpr Layout value{0, 8, Scale::e4m3, blockwise::e2m1_values.data()};
+};
+
+/// Whether panels of the block lie in columns.
+template <class Block>
+concept Columnar = requires {
+  LayoutOf<Block>::value;
+};
+
+/// A table of 16 numbers, looked up by the lowest 4 bits of each lane.
+class Table {
+ public:
+  explicit Table(const float* numbers)
+      : numbers_(numbers),
+        low_(simd::load(numbers)),
+        high_(simd::load(numbers + 16 - simd::lanes)) {}
+
+  template <class Codes>
+  HWY_INLINE Vec operator()(Codes codes) const {
+    const hn::RebindToSigned<simd::Floats> whole;
+    // Debug builds of Highway check indices with a function that has to be linked.
+    if constexpr (simd::lanes >= 8 && HWY_IS_DEBUG_BUILD == 0) {
+      constexpr int last = static_cast<int>(simd::lanes) - 1;
+      const auto index = hn::IndicesFromVec(simd::Floats(), hn::And(codes, hn::Set(whole, last)));
+      if constexpr (simd::lanes == 16) return hn::TableLookupLanes(low_, index);
+      const auto upper = hn::Ne(hn::And(codes, hn::Set(whole, 8)), hn::Zero(whole));
+      return hn::IfThenElse(hn::RebindMask(simd::Floats(), upper),
+                            hn::TableLookupLanes(high_, index), hn::TableLookupLanes(low_, index));
+    } else {
+      std::int32_t at[simd::lanes];
+      float found[simd::lanes];
+      hn::StoreU(codes, whole, at);
+      for (std::size_t i = 0; i < simd::lanes; ++i) found[i] = numbers_[at[i] & 15];
+      return simd::load(found);
+    }
+  }
+
+ private:
+  const float* numbers_;
+  Vec low_, high_;
+};
+
+// Lines of a stream are fetched ahead: widening takes so many instructions per line that too few
+// loads are under way at once.
+inline constexpr std::size_t prefetch_bytes = 4096;
+
+/// Elements [first, first + count) of one block each of Vectors * lanes neighbouring outputs.
+/// \shape planes (Block::bytes, outputs); values (count, outputs)
+template <class Block, std::size_t Vectors>
+void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std::size_t count,
+            float* values) {
+  using simd::lanes;
+  using At = LayoutOf<Block>;
+  Vec scales[Vectors];
+  const std::byte* scales_at = planes + At::value.scale_at * outputs;
+  simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+    scales[v] = scales_of<At::value.scale>(scales_at + v * lanes, outputs);
+  });
+  const std::byte* codes = planes + At::value.codes_at * outputs;
+  const hn::Rebind<std::int32_t, simd::Floats> wide;
+  if constexpr (At::value.table != nullptr) {
+    const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+    const Table table(At::value.table);
+    constexpr std::size_t run = Block::size / 2;
+    const auto pass = [&](std::size_t begin, std::size_t end, auto shift)
+        __attribute__((always_inline)) {
+      for (std::size_t i = begin; i < end; ++i, values += outputs) {
+        const auto* from = reinterpret_cast<const std::uint8_t*>(codes + i * outputs);
+        if constexpr (decltype(shift)::value == 0) hwy::Prefetch(from + prefetch_bytes);
+        simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+          auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
+          if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
+          simd::store(hn::Mul(scales[v], table(code)), values + v * lanes);
+        });
+      }
+    };
+    const std::size_t last = first + count;
+    pass(std::min(first, run), std::min(last, run), std::integral_constant<int, 0>{});
+    pass(std::max(first, run) - run, std::max(last, run) - run, std::integral_constant<int, 4>{});
+  } else {
+    using Code = std::conditional_t<At::value.about_128, std::uint8_t, std::int8_t>;
+    const hn::Rebind<Code, simd::Floats> narrow;
+    for (std::size_t i = first; i < first + count; ++i, values += outputs) {
+      const auto* from = reinterpret_cast<const Code*>(codes + i * outputs);
+      hwy::Prefetch(from + prefetch_bytes);
+      simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
+        if constexpr (At::value.about_128) code = hn::Sub(code, hn::Set(wide, 128));
+        simd::store(hn::Mul(scales[v], hn::ConvertTo(simd::Floats(), code)), values + v * lanes);
+      });
+    }
+  }
+}
+
+}  // namespace quire::weight_format::columns
