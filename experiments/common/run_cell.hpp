@@ -225,7 +225,8 @@ class Timeline {
     const auto service = metrics::service_over_time(r.records, r.duration, 60);
     out.add("mean_qoe", qoe / readers)
         .add("service_difference", metrics::service_difference(service))
-        .add("service_jain_index", metrics::service_jain_index(service));
+        .add("service_jain_index", metrics::service_jain_index(service))
+        .add("speed_jain_index", metrics::speed_jain_index(r.records));
   }
   out.add("mfu", outcome.mfu).add("joules", r.joules.value);
   char hash[17];

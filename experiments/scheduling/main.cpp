@@ -58,7 +58,7 @@ metrics::JsonObject judged(const Report& report) {
       .add("request_goodput", s.request_goodput)
       .add("mean_qoe", qoe / static_cast<double>(s.completed))
       .add("service_difference", metrics::service_difference(service))
-      .add("jain_index", metrics::service_jain_index(service))
+      .add("speed_jain_index", metrics::speed_jain_index(report.records))
       .add("output_throughput", s.output_throughput())
       .add("preemptions", report.counters.preemptions)
       .add("recomputed_tokens", report.counters.recomputed_tokens.value)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <quire/metrics/jain.hpp>
@@ -61,13 +62,28 @@ struct ServiceWeights {
   return difference;
 }
 
-/// Jain's index of the tenants' service at the end.
+/// Jain's index of the tenants' service at the end: of what they asked for, once all is served.
 [[nodiscard]] inline double service_jain_index(
     const std::map<std::uint64_t, std::vector<double>>& service) {
   std::vector<double> shares;
   shares.reserve(service.size());
   for (const auto& [tenant, parts] : service) shares.push_back(parts.back());
   return jain_index(shares);
+}
+
+/// Jain's index of the speeds at which tenants are served: the reciprocal of a tenant's mean normalized
+/// latency. 1 when all wait alike, however much each asks for; NaN when nothing completed.
+[[nodiscard]] inline double speed_jain_index(std::span<const RequestRecord> records) {
+  std::map<std::uint64_t, std::pair<double, double>> latency;  // sum, requests
+  for (const RequestRecord& r : records) {
+    if (!r.completed() || !(r.output_length() > 0)) continue;
+    auto& [sum, count] = latency[r.tenant.value];
+    sum += normalized_latency(r).value;
+    count += 1;
+  }
+  std::vector<double> speeds;
+  for (const auto& [tenant, of] : latency) speeds.push_back(of.second / of.first);
+  return jain_index(speeds);
 }
 
 }  // namespace quire::metrics
