@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@
 #include <quire/kernels/cache_write/cache_write.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/dense/cublaslt.cuh>
+#include <quire/kernels/grouped_product/grouped_product.cuh>
+#include <quire/kernels/paged_attention/paged_attention.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_decode/reference.hpp>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
@@ -64,7 +67,7 @@ struct FillRandom {
     std::uint32_t* out;
     std::size_t words;
     std::uint32_t seed;
-    std::uint32_t kind;  // 0 bf16, 1 fp16, 2 bytes, 3 fp32
+    std::uint32_t kind;  // 0 bf16, 1 fp16, 2 bytes, 3 fp32, 4 fp8 below 2
   };
   static constexpr std::string_view name = "fill_random";
   static constexpr unsigned threads = 256;
@@ -83,7 +86,27 @@ struct FillRandom {
       p.out[i] = p.kind == 0   ? simt::pack<Bf16>(a, b)
                  : p.kind == 1 ? simt::pack<Fp16>(a, b)
                  : p.kind == 2 ? r
+                 : p.kind == 4 ? (r & 0xbfbfbfbfu)
                                : simt::bit_cast<std::uint32_t>(a * 0.02f + 0.02f);
+    }
+  }
+};
+/// Random bytes make no sensible scales: writes 1 / 64.
+template <class Key>
+struct WriteScales {
+  struct Params {
+    std::byte* base;
+    std::size_t slabs;
+  };
+  static constexpr std::string_view name = "write_scales";
+  static constexpr unsigned threads = 256;
+  QUIRE_DEVICE static void run(const Params& p) {
+    const std::size_t step = std::size_t{simt::grid().x} * threads;
+    for (std::size_t i = std::size_t{simt::block().x} * threads + simt::thread();
+         i < p.slabs * Key::block_tokens; i += step) {
+      *reinterpret_cast<float*>(p.base + i / Key::block_tokens * Key::slab_bytes +
+                                Key::Access::scale_at(Key::block_tokens, Key::head_dim,
+                                                      i % Key::block_tokens)) = 1.0f / 64;
     }
   }
 };
@@ -142,11 +165,14 @@ struct Pool {
     block_bytes = layers * layer;
     memory = DeviceArray<std::byte>(batch * blocks_of * block_bytes);
     const std::uint32_t kind = sizeof(typename Key::Stored) == 4            ? 3
-                               : sizeof(typename Key::Stored) == 1          ? 2
+                               : Key::Access::scaled                        ? 2
+                               : sizeof(typename Key::Stored) == 1          ? 4
                                : std::is_same_v<typename Key::Stored, Bf16> ? 0
                                                                             : 1;
     fill(memory.data(), memory.size(), 7, kind);
-    if constexpr (Key::Access::scaled) scales();
+    if constexpr (Key::Access::scaled) {
+      simt::launch<WriteScales<Key>>({{4096}}, {memory.data(), memory.size() / Key::slab_bytes});
+    }
     host_tables.resize(batch * blocks_of);
     for (std::size_t i = 0; i < host_tables.size(); ++i)
       host_tables[i] = static_cast<std::uint32_t>(i);
@@ -159,17 +185,6 @@ struct Pool {
     }
     tables.assign(host_tables);
     table_begin.assign(host_begin);
-  }
-  /// Random bytes make no sensible scales: writes them, block by block.
-  void scales() {
-    constexpr std::size_t at = Key::Access::scales_at(Key::block_tokens, Key::head_dim);
-    const std::vector<float> one(Key::block_tokens, 1.0f / 64);
-    std::vector<std::byte> all(memory.size());
-    memory.download(all);
-    for (std::size_t slab = 0; slab < all.size(); slab += Key::slab_bytes) {
-      std::memcpy(&all[slab + at], one.data(), one.size() * sizeof(float));
-    }
-    memory.upload(all);
   }
   [[nodiscard]] KvPool layer(std::size_t i) {
     return {memory.data() + i % layers * 2 * kv_heads * Key::slab_bytes, block_bytes,
@@ -223,7 +238,7 @@ double worst_error(Pool<Key>& pool, const std::vector<typename Key::Query>& q,
   return worst;
 }
 
-template <class Key>
+template <class Key, bool published = false>
 void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch,
                     std::size_t length, std::size_t kv_heads, std::size_t group, bool small,
                     std::uint32_t multiprocessors) {
@@ -255,27 +270,124 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
   p.partial_lse = lse.data();
   p.heads = static_cast<std::uint32_t>(heads);
   p.scale = 1.0f / std::sqrt(static_cast<float>(Key::head_dim));
-  const auto run = [&](int i) {
-    p.cache = pool.layer(static_cast<std::size_t>(i));
-    paged_decode<Key, Causal>(p, static_cast<std::uint32_t>(plan.work.size()), merges.data(),
-                              static_cast<std::uint32_t>(plan.merges.size()));
-  };
-  run(0);
-  std::vector<Query> host_q(values), host_out(values);
-  q.download(host_q);
-  out.download(host_out);
-  const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
-                                        {{0, static_cast<std::int64_t>(length) - 1},
-                                         {batch - 1, static_cast<std::int64_t>(length) - 1}},
-                                        1);
-  const double seconds = device::seconds_of(run);
   char what[120];
   std::snprintf(what, sizeof what,
                 "%s batch %zu length %zu kv_heads %zu group %zu head_dim %u block %u",
                 std::string(Key::KvFormat::name).c_str(), batch, length, kv_heads, group,
                 Key::head_dim, Key::block_tokens);
-  rows.add("paged_decode", what, seconds, pool.bytes() / seconds, "copy", limit.copy, error < 0.02,
-           error);
+  std::vector<Query> host_q(values), host_out(values);
+  q.download(host_q);
+  const auto measure = [&](const char* kernel, const std::function<void()>& call) {
+    const auto run = [&](int i) {
+      p.cache = pool.layer(static_cast<std::size_t>(i));
+      call();
+    };
+    run(0);
+    out.download(host_out);
+    const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
+                                          {{0, static_cast<std::int64_t>(length) - 1},
+                                           {batch - 1, static_cast<std::int64_t>(length) - 1}},
+                                          1);
+    const double seconds = device::seconds_of(run);
+    rows.add(kernel, what, seconds, pool.bytes() / seconds, "copy", limit.copy, error < 0.02,
+             error);
+  };
+  measure("paged_decode", [&] {
+    paged_decode<Key, Causal>(p, static_cast<std::uint32_t>(plan.work.size()), merges.data(),
+                              static_cast<std::uint32_t>(plan.merges.size()));
+  });
+  if constexpr (published) {
+    const auto tokens = static_cast<std::uint32_t>(length),
+               sequences = static_cast<std::uint32_t>(batch);
+    if (PagedAttention<Key, Causal, 0>::shared_bytes(tokens) <= simt::most_shared_bytes) {
+      measure("paged_attention_v1", [&] { paged_attention_v1<Key, Causal>(p, sequences, tokens); });
+    }
+    const std::uint32_t most = (tokens + 511) / 512;
+    partial = DeviceArray<float>(batch * most * heads * Key::head_dim);
+    lse = DeviceArray<float>(batch * most * heads);
+    p.partial = partial.data();
+    p.partial_lse = lse.data();
+    const auto host_parts = partitions_of(host_lengths, 512, most);
+    const DeviceArray<MergeWork> parts{std::span<const MergeWork>(host_parts)};
+    measure("paged_attention_v2",
+            [&] { paged_attention_v2<Key, Causal>(p, sequences, most, parts.data()); });
+  }
+}
+
+/// W4A16 and W8A16 beside the library's bf16 product of the same shape, weights cold.
+template <class Format>
+void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t batch,
+                     std::uint32_t inputs, std::uint32_t outputs) {
+  Rng rng(29);
+  std::vector<float> weights(std::size_t{inputs} * outputs);
+  for (float& w : weights) w = static_cast<float>(rng.below(2001)) / 1000.0f - 1.0f;
+  std::vector<std::byte> panel(Format::panel_bytes(outputs, inputs));
+  Format::pack(panel.data(), outputs, inputs, weights.data());
+  const GroupedWeights ordered = order_for_device<Format>(panel, outputs, inputs);
+  const std::size_t copies = (std::size_t{300} << 20) / ordered.codes.size() + 1;
+  std::vector<DeviceArray<std::byte>> codes;
+  for (std::size_t i = 0; i < copies; ++i) {
+    codes.emplace_back(std::span<const std::byte>(ordered.codes));
+  }
+  const DeviceArray<Fp16> scales{std::span<const Fp16>(ordered.scales)};
+  DeviceArray<Bf16> x(std::size_t{batch} * inputs), y(std::size_t{batch} * outputs);
+  fill(x.data(), x.size() * 2, 31, 0);
+  GroupedProductParams<Bf16, Bf16> p;
+  p.scales = scales.data();
+  p.x = x.data();
+  p.x_stride = p.inputs = inputs;
+  p.y = y.data();
+  p.y_stride = p.outputs = outputs;
+  p.rows = batch;
+  const auto run = [&](int i) {
+    p.codes = codes[static_cast<std::size_t>(i) % copies].data();
+    if (batch > 8) {
+      grouped_product<Format, Bf16, Bf16, 16>(p);
+    } else {
+      grouped_product<Format, Bf16, Bf16, 8>(p);
+    }
+  };
+  run(0);
+  std::vector<Bf16> host_x(x.size()), host_y(y.size());
+  x.download(host_x);
+  y.download(host_y);
+  double worst = 0;
+  std::vector<float> row(inputs);
+  for (std::uint32_t o = 0; o < outputs; o += outputs / 37) {
+    Format::read(panel.data(), outputs, inputs, o, row.data());
+    for (std::uint32_t r = 0; r < batch; ++r) {
+      double sum = 0, size = 0;
+      for (std::uint32_t i = 0; i < inputs; ++i) {
+        const double term = static_cast<double>(row[i]) *
+                            static_cast<double>(to_float(host_x[std::size_t{r} * inputs + i]));
+        sum += term;
+        size += std::abs(term);
+      }
+      const double got = to_float(host_y[std::size_t{r} * outputs + o]);
+      const double error =
+          std::abs(got - sum) / (0x1p-24 * inputs * size + 0x1p-8 * std::abs(sum) + 1e-30);
+      worst = std::isnan(got) ? INFINITY : std::max(worst, error);
+    }
+  }
+  const double seconds = device::seconds_of(run);
+  const double bytes = static_cast<double>(ordered.codes.size() + ordered.scales.size() * 2);
+  const std::string what = std::string(Format::name) + " rows " + std::to_string(batch) +
+                           " inputs " + std::to_string(inputs) + " outputs " +
+                           std::to_string(outputs);
+  rows.add("grouped_product", what, seconds, bytes / seconds, "copy", limit.copy, worst <= 1,
+           worst);
+  codes.clear();
+  const std::size_t dense_copies = (std::size_t{300} << 20) / (weights.size() * 2) + 1;
+  DeviceArray<Bf16> dense(dense_copies * weights.size());
+  fill(dense.data(), dense.size() * 2, 37, 0);
+  CublasLtProduct library;
+  const double peer = device::seconds_of([&](int i) {
+    library.multiply<Bf16, Bf16, Bf16>(
+        {x.data(), dense.data() + static_cast<std::size_t>(i) % dense_copies * weights.size(),
+         nullptr, y.data(), batch, inputs, outputs});
+  });
+  rows.add("cublaslt bf16", what, peer, 2.0 * static_cast<double>(weights.size()) / peer, "copy",
+           limit.copy, true, 0);
 }
 
 template <class Key>
@@ -404,23 +516,12 @@ int main(int argc, char** argv) {
     const Ceilings limit = ceilings(rows, small, sm);
     using Bf16Key = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
     using Int8Key = KernelKey<kv_format::Int8PerTokenHead, 16, 128, Bf16>;
+    using E4m3Key = KernelKey<kv_format::Fp8E4m3, 16, 128, Bf16>;
     const std::vector<std::size_t> batches =
         small ? std::vector<std::size_t>{2} : std::vector<std::size_t>{1, 16, 64, 256};
     const std::vector<std::size_t> lengths =
         small ? std::vector<std::size_t>{100, 1000}
               : std::vector<std::size_t>{1024, 2048, 4096, 8192, 16384, 65536};
-    for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{8}}) {
-      for (const std::size_t batch : batches) {
-        for (const std::size_t length : lengths) {
-          // 40 GB of keys and values are enough
-          if (batch * length * 8 * 128 * 4 > std::size_t{40} << 30) continue;
-          measure_decode<Bf16Key>(rows, limit, batch, length, 8, group, small, sm);
-          if (length >= 1000) {
-            measure_decode<Int8Key>(rows, limit, batch, length, 8, group, small, sm);
-          }
-        }
-      }
-    }
     measure_decode<KernelKey<kv_format::Bf16, 1, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small, sm);
     measure_decode<KernelKey<kv_format::Bf16, 256, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small,
                                                                sm);
@@ -431,6 +532,25 @@ int main(int argc, char** argv) {
     measure_moves(rows, limit, small);
     measure_cache_write<Bf16Key>(rows, limit, small ? 256 : 8192);
     measure_cache_write<Int8Key>(rows, limit, small ? 256 : 8192);
+    measure_cache_write<E4m3Key>(rows, limit, small ? 256 : 8192);
+    for (const std::uint32_t batch : {1u, 16u}) {
+      const std::uint32_t size = small ? 512 : 8192;
+      measure_grouped<weight_format::Int4Grouped<128>>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int8Grouped<128>>(rows, limit, batch, size, size);
+    }
+    for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{8}}) {
+      for (const std::size_t batch : batches) {
+        for (const std::size_t length : lengths) {
+          // 40 GB of keys and values are enough
+          if (batch * length * 8 * 128 * 4 > std::size_t{40} << 30) continue;
+          measure_decode<Bf16Key, true>(rows, limit, batch, length, 8, group, small, sm);
+          if (length >= 1000) {
+            measure_decode<Int8Key>(rows, limit, batch, length, 8, group, small, sm);
+            measure_decode<E4m3Key>(rows, limit, batch, length, 8, group, small, sm);
+          }
+        }
+      }
+    }
     std::printf("%d wrong\n", rows.wrong());
     return rows.wrong() == 0 ? 0 : 1;
   } catch (const Error& e) {

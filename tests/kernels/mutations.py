@@ -3,9 +3,12 @@
 
     tests/kernels/mutations.py [--file NAME] [--sample N] [--jobs N] [--list]
 
-A mutation removes a barrier, moves a comparison by one, or swaps entries of a block table. Each is
-compiled, with AddressSanitizer and UndefinedBehaviorSanitizer, into the tests of its kernel alone.
-One that the tests do not notice is a survivor; EQUIVALENT explains those that change no result.
+A mutation removes a barrier, moves a comparison by one, drops a factor, a term or a mask, leaves out an
+early return, or swaps entries of a block table. All of a file's mutations are compiled at once into
+the tests of its kernel, with AddressSanitizer and UndefinedBehaviorSanitizer, each behind a switch that
+an environment variable turns; those in code that runs at compile time are compiled one by one. One that
+the tests do not notice is a survivor; EQUIVALENT explains those that change no result. Mutations that
+do not compile are not counted.
 Exit codes: 0 at least 95 % noticed (explained ones apart), 1 fewer, 2 usage.
 """
 
@@ -30,7 +33,11 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "merge_states/merge_states.cuh": DECODE,
     "paged_decode/plan.hpp": ["paged_decode_test"],
-    "paged_prefill/paged_prefill.cuh": ["paged_prefill_test"],
+    "paged_prefill/paged_prefill.cuh": ["paged_prefill_test", "paged_attention_test"],
+    "paged_attention/paged_attention.cuh": ["paged_attention_test"],
+    "cascade/cascade.cuh": ["paged_attention_test"],
+    "grouped_product/grouped_product.cuh": ["grouped_product_test"],
+    "grouped_product/layout.hpp": ["grouped_product_test"],
     "cache_write/cache_write.cuh": STEP,
     "copy_blocks/copy_blocks.cuh": STEP,
     "rms_norm/rms_norm.cuh": STEP,
@@ -40,8 +47,11 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "sampling/sampling.cuh": ["sampling_test"],
 }
 MINIMUM = "the smaller of two equal numbers is either"
+NOBODY = "a block of threads without rows writes nothing"
 # A mutated line, without spaces, and why no result changes.
 EQUIVALENT = {
+    "if(k+4<p.inputs&&p.x_stride%4==0){": "the last four one by one are the same four",
+    "{{(p.outputs+15)/16,(p.rows+columns-0)/columns},Kernel::shared_bytes},p,stream);": NOBODY,
     "if(d==0)p.partial_lse[row]=all>=0?m+simt::log2(all):-simt::infinity();":
         "a sum of 0 means that nothing was seen: m is -infinity too",
     "while(n<=vectors&&n<simt::warp_lanes)n*=2;": "more lanes share a row, some with nothing to do",
@@ -74,29 +84,90 @@ EQUIVALENT = {
     "constboolkept=i<=p.vocab&&(key>least||(tie!=0&&rank<ties));":
         "beyond the vocabulary the key is the lowest",
 }
-FLAGS = ["-std=c++20", "-O0", "-g0", "-w", "-fsanitize=address,undefined",
+FLAGS = ["-std=c++20", "-O1", "-g0", "-w", "-fsanitize=address,undefined",
          "-fno-sanitize-recover=all", f'-DQUIRE_SOURCE_DIR="{ROOT}"']
+
+# The switch: mutation N is on when QUIRE_MUTATION is N.
+SWITCH = """#pragma once
+#include <cstdlib>
+namespace quire_mutation {
+inline const int active = [] { const char* s = std::getenv("QUIRE_MUTATION"); return s ? std::atoi(s) : -1; }();
+template <int n> bool on() { return active == n; }
+template <int n> unsigned bit() { return active == n ? 1u : 0u; }
+template <int n, class T> T one(T x) { return active == n ? T(1) : x; }
+template <int n, class T> T zero(T x) { return active == n ? T(0) : x; }
+template <int n> struct Less {};
+template <int n> inline constexpr Less<n> less{};
+template <int n> struct LessEqual {};
+template <int n> inline constexpr LessEqual<n> less_equal{};
+template <int n> struct Greater {};
+template <int n> inline constexpr Greater<n> greater{};
+template <int n> struct GreaterEqual {};
+template <int n> inline constexpr GreaterEqual<n> greater_equal{};
+template <int n, int kind, class T> struct Left { T x; };
+template <class T, int n> auto operator<(T x, Less<n>) { return Left<n, 0, T>{x}; }
+template <class T, int n> auto operator<(T x, LessEqual<n>) { return Left<n, 1, T>{x}; }
+template <class T, int n> auto operator<(T x, Greater<n>) { return Left<n, 2, T>{x}; }
+template <class T, int n> auto operator<(T x, GreaterEqual<n>) { return Left<n, 3, T>{x}; }
+template <int n, int kind, class T, class U> bool operator>(Left<n, kind, T> a, U b) {
+  if (a.x == b) return (kind % 2 == 1) != (active == n);
+  return kind < 2 ? a.x < b : a.x > b;
+}
+}  // namespace quire_mutation
+"""
+NAMES = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
+VALUE = r"((?:[A-Za-z_]\w*(?:::|\.))*[A-Za-z_]\w*(?![\w(<:.\[])|\d+(?![\w.]))"
 
 
 def mutations(text):
-    """(line number, what, mutated line) of one file."""
+    """(line number, what, the line mutated, the line with a switch) of one file; @ is the switch."""
+    constant = None  # the indentation of a function that runs at compile time
     for number, line in enumerate(text.splitlines(), 1):
-        code = line.split("//")[0]
-        if re.match(r"\s*(#|template|static_assert|///|concept|requires)", code):
+        code = line.split("//")[0].rstrip()
+        indent = len(code) - len(code.lstrip())
+        if constant is not None:
+            if code.strip() == "}" and indent == constant:
+                constant = None
+        elif re.search(r"constexpr .*\) (const )?\{$", code) and "if constexpr" not in code:
+            constant = indent
+        if re.match(r"\s*(#|template|using|static_assert|///|concept|requires)", code):
             continue
-        if re.search(r"static constexpr", code):
+        if "constexpr" in code:
             continue
+        array = re.match(r"\s*(const )?[\w:<>]+ \w+\[", code) or re.search(r"\(&\w+\)\[", code)
         for m in re.finditer(r"simt::sync(_warp)?\([^)]*\);", code):
-            yield number, "barrier removed", code[:m.start()] + code[m.end():]
+            yield (number, "barrier removed", code[:m.start()] + code[m.end():],
+                   code[:m.start()] + "if (!quire_mutation::on<@>()) " + code[m.start():])
         for m in re.finditer(r" (<|<=|>|>=) (?!<)", code):
             other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[m[1]]
-            yield number, f"{m[1]} became {other}", code[:m.start(1)] + other + code[m.end(1):]
+            yield (number, f"{m[1]} became {other}", code[:m.start(1)] + other + code[m.end(1):],
+                   code[:m.start(1)] + f"< quire_mutation::{NAMES[m[1]]}<@> >" + code[m.end(1):])
         for m in re.finditer(r"/ Key::block_tokens\]", code):
             yield (number, "table entries swapped",
-                   code[:m.start()] + "/ Key::block_tokens ^ 1u]" + code[m.end():])
+                   code[:m.start()] + "/ Key::block_tokens ^ 1u]" + code[m.end():],
+                   code[:m.start()] + "/ Key::block_tokens ^ quire_mutation::bit<@>()]" +
+                   code[m.end():])
         for m in re.finditer(r"(\w+) % Key::block_tokens", code):
             yield (number, "slot moved by one",
-                   code[:m.start()] + f"({m[1]} + 1) % Key::block_tokens" + code[m.end():])
+                   code[:m.start()] + f"({m[1]} + 1) % Key::block_tokens" + code[m.end():],
+                   code[:m.start()] + f"({m[1]} + quire_mutation::bit<@>()) % Key::block_tokens" +
+                   code[m.end():])
+        for sign, neutral, what in ((r"\*=?", "one", "factor"), (r"[+-]", "zero", "term")):
+            for m in re.finditer(f" {sign} {VALUE}", code):
+                if array or (m[1] in ("0", "1") and neutral == "one"):
+                    continue  # an array's extent is a constant
+                with_it = "1" if neutral == "one" else "0"
+                yield (number, f"{what} {m[1]} dropped",
+                       code[:m.start(1)] + with_it + code[m.end(1):],
+                       code[:m.start(1)] + f"quire_mutation::{neutral}<@>({m[1]})" +
+                       code[m.end(1):])
+        if m := re.match(r"(\s*)if \((.*)\) (continue|return);$", code):
+            yield (number, f"{m[3]} left out", m[1] + ";",
+                   f"{m[1]}if (!quire_mutation::on<@>() && ({m[2]})) {m[3]};")
+        for m in re.finditer(r"(= |return |\()([\w.\[\]]+(?: [<>]=? [\w.:]+)?) \? ", code):
+            yield (number, f"{m[2]} taken for granted",
+                   code[:m.start(2)] + "true" + code[m.end(2):],
+                   code[:m.start(2)] + f"(quire_mutation::on<@>() || {m[2]})" + code[m.end(2):])
 
 
 def includes(extra):
@@ -106,82 +177,148 @@ def includes(extra):
 
 def limit_time():
     """A loop without an end is noticed too: the tests need a few seconds at most."""
-    resource.setrlimit(resource.RLIMIT_CPU, (15, 15))
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 
 
-def run(name, number, mutated, tests, work):
-    """Whether a mutation is noticed: True, False, or a message when it does not compile."""
-    folder = pathlib.Path(tempfile.mkdtemp(dir=work))
-    try:
-        target = folder / "quire" / "kernels" / name
-        target.parent.mkdir(parents=True)
-        lines = (KERNELS / name).read_text().splitlines()
-        lines[number - 1] = mutated
-        target.write_text("\n".join(lines) + "\n")
-        for test in tests:
-            program = folder / test
-            built = subprocess.run(
-                ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
-                 str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
-                 str(program), "-lgmock", "-lgtest", "-pthread"], capture_output=True, text=True)
-            if built.returncode != 0:
-                return "does not compile: " + built.stderr[-200:]
-            try:
-                done = subprocess.run([program], capture_output=True, cwd=ROOT, timeout=600,
-                                      env={**os.environ, "GTEST_FAIL_FAST": "1"},
-                                      preexec_fn=limit_time)
-                if done.returncode != 0:
-                    return True
-            except subprocess.TimeoutExpired:
+def compile_tests(name, text, tests, folder, work):
+    """Compiles the tests against a kernel file's text; what the compiler says when it cannot."""
+    target = folder / "quire" / "kernels" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    for test in tests:
+        built = subprocess.run(
+            ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
+             str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
+             str(folder / test), "-lgmock", "-lgtest", "-pthread"], capture_output=True, text=True)
+        if built.returncode != 0:
+            return built.stderr
+    return ""
+
+
+def notices(folder, tests, switch):
+    """Whether one of the programs in `folder` fails."""
+    for test in tests:
+        try:
+            done = subprocess.run([folder / test], capture_output=True, cwd=ROOT, timeout=600,
+                                  env={**os.environ, "GTEST_FAIL_FAST": "1",
+                                       "QUIRE_MUTATION": str(switch)}, preexec_fn=limit_time)
+            if done.returncode != 0:
                 return True
-        return False
-    finally:
-        shutil.rmtree(folder)
+        except subprocess.TimeoutExpired:
+            return True
+    return False
+
+
+def with_switches(lines, todo):
+    """The file with every mutation behind its switch. Several in one line: the line once each."""
+    out = list(lines)
+    for number in {m[0] for m in todo.values()}:
+        # the changes of one line, from its end, so that none moves another
+        at = [(i, m) for i, m in todo.items() if m[0] == number]
+        line = lines[number - 1]
+        edits = []
+        for i, m in at:
+            new = m[3].replace("@", str(i))
+            code = line.split("//")[0].rstrip()
+            start = 0
+            while start < min(len(code), len(new)) and code[start] == new[start]:
+                start += 1
+            end = 0
+            while end < min(len(code), len(new)) - start and code[-1 - end] == new[-1 - end]:
+                end += 1
+            edits.append((start, len(code) - end, new[start:len(new) - end], i))
+        edits.sort()
+        taken, kept = -1, []
+        for e in edits:
+            if e[0] >= taken:
+                kept.append(e)
+                taken = max(e[1], e[0] + 1)
+        for start, end, piece, _ in reversed(kept):
+            line = line[:start] + piece + line[end:]
+        out[number - 1] = line
+        switched = {e[3] for e in kept}
+        for i, _ in at:
+            if i not in switched:
+                todo[i] = (*todo[i], "alone")
+    return "\n".join(out) + "\n"
+
+
+def check_file(name, todo, work, report):
+    """todo: switch -> mutation. Calls report(mutation, True, False, or None: does not compile)."""
+    tests, lines = TESTS[name], (KERNELS / name).read_text().splitlines()
+    alone = {}
+    folder = pathlib.Path(tempfile.mkdtemp(dir=work))
+    while todo:
+        text = with_switches(lines, todo)
+        alone |= {i: m for i, m in todo.items() if len(m) == 5}
+        todo = {i: m for i, m in todo.items() if len(m) == 4}
+        said = compile_tests(name, text, tests, folder, work)
+        if not said:
+            break
+        wrong = {int(n) for n in re.findall(rf"{re.escape(name)}:(\d+):", said)}
+        bad = {i for i, m in todo.items() if m[0] in wrong}
+        if not bad:
+            raise SystemExit(said[-2000:])
+        alone |= {i: todo.pop(i) for i in bad}
+    for i, m in sorted(todo.items()):
+        report(name, m, notices(folder, tests, i))
+    for i, m in sorted(alone.items()):
+        changed = list(lines)
+        changed[m[0] - 1] = m[2]
+        said = compile_tests(name, "\n".join(changed) + "\n", tests, folder, work)
+        report(name, m, None if said else notices(folder, tests, -1))
+    shutil.rmtree(folder)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", action="append", help="only this kernel file (a part of its path)")
-    parser.add_argument("--sample", type=int, help="this many, drawn with a fixed seed")
+    parser.add_argument("--sample", type=int, help="this many of each file, drawn with a fixed seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
-    todo = [(name, *m) for name in TESTS for m in mutations((KERNELS / name).read_text())
-            if not args.file or any(part in name for part in args.file)]
-    if not todo:
+    todo = {}
+    for name in TESTS:
+        if not args.file or any(part in name for part in args.file):
+            found = list(mutations((KERNELS / name).read_text()))
+            if args.sample and args.sample < len(found):
+                found = sorted(random.Random(1).sample(found, args.sample))
+            todo[name] = dict(enumerate(found))
+    if not any(todo.values()):
         print("--file: no mutation there", file=sys.stderr)
         return 2
-    if args.sample and args.sample < len(todo):
-        todo = sorted(random.Random(1).sample(todo, args.sample))
     if args.list:
-        for name, number, what, mutated in todo:
-            print(f"{name}:{number}: {what}: {mutated.strip()}")
-        print(f"{len(todo)} mutations")
+        for name, of in todo.items():
+            for m in of.values():
+                print(f"{name}:{m[0]}: {m[1]}: {m[2].strip()}")
+        print(f"{sum(len(of) for of in todo.values())} mutations")
         return 0
     work = pathlib.Path(tempfile.mkdtemp())
     try:
-        (work / "common.hpp").write_text((ROOT / "tests" / "precompiled.hpp").read_text())
+        (work / "common.hpp").write_text((ROOT / "tests" / "precompiled.hpp").read_text() + SWITCH)
         subprocess.run(["g++", *FLAGS, "-x", "c++-header", str(work / "common.hpp")], check=True)
         subprocess.run(["g++", *FLAGS, *includes(None), "-c", str(ROOT / "tests" / "main.cpp"),
                         "-o", str(work / "main.o")], check=True)
-        noticed = explained = 0
-        survivors = []
+        noticed, explained, broken, survivors = [], [], [], []
+
+        def report(name, m, result):
+            line = f"{name}:{m[0]}: {m[1]}: {m[2].strip()}"
+            reason = EQUIVALENT.get(re.sub(r"\s+", "", m[2]))
+            into, mark = ((broken, "does not compile") if result is None else
+                          (noticed, "noticed") if result else
+                          (explained, "equivalent: " + reason) if reason else
+                          (survivors, "SURVIVED"))
+            into.append(line)
+            print(f"{line}: {mark}", flush=True)
+
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            for (name, number, what, mutated), result in zip(todo, pool.map(
-                    lambda t: run(t[0], t[1], t[3], TESTS[t[0]], work), todo)):
-                reason = EQUIVALENT.get(re.sub(r"\s+", "", mutated))
-                if result is not False:
-                    noticed += 1
-                elif reason:
-                    explained += 1
-                else:
-                    survivors.append(f"{name}:{number}: {what}: {mutated.strip()}")
-                mark = ("noticed" if result is True else "equivalent: " + reason
-                        if reason and result is False else "SURVIVED" if result is False else result)
-                print(f"{name}:{number}: {what}: {mark}", flush=True)
-        share = noticed / max(1, noticed + len(survivors))
-        print(f"{len(todo)} mutations: {noticed} noticed, {explained} change no result, "
-              f"{len(survivors)} survived ({100 * share:.1f} % noticed)")
+            list(pool.map(lambda name: check_file(name, todo[name], work, report),
+                          [name for name in todo if todo[name]]))
+        count = len(noticed) + len(survivors)
+        share = len(noticed) / max(1, count)
+        print(f"{count + len(explained)} mutations: {len(noticed)} noticed, {len(explained)} change "
+              f"no result, {len(survivors)} survived ({100 * share:.1f} % noticed); "
+              f"{len(broken)} more do not compile")
         for line in survivors:
             print("survivor " + line)
         return 0 if share >= 0.95 else 1
