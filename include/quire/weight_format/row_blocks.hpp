@@ -46,6 +46,12 @@ struct RowBlocks {
     const auto [at, step] = place(outputs, inputs, n, b);
     for (std::size_t j = 0; j < Block::bytes; ++j) panel[at + j * step] = block[j];
   }
+  /// Takes a packed block from its place. \shape block (Block::bytes)
+  static void get_block(const std::byte* panel, std::size_t outputs, std::size_t inputs,
+                        std::size_t n, std::size_t b, std::byte* block) {
+    const auto [at, step] = place(outputs, inputs, n, b);
+    for (std::size_t j = 0; j < Block::bytes; ++j) block[j] = panel[at + j * step];
+  }
   static void unpack(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                      std::size_t first, std::size_t count, float* values) {
     if constexpr (columns::Columnar<Block>) {
@@ -85,13 +91,12 @@ struct RowBlocks {
   }
   static void decode(const std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t n,
                      std::size_t b, float* values) {
-    const auto [at, step] = place(outputs, inputs, n, b);
     if constexpr (columns::Columnar<Block>) {
       std::byte block[Block::bytes];
-      for (std::size_t j = 0; j < Block::bytes; ++j) block[j] = panel[at + j * step];
+      get_block(panel, outputs, inputs, n, b, block);
       Block::decode(block, values);
     } else {
-      Block::decode(panel + at, values);
+      Block::decode(panel + place(outputs, inputs, n, b).at, values);
     }
   }
   static void unpack_columns(const std::byte* panel, std::size_t outputs, std::size_t first,

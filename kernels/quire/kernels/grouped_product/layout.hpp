@@ -53,7 +53,8 @@ template <class Format>
                    std::vector<Fp16>(tiles * groups * 16)};
   for (std::size_t o = 0; o < outputs; ++o) {
     for (std::size_t g = 0; g < groups; ++g) {
-      const std::byte* block = panel.data() + (o * groups + g) * (code_bytes + sizeof(Fp16));
+      std::byte block[code_bytes + sizeof(Fp16)];
+      Format::get_block(panel.data(), outputs, inputs, o, g, block);
       const std::size_t at = o / 16 * groups + g, row = o % 16;
       std::memcpy(&w.scales[at * 16 + row], block + code_bytes, sizeof(Fp16));
       for (std::size_t q = 0; q < 4; ++q) {
