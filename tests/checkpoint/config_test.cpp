@@ -261,8 +261,13 @@ TEST(Config, Gpt2) {
 TEST(Config, UnsupportedValuesAreRefusedInASentence) {
   EXPECT_THAT(error(with(llama(), "model_type", "gemma2")),
               HasSubstr("unknown model_type \"gemma2\"; expected llama, mistral"));
-  EXPECT_THAT(error(with(llama(), "quantization_config", {{"quant_method", "awq"}})),
-              HasSubstr("quantization_config is not supported"));
+  EXPECT_THAT(error(with(llama(), "quantization_config", {{"quant_method", "hqq"}})),
+              HasSubstr("quantisation \"hqq\" is not supported"));
+  Json awq = {{"quant_method", "awq"}, {"bits", 3}, {"group_size", 64}};
+  EXPECT_THAT(error(with(llama(), "quantization_config", awq)), HasSubstr("3 bits; expected 4"));
+  awq["bits"] = 4;
+  EXPECT_EQ(parse(with(llama(), "quantization_config", awq)).quantisation->group, 64u);
+  EXPECT_THAT(error(with(gpt2(), "quantization_config", awq)), HasSubstr("a quantised gpt2"));
   EXPECT_THAT(error(with(llama(), "architectures", {"LlamaForSequenceClassification"})),
               HasSubstr("architectures[0]"));
   for (const char* type : {"linear", "dynamic", "yarn", "longrope", "mrope"}) {

@@ -13,6 +13,7 @@
 #include <quire/checkpoint/config_fields.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/model_config.hpp>
+#include <quire/checkpoint/quantised.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
 
@@ -60,6 +61,12 @@ class ConfigReader {
     config_.bos = read_token_id(root_, "bos_token_id");
     config_.pad = read_token_id(root_, "pad_token_id");
     config_.eos = read_token_ids(root_, "eos_token_id");
+    if (const auto field = root_.find_set("quantization_config")) {
+      if (config_.transposed_linear) {
+        throw field->error("a quantised " + config_.model_type + " is not supported", "null");
+      }
+      config_.quantisation = read_quantisation(*field);
+    }
     return std::move(config_);
   }
 
@@ -90,9 +97,8 @@ class ConfigReader {
   }
 
   void refuse_unsupported() const {
-    for (const std::string_view key :
-         {"quantization_config", "compression_config", "attn_logit_softcapping",
-          "final_logit_softcapping", "logits_soft_cap", "clip_qkv"}) {
+    for (const std::string_view key : {"compression_config", "attn_logit_softcapping",
+                                       "final_logit_softcapping", "logits_soft_cap", "clip_qkv"}) {
       if (const auto field = root_.find_set(key)) {
         throw field->error(std::string(key) + " is not supported", "it to be absent or null");
       }

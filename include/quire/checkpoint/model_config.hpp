@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +32,18 @@ struct Llama3RopeScaling {
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
   std::int64_t original_max_positions = 8192;
+};
+
+/// How a checkpoint that is quantised stores the linear layers: NAME.qweight, NAME.qzeros and NAME.scales
+/// in place of NAME.weight.
+struct Quantisation {
+  /// gptq: codes of neighbouring inputs in a word, zero points stored less 1; gptq_v2: those as they
+  /// are; awq: codes of 8 neighbouring outputs in a word, in the order of its kernels.
+  enum class Layout { gptq, gptq_v2, awq };
+  Layout layout = Layout::gptq_v2;
+  unsigned bits = 4;
+  std::size_t group = 128;  // inputs with one scale; 0: all of a row
+  bool symmetric = false;   // all zero points are the middle code
 };
 
 /// What a model's blocks compute, beyond the numbers in its Shape; read from config.json.
@@ -69,6 +82,8 @@ struct ModelConfig {
   // Embedding.
   std::int64_t embedding_width = 0;  // = hidden, or the width before project_in (opt 350m)
   bool transposed_linear = false;    // matrices stored [in, out], q, k and v fused (gpt2)
+
+  std::optional<Quantisation> quantisation;
 
   // Special tokens as declared. Ids at or above shape.vocab occur in the wild; nothing emits them.
   std::optional<TokenId> bos;

@@ -122,6 +122,67 @@ struct Symmetric {
     packing::unpack_linear<bits>(from, n, scale, -scale * static_cast<float>(most_code + 1),
                                  values);
   }
+  static constexpr unsigned code_bits = bits;
+  /// The zero points that it can hold.
+  static constexpr bool holds_zero(std::uint8_t zero) { return zero == most_code + 1; }
+  /// Packs codes that were chosen elsewhere, -2^(bits - 1) among them. \pre holds_zero(zero)
+  static void put_codes(const std::uint8_t* codes, Fp16 scale, std::uint8_t /*zero*/,
+                        std::byte* to) {
+    packing::pack<bits>(codes, n, to);
+    put(to + packing::bytes_of<bits>(n), scale);
+  }
+};
+
+/// Unsigned codes about a zero point that is a code itself: x = scale * (q - zero), an fp16 scale and a
+/// byte for the zero point. Zero is exact. \source the asymmetric integers of GPTQ's and AWQ's checkpoints
+template <unsigned bits, std::size_t n>
+struct ZeroPoint {
+  static constexpr std::size_t size = n;
+  static constexpr std::size_t bytes = packing::bytes_of<bits>(n) + sizeof(Fp16) + 1;
+  static constexpr int most_code = (1 << bits) - 1;
+
+  static void encode(const float* values, std::byte* to) {
+    const auto [scale, zero] = grid(values);
+    const float inverse = inverse_of(to_float(scale));
+    std::uint8_t codes[n];
+    for (std::size_t i = 0; i < n; ++i) {
+      const float q = std::nearbyint(values[i] * inverse) + static_cast<float>(zero);
+      codes[i] = static_cast<std::uint8_t>(nearest(q, 0, most_code));
+    }
+    put_codes(codes, scale, zero, to);
+  }
+  static void decode(const std::byte* from, float* values) {
+    const std::size_t at = packing::bytes_of<bits>(n);
+    const float scale = to_float(get<Fp16>(from + at));
+    packing::unpack_linear<bits>(
+        from, n, scale, -scale * static_cast<float>(get<std::uint8_t>(from + at + 2)), values);
+  }
+  static constexpr unsigned code_bits = bits;
+  // One above the codes as well: checkpoints of GPTQ store the zero point less 1.
+  static constexpr bool holds_zero(std::uint8_t zero) { return zero <= most_code + 1; }
+  static void put_codes(const std::uint8_t* codes, Fp16 scale, std::uint8_t zero, std::byte* to) {
+    packing::pack<bits>(codes, n, to);
+    put(to + packing::bytes_of<bits>(n), scale);
+    put(to + packing::bytes_of<bits>(n) + 2, zero);
+  }
+
+ private:
+  struct Grid {
+    Fp16 scale;
+    std::uint8_t zero;
+  };
+  /// From the least to the largest value, zero among them.
+  static Grid grid(const float* values) {
+    float low = 0, high = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      low = std::min(low, values[i]);
+      high = std::max(high, values[i]);
+    }
+    if (!std::isfinite(largest(values, n))) return {to_fp16(not_a_number), 0};
+    const Fp16 scale = to_fp16(std::min((high - low) / static_cast<float>(most_code), 65504.0f));
+    const float zero = -low * inverse_of(to_float(scale));
+    return {scale, static_cast<std::uint8_t>(nearest(zero, 0, most_code))};
+  }
 };
 
 /// 32 signed bytes with an fp16 scale. Bit-exact to ggml's block_q8_0: 34 bytes.

@@ -87,8 +87,12 @@ struct Cpu {
 
     Steps(const Options& options, const KvGeometry& geometry) requires KvFormatPolicy<KvFormat>
         : Steps(options, geometry, kv_format::codec_of<KvFormat>()) {}
-    /// codec: of the format, where KvFormat is Packed.
-    Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec);
+    Steps(const Options& options, const KvGeometry& geometry,
+          const kv_format::KvCodec& codec) requires WeightFormatPolicy<WeightFormat>
+        : Steps(options, geometry, codec, weight_format::codec_of<WeightFormat>()) {}
+    /// Codecs of the formats, where KvFormat or WeightFormat is Packed.
+    Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec,
+          const weight_format::WeightCodec& weights);
 
     /// What an earlier executor left in the disk tier.
     [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
@@ -125,7 +129,7 @@ struct Cpu {
                                             const KvGeometry& geometry) const {
       const model::Shape& m = options.model.config.shape;
       std::uint64_t h = hash_span(std::span<const char>(device_.codec().name));
-      h = hash_span(std::span<const char>(WeightFormat::name), h);
+      h = hash_span(std::span<const char>(decoder_.weights().format), h);
       for (const std::int64_t n :
            {m.layers, m.hidden, m.heads, m.kv_heads, m.head_dim, m.ffn, m.vocab,
             geometry.block_tokens.value, static_cast<std::int64_t>(simd::lanes)}) {
@@ -266,18 +270,21 @@ struct Cpu {
   /// Only the formats and the way of attending matter here: configurations that differ elsewhere
   /// share one class, and so do all formats that are no plain arrays.
   template <class C>
-  using Shared = Steps<kv_format::storage_of<typename C::KvFormat>, typename C::WeightFormat,
+  using Shared = Steps<kv_format::storage_of<typename C::KvFormat>,
+                       weight_format::storage_of<typename C::WeightFormat>,
                        AttendingFor<typename C::Retention>>;
   template <class C>
   [[nodiscard]] static Shared<C> bind(const Options& options, const KvGeometry& geometry) {
-    return Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>());
+    return Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>(),
+                     weight_format::codec_of<typename C::WeightFormat>());
   }
   /// The same for those who build it without bind(), such as executors that wrap this one.
   template <class C>
   class Bound : public Shared<C> {
    public:
     Bound(const Options& options, const KvGeometry& geometry)
-        : Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>()) {}
+        : Shared<C>(options, geometry, kv_format::codec_of<typename C::KvFormat>(),
+                    weight_format::codec_of<typename C::WeightFormat>()) {}
   };
 };
 
@@ -286,9 +293,10 @@ struct Cpu {
 template <class KvFormat, class WeightFormat, class Attending>
 Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
                                                      const KvGeometry& geometry,
-                                                     const kv_format::KvCodec& codec)
+                                                     const kv_format::KvCodec& codec,
+                                                     const weight_format::WeightCodec& weights)
     : threads_(std::max<std::size_t>(1, options.threads)),
-      decoder_(options.model.config, options.model.tensors, threads_),
+      decoder_(options.model.config, options.model.tensors, threads_, weights),
       device_(shape(options), geometry.device_blocks, geometry.block_tokens, codec),
       tiers_(geometry, device_.block_bytes(), options.link, shape(options).layers),
       block_tokens_(geometry.block_tokens),

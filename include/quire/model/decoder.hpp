@@ -103,14 +103,18 @@ struct FullAttention {
 
 /// A decoder-only transformer: one block for all families, steered by the fields of ModelConfig.
 /// Every row's result depends on its own tokens alone, bit for bit.
-template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
+template <weight_format::WeightStorage Format, GemmFor<Format> Gemm = PanelGemm>
 class Decoder {
  public:
   using Matrix = typename Gemm::template Matrix<Format>;
 
   Decoder(const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
-          ThreadPool& threads)
-      : weights_(load_weights<Format, Gemm>(config, tensors, threads)) {
+          ThreadPool& threads) requires WeightFormatPolicy<Format>
+      : Decoder(config, tensors, threads, weight_format::codec_of<Format>()) {}
+  /// codec: of the format, where Format is Packed.
+  Decoder(const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
+          ThreadPool& threads, const weight_format::WeightCodec& codec)
+      : weights_(load_weights<Format, Gemm>(config, tensors, threads, codec)) {
     const checkpoint::ModelConfig& c = weights_.config;
     hidden_ = static_cast<std::size_t>(c.shape.hidden);
     heads_ = static_cast<std::size_t>(c.shape.heads);
@@ -443,7 +447,7 @@ class Decoder {
 
 /// Logits after every token of one sequence, without an engine: for tests, perplexity and
 /// calibration. \shape result (tokens, vocab)
-template <WeightFormatPolicy Format, GemmFor<Format> Gemm,
+template <weight_format::WeightStorage Format, GemmFor<Format> Gemm,
           KvFormatPolicy KvFormat = kv_format::Fp32>
 [[nodiscard]] std::vector<float> full_logits(const Decoder<Format, Gemm>& model,
                                              std::span<const TokenId> tokens, ThreadPool& threads) {

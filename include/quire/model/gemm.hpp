@@ -38,7 +38,7 @@ concept GemmFor = requires {
 /// Quire's own product over packed panels; the default.
 struct PanelGemm {
   static constexpr std::string_view name = "panel";
-  template <WeightFormatPolicy Format>
+  template <weight_format::WeightStorage Format>
   using Matrix = PanelMatrix<Format>;
 };
 static_assert(GemmFor<PanelGemm, weight_format::Fp32>);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <quire/core/error.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
+#include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/concepts.hpp>
 
 namespace quire::model {
@@ -24,7 +26,27 @@ struct MatrixSource {
   /// Writes rows [first, first + count) as fp32. \shape values (count, inputs)
   std::function<void(std::size_t first, std::size_t count, float* values)> read;
   std::vector<float> bias;  // \shape (outputs), or empty
+
+  bool quantised = false;                                 // stored as integers
+  std::shared_ptr<const weight_format::Grouped> codes{};  // those; null when parts of it differ
+  const weight_format::WeightCodec* codec = nullptr;      // the format, where it is Packed
 };
+
+/// The integers of several matrices as those of one; null when they have not the same bits and groups.
+[[nodiscard]] inline std::shared_ptr<const weight_format::Grouped> stack_codes(
+    const std::vector<MatrixSource>& parts) {
+  if (parts.size() == 1 || parts.front().codes == nullptr) return parts.front().codes;
+  auto all = std::make_shared<weight_format::Grouped>(*parts.front().codes);
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const weight_format::Grouped* part = parts[i].codes.get();
+    if (part == nullptr || part->bits != all->bits || part->group != all->group) return nullptr;
+    all->outputs += part->outputs;
+    all->codes.insert(all->codes.end(), part->codes.begin(), part->codes.end());
+    all->scales.insert(all->scales.end(), part->scales.begin(), part->scales.end());
+    all->zeros.insert(all->zeros.end(), part->zeros.begin(), part->zeros.end());
+  }
+  return all;
+}
 
 /// Puts matrices with the same inputs on top of each other: one product for several.
 /// \pre at least one; either all have a bias or none
@@ -34,7 +56,10 @@ struct MatrixSource {
   for (const MatrixSource& part : parts) {
     all.outputs += part.outputs;
     all.bias.insert(all.bias.end(), part.bias.begin(), part.bias.end());
+    all.quantised = all.quantised || part.quantised;
   }
+  all.codec = parts.front().codec;
+  if (all.quantised) all.codes = stack_codes(parts);
   all.read = [parts = std::move(parts)](std::size_t first, std::size_t count, float* values) {
     std::size_t begin = 0;
     for (const MatrixSource& part : parts) {
@@ -58,10 +83,46 @@ void run_tasks(ThreadPool& threads, std::size_t count, std::size_t work, Body&& 
   }
 }
 
+namespace detail {
+
+/// The format with its functions: by type, or in the source's codec where it is Packed.
+template <class Format>
+[[nodiscard]] Format format_of([[maybe_unused]] const MatrixSource& source) {
+  if constexpr (std::is_same_v<Format, weight_format::Packed>) {
+    if (source.codec == nullptr) throw usage_error("a packed matrix", "has no codec", "a format's");
+    return Format{source.codec};
+  } else {
+    return {};
+  }
+}
+template <class Format>
+[[nodiscard]] const weight_format::WeightCodec& codec_of([[maybe_unused]] const Format& format) {
+  if constexpr (std::is_same_v<Format, weight_format::Packed>) {
+    return *format.codec;
+  } else {
+    return weight_format::codec_of<Format>();
+  }
+}
+template <class Format>
+[[nodiscard]] bool takes_codes(const Format& format, const MatrixSource& source) {
+  return source.quantised && weight_format::takes_codes(codec_of(format), source.codes.get());
+}
+template <class Format>
+void pack_codes(const Format& format, std::byte* panel, std::size_t outputs,
+                const weight_format::Grouped& codes, std::size_t first) {
+  codec_of(format).pack_codes(panel, outputs, codes, first);
+}
+template <class Format>
+[[nodiscard]] bool has_product(const Format& format) {
+  return codec_of(format).add_products != nullptr;
+}
+
+}  // namespace detail
+
 /// A weight matrix in panels of one format, and its product with a batch of rows.
 /// Each element of y is one chain of fused multiply-adds, bias first, inputs ascending: its bits do
 /// not depend on how many rows the batch has or on the number of threads.
-template <WeightFormatPolicy Format>
+template <weight_format::WeightStorage Format>
 class PanelMatrix {
  public:
   static constexpr std::size_t panel_outputs = simd::round_up(16, simd::tile_width);
@@ -70,16 +131,24 @@ class PanelMatrix {
   PanelMatrix(const MatrixSource& source, ThreadPool& threads)
       : outputs_(source.outputs),
         inputs_(source.inputs),
-        panel_bytes_(Format::panel_bytes(panel_outputs, source.inputs)),
+        format_(detail::format_of<Format>(source)),
+        panel_bytes_(format_.panel_bytes(panel_outputs, source.inputs)),
         panels_((source.outputs + panel_outputs - 1) / panel_outputs),
         memory_(panels_ * panel_bytes_),
         bias_(panels_ * panel_outputs) {
     std::copy(source.bias.begin(), source.bias.end(), bias_.data());
+    if (detail::takes_codes(format_, source)) {
+      threads.parallel_for(panels_, [&](std::size_t p) {
+        detail::pack_codes(format_, memory_.data() + p * panel_bytes_, panel_outputs, *source.codes,
+                           p * panel_outputs);
+      });
+      return;
+    }
     threads.parallel_for(panels_, [&](std::size_t p) {
       std::vector<float> rows(panel_outputs * inputs_, 0.0f);
       const std::size_t first = p * panel_outputs;
       source.read(first, std::min(panel_outputs, outputs_ - first), rows.data());
-      Format::pack(memory_.data() + p * panel_bytes_, panel_outputs, inputs_, rows.data());
+      format_.pack(memory_.data() + p * panel_bytes_, panel_outputs, inputs_, rows.data());
     });
   }
 
@@ -92,13 +161,18 @@ class PanelMatrix {
 
   /// Reads one row of W back as fp32. \shape values (inputs)
   void read_row(std::size_t output, float* values) const {
-    Format::read(memory_.data() + output / panel_outputs * panel_bytes_, panel_outputs, inputs_,
+    format_.read(memory_.data() + output / panel_outputs * panel_bytes_, panel_outputs, inputs_,
                  output % panel_outputs, values);
   }
 
   /// y = x W^T + bias. \shape x (rows, inputs); y (rows, padded_outputs)
   void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
                 std::size_t y_stride, ThreadPool& threads) const {
+    if constexpr (!PlainWeightFormat<Format>) {
+      if (detail::has_product(format_)) {
+        return multiply_packed(x, x_stride, rows, y, y_stride, threads);
+      }
+    }
     const std::size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
     run_tasks(threads, panels_ * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
       const std::size_t p = task / chunks, first = task % chunks * chunk_rows;
@@ -108,6 +182,28 @@ class PanelMatrix {
   }
 
  private:
+  /// The same with a product of the format's own.
+  void multiply_packed(const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                       std::size_t y_stride, ThreadPool& threads) const {
+    const weight_format::WeightCodec& codec = detail::codec_of(format_);
+    const std::size_t row_bytes = codec.row_bytes(inputs_);
+    AlignedArray<std::byte> packed(rows * row_bytes);
+    run_tasks(threads, rows, rows * inputs_ * 4, [&](std::size_t r) {
+      codec.pack_row(x + r * x_stride, inputs_, packed.data() + r * row_bytes);
+    });
+    const std::size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
+    run_tasks(threads, panels_ * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
+      const std::size_t p = task / chunks, first = task % chunks * chunk_rows;
+      const std::size_t count = std::min(chunk_rows, rows - first);
+      float* to = y + first * y_stride + p * panel_outputs;
+      for (std::size_t r = 0; r < count; ++r) {
+        std::copy_n(bias_.data() + p * panel_outputs, panel_outputs, to + r * y_stride);
+      }
+      codec.add_products(memory_.data() + p * panel_bytes_, panel_outputs, inputs_,
+                         packed.data() + first * row_bytes, count, to, y_stride);
+    });
+  }
+
   // Rows whose inputs stay in the second-level cache together with a panel, and inputs whose part
   // of a panel stays in the first-level cache while all those rows pass.
   static constexpr std::size_t chunk_rows = 96;
@@ -152,7 +248,7 @@ class PanelMatrix {
       alignas(64) float part[chunk_inputs * panel_outputs];
       for (std::size_t k = 0; k < inputs_; k += chunk_inputs) {
         const std::size_t count = std::min(chunk_inputs, inputs_ - k);
-        Format::unpack(panel, panel_outputs, inputs_, k, count, part);
+        format_.unpack(panel, panel_outputs, inputs_, k, count, part);
         add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
       }
     }
@@ -182,21 +278,24 @@ class PanelMatrix {
     }
   }
 
-  std::size_t outputs_ = 0, inputs_ = 0, panel_bytes_ = 0, panels_ = 0;
+  std::size_t outputs_ = 0, inputs_ = 0;
+  [[no_unique_address]] Format format_{};
+  std::size_t panel_bytes_ = 0, panels_ = 0;
   AlignedArray<std::byte> memory_;
   AlignedArray<float> bias_;
 };
 
 /// A table that is only looked up, row by row: token embeddings that are not also the output
 /// matrix, learned positions. Each row is a panel of one output.
-template <WeightFormatPolicy Format>
+template <weight_format::WeightStorage Format>
 class RowTable {
  public:
   RowTable() = default;
   RowTable(const MatrixSource& source, ThreadPool& threads)
       : rows_(source.outputs),
         width_(source.inputs),
-        row_bytes_(Format::panel_bytes(1, source.inputs)),
+        format_(detail::format_of<Format>(source)),
+        row_bytes_(format_.panel_bytes(1, source.inputs)),
         memory_(rows_ * row_bytes_) {
     constexpr std::size_t step = 64;
     threads.parallel_for((rows_ + step - 1) / step, [&](std::size_t chunk) {
@@ -204,7 +303,7 @@ class RowTable {
       const std::size_t first = chunk * step, count = std::min(step, rows_ - first);
       source.read(first, count, values.data());
       for (std::size_t i = 0; i < count; ++i) {
-        Format::pack(memory_.data() + (first + i) * row_bytes_, 1, width_, &values[i * width_]);
+        format_.pack(memory_.data() + (first + i) * row_bytes_, 1, width_, &values[i * width_]);
       }
     });
   }
@@ -213,11 +312,13 @@ class RowTable {
   [[nodiscard]] bool empty() const { return rows_ == 0; }
   /// \shape values (width)
   void read_row(std::size_t row, float* values) const {
-    Format::read(memory_.data() + row * row_bytes_, 1, width_, 0, values);
+    format_.read(memory_.data() + row * row_bytes_, 1, width_, 0, values);
   }
 
  private:
-  std::size_t rows_ = 0, width_ = 0, row_bytes_ = 0;
+  std::size_t rows_ = 0, width_ = 0;
+  [[no_unique_address]] Format format_{};
+  std::size_t row_bytes_ = 0;
   AlignedArray<std::byte> memory_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/model/calibration.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/model/known_shapes.hpp>

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include <quire/checkpoint/tensor_set.hpp>
 #include <quire/model/shape.hpp>
 
 namespace quire::model {
@@ -84,6 +85,16 @@ struct TensorNames {
     n.expert_out = "down_proj";
   }
   return n;
+}
+
+/// What stands before every name in a set of tensors.
+[[nodiscard]] inline std::string prefix_in(const checkpoint::TensorSet& tensors,
+                                           const TensorNames& names) {
+  for (const std::string_view prefix : names.prefixes) {
+    const std::string found(prefix);
+    if (tensors.contains(found + std::string(names.embedding) + ".weight")) return found;
+  }
+  return std::string(names.prefixes.front());
 }
 
 }  // namespace quire::model

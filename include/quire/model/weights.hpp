@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <quire/checkpoint/model_config.hpp>
+#include <quire/checkpoint/quantised.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/gemm.hpp>
@@ -44,17 +45,19 @@ struct LayerWeights {
 };
 
 /// All weights of a decoder, packed in one weight format; norms and biases stay fp32.
-template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
+template <weight_format::WeightStorage Format, GemmFor<Format> Gemm = PanelGemm>
 struct Weights {
   using Matrix = typename Gemm::template Matrix<Format>;
+  using Head = weight_format::head_of<Format>;
 
   checkpoint::ModelConfig config;
-  RowTable<Format> embedding;  // empty when `output` serves as one
-  RowTable<Format> positions;
+  std::string_view format;
+  RowTable<Head> embedding;  // empty when `output` serves as one
+  RowTable<Head> positions;
   Matrix project_in, project_out;
   std::vector<LayerWeights<Matrix>> layers;
   NormWeights final_norm;
-  Matrix output;
+  typename Gemm::template Matrix<Head> output;
 
   [[nodiscard]] std::size_t bytes() const {
     std::size_t all = embedding.bytes() + positions.bytes() + project_in.bytes() +
@@ -72,42 +75,41 @@ struct Weights {
 namespace detail {
 
 /// Finds and checks the tensors that a configuration calls for, and packs them.
-template <WeightFormatPolicy Format, GemmFor<Format> Gemm>
+template <weight_format::WeightStorage Format, GemmFor<Format> Gemm>
 class WeightLoader {
   using Matrix = typename Gemm::template Matrix<Format>;
+  using Head = weight_format::head_of<Format>;
+  using HeadMatrix = typename Gemm::template Matrix<Head>;
   using Sizes = std::vector<std::int64_t>;
 
  public:
   WeightLoader(const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
-               ThreadPool& threads)
-      : config_(config), tensors_(tensors), threads_(threads), names_(tensor_names(family())) {
-    prefix_ = names_.prefixes.front();
-    for (const std::string_view prefix : names_.prefixes) {
-      if (tensors.contains(std::string(prefix) + std::string(names_.embedding) + ".weight")) {
-        prefix_ = prefix;
-        break;
-      }
-    }
-  }
+               ThreadPool& threads, const weight_format::WeightCodec& codec)
+      : config_(config),
+        tensors_(tensors),
+        threads_(threads),
+        codec_(codec),
+        names_(tensor_names(family())),
+        prefix_(prefix_in(tensors, names_)) {}
 
   [[nodiscard]] Weights<Format, Gemm> load() {
     const Shape& s = config_.shape;
     Weights<Format, Gemm> w;
     w.config = config_;
+    w.format = codec_.name;
     const std::string embedding = prefix_ + std::string(names_.embedding);
     const std::int64_t width = config_.embedding_width;
     if (s.tied_embedding) {
-      w.output = Matrix(rows(embedding, s.vocab, width, false), threads_);
+      w.output = HeadMatrix(head(embedding, s.vocab, width), threads_);
     } else {
       const std::string output = names_.output.empty() ? "lm_head" : std::string(names_.output);
-      w.embedding = RowTable<Format>(rows(embedding, s.vocab, width, false), threads_);
-      w.output = Matrix(rows(output, s.vocab, width, false), threads_);
+      w.embedding = RowTable<Head>(head(embedding, s.vocab, width), threads_);
+      w.output = HeadMatrix(head(output, s.vocab, width), threads_);
     }
     if (!config_.rotary) {
-      w.positions =
-          RowTable<Format>(rows(prefix_ + std::string(names_.positions),
-                                s.max_length.value + config_.position_offset, s.hidden, false),
-                           threads_);
+      w.positions = RowTable<Head>(head(prefix_ + std::string(names_.positions),
+                                        s.max_length.value + config_.position_offset, s.hidden),
+                                   threads_);
     }
     if (width != s.hidden) {
       w.project_in =
@@ -141,12 +143,38 @@ class WeightLoader {
     return n;
   }
 
+  /// A matrix of embedding or output.
+  [[nodiscard]] MatrixSource head(const std::string& name, std::int64_t outputs,
+                                  std::int64_t inputs) {
+    MatrixSource m = rows(name, outputs, inputs, false);
+    m.codec = &codec_.of_head();
+    return m;
+  }
+
+  /// A matrix that the checkpoint holds in integers.
+  [[nodiscard]] MatrixSource integers(const std::string& name, std::int64_t outputs,
+                                      std::int64_t inputs, bool biased) {
+    MatrixSource m;
+    m.outputs = static_cast<std::size_t>(outputs);
+    m.inputs = static_cast<std::size_t>(inputs);
+    m.codec = &codec_;
+    m.quantised = true;
+    m.codes = std::make_shared<const weight_format::Grouped>(
+        checkpoint::read_grouped(tensors_, *config_.quantisation, name, m.outputs, m.inputs));
+    m.read = [codes = m.codes](std::size_t first, std::size_t count, float* values) {
+      codes->read(first, count, values);
+    };
+    if (biased) m.bias = vector(name + ".bias", outputs);
+    return m;
+  }
+
   /// One tensor as a matrix (outputs, inputs).
   [[nodiscard]] MatrixSource rows(const std::string& name, std::int64_t outputs,
                                   std::int64_t inputs, bool biased) {
     MatrixSource m;
     m.outputs = static_cast<std::size_t>(outputs);
     m.inputs = static_cast<std::size_t>(inputs);
+    m.codec = &codec_;
     const checkpoint::TensorView view = find(name + ".weight", {outputs, inputs});
     check_floats(view);
     m.read = [view, inputs](std::size_t first, std::size_t count, float* values) {
@@ -160,8 +188,12 @@ class WeightLoader {
   /// A linear layer; gpt2 stores those as (inputs, outputs).
   [[nodiscard]] MatrixSource linear(const std::string& name, std::int64_t outputs,
                                     std::int64_t inputs, bool biased) {
+    if (config_.quantisation && tensors_.contains(name + ".qweight")) {
+      return integers(name, outputs, inputs, biased);
+    }
     if (!config_.transposed_linear) return rows(name, outputs, inputs, biased);
     MatrixSource m;
+    m.codec = &codec_;
     m.outputs = static_cast<std::size_t>(outputs);
     m.inputs = static_cast<std::size_t>(inputs);
     const checkpoint::TensorView view = find(name + ".weight", {inputs, outputs});
@@ -245,6 +277,7 @@ class WeightLoader {
   const checkpoint::ModelConfig& config_;
   const checkpoint::TensorSet& tensors_;
   ThreadPool& threads_;
+  const weight_format::WeightCodec& codec_;
   TensorNames names_;
   std::string prefix_;
 };
@@ -253,11 +286,19 @@ class WeightLoader {
 
 /// Packs the tensors of a model in a weight format. Tensors that the model does not use are left
 /// alone. \errors data when a tensor is missing, or has another shape or no floating-point elements
+/// codec: the format's, or the one that Packed stands for
+template <weight_format::WeightStorage Format, GemmFor<Format> Gemm = PanelGemm>
+[[nodiscard]] Weights<Format, Gemm> load_weights(const checkpoint::ModelConfig& config,
+                                                 const checkpoint::TensorSet& tensors,
+                                                 ThreadPool& threads,
+                                                 const weight_format::WeightCodec& codec) {
+  return detail::WeightLoader<Format, Gemm>(config, tensors, threads, codec).load();
+}
 template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
 [[nodiscard]] Weights<Format, Gemm> load_weights(const checkpoint::ModelConfig& config,
                                                  const checkpoint::TensorSet& tensors,
                                                  ThreadPool& threads) {
-  return detail::WeightLoader<Format, Gemm>(config, tensors, threads).load();
+  return load_weights<Format, Gemm>(config, tensors, threads, weight_format::codec_of<Format>());
 }
 
 }  // namespace quire::model

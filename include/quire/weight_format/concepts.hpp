@@ -37,4 +37,18 @@ concept PlainWeightFormat = WeightFormatPolicy<F> && requires {
   typename F::Element;
 };
 
+/// A format with a product of its own, which rounds the inputs too. The product packs each row of inputs
+/// once, by itself, and then passes the panels.
+/// - row_bytes(inputs): bytes of a packed row, a multiple of 64.
+/// - pack_row(x, inputs, row). \shape x (inputs)
+/// - add_products(panel, outputs, inputs, rows, count, y, y_stride): y += rows W^T.
+///   \shape rows (count, row_bytes); y (count, outputs)
+template <class F>
+concept ProductWeightFormat = WeightFormatPolicy<F> &&
+    requires(std::byte* row, const std::byte* bytes, std::size_t n, const float* x, float* y) {
+  { F::row_bytes(n) } -> std::same_as<std::size_t>;
+  { F::pack_row(x, n, row) } -> std::same_as<void>;
+  { F::add_products(bytes, n, n, bytes, n, y, n) } -> std::same_as<void>;
+};
+
 }  // namespace quire

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include <quire/core/blockwise.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/weight_format/columns.hpp>
+#include <quire/weight_format/grouped.hpp>
 
 namespace quire::weight_format {
 
@@ -15,8 +17,9 @@ namespace quire::weight_format {
 /// byte by byte beside those of the panel's other outputs.
 /// \shape panel (outputs, blocks of a row) or (blocks of a row, bytes of a block, outputs), padded to 64
 /// bytes
-template <class Block>
+template <class BlockType>
 struct RowBlocks {
+  using Block = BlockType;
   static constexpr std::size_t blocks(std::size_t inputs) {
     return (inputs + Block::size - 1) / Block::size;
   }
@@ -51,6 +54,25 @@ struct RowBlocks {
                         std::size_t n, std::size_t b, std::byte* block) {
     const auto [at, step] = place(outputs, inputs, n, b);
     for (std::size_t j = 0; j < Block::bytes; ++j) block[j] = panel[at + j * step];
+  }
+  /// Packs codes as they are, those of `rows` from row `first` on; outputs that it does not have are
+  /// rows of zeros. \pre same bits and group, zero points that the format holds
+  static void pack_codes(std::byte* panel, std::size_t outputs, const Grouped& rows,
+                         std::size_t first) requires requires {
+    Block::code_bits;
+  }
+  {
+    const std::size_t groups = rows.groups(), used = std::min(outputs, rows.outputs - first);
+    std::fill_n(panel, panel_bytes(outputs, rows.inputs), std::byte{0});
+    std::byte block[Block::bytes];
+    for (std::size_t n = 0; n < used; ++n) {
+      for (std::size_t g = 0; g < groups; ++g) {
+        const std::size_t at = (first + n) * groups + g;
+        Block::put_codes(rows.codes.data() + (first + n) * rows.inputs + g * Block::size,
+                         rows.scales[at], rows.zeros[at], block);
+        put_block(panel, outputs, rows.inputs, n, g, block);
+      }
+    }
   }
   static void unpack(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                      std::size_t first, std::size_t count, float* values) {

@@ -1,13 +1,19 @@
 #pragma once
 
+#include <quire/weight_format/awq.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/bitsandbytes.hpp>
+#include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/concepts.hpp>
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/fp32.hpp>
+#include <quire/weight_format/gptq.hpp>
+#include <quire/weight_format/grouped.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
+#include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/k_quants.hpp>
+#include <quire/weight_format/linear_only.hpp>
 #include <quire/weight_format/mxfp4.hpp>
 #include <quire/weight_format/nf4.hpp>
 #include <quire/weight_format/nvfp4.hpp>

@@ -1,0 +1,307 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/quantised.hpp>
+#include <quire/core/error.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/model/decoder.hpp>
+#include <quire/model/tensor_names.hpp>
+#include <quire/weight_format/awq.hpp>
+#include <quire/weight_format/gptq.hpp>
+
+namespace quire::model {
+
+/// The product that notes what passes through it, beside each matrix; for calibration.
+struct RecordingGemm {
+  static constexpr std::string_view name = "recording";
+  template <weight_format::WeightStorage Format>
+  class Matrix : public PanelMatrix<Format> {
+   public:
+    Matrix() = default;
+    Matrix(const MatrixSource& source, ThreadPool& threads)
+        : PanelMatrix<Format>(source, threads),
+          seen_(std::make_shared<weight_format::InputStatistics>()) {
+      const std::size_t n = source.inputs;
+      *seen_ = {n, 0, std::vector<double>(n * n), std::vector<double>(n), std::vector<float>(n)};
+    }
+    void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                  std::size_t y_stride, ThreadPool& threads) const {
+      note(x, x_stride, rows, threads);
+      PanelMatrix<Format>::multiply(x, x_stride, rows, y, y_stride, threads);
+    }
+    [[nodiscard]] const weight_format::InputStatistics& seen() const { return *seen_; }
+
+   private:
+    void note(const float* x, std::size_t stride, std::size_t rows, ThreadPool& threads) const {
+      const std::size_t n = seen_->inputs;
+      std::vector<float> columns(n * rows);
+      for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t k = 0; k < n; ++k) {
+          const float v = x[r * stride + k];
+          columns[k * rows + r] = v;
+          seen_->magnitude[k] += static_cast<double>(std::abs(v));
+          seen_->most[k] = std::max(seen_->most[k], std::abs(v));
+        }
+      }
+      seen_->rows += static_cast<double>(rows);
+      const PanelMatrix<weight_format::Fp32> transposed(
+          {n,
+           rows,
+           [&](std::size_t first, std::size_t count, float* to) {
+             std::copy_n(columns.data() + first * rows, count * rows, to);
+           },
+           {}},
+          threads);
+      const std::size_t wide = transposed.padded_outputs();
+      std::vector<float> moments(n * wide);
+      transposed.multiply(columns.data(), rows, n, moments.data(), wide, threads);
+      for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t k = 0; k < n; ++k) {
+          seen_->moments[i * n + k] += static_cast<double>(moments[i * wide + k]);
+        }
+      }
+    }
+    std::shared_ptr<weight_format::InputStatistics> seen_;
+  };
+};
+
+struct CalibrationOptions {
+  enum class Method { round_to_nearest, gptq, awq };
+  Method method = Method::gptq;
+  unsigned bits = 4;
+  std::size_t group = 128;
+  bool symmetric = true;
+  bool act_order = false;  // of GPTQ
+  checkpoint::Quantisation::Layout layout = checkpoint::Quantisation::Layout::gptq_v2;
+};
+
+/// What a matrix's outputs lost: squared error over the calibration texts, beside the squared outputs.
+struct LayerError {
+  std::string name;
+  double error = 0, outputs = 0;
+};
+
+namespace detail {
+
+/// A model's layers as fp32, one after the other rounded to integers.
+class Calibrator {
+  using Statistics = weight_format::InputStatistics;
+  using Method = CalibrationOptions::Method;
+  using Names = std::vector<std::string>;
+
+ public:
+  Calibrator(const checkpoint::Checkpoint& model, const std::vector<std::vector<TokenId>>& texts,
+             const CalibrationOptions& options, ThreadPool& threads)
+      : model_(model), texts_(texts), options_(options), threads_(threads) {
+    const checkpoint::ModelConfig& c = model.config;
+    if (c.quantisation || c.transposed_linear || c.shape.experts > 0) {
+      throw usage_error(
+          "calibration",
+          "of a model that is " + std::string(c.quantisation        ? "quantised already"
+                                              : c.transposed_linear ? "stored transposed"
+                                                                    : "a mixture of experts"),
+          "a dense model in floats");
+    }
+    if (texts.empty()) throw usage_error("calibration", "no texts", "a few");
+    names_ = tensor_names(c.shape.family);
+    prefix_ = prefix_in(model.tensors, names_);
+    quantisation_ = {options.layout, options.bits, options.group, options.symmetric};
+  }
+
+  [[nodiscard]] checkpoint::Checkpoint run(std::vector<LayerError>* errors) {
+    const auto layers = static_cast<std::size_t>(model_.config.shape.layers);
+    using Recorded = Decoder<weight_format::Fp32, RecordingGemm>;
+    std::shared_ptr<const Recorded> seen;
+    for (std::size_t l = 0; l < layers; ++l) {
+      // GPTQ sees each layer's inputs as the layers before it make them after rounding.
+      if (seen == nullptr || options_.method == Method::gptq) {
+        auto config = model_.config;
+        config.quantisation = quantisation_;
+        auto decoder = std::make_shared<const Recorded>(config, tensors(), threads_);
+        for (const auto& text : texts_) (void)full_logits(*decoder, text, threads_);
+        seen = std::move(decoder);
+      }
+      layer(l, seen->weights().layers[l], errors);
+    }
+    checkpoint::Checkpoint out = model_;
+    out.tensors = tensors();
+    out.config.quantisation = quantisation_;
+    return out;
+  }
+
+ private:
+  template <class Layer>
+  void layer(std::size_t l, const Layer& seen, std::vector<LayerError>* errors) {
+    const std::string prefix = prefix_ + std::string(names_.layer) + std::to_string(l) + ".";
+    const auto under = [&](const auto& names) {
+      Names out;
+      for (const std::string_view n : names) out.push_back(prefix + std::string(n));
+      return out;
+    };
+    const checkpoint::ModelConfig& c = model_.config;
+    const Names qkv = under(names_.qkv), in = under(names_.mlp_in);
+    const Names o = {prefix + std::string(names_.attention_output)};
+    const Names down = {prefix + std::string(names_.mlp_out)};
+    const auto norm = [&](std::string_view n) { return prefix + std::string(n); };
+    Statistics s[4] = {seen.qkv.seen(), seen.attention_output.seen(), seen.mlp.in.seen(),
+                       seen.mlp.out.seen()};
+    const Names* groups[4] = {&qkv, &o, &in, &down};
+    if (options_.method == Method::awq) {
+      if (c.norm_before) {
+        scale(qkv, s[0], {}, norm(names_.attention_norm));
+        scale(in, s[2], {}, norm(names_.mlp_norm));
+      }
+      if (qkv.size() == 3) scale(o, s[1], heads_sharing_values(), qkv[2]);
+      if (in.size() == 2 || c.activation == checkpoint::Activation::relu) {
+        scale(down, s[3], {}, in.back());
+      }
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      for (const std::string& name : *groups[i]) round(name, s[i], errors);
+    }
+  }
+
+  /// Channel of the values that each input of the output projection comes from.
+  [[nodiscard]] std::vector<std::size_t> heads_sharing_values() const {
+    const Shape& s = model_.config.shape;
+    const auto d = static_cast<std::size_t>(s.head_dim);
+    const auto together = static_cast<std::size_t>(s.heads / s.kv_heads);
+    std::vector<std::size_t> shared(static_cast<std::size_t>(s.heads) * d);
+    for (std::size_t i = 0; i < shared.size(); ++i) shared[i] = i / d / together * d + i % d;
+    return shared;
+  }
+
+  /// Multiplies the inputs' weights by AWQ's factors and divides what `before` gives by them: a norm's
+  /// scale and bias, or a matrix's outputs. The function stays as it is.
+  void scale(const Names& matrices, Statistics& s, const std::vector<std::size_t>& shared,
+             const std::string& before) {
+    const std::size_t n = s.inputs;
+    std::vector<float> stacked;
+    for (const std::string& name : matrices) {
+      const std::vector<float>& w = values(name + ".weight");
+      stacked.insert(stacked.end(), w.begin(), w.end());
+    }
+    weight_format::AwqOptions o;
+    o.bits = options_.bits;
+    o.group = options_.group;
+    o.symmetric = options_.symmetric;
+    o.shared = shared;
+    const auto factors = weight_format::awq_factors(stacked, stacked.size() / n, s, o);
+    for (const std::string& name : matrices) {
+      std::vector<float>& w = values(name + ".weight");
+      for (std::size_t i = 0; i < w.size(); ++i) w[i] *= factors[i % n];
+    }
+    std::vector<float>& w = values(before + ".weight");
+    const std::size_t channels =
+        shared.empty() ? n : *std::max_element(shared.begin(), shared.end()) + 1;
+    std::vector<float> of_channel(channels);
+    for (std::size_t k = 0; k < n; ++k) of_channel[shared.empty() ? k : shared[k]] = factors[k];
+    const std::size_t width = w.size() / channels;
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] /= of_channel[i / width];
+    if (model_.tensors.contains(before + ".bias")) {
+      std::vector<float>& b = values(before + ".bias");
+      for (std::size_t i = 0; i < b.size(); ++i) b[i] /= of_channel[i];
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      s.magnitude[i] /= static_cast<double>(factors[i]);
+      s.most[i] /= factors[i];
+      for (std::size_t k = 0; k < n; ++k) {
+        s.moments[i * n + k] /= static_cast<double>(factors[i]) * static_cast<double>(factors[k]);
+      }
+    }
+  }
+
+  void round(const std::string& name, const Statistics& s, std::vector<LayerError>* errors) {
+    const std::vector<float>& w = values(name + ".weight");
+    const std::size_t outputs = w.size() / s.inputs;
+    weight_format::Grouped q;
+    if (options_.method == Method::gptq) {
+      q = weight_format::gptq(
+          w, outputs, s, {options_.bits, options_.group, options_.symmetric, options_.act_order});
+    } else if (options_.method == Method::awq) {
+      weight_format::AwqOptions o;
+      o.bits = options_.bits;
+      o.group = options_.group;
+      o.symmetric = options_.symmetric;
+      // Its authors leave queries and keys as they are: their products are sensitive to it.
+      o.clip = name.find("q_proj") == std::string::npos && name.find("k_proj") == std::string::npos;
+      q = weight_format::round_clipped(w, outputs, s, o);
+    } else {
+      q = weight_format::round_to_nearest(w.data(), outputs, s.inputs, options_.bits,
+                                          options_.group, options_.symmetric);
+    }
+    if (errors != nullptr) {
+      std::vector<float> back(w.size());
+      q.read(0, outputs, back.data());
+      errors->push_back({name, weight_format::output_error(s, w, back),
+                         weight_format::output_error(s, w, std::vector<float>(w.size()))});
+    }
+    rounded_.emplace(name, std::move(q));
+  }
+
+  /// A float tensor of the model, as it has become. \errors data when there is none
+  [[nodiscard]] std::vector<float>& values(const std::string& name) {
+    const auto found = values_.find(name);
+    if (found != values_.end()) return found->second;
+    const checkpoint::TensorView& view = model_.tensors.at(name);
+    std::vector<float> out(static_cast<std::size_t>(view.elements()));
+    checkpoint::read_floats(view, 0, out);
+    return values_.emplace(name, std::move(out)).first->second;
+  }
+
+  /// All tensors as they are now.
+  [[nodiscard]] checkpoint::TensorSet tensors() const {
+    checkpoint::TensorList list;
+    list.keep(model_.tensors);
+    for (const checkpoint::TensorView& t : model_.tensors.all()) {
+      const std::string name(t.name);
+      const std::string stem = name.substr(0, name.rfind('.'));
+      if (name.ends_with(".weight") && rounded_.contains(stem)) {
+        checkpoint::add_grouped(list, quantisation_, stem, rounded_.at(stem));
+      } else if (const auto changed = values_.find(name); changed != values_.end()) {
+        list.add(name, checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, changed->second);
+      } else {
+        list.add(t);
+      }
+    }
+    return list.set(model_.tensors.where() + ", calibrated");
+  }
+
+  const checkpoint::Checkpoint& model_;
+  const std::vector<std::vector<TokenId>>& texts_;
+  CalibrationOptions options_;
+  ThreadPool& threads_;
+  TensorNames names_;
+  std::string prefix_;
+  checkpoint::Quantisation quantisation_;
+  std::map<std::string, std::vector<float>> values_;
+  std::map<std::string, weight_format::Grouped> rounded_;
+};
+
+}  // namespace detail
+
+/// Rounds the linear layers of a model to integers and gives the model back as its tensors are stored:
+/// to be run, or saved. Embedding, output matrix and norms stay floats.
+/// errors: if given, what each matrix's outputs lose on the texts, as this method sees its inputs
+/// \errors usage for a model that is quantised, transposed or a mixture, and for groups that do not
+/// divide a row
+[[nodiscard]] inline checkpoint::Checkpoint calibrate(
+    const checkpoint::Checkpoint& model, const std::vector<std::vector<TokenId>>& texts,
+    const CalibrationOptions& options, ThreadPool& threads,
+    std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator(model, texts, options, threads).run(errors);
+}
+
+}  // namespace quire::model

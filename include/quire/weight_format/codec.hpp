@@ -1,0 +1,146 @@
+// mechanism: a weight format's functions as values, so that decoders and engines are compiled once for all
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include <quire/core/error.hpp>
+#include <quire/weight_format/concepts.hpp>
+#include <quire/weight_format/grouped.hpp>
+
+namespace quire::weight_format {
+
+/// What a format does, as functions; see WeightFormatPolicy. Those that it does not offer are null.
+struct WeightCodec {
+  std::string_view name;
+  bool plain = false;
+  std::size_t (*panel_bytes)(std::size_t outputs, std::size_t inputs) = nullptr;
+  double (*weight_bytes)(std::size_t inputs) = nullptr;
+  void (*pack)(std::byte*, std::size_t, std::size_t, const float*) = nullptr;
+  void (*unpack)(const std::byte*, std::size_t, std::size_t, std::size_t, std::size_t,
+                 float*) = nullptr;
+  void (*read)(const std::byte*, std::size_t, std::size_t, std::size_t, float*) = nullptr;
+
+  // Formats that hold integers as they are.
+  void (*pack_codes)(std::byte*, std::size_t, const Grouped&, std::size_t) = nullptr;
+  bool (*holds_zero)(std::uint8_t) = nullptr;
+  unsigned code_bits = 0;
+  std::size_t group = 0;
+
+  // Formats with a product of their own.
+  std::size_t (*row_bytes)(std::size_t inputs) = nullptr;
+  void (*pack_row)(const float*, std::size_t, std::byte*) = nullptr;
+  void (*add_products)(const std::byte*, std::size_t, std::size_t, const std::byte*, std::size_t,
+                       float*, std::size_t) = nullptr;
+
+  const WeightCodec* head = nullptr;  // of embedding and output matrix, where it is another one
+
+  [[nodiscard]] const WeightCodec& of_head() const { return head != nullptr ? *head : *this; }
+};
+
+namespace detail {
+template <WeightFormatPolicy F>
+inline constexpr WeightCodec codec = [] {
+  WeightCodec c;
+  c.name = F::name;
+  c.plain = PlainWeightFormat<F>;
+  c.panel_bytes = &F::panel_bytes;
+  c.weight_bytes = &F::weight_bytes;
+  c.pack = &F::pack;
+  c.unpack = &F::unpack;
+  c.read = &F::read;
+  if constexpr (requires { F::Block::code_bits; }) {
+    c.pack_codes = &F::pack_codes;
+    c.holds_zero = &F::Block::holds_zero;
+    c.code_bits = F::Block::code_bits;
+    c.group = F::Block::size;
+  }
+  if constexpr (ProductWeightFormat<F>) {
+    c.row_bytes = &F::row_bytes;
+    c.pack_row = &F::pack_row;
+    c.add_products = &F::add_products;
+  }
+  if constexpr (requires { typename F::Head; }) c.head = &codec<typename F::Head>;
+  return c;
+}();
+}  // namespace detail
+
+/// A format's functions; one table a format, for the length of the program.
+template <WeightFormatPolicy F>
+[[nodiscard]] constexpr const WeightCodec& codec_of() {
+  return detail::codec<F>;
+}
+
+/// Stands for every format that is read through a codec: what is compiled for it serves them all.
+struct Packed {
+  static constexpr std::string_view name = "packed";
+  const WeightCodec* codec = nullptr;
+
+  [[nodiscard]] std::size_t panel_bytes(std::size_t outputs, std::size_t inputs) const {
+    return codec->panel_bytes(outputs, inputs);
+  }
+  void pack(std::byte* panel, std::size_t outputs, std::size_t inputs, const float* w) const {
+    codec->pack(panel, outputs, inputs, w);
+  }
+  void unpack(const std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t first,
+              std::size_t count, float* values) const {
+    codec->unpack(panel, outputs, inputs, first, count, values);
+  }
+  void read(const std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t output,
+            float* values) const {
+    codec->read(panel, outputs, inputs, output, values);
+  }
+};
+
+/// What decoders are compiled for: a plain format itself, Packed for all others.
+template <class F>
+using storage_of = std::conditional_t<PlainWeightFormat<F>, F, Packed>;
+
+/// A format, or Packed with a codec to come.
+template <class S>
+concept WeightStorage = WeightFormatPolicy<S> || std::same_as<S, Packed>;
+
+namespace detail {
+template <class F>
+struct HeadOf {
+  using type = F;
+};
+template <class F>
+requires requires { typename F::Head; }
+struct HeadOf<F> {
+  using type = typename F::Head;
+};
+}  // namespace detail
+/// The format of embedding and output matrix.
+template <class F>
+using head_of = typename detail::HeadOf<F>::type;
+
+/// Whether a format takes integers unchanged. Floats take everything; a format of other integers would
+/// round a second time, which nobody asked for. \errors usage then
+[[nodiscard]] inline bool takes_codes(const WeightCodec& format, const Grouped* codes) {
+  if (format.plain) return false;
+  const std::string where = "weight format " + std::string(format.name);
+  if (codes == nullptr) {
+    throw usage_error(where, "matrices that are read as one are quantised differently",
+                      "fp32, fp16 or bf16 for this checkpoint");
+  }
+  bool fits = format.pack_codes != nullptr && format.code_bits == codes->bits &&
+              format.group == codes->group && codes->group_of.empty();
+  for (std::size_t i = 0; fits && i < codes->zeros.size(); ++i) {
+    fits = format.holds_zero(codes->zeros[i]);
+  }
+  if (fits) return true;
+  const int middle = 1 << (codes->bits - 1);
+  bool symmetric = true;
+  for (const std::uint8_t z : codes->zeros) symmetric = symmetric && z == middle;
+  throw usage_error(where,
+                    "the checkpoint is quantised already, in " + std::to_string(codes->bits) +
+                        " bits and groups of " + std::to_string(codes->group),
+                    "int" + std::to_string(codes->bits) + (symmetric ? "" : "_zero_point") + "_g" +
+                        std::to_string(codes->group) + ", or fp32, fp16 or bf16");
+}
+
+}  // namespace quire::weight_format
