@@ -49,6 +49,7 @@ struct Reading {
 struct TeacherForced {
   struct Options : executor::Cpu::Options {
     const kv_format::KvCodec* codec = nullptr;
+    const weight_format::WeightCodec* weights = &weight_format::codec_of<weight_format::Fp32>();
     std::shared_ptr<const Texts> texts;       // by request id
     std::shared_ptr<const Reading> baseline;  // with log-probabilities; null: this is the baseline
     std::shared_ptr<Reading> reading;
@@ -59,11 +60,11 @@ struct TeacherForced {
     return executor::Cpu::geometry<C>(options);
   }
 
-  using Base = executor::Cpu::Steps<kv_format::Packed, weight_format::Fp32>;
+  using Base = executor::Cpu::Steps<kv_format::Packed, weight_format::Packed>;
   class Notes : public Base {
    public:
     Notes(const Options& options, const KvGeometry& geometry)
-        : Base(options, geometry, *options.codec),
+        : Base(options, geometry, *options.codec, *options.weights),
           texts_(options.texts),
           baseline_(options.baseline),
           reading_(options.reading) {
@@ -122,7 +123,8 @@ struct TeacherForced {
 /// \pre every text has two tokens or more
 [[nodiscard]] inline std::shared_ptr<const Reading> read_texts(
     const Format& format, const checkpoint::Checkpoint& model, std::shared_ptr<const Texts> texts,
-    std::shared_ptr<const Reading> baseline, std::size_t threads = 1, std::int64_t together = 64) {
+    std::shared_ptr<const Reading> baseline, std::size_t threads = 1, std::int64_t together = 64,
+    const weight_format::WeightCodec& weights = weight_format::codec_of<weight_format::Fp32>()) {
   using C = Variant<kv_format::Fp32>;
   auto reading = std::make_shared<Reading>();
   reading->best.resize(texts->size());
@@ -134,6 +136,7 @@ struct TeacherForced {
   options.model = model;
   options.threads = threads;
   options.codec = format.codec;
+  options.weights = &weights;
   options.limits = {.max_batched_tokens = 1 << 20, .max_sequences = together, .watermark = 0};
   std::int64_t longest = 0;
   for (const auto& text : *texts) longest = std::max(longest, std::ssize(text));

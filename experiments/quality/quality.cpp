@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,7 +18,9 @@
 #include <experiments/quality/outliers.hpp>
 #include <experiments/retention/texts.hpp>
 #include <quire/checkpoint/load.hpp>
+#include <quire/model/calibration.hpp>
 #include <quire/model/known_shapes.hpp>
+#include <quire/weight_format/weight_format.hpp>
 
 namespace quire::quality {
 namespace {
@@ -169,10 +172,11 @@ void add_recall(metrics::JsonObject& out, const std::vector<Story>& stories, con
   }
 }
 
-metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) {
+/// What a reading lost against fp32, as every axis reports it.
+metrics::JsonObject losses(Subject& subject, const Reading& reading, std::string_view name,
+                           double bits) {
   const std::shared_ptr<const Reading> base = subject.baseline();
-  const std::shared_ptr<const Reading> r = subject.reading(format);
-  const model::Shape& s = subject.model().config.shape;
+  const Reading* r = &reading;
   metrics::JsonObject out;
   const Interval nats =
       quality::over_positions(*r, [&](std::size_t i, std::size_t p) { return r->nats[i][p]; });
@@ -200,8 +204,21 @@ metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) 
                                        }),
                100);
   add_recall(out, subject.stories(), *r);
+  out.add("tokens_per_s", r->tokens / r->seconds)
+      .add("tokens", tokens)
+      .add("texts", std::ssize(*subject.texts()));
+  std::printf("%-48s %6.2f bits  ppl %+8.3f %% [%+.3f, %+.3f]  KL %.5f  %.0f tokens/s\n",
+              std::string(name).c_str(), bits, percent(more.mean), percent(more.low),
+              percent(more.high), divergence.mean, r->tokens / r->seconds);
+  return out;
+}
+
+metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) {
+  const std::shared_ptr<const Reading> r = subject.reading(format);
+  const model::Shape& s = subject.model().config.shape;
   const double values = 2.0 * static_cast<double>(s.layers * s.kv_heads * s.head_dim);
   const double bits = 8 * r->pool_bytes_per_token() / values;
+  metrics::JsonObject out = losses(subject, *r, format.codec->name, bits);
   out.add("bits_per_value", 8 *
                                 format.token_bytes(static_cast<std::size_t>(s.layers),
                                                    static_cast<std::size_t>(s.kv_heads),
@@ -210,15 +227,9 @@ metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) 
       .add("pool_bytes_per_token", r->pool_bytes_per_token())
       .add("pool_bits_per_value", bits)
       .add("open_bytes", static_cast<std::int64_t>(r->open_bytes))
-      .add("tokens_per_s", r->tokens / r->seconds)
       .add("sequences_in_40gb_of_llama3_8b",
            quality::sequences_in(std::int64_t{40'000'000'000}, model::llama3_8b, *format.codec, 32,
-                                 2048))
-      .add("tokens", tokens)
-      .add("texts", std::ssize(*subject.texts()));
-  std::printf("%-48s %6.2f bits  ppl %+8.3f %% [%+.3f, %+.3f]  KL %.5f  %.0f tokens/s\n",
-              std::string(format.codec->name).c_str(), bits, percent(more.mean), percent(more.low),
-              percent(more.high), divergence.mean, r->tokens / r->seconds);
+                                 2048));
   return out;
 }
 
@@ -229,6 +240,85 @@ Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::F
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("kv_format", format.codec->name).add("weight_format", "fp32").add("keys", keys);
   run.measure = [subject, format] { return measure_kv(*subject, format); };
+  return run;
+}
+
+/// A way to make weights, and the format that holds them. Embedding and output matrix stay as stored.
+struct WeightRun {
+  const weight_format::WeightCodec* codec;
+  std::optional<model::CalibrationOptions> calibration;  // none: the format rounds by itself
+  [[nodiscard]] std::string name() const {
+    const std::string inner(codec->name.substr(0, codec->name.find("_head_")));
+    if (!calibration) return inner;
+    using Method = model::CalibrationOptions::Method;
+    const std::string method = calibration->method == Method::gptq  ? "gptq_"
+                               : calibration->method == Method::awq ? "awq_"
+                                                                    : "rtn_";
+    return method + (calibration->act_order ? "act_order_" : "") + inner;
+  }
+};
+std::vector<WeightRun> weight_runs(bool all) {
+  using namespace weight_format;
+  std::vector<WeightRun> runs;
+  const auto calibrated = [&]<class F>(bool symmetric) {
+    using Method = model::CalibrationOptions::Method;
+    for (const auto& [method, act_order] : {std::pair(Method::round_to_nearest, false),
+                                            {Method::gptq, false},
+                                            {Method::gptq, true},
+                                            {Method::awq, false}}) {
+      if (act_order && !all) continue;
+      model::CalibrationOptions o;
+      o.method = method;
+      o.bits = F::Block::code_bits;
+      o.group = F::Block::size;
+      o.symmetric = symmetric;
+      o.act_order = act_order;
+      runs.push_back({&codec_of<LinearOnly<F, weight_format::Bf16>>(), o});
+    }
+  };
+  const auto alone = [&]<class F>() {
+    runs.push_back({&codec_of<LinearOnly<F, weight_format::Bf16>>(), std::nullopt});
+  };
+  calibrated.operator()<IntZeroPoint<3, 128>>(false);
+  if (!all) return runs;
+  calibrated.operator()<IntZeroPoint<4, 128>>(false);
+  calibrated.operator()<IntGrouped<3, 128>>(true);
+  calibrated.operator()<IntGrouped<4, 128>>(true);
+  alone.operator()<Int8Grouped<128>>();
+  alone.operator()<Nf4>();
+  alone.operator()<Mxfp4>();
+  alone.operator()<Nvfp4>();
+  alone.operator()<Q80>();
+  alone.operator()<Q40>();
+  return runs;
+}
+
+Run weight_run(const SharedSubject& subject, const WeightRun& w, const std::string& source) {
+  Run run;
+  run.row.variant = w.name();
+  run.row.workload = "stories";
+  run.row.mode = metrics::Mode::measured;
+  run.row.axes.add("kv_format", "fp32").add("weight_format", w.name()).add("keys", "as_trained");
+  run.measure = [subject, w, source] {
+    checkpoint::Checkpoint model = subject->model();
+    if (w.calibration) {
+      quality::Texts texts;
+      for (const Story& s :
+           read_stories(source + "/experiments/quality/calibration.jsonl", *model.tokenizer, 16)) {
+        texts.push_back(s.tokens);
+      }
+      ThreadPool threads(1);
+      model = model::calibrate(model, texts, *w.calibration, threads);
+    }
+    const auto r = quality::read_texts(quality::format<kv_format::Fp32>(), model, subject->texts(),
+                                       subject->baseline(), 1, 64, *w.codec);
+    const double bits =
+        8 * w.codec->weight_bytes(static_cast<std::size_t>(model.config.shape.hidden));
+    metrics::JsonObject out = losses(*subject, *r, w.name(), bits);
+    out.add("bits_per_weight", bits)
+        .add("weight_bytes", static_cast<std::int64_t>(r->weight_bytes));
+    return out;
+  };
   return run;
 }
 
@@ -287,6 +377,9 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
                                                  : quality::has(quality::drawn_with_outliers, name);
       if (all || is_drawn) runs.push_back(kv_run(*subject, keys, f));
     }
+  }
+  if (!whole || options.scale == Scale::full) {  // a user's own list is of KV formats
+    for (const WeightRun& w : weight_runs(all)) runs.push_back(weight_run(trained, w, source));
   }
   const auto named = [&](std::string_view name) {
     return std::find_if(formats.begin(), formats.end(),
