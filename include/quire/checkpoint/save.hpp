@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/quantised.hpp>

@@ -1,6 +1,7 @@
 // mechanism: a weight format's functions as values, so that decoders and engines are compiled once for all
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
