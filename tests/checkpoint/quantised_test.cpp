@@ -39,7 +39,8 @@ TEST(Quantised, AutoGptqsAndAutoAwqsTensorsAreReadAsTheyReadThem) {
     }
     TensorList list;  // and written as they wrote it
     add_grouped(list, q, name, m);
-    for (const TensorView& t : list.set("memory").all()) {
+    const TensorSet ours = list.set("memory");
+    for (const TensorView& t : ours.all()) {
       const auto& theirs = set.at(t.name);
       EXPECT_TRUE(theirs.has_shape(t.shape)) << t.name;
       EXPECT_TRUE(

@@ -21,7 +21,7 @@ namespace {
 using Method = CalibrationOptions::Method;
 using Layout = checkpoint::Quantisation::Layout;
 using Texts = std::vector<std::vector<TokenId>>;
-using Any = Decoder<weight_format::Packed>;
+using Any = Decoder<weight_format::Packed, RecordingGemm>;  // as calibrate(): compiled once
 
 struct Stories {
   checkpoint::Checkpoint model =

@@ -122,14 +122,15 @@ class Calibrator {
 
   [[nodiscard]] checkpoint::Checkpoint run(std::vector<LayerError>* errors) {
     const auto layers = static_cast<std::size_t>(model_.config.shape.layers);
-    using Recorded = Decoder<weight_format::Fp32, RecordingGemm>;
+    using Recorded = Decoder<weight_format::Packed, RecordingGemm>;
     std::shared_ptr<const Recorded> seen;
     for (std::size_t l = 0; l < layers; ++l) {
       // GPTQ sees each layer's inputs as the layers before it make them after rounding.
       if (seen == nullptr || options_.method == Method::gptq) {
         auto config = model_.config;
         config.quantisation = quantisation_;
-        auto decoder = std::make_shared<const Recorded>(config, tensors(), threads_);
+        auto decoder = std::make_shared<const Recorded>(
+            config, tensors(), threads_, weight_format::codec_of<weight_format::Fp32>());
         for (const auto& text : texts_) (void)full_logits(*decoder, text, threads_);
         seen = std::move(decoder);
       }
