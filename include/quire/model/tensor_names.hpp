@@ -91,7 +91,7 @@ struct TensorNames {
 [[nodiscard]] inline std::string prefix_in(const checkpoint::TensorSet& tensors,
                                            const TensorNames& names) {
   for (const std::string_view prefix : names.prefixes) {
-    const std::string found(prefix);
+    std::string found(prefix);
     if (tensors.contains(found + std::string(names.embedding) + ".weight")) return found;
   }
   return std::string(names.prefixes.front());
