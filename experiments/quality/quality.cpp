@@ -290,6 +290,8 @@ std::vector<WeightRun> weight_runs(bool all) {
   alone.operator()<Nvfp4>();
   alone.operator()<Q80>();
   alone.operator()<Q40>();
+  alone.operator()<W8a8>();
+  alone.operator()<LlmInt8>();
   return runs;
 }
 

@@ -12,6 +12,8 @@
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/linear_only.hpp>
+#include <quire/weight_format/llm_int8.hpp>
+#include <quire/weight_format/w8a8.hpp>
 #include <tests/common/mutate.hpp>
 #include <tests/common/temp_file.hpp>
 
@@ -39,8 +41,10 @@ struct Stories {
     return calibrate(model, seen, o, threads, errors);
   }
   /// Mean surprise of a token, in nat.
-  [[nodiscard]] double nats(const checkpoint::Checkpoint& c) {
-    const Any decoder(c.config, c.tensors, threads, weight_format::codec_of<weight_format::Fp32>());
+  [[nodiscard]] double nats(
+      const checkpoint::Checkpoint& c,
+      const weight_format::WeightCodec& format = weight_format::codec_of<weight_format::Fp32>()) {
+    const Any decoder(c.config, c.tensors, threads, format);
     double sum = 0, count = 0;
     for (const auto& text : unseen) {
       const auto logits = full_logits(decoder, text, threads);
@@ -133,6 +137,60 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
     EXPECT_THROW(checkpoint::save_checkpoint(read, path), Error);
     EXPECT_THROW((void)calibrate(read, stories.seen, o, stories.threads), Error);
   }
+}
+
+/// Two channels of each norm times 60, their weights divided: the function of large models' outliers.
+checkpoint::Checkpoint with_outliers(const checkpoint::Checkpoint& model) {
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
+  for (const checkpoint::TensorView& t : model.tensors.all()) {
+    const bool norm = t.name.ends_with("layernorm.weight");
+    bool matrix = false;
+    for (const std::string_view n : {"q_proj.", "k_proj.", "v_proj.", "gate_proj.", "up_proj."}) {
+      matrix = matrix || t.name.find(n) != std::string_view::npos;
+    }
+    if (!norm && !matrix) {
+      list.add(t);
+      continue;
+    }
+    std::vector<float> w(static_cast<std::size_t>(t.elements()));
+    checkpoint::read_floats(t, 0, w);
+    const auto width = static_cast<std::size_t>(model.config.shape.hidden);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      if (i % width == 11 || i % width == 70) w[i] *= norm ? 60.0f : 1 / 60.0f;
+    }
+    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, w);
+  }
+  checkpoint::Checkpoint out = model;
+  out.tensors = list.set("emulated outliers");
+  return out;
+}
+
+TEST(Calibration, SmoothingKeepsTheFunctionAndSavesBytesFromOutliers) {
+  Stories stories;
+  stories.seen.resize(2);
+  stories.unseen.resize(2);
+  const checkpoint::Checkpoint rough = with_outliers(stories.model);
+  const checkpoint::Checkpoint smoothed = smooth(rough, stories.seen, stories.threads);
+  const double floats = stories.nats(stories.model);
+  EXPECT_NEAR(stories.nats(rough), floats, 1e-5);
+  EXPECT_NEAR(stories.nats(smoothed), floats, 1e-5);
+  using weight_format::codec_of;
+  using weight_format::Fp32;
+  using weight_format::LinearOnly;
+  const auto& bytes = codec_of<LinearOnly<weight_format::W8a8, Fp32>>();
+  const auto& split = codec_of<LinearOnly<weight_format::LlmInt8, Fp32>>();
+  const double plain = std::abs(stories.nats(stories.model, bytes) - floats);
+  const double broken = std::abs(stories.nats(rough, bytes) - floats);
+  const double mended = std::abs(stories.nats(smoothed, bytes) - floats);
+  const double parted = std::abs(stories.nats(rough, split) - floats);
+  RecordProperty("nats", std::to_string(plain) + " plain, " + std::to_string(broken) +
+                             " with outliers, " + std::to_string(mended) + " smoothed, " +
+                             std::to_string(parted) + " llm_int8");
+  EXPECT_LT(plain, 0.01);
+  EXPECT_GT(broken, 20 * plain);
+  EXPECT_LT(mended, 0.2 * broken);
+  EXPECT_LT(parted, 0.2 * broken);
 }
 
 }  // namespace

@@ -11,9 +11,11 @@
 #include <quire/weight_format/grouped.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
+#include <quire/weight_format/int8_channels.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/k_quants.hpp>
 #include <quire/weight_format/linear_only.hpp>
+#include <quire/weight_format/llm_int8.hpp>
 #include <quire/weight_format/mxfp4.hpp>
 #include <quire/weight_format/nf4.hpp>
 #include <quire/weight_format/nvfp4.hpp>
@@ -23,3 +25,4 @@
 #include <quire/weight_format/q6_k.hpp>
 #include <quire/weight_format/q8_0.hpp>
 #include <quire/weight_format/row_blocks.hpp>
+#include <quire/weight_format/w8a8.hpp>
