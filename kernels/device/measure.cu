@@ -315,7 +315,7 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
 }
 
 /// W4A16 and W8A16 beside the library's bf16 product of the same shape, weights cold.
-template <class Format>
+template <class Format, unsigned warps>
 void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t batch,
                      std::uint32_t inputs, std::uint32_t outputs) {
   Rng rng(29);
@@ -342,9 +342,9 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
   const auto run = [&](int i) {
     p.codes = codes[static_cast<std::size_t>(i) % copies].data();
     if (batch > 8) {
-      grouped_product<Format, Bf16, Bf16, 16>(p);
+      grouped_product<Format, Bf16, Bf16, 16, warps>(p);
     } else {
-      grouped_product<Format, Bf16, Bf16, 8>(p);
+      grouped_product<Format, Bf16, Bf16, 8, warps>(p);
     }
   };
   run(0);
@@ -373,7 +373,7 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
   const double bytes = static_cast<double>(ordered.codes.size() + ordered.scales.size() * 2);
   const std::string what = std::string(Format::name) + " rows " + std::to_string(batch) +
                            " inputs " + std::to_string(inputs) + " outputs " +
-                           std::to_string(outputs);
+                           std::to_string(outputs) + " warps " + std::to_string(warps);
   rows.add("grouped_product", what, seconds, bytes / seconds, "copy", limit.copy, worst <= 1,
            worst);
   codes.clear();
@@ -535,8 +535,11 @@ int main(int argc, char** argv) {
     measure_cache_write<E4m3Key>(rows, limit, small ? 256 : 8192);
     for (const std::uint32_t batch : {1u, 16u}) {
       const std::uint32_t size = small ? 512 : 8192;
-      measure_grouped<weight_format::Int4Grouped<128>>(rows, limit, batch, size, size);
-      measure_grouped<weight_format::Int8Grouped<128>>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int4Grouped<128>, 4>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int4Grouped<128>, 8>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int4Grouped<128>, 16>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int8Grouped<128>, 4>(rows, limit, batch, size, size);
+      measure_grouped<weight_format::Int8Grouped<128>, 16>(rows, limit, batch, size, size);
     }
     for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{8}}) {
       for (const std::size_t batch : batches) {

@@ -50,6 +50,9 @@ MINIMUM = "the smaller of two equal numbers is either"
 NOBODY = "a block of threads without rows writes nothing"
 # A mutated line, without spaces, and why no result changes.
 EQUIVALENT = {
+    "conststd::int32_tend=partition>0&&part_end<=length?part_end:length;": MINIMUM,
+    "conststd::int32_tbegin=first>=part_begin?first:part_begin;": MINIMUM,
+    "constunsignedtokens=end>=begin?static_cast<unsigned>(end-begin):0;": "none either way",
     "if(k+4<p.inputs&&p.x_stride%4==0){": "the last four one by one are the same four",
     "{{(p.outputs+15)/16,(p.rows+columns-0)/columns},Kernel::shared_bytes},p,stream);": NOBODY,
     "if(d==0)p.partial_lse[row]=all>=0?m+simt::log2(all):-simt::infinity();":
@@ -164,7 +167,7 @@ def mutations(text):
         if m := re.match(r"(\s*)if \((.*)\) (continue|return);$", code):
             yield (number, f"{m[3]} left out", m[1] + ";",
                    f"{m[1]}if (!quire_mutation::on<@>() && ({m[2]})) {m[3]};")
-        for m in re.finditer(r"(= |return |\()([\w.\[\]]+(?: [<>]=? [\w.:]+)?) \? ", code):
+        for m in re.finditer(r"((?<![=!<>])= |return |\()([\w.\[\]]+(?: [<>]=? [\w.:]+)?) \? ", code):
             yield (number, f"{m[2]} taken for granted",
                    code[:m.start(2)] + "true" + code[m.end(2):],
                    code[:m.start(2)] + f"(quire_mutation::on<@>() || {m[2]})" + code[m.end(2):])

@@ -29,7 +29,7 @@ struct GroupedProductParams {
 /// a product's inner index is free, so codes go from memory to the matrix units' registers.
 /// Grid: (ceil(outputs / 16), ceil(rows / columns)). \cost reads the weights once for `columns` rows
 /// \source layout in the lanes' order: Frantar et al., "MARLIN", 2024
-template <class Format, class HalfType, class Out, unsigned columns = 8, unsigned warps = 4>
+template <class Format, class HalfType, class Out, unsigned columns = 8, unsigned warps = 8>
 struct GroupedProduct {
   using Half = HalfType;
   using Params = GroupedProductParams<Half, Out>;
@@ -148,9 +148,9 @@ struct GroupedProduct {
 };
 
 /// Runs the product over all outputs and rows. \pre x is aligned to 8 bytes
-template <class Format, class Half, class Out, unsigned columns = 8>
+template <class Format, class Half, class Out, unsigned columns = 8, unsigned warps = 8>
 void grouped_product(const GroupedProductParams<Half, Out>& p, simt::Stream stream = {}) {
-  using Kernel = GroupedProduct<Format, Half, Out, columns>;
+  using Kernel = GroupedProduct<Format, Half, Out, columns, warps>;
   if (p.rows == 0 || p.outputs == 0) return;
   simt::launch<Kernel>(
       {{(p.outputs + 15) / 16, (p.rows + columns - 1) / columns}, Kernel::shared_bytes}, p, stream);

@@ -89,7 +89,7 @@ struct PagedAttention {
     const std::uint32_t* table = p.blocks + p.table_begin[sequence];
     const auto first_block = static_cast<unsigned>(begin) / Key::block_tokens;
     float largest = -simt::infinity();
-    for (unsigned b = first_block + simt::warp(); tokens > 0 && at(b) < end; b += warps) {
+    for (unsigned b = first_block + simt::warp(); at(b) < end; b += warps) {
       const std::byte* slab = Key::key_slab(p.cache, table[b], kv_head);
       for (unsigned i = 0; i < Key::block_tokens; i += at_once) {
         const unsigned slot = i + simt::lane() / lanes;
@@ -133,7 +133,7 @@ struct PagedAttention {
         of_block(of_warp, total, [](float a, float b) { return a + b; }) + weight_of(sink, largest);
 
     float sum[per_lane][value_elements]{};
-    for (unsigned b = first_block + simt::warp(); tokens > 0 && at(b) < end; b += warps) {
+    for (unsigned b = first_block + simt::warp(); at(b) < end; b += warps) {
       const std::byte* slab = Key::value_slab(p.cache, table[b], kv_head);
       for (unsigned slot = 0; slot < Key::block_tokens; ++slot) {
         const std::int32_t t = at(b) + static_cast<std::int32_t>(slot);
