@@ -208,7 +208,7 @@ void add_disaggregation(std::vector<Run>& runs, const Options& options) {
     run.row.axes.add("rate_per_gpu", rate).add("slo_scale", scale);
     runs.push_back(std::move(run));
   };
-  for (std::uint64_t seed = 0; seed < options.pick<std::uint64_t>(1, 2, 5); ++seed) {
+  for (std::uint64_t seed = 0; seed < options.pick<std::uint64_t>(1, 6, 12); ++seed) {
     for (const Placement& p : placements) {
       for (const double rate : rates_per_gpu) {
         add(p, true, rate, 1, seed);

@@ -1,5 +1,6 @@
 // The CPU executor for real beside its own simulation. README.md says what is run and why.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -157,6 +158,10 @@ metrics::JsonObject compare(double share, std::size_t count, std::uint64_t seed)
       .add("real_request_throughput", there.request_throughput())
       .add("error_request_throughput_percent",
            percent(here.request_throughput(), there.request_throughput()))
+      .add("latency_difference_percent",
+           std::abs(percent(here.normalized_latency.mean(), there.normalized_latency.mean())))
+      .add("throughput_difference_percent",
+           std::abs(percent(here.request_throughput(), there.request_throughput())))
       .add("error_mean_ttft_percent", percent(here.ttft.mean(), there.ttft.mean()))
       .add("error_mean_tpot_percent", percent(here.tpot.mean(), there.tpot.mean()))
       .add("step_error_in_sample_percent", 100 * c.in_sample.mean)
@@ -168,14 +173,16 @@ metrics::JsonObject compare(double share, std::size_t count, std::uint64_t seed)
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::size_t count = options.pick<std::size_t>(40, 300, 1000);
-  const std::vector<double> half_and_more{0.5, 0.9, 1.4}, all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
-  for (const double share : options.pick(half_and_more, half_and_more, all)) {
+  const std::vector<double> some{0.5, 1.1}, most{0.25, 0.5, 0.9, 1.1, 1.4},
+      all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
+  for (const double share : options.pick(some, most, all)) {
     Run run;
     run.row.variant = System::name;
     run.row.workload = "uniform";
     run.row.seed = 1;
     run.row.mode = metrics::Mode::measured;
-    run.row.axes.add("part", "ladder").add("share_of_capacity", share);
+    run.row.axes.add("part", "ladder").add("share_of_capacity", share).add(
+        "beyond_capacity", share > 1);
     run.measure = [=] { return compare(share, count, 1); };
     runs.push_back(std::move(run));
   }

@@ -1,4 +1,4 @@
-// What schedulers buy: the figures of Sarathi-Serve, FastServe, Andes and VTC, and all policies at one
+// What schedulers buy: the figures of Sarathi-Serve, FastServe, Andes and VTC, and eight policies at one
 // table. README.md says what is run and why.
 #include <algorithm>
 #include <cmath>
@@ -308,7 +308,7 @@ int main(int argc, char** argv) {
       argc, argv, "scheduling",
       "Schedulers: latency and quality of experience against rate, the tail between tokens, "
       "service\n"
-      "of unequal clients, and all policies at one table.\n\n"
+      "of unequal clients, and eight policies at one table.\n\n"
       "Examples:\n"
       "  scheduling --out rows.jsonl\n"
       "  scheduling --out rows.jsonl --filter vtc --scale smoke\n",

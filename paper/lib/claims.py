@@ -9,7 +9,7 @@ A claim says how its number is measured:
     published = 96.3                                or "96.3" and `unit`; a list [low, high] is a range
     unit = "%"
     source = "..."                                  where it is printed
-    mark = "verified"                               verified, plot, recalled or measured (see claims.toml)
+    mark = "verified"                               one of MARKS (see claims.toml)
     tolerance = {points = 1.5}                      see TOLERANCES
     mode = "simulated"
     here = {experiment = "...", rows = {field = value, ...}, metric = "...", reduce = "mean"}
@@ -26,7 +26,7 @@ import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-MARKS = ("verified", "plot", "recalled", "measured", "computed")
+MARKS = ("verified", "abstract", "plot", "recalled", "measured", "computed", "bar")
 
 
 class ClaimError(Exception):
@@ -49,6 +49,8 @@ class Result:
     mode: str
     holds: bool
     reason: str
+    seeds: object = None   # [least, most] of the number by single seeds, where there are several
+    rungs: object = None   # [least, most] that the axis values beside a crossing allow
 
 
 # ---- reducers: rows -> one number ------------------------------------------------------------------
@@ -84,13 +86,19 @@ def _exactly(rows, here):
 
 def _crossing(rows, here):
     """Where the curve first rises through `level`, linear between its points."""
+    (x0, y0), (x1, y1) = _rungs(rows, here)
+    return x0 + (x1 - x0) * (here["level"] - y0) / (y1 - y0)
+
+
+def _rungs(rows, here):
+    """The two points of the curve between which it first rises through `level`."""
     points = _curve(rows, here["metric"], here["axis"])
     level = here["level"]
     if points[0][1] > level:
         raise Unanswered(f"{here['metric']} is above {level} already at {here['axis']} {points[0][0]:g}")
     for (x0, y0), (x1, y1) in zip(points, points[1:]):
         if y0 <= level < y1:
-            return x0 + (x1 - x0) * (level - y0) / (y1 - y0)
+            return (x0, y0), (x1, y1)
     raise Unanswered(f"{here['metric']} stays below {level} up to {here['axis']} {points[-1][0]:g}")
 
 
@@ -132,6 +140,44 @@ def measure(here, rows):
     if "subtract_from" in here:
         value = here["subtract_from"] - value
     return value, modes
+
+
+def _chosen(here, rows):
+    """The rows of the number, and of what it is divided by."""
+    wheres = [here["rows"]] + ([{**here["rows"], **here["over"]}] if "over" in here else [])
+    return [rows.select(here["experiment"], **where) for where in wheres]
+
+
+def spread_over_seeds(here, rows):
+    """[least, most] of the number by single seeds; None where there is one seed, or one that has no number."""
+    chosen = _chosen(here, rows)
+    seeds = {row.get("seed") for part in chosen for row in part}
+    if len(seeds) < 2:
+        return None
+    values = []
+    for seed in seeds:
+        one = [[row for row in part if row.get("seed") == seed] for part in chosen]
+        if not all(one):
+            return None
+        try:
+            parts = [REDUCERS[here.get("reduce", "mean")](part, here) for part in one]
+        except Unanswered:
+            return None
+        values.append(parts[0] / parts[1] if len(parts) > 1 else parts[0])
+    if "subtract_from" in here:
+        values = [here["subtract_from"] - value for value in values]
+    return [min(values), max(values)]
+
+
+def spread_over_rungs(here, rows):
+    """[least, most] of a crossing, or of the ratio of two, were the curves known at their points alone."""
+    if here.get("reduce") != "crossing":
+        return None
+    brackets = [[x for x, _ in _rungs(part, here)] for part in _chosen(here, rows)]
+    low, high = brackets[0]
+    if len(brackets) > 1:
+        low, high = low / brackets[1][1], high / brackets[1][0]
+    return [low, high]
 
 
 # ---- tolerances: (published, here) -> does it hold ---------------------------------------------------
@@ -218,6 +264,8 @@ def evaluate(claim, rows):
         result.reason = str(reason)
         return result
     result.here = here
+    result.seeds = spread_over_seeds(claim["here"], rows)
+    result.rungs = spread_over_rungs(claim["here"], rows)
     if modes != {claim["mode"]}:
         result.mode = " and ".join(sorted(modes))
         result.reason = f"the rows are {result.mode}, the claim is about {claim['mode']} ones"
@@ -232,14 +280,15 @@ def evaluate(claim, rows):
 
 
 def is_check(result):
-    """Whether nobody printed the number it is held against: a check of a substitute against real data, or of the engine
-    against a computation, not a published claim."""
-    return result.source.endswith(("[measured]", "[computed]"))
+    """Whether nobody printed the number it is held against: a check of a substitute against real data, of the engine
+    against a computation, or of a result against a bar that this project set, not a published claim."""
+    return result.source.endswith(("[measured]", "[computed]", "[bar]"))
 
 
 def _beside(result):
-    if result.source.endswith("[computed]"):
-        return "computed"
+    for mark in ("computed", "bar"):
+        if result.source.endswith(f"[{mark}]"):
+            return mark
     return "real data" if is_check(result) else "published"
 
 
@@ -251,11 +300,20 @@ def score(results):
     return text + (f", and {sum(r.holds for r in checks)} of {len(checks)} checks" if checks else "")
 
 
+def uncertainty(result):
+    """What the number may also be: `, seeds 37.90 to 40.04`, `, rungs 1.05 to 2.28`; or nothing."""
+    text = ""
+    for name, interval in (("seeds", result.seeds), ("rungs", result.rungs)):
+        if interval and interval[0] != interval[1]:
+            text += f", {name} {number(interval)}"
+    return text
+
+
 def line(claim, result):
     """`[true] sentence (published 96.3 %, here 96.1 %, simulated)`, with the reason when false."""
     unit = claim.get("unit", "")
     text = (f"[{'true' if result.holds else 'false'}] {result.sentence} "
-            f"({_beside(result)} {number(result.published, unit)}, here {number(result.here, unit)}, {result.mode})")
+            f"({_beside(result)} {number(result.published, unit)}, here {number(result.here, unit)}{uncertainty(result)}, {result.mode})")
     return text if result.holds or not result.reason else f"{text}: {result.reason}"
 
 

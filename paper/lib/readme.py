@@ -42,7 +42,17 @@ def claims_part():
 
 
 _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", "offload", "kv_format", "weight_format",
-          "retention", "scheduler")
+          "retention", "scheduler", "router")
+# Headers whose policies are a family: how their names are made.
+_FAMILIES = {
+    "eviction/lru_k": "lru_k", "weight_format/int4_grouped": "int<bits>_g<group>",
+    "weight_format/int8_grouped": None, "kv_format/int4_grouped": "int<bits>_g<group>",
+    "kv_format/int4_per_token_head": "int<bits>_per_token_head",
+    "kv_format/channel_groups": "int<bits>_channel_g<group>", "kv_format/kivi": "kivi<bits>_g<group>_r<window>",
+    "kv_format/before_rotation": "pre_rope_<format>", "kv_format/rotated": "rotated_<format>",
+    "kv_format/turboquant": "turboquant<bits>", "kv_format/keys_values": "k_<format>_v_<format>",
+    "kv_format/skip_layers": "<format>_skip<first>_<last>",
+}
 
 
 def _slot_of(alias):
@@ -90,6 +100,11 @@ def policies_part():
             text = header.read_text(encoding="utf-8")
             if header.stem not in ("concepts", slot) and "// mechanism" not in text:
                 names += re.findall(r'static constexpr std::string_view name = "([^"]+)"', text)
+            family = _FAMILIES.get(f"{slot}/{header.stem}")
+            if family:
+                names.append(family)
+            elif "std::string_view name = text" in text and f"{slot}/{header.stem}" not in _FAMILIES:
+                raise SystemExit(f"readme: {header}: say in _FAMILIES how its names are made")
         if slot == "block_size":
             names = [str(1 << power) for power in range(9)]
         lines.append(f"| `{slot}` | " + ", ".join(f"`{name}`" for name in names) + " |")

@@ -36,7 +36,6 @@ TEST(Output, ResumesWhatThisProgramHasFinished) {
   const auto bad = folder.write("bad", "{\"x\": 1}\n");
   EXPECT_THROW(static_cast<void>(open_output(bad, Existing::resume, "p")), quire::Error);
   EXPECT_FALSE(program_hash().empty());
-  EXPECT_EQ(program_hash(), program_hash());
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ void fuzz(std::uint64_t seed, int steps) {
   std::vector<Slots::Content> host(host_blocks * block_tokens * lanes);
   Rng rng(seed);
   std::vector<std::unique_ptr<SequenceGroup>> groups;
-  std::map<std::uint64_t, std::uint64_t> text;  // sequence -> what it writes
+  std::map<std::uint64_t, std::uint64_t> parent;  // sequence -> the one it was forked from
   std::uint64_t next = 1;
   for (int step = 0; step < steps; ++step) {
     StepPlan plan;
@@ -146,13 +146,14 @@ void fuzz(std::uint64_t seed, int steps) {
             Slots::Content& content = slots.at(l, block, entries[e].slot % block_tokens);
             if (entries[e].position >= s.computed.value) {
               content = {s.id.value, entries[e].position};
-            } else {  // written by this sequence or by the one that it was forked from
+            } else {  // written by this sequence or by one that it descends from
               ASSERT_EQ(content.second, entries[e].position)
                   << Way::name << " seed " << seed << " step " << step << " sequence " << s.id.value
                   << " of " << group->sequences.size() << " lane " << l << " slot "
                   << entries[e].slot << " written by " << content.first;
-              ASSERT_TRUE(content.first == s.id.value || text[s.id.value] == content.first ||
-                          content.first < s.id.value);
+              std::uint64_t writer = s.id.value;
+              while (writer != content.first && parent.contains(writer)) writer = parent[writer];
+              ASSERT_EQ(writer, content.first) << "a stranger's token";
             }
           }
         }
@@ -168,7 +169,7 @@ void fuzz(std::uint64_t seed, int steps) {
       if (group->sequences.size() < 3 && rng.below(9) == 0) {
         Sequence child = memory.fork(*group, group->sequences.front());
         child.id = SequenceId{next++};
-        text[child.id.value] = group->sequences.front().id.value;
+        parent[child.id.value] = group->sequences.front().id.value;
         group->sequences.push_back(std::move(child));
       }
     }

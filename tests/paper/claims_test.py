@@ -107,7 +107,7 @@ class Evaluate(unittest.TestCase):
             claims.write_json(path, [judge({}, row(value=10))])
             [written] = json.loads(path.read_text())
         self.assertEqual(list(written), ["id", "figure", "sentence", "source", "published", "here", "tolerance", "mode",
-                                         "holds", "reason"])
+                                         "holds", "reason", "seeds", "rungs"])
 
 
 class Load(unittest.TestCase):

@@ -1,7 +1,7 @@
 """How many times the throughput of the baselines vLLM has, LLaMA-13B on one A100-40GB with ShareGPT lengths, all requests there
 at once: one completion a request and three. Bands are what vLLM's launch post prints. It says nothing of the baselines' batches,
 so that static batches are shown for several sizes: the assumption that moves the ratio most. TGI is continuous batching that
-reserves prompt and max_tokens in one piece."""
+reserves prompt and max_tokens in one piece, and max_tokens is the true length, so that it runs as Orca (Oracle)."""
 
 TITLE = "Launch post: throughput over Transformers and TGI"
 EXPERIMENTS = ("batching",)

@@ -1,5 +1,5 @@
 """Blocks saved by sharing them between the sequences of a request, OPT-13B (Figure 15 of the paper), 1 - 1 / mean(logical /
-physical blocks), at 20 requests a second, from 300 to 900 s. Hatched bars are published, filled bars are simulated; for
+physical blocks), at 2 (ShareGPT) and 20 (Alpaca) requests a second, from 300 to 900 s. Hatched bars are published, filled bars are simulated; for
 ShareGPT the paper prints a range (grey band). Parallel samples share their prompt alone; how much beams share depends on
 which survive, which the simulation draws at random."""
 

@@ -1,4 +1,4 @@
-"""All schedulers at one table: the same requests of three tenants (six, three and one in ten) on the same engine under each.
+"""Schedulers at one table: the same requests of three tenants (six, three and one in ten) on the same engine under each.
 ShareGPT lengths near the engine's limit, and the Azure and Mooncake conversation traces where they are given (--traces). All
 simulated; only the scheduler differs between rows. Goodput counts requests with a first token within 2 s and 0.2 s a token; Jain's index is that of the tenants' speeds (tokens
 a second of waiting and serving)."""
