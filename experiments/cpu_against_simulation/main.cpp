@@ -181,8 +181,9 @@ std::vector<Run> make_runs(const Options& options) {
     run.row.workload = "uniform";
     run.row.seed = 1;
     run.row.mode = metrics::Mode::measured;
-    run.row.axes.add("part", "ladder").add("share_of_capacity", share).add(
-        "beyond_capacity", share > 1);
+    run.row.axes.add("part", "ladder")
+        .add("share_of_capacity", share)
+        .add("beyond_capacity", share > 1);
     run.measure = [=] { return compare(share, count, 1); };
     runs.push_back(std::move(run));
   }
