@@ -295,7 +295,22 @@ class TaskKernel {
         ahead_values_[t] = used(t) ? here_[t].values + here_[t].slot * row_bytes : zeros;
         ahead_keys_[t] = t < count ? next_[t].keys + next_[t].slot * row_bytes : zeros;
       }
+    } else {
+      // A token's share of its slab stands for its row: what is packed may lie anywhere in the slab, but
+      // the tokens of a block take turns, so that together they cover it.
+      const std::size_t keys = cache_.slab_bytes / cache_.block_tokens;
+      const std::size_t values =
+          (cache_.value_slab_bytes == 0 ? cache_.slab_bytes : cache_.value_slab_bytes) /
+          cache_.block_tokens;
+      for (std::size_t t = 0; t < tile_tokens; ++t) {
+        if (used(t)) fetch(here_[t].values + here_[t].slot * values, values);
+        if (t < count) fetch(next_[t].keys + next_[t].slot * keys, keys);
+      }
     }
+  }
+
+  static void fetch(const std::byte* from, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; i += 64) hwy::Prefetch(from + i);
   }
 
   [[nodiscard]] bool used(std::size_t t) const { return t >= tile_skip_ && t < tile_count_; }

@@ -290,21 +290,21 @@ inline constexpr std::array<float, 16> e2m1_values = [] {
 /// FP8 to fp32, n of them. \shape bytes, values (n)
 inline void widen_e4m3(const std::byte* bytes, std::size_t n, float scale, float* values) {
   namespace hn = simd::hn;
-  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
-  const hn::Rebind<std::uint32_t, simd::Floats> wide;
+  const hn::Rebind<std::int8_t, simd::Floats> narrow;
+  const hn::Rebind<std::int16_t, simd::Floats> half;
+  const hn::Rebind<hwy::float16_t, simd::Floats> floats;
   const auto* from = reinterpret_cast<const std::uint8_t*>(bytes);
   std::size_t i = 0;
   for (; i + simd::lanes <= n; i += simd::lanes) {
-    const auto x = hn::PromoteTo(wide, hn::LoadU(narrow, from + i));
-    const auto magnitude = hn::And(x, hn::Set(wide, 0x7fu));
-    const auto sign = hn::ShiftLeft<24>(hn::And(x, hn::Set(wide, 0x80u)));
-    // Exponent and fraction stand in fp32's places, with another bias; subnormal numbers as well.
-    auto v =
-        hn::Mul(hn::BitCast(simd::Floats(), hn::ShiftLeft<20>(magnitude)), simd::set(0x1p120f));
-    v = hn::IfThenElse(hn::RebindMask(simd::Floats(), hn::Eq(magnitude, hn::Set(wide, 0x7fu))),
-                       simd::set(not_a_number), v);
-    v = hn::Or(v, hn::BitCast(simd::Floats(), sign));
-    simd::store(hn::Mul(v, simd::set(scale)), values + i);
+    const auto x =
+        hn::PromoteTo(half, hn::LoadU(narrow, reinterpret_cast<const std::int8_t*>(from + i)));
+    // Exponent and fraction stand in fp16's places, with another bias; subnormal numbers as well, which
+    // cost the processor a hundred cycles each in fp32 and nothing when fp16 is widened.
+    const auto y = hn::And(hn::ShiftLeft<7>(x), hn::Set(half, static_cast<std::int16_t>(0xbfff)));
+    auto v = hn::PromoteTo(simd::Floats(), hn::BitCast(floats, y));
+    // 480 would be next above 448: its code is that of NaN.
+    v = hn::IfThenElse(hn::Eq(hn::Abs(v), simd::set(1.875f)), simd::set(not_a_number), v);
+    simd::store(hn::Mul(hn::Mul(v, simd::set(0x1p8f)), simd::set(scale)), values + i);
   }
   for (; i < n; ++i) values[i] = to_float(E4m3{from[i]}) * scale;
 }
