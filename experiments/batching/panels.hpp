@@ -25,7 +25,7 @@ struct Panel {
   std::int64_t n = 1, beam_width = 0;
   std::int64_t prefix = 0;     // tokens of the shared prefix
   std::int64_t max_batch = 0;  // of the request-level system \source the paper's artifact, ft/
-  Ladder vllm, oracle, pow2, max, faster_transformer;
+  Ladder vllm{}, oracle{}, pow2{}, max{}, faster_transformer{};
 };
 
 /// Ladders bracket the rate at which a system passes 0.5 s a token.

@@ -46,7 +46,8 @@ _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", 
 # Headers whose policies are a family: how their names are made.
 _FAMILIES = {
     "eviction/lru_k": "lru_k", "weight_format/int4_grouped": "int<bits>_g<group>",
-    "weight_format/int8_grouped": None, "kv_format/int4_grouped": "int<bits>_g<group>",
+    "weight_format/int8_grouped": None, "weight_format/int4_zero_point": "int<bits>_zero_point_g<group>",
+    "weight_format/linear_only": "<format>_head_<format>", "weight_format/llm_int8": "llm_int8", "kv_format/int4_grouped": "int<bits>_g<group>",
     "kv_format/int4_per_token_head": "int<bits>_per_token_head",
     "kv_format/channel_groups": "int<bits>_channel_g<group>", "kv_format/kivi": "kivi<bits>_g<group>_r<window>",
     "kv_format/before_rotation": "pre_rope_<format>", "kv_format/rotated": "rotated_<format>",

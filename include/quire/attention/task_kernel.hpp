@@ -546,11 +546,10 @@ class TaskKernel {
   /// sums += weights * values for rows that see tokens [begin, end) of the tile.
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
-    if (in_place_) {
-      add_values_as<Element>(first, rows, begin, end);
-    } else {
-      add_values_as<float>(first, rows, begin, end);
+    if constexpr (!std::is_same_v<Element, float>) {
+      if (in_place_) return add_values_as<Element>(first, rows, begin, end);
     }
+    add_values_as<float>(first, rows, begin, end);
   }
   template <class Stored>
   void add_values_as(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {

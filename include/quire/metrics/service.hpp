@@ -82,6 +82,7 @@ struct ServiceWeights {
     count += 1;
   }
   std::vector<double> speeds;
+  speeds.reserve(latency.size());
   for (const auto& [tenant, of] : latency) speeds.push_back(of.second / of.first);
   return jain_index(speeds);
 }
