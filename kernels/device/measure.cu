@@ -2,6 +2,7 @@
 // Ceilings first, then each kernel against the oracle at a few places, then its time with cold
 // caches: a pool has as many layers as make it several times the second-level cache, and each call
 // takes another one.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <quire/attention/causal.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/kernels/cache_write/cache_write.cuh>
+#include <quire/kernels/cascade/cascade.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/dense/cublaslt.cuh>
 #include <quire/kernels/grouped_product/grouped_product.cuh>
@@ -29,6 +31,11 @@ namespace {
 using namespace quire;
 using namespace quire::kernels;
 using simt::DeviceArray;
+
+/// A small run is for correctness, maybe under a sanitizer: it takes no times worth repeating.
+double seconds_of(const std::function<void(int)>& call, bool small, int warm = 5, int calls = 31) {
+  return device::seconds_of(call, small ? 0 : warm, small ? 1 : calls);
+}
 
 struct Ceilings {
   double copy = 0, read = 0, matmul = 0;
@@ -111,7 +118,8 @@ struct WriteScales {
   }
 };
 void fill(void* p, std::size_t bytes, std::uint32_t seed, std::uint32_t kind) {
-  simt::launch<FillRandom>({{4096}}, {static_cast<std::uint32_t*>(p), bytes / 4, seed, kind});
+  simt::launch<FillRandom>({{bytes < (std::size_t{64} << 20) ? 64u : 4096u}},
+                           {static_cast<std::uint32_t*>(p), bytes / 4, seed, kind});
 }
 
 double matmul_rate(std::size_t n) {
@@ -127,23 +135,28 @@ double matmul_rate(std::size_t n) {
 
 Ceilings ceilings(device::Rows& rows, bool small, std::uint32_t multiprocessors) {
   Ceilings c;
-  const std::size_t bytes = std::size_t{1} << (small ? 28 : 32);
+  const std::size_t bytes = std::size_t{1} << (small ? 20 : 32);
   DeviceArray<std::uint32_t> a(bytes / 4), b(bytes / 4);
   fill(a.data(), bytes, 3, 2);
-  double s = device::seconds_of([&](int) {
-    simt::check(cudaMemcpyAsync(b.data(), a.data(), bytes, cudaMemcpyDeviceToDevice), "copy",
-                "copy");
-  });
+  double s = seconds_of(
+      [&](int) {
+        simt::check(cudaMemcpyAsync(b.data(), a.data(), bytes, cudaMemcpyDeviceToDevice), "copy",
+                    "copy");
+      },
+      small);
   c.copy = 2.0 * static_cast<double>(bytes) / s;
   rows.add("ceiling", "copy", s, c.copy, "copy", c.copy, true, 0);
-  s = device::seconds_of([&](int) {
-    simt::launch<ReadAll>({{multiprocessors * 4}}, {a.data(), b.data(), bytes / 4});
-  });
+  s = seconds_of(
+      [&](int) {
+        simt::launch<ReadAll>({{multiprocessors * 4}}, {a.data(), b.data(), bytes / 4});
+      },
+      small);
   c.read = static_cast<double>(bytes) / s;
   rows.add("ceiling", "read", s, c.read, "copy", c.copy, true, 0);
   a = {};
   b = {};
-  c.matmul = matmul_rate(small ? 2048 : 8192);
+  if (small) return c;  // the library's kernels are not ours to check
+  c.matmul = matmul_rate(8192);
   rows.add("ceiling", "matmul bf16", 0, c.matmul, "matmul", c.matmul, c.matmul > 0, 0);
   return c;
 }
@@ -171,7 +184,7 @@ struct Pool {
                                                                             : 1;
     fill(memory.data(), memory.size(), 7, kind);
     if constexpr (Key::Access::scaled) {
-      simt::launch<WriteScales<Key>>({{4096}}, {memory.data(), memory.size() / Key::slab_bytes});
+      simt::launch<WriteScales<Key>>({{64}}, {memory.data(), memory.size() / Key::slab_bytes});
     }
     host_tables.resize(batch * blocks_of);
     for (std::size_t i = 0; i < host_tables.size(); ++i)
@@ -238,7 +251,7 @@ double worst_error(Pool<Key>& pool, const std::vector<typename Key::Query>& q,
   return worst;
 }
 
-template <class Key, bool published = false>
+template <class Key, bool published = false, DecodeTuning tuning = DecodeTuning{}>
 void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch,
                     std::size_t length, std::size_t kv_heads, std::size_t group, bool small,
                     std::uint32_t multiprocessors) {
@@ -250,11 +263,11 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
   fill(q.data(), values * sizeof(Query), 11, std::is_same_v<Query, Bf16> ? 0 : 1);
   const std::vector<std::int32_t> host_lengths(batch, static_cast<std::int32_t>(length));
   const DeviceArray<std::int32_t> lengths{std::span<const std::int32_t>(host_lengths)};
-  const auto plan =
-      plan_decode(std::span<const std::int32_t>(host_lengths), Causal(),
-                  {.blocks = multiprocessors * 4,
-                   .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
-                                      decode_passes<Key>(static_cast<std::uint32_t>(group))});
+  const auto plan = plan_decode(
+      std::span<const std::int32_t>(host_lengths), Causal(),
+      {.blocks = multiprocessors * 4,
+       .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
+                          decode_passes<Key, tuning>(static_cast<std::uint32_t>(group))});
   const DeviceArray<DecodeWork> work{std::span<const DecodeWork>(plan.work)};
   const DeviceArray<MergeWork> merges{std::span<const MergeWork>(plan.merges)};
   DeviceArray<float> partial(plan.partials * heads * Key::head_dim), lse(plan.partials * heads);
@@ -288,13 +301,14 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
                                           {{0, static_cast<std::int64_t>(length) - 1},
                                            {batch - 1, static_cast<std::int64_t>(length) - 1}},
                                           1);
-    const double seconds = device::seconds_of(run);
+    const double seconds = seconds_of(run, small);
     rows.add(kernel, what, seconds, pool.bytes() / seconds, "copy", limit.copy, error < 0.02,
              error);
   };
   measure("paged_decode", [&] {
-    paged_decode<Key, Causal>(p, static_cast<std::uint32_t>(plan.work.size()), merges.data(),
-                              static_cast<std::uint32_t>(plan.merges.size()));
+    paged_decode<Key, Causal, tuning>(p, static_cast<std::uint32_t>(plan.work.size()),
+                                      merges.data(),
+                                      static_cast<std::uint32_t>(plan.merges.size()));
   });
   if constexpr (published) {
     const auto tokens = static_cast<std::uint32_t>(length),
@@ -314,17 +328,107 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
   }
 }
 
+/// A batch whose sequences share a prefix, through cascade and, beside it, through plain decode.
+template <class Key>
+void measure_cascade(device::Rows& rows, const Ceilings& limit, std::size_t batch,
+                     std::size_t prefix, std::size_t own, std::size_t group, bool small,
+                     std::uint32_t multiprocessors) {
+  using Query = typename Key::Query;
+  using attention::Causal;
+  constexpr std::size_t kv_heads = 8;
+  const std::size_t length = prefix + own;
+  Pool<Key> pool(batch, length, kv_heads, small);
+  for (std::size_t s = 1; s < batch; ++s) {
+    std::copy_n(pool.host_tables.begin(), prefix / Key::block_tokens,
+                &pool.host_tables[s * pool.blocks_of]);
+  }
+  pool.tables.assign(pool.host_tables);
+  const std::size_t heads = kv_heads * group, values = batch * heads * Key::head_dim;
+  DeviceArray<Query> q(values), out(values);
+  fill(q.data(), values * sizeof(Query), 11, std::is_same_v<Query, Bf16> ? 0 : 1);
+  const std::vector<std::int32_t> host_lengths(batch, static_cast<std::int32_t>(length));
+  const DeviceArray<std::int32_t> lengths{std::span<const std::int32_t>(host_lengths)};
+  SharedPrefix shared;
+  shared.tokens = static_cast<std::int32_t>(prefix);
+  for (std::uint32_t s = 0; s < batch; ++s) shared.sequences.push_back(s);
+  const DecodeSlots slots{.blocks = multiprocessors * 4,
+                          .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
+                                             decode_passes<Key>(static_cast<std::uint32_t>(group))};
+  const auto plan = plan_cascade(
+      std::span<const std::int32_t>(host_lengths), std::span<const std::uint32_t>(pool.host_begin),
+      std::span<const SharedPrefix>(&shared, 1), Causal(), slots, kv_heads,
+      static_cast<std::uint32_t>(group), PagedPrefill<Key, Causal, PrefillTuning{}, true>::tile);
+  const auto alone = plan_decode(std::span<const std::int32_t>(host_lengths), Causal(), slots);
+  const DeviceArray<DecodeWork> work{std::span<const DecodeWork>(plan.own.work)},
+      alone_work{std::span<const DecodeWork>(alone.work)};
+  const DeviceArray<MergeWork> merges{std::span<const MergeWork>(plan.own.merges)},
+      alone_merges{std::span<const MergeWork>(alone.merges)};
+  const DeviceArray<PrefixGroup> groups{std::span<const PrefixGroup>(plan.groups)};
+  const DeviceArray<PrefixWork> prefix_work{std::span<const PrefixWork>(plan.work)};
+  const DeviceArray<std::uint32_t> members{std::span<const std::uint32_t>(plan.members)},
+      first{std::span<const std::uint32_t>(plan.first_partial)};
+  const std::size_t partials = std::max(plan.own.partials, alone.partials);
+  DeviceArray<float> partial(partials * heads * Key::head_dim), lse(partials * heads);
+  PagedDecodeParams<Query, Causal> p;
+  SharedPrefixParams<Query, Causal> c;
+  c.q = p.q = q.data();
+  c.q_stride = p.q_stride = p.out_stride = heads * Key::head_dim;
+  p.out = out.data();
+  c.blocks = p.blocks = pool.tables.data();
+  p.table_begin = pool.table_begin.data();
+  c.lengths = p.lengths = lengths.data();
+  c.partial = p.partial = partial.data();
+  c.partial_lse = p.partial_lse = lse.data();
+  c.heads = p.heads = static_cast<std::uint32_t>(heads);
+  c.scale = p.scale = 1.0f / std::sqrt(static_cast<float>(Key::head_dim));
+  c.groups = groups.data();
+  c.work = prefix_work.data();
+  c.members = members.data();
+  c.first_partial = first.data();
+  std::vector<Query> host_q(values), host_out(values);
+  q.download(host_q);
+  const double bytes = pool.bytes() / static_cast<double>(batch * length) *
+                       static_cast<double>(prefix + batch * own);
+  const std::string what = std::string(Key::KvFormat::name) + " batch " + std::to_string(batch) +
+                           " prefix " + std::to_string(prefix) + " own " + std::to_string(own) +
+                           " group " + std::to_string(group);
+  const auto measure = [&](const char* kernel, const std::function<void()>& call) {
+    const auto run = [&](int i) {
+      c.cache = p.cache = pool.layer(static_cast<std::size_t>(i));
+      call();
+    };
+    run(0);
+    out.download(host_out);
+    const auto last = static_cast<std::int64_t>(length) - 1;
+    const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
+                                          {{0, last}, {batch / 2, last}, {batch - 1, last}}, 1);
+    const double seconds = seconds_of(run, small);
+    rows.add(kernel, what, seconds, bytes / seconds, "copy", limit.copy, error < 0.02, error);
+  };
+  measure("cascade", [&] {
+    p.work = work.data();
+    cascade<Key, Causal>(c, static_cast<std::uint32_t>(plan.work.size()), p,
+                         static_cast<std::uint32_t>(plan.own.work.size()), merges.data(),
+                         static_cast<std::uint32_t>(plan.own.merges.size()));
+  });
+  measure("paged_decode shared", [&] {
+    p.work = alone_work.data();
+    paged_decode<Key, Causal>(p, static_cast<std::uint32_t>(alone.work.size()), alone_merges.data(),
+                              static_cast<std::uint32_t>(alone.merges.size()));
+  });
+}
+
 /// W4A16 and W8A16 beside the library's bf16 product of the same shape, weights cold.
 template <class Format, unsigned warps>
 void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t batch,
-                     std::uint32_t inputs, std::uint32_t outputs) {
+                     std::uint32_t inputs, std::uint32_t outputs, bool small) {
   Rng rng(29);
   std::vector<float> weights(std::size_t{inputs} * outputs);
   for (float& w : weights) w = static_cast<float>(rng.below(2001)) / 1000.0f - 1.0f;
   std::vector<std::byte> panel(Format::panel_bytes(outputs, inputs));
   Format::pack(panel.data(), outputs, inputs, weights.data());
   const GroupedWeights ordered = order_for_device<Format>(panel, outputs, inputs);
-  const std::size_t copies = (std::size_t{300} << 20) / ordered.codes.size() + 1;
+  const std::size_t copies = small ? 1 : (std::size_t{300} << 20) / ordered.codes.size() + 1;
   std::vector<DeviceArray<std::byte>> codes;
   for (std::size_t i = 0; i < copies; ++i) {
     codes.emplace_back(std::span<const std::byte>(ordered.codes));
@@ -369,13 +473,14 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
       worst = std::isnan(got) ? INFINITY : std::max(worst, error);
     }
   }
-  const double seconds = device::seconds_of(run);
+  const double seconds = seconds_of(run, small);
   const double bytes = static_cast<double>(ordered.codes.size() + ordered.scales.size() * 2);
   const std::string what = std::string(Format::name) + " rows " + std::to_string(batch) +
                            " inputs " + std::to_string(inputs) + " outputs " +
                            std::to_string(outputs) + " warps " + std::to_string(warps);
   rows.add("grouped_product", what, seconds, bytes / seconds, "copy", limit.copy, worst <= 1,
            worst);
+  if (small) return;  // the library's kernels are not ours to check
   codes.clear();
   const std::size_t dense_copies = (std::size_t{300} << 20) / (weights.size() * 2) + 1;
   DeviceArray<Bf16> dense(dense_copies * weights.size());
@@ -427,7 +532,7 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
                                          {static_cast<std::size_t>(last / 2), last / 2},
                                          {static_cast<std::size_t>(last), last}},
                                         length);
-  const double seconds = device::seconds_of(run, 3, 11);
+  const double seconds = seconds_of(run, small, 3, 11);
   const double operations =
       2.0 * static_cast<double>(length) * static_cast<double>(length) * heads * Key::head_dim;
   rows.add("paged_prefill",
@@ -436,7 +541,7 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
 }
 
 void measure_moves(device::Rows& rows, const Ceilings& limit, bool small) {
-  const std::size_t bytes = std::size_t{1} << 20, count = small ? 16 : 512;
+  const std::size_t bytes = std::size_t{1} << (small ? 14 : 20), count = small ? 16 : 512;
   DeviceArray<std::byte> pool(2 * count * bytes);
   fill(pool.data(), pool.size(), 17, 2);
   std::vector<BlockMove> host;
@@ -452,16 +557,18 @@ void measure_moves(device::Rows& rows, const Ceilings& limit, bool small) {
   for (const BlockMove& m : host) {
     same = same && std::memcmp(&all[m.from * bytes], &all[m.to * bytes], bytes) == 0;
   }
-  const double s = device::seconds_of(run);
-  rows.add("copy_blocks", std::to_string(count) + " blocks of 1 MiB", s,
+  const double s = seconds_of(run, small);
+  rows.add("copy_blocks",
+           std::to_string(count) + (small ? " blocks of 16 KiB" : " blocks of 1 MiB"), s,
            2.0 * static_cast<double>(count * bytes) / s, "copy", limit.copy, same, 0);
 }
 
 template <class Key>
-void measure_cache_write(device::Rows& rows, const Ceilings& limit, std::size_t tokens) {
+void measure_cache_write(device::Rows& rows, const Ceilings& limit, std::size_t tokens,
+                         bool small) {
   using Kernel = CacheWrite<Key, Bf16>;
   constexpr std::size_t heads = 32, kv_heads = 8, width = (heads + 2 * kv_heads) * Key::head_dim;
-  Pool<Key> pool(1, tokens, kv_heads, false);
+  Pool<Key> pool(1, tokens, kv_heads, small);
   DeviceArray<Bf16> qkv(tokens * width), q(tokens * heads * Key::head_dim);
   fill(qkv.data(), tokens * width * 2, 19, 0);
   DeviceArray<float> angles(tokens * Key::head_dim);
@@ -483,11 +590,13 @@ void measure_cache_write(device::Rows& rows, const Ceilings& limit, std::size_t 
   p.heads = heads;
   const auto run = [&](int i) {
     p.cache = pool.layer(static_cast<std::size_t>(i));
-    simt::launch<Kernel>({{static_cast<unsigned>(tokens),
-                           static_cast<unsigned>((heads + 2 * kv_heads) / Kernel::warps)}},
-                         p);
+    simt::launch<Kernel>(
+        {{static_cast<unsigned>(tokens),
+          static_cast<unsigned>((heads + 2 * kv_heads + Kernel::heads_a_block - 1) /
+                                Kernel::heads_a_block)}},
+        p);
   };
-  const double s = device::seconds_of(run);
+  const double s = seconds_of(run, small);
   const double bytes =
       static_cast<double>(tokens) * (2.0 * width + 2.0 * heads * Key::head_dim) + pool.bytes();
   rows.add("cache_write",
@@ -520,26 +629,37 @@ int main(int argc, char** argv) {
     const std::vector<std::size_t> batches =
         small ? std::vector<std::size_t>{2} : std::vector<std::size_t>{1, 16, 64, 256};
     const std::vector<std::size_t> lengths =
-        small ? std::vector<std::size_t>{100, 1000}
+        small ? std::vector<std::size_t>{100, 500}
               : std::vector<std::size_t>{1024, 2048, 4096, 8192, 16384, 65536};
-    measure_decode<KernelKey<kv_format::Bf16, 1, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small, sm);
-    measure_decode<KernelKey<kv_format::Bf16, 256, 128, Bf16>>(rows, limit, 2, 4096, 8, 4, small,
-                                                               sm);
+    measure_decode<KernelKey<kv_format::Bf16, 1, 128, Bf16>>(rows, limit, 2, small ? 300 : 4096, 8,
+                                                             4, small, sm);
+    measure_decode<KernelKey<kv_format::Bf16, 256, 128, Bf16>>(rows, limit, 2, small ? 300 : 4096,
+                                                               8, 4, small, sm);
     for (const std::size_t length :
          small ? std::vector<std::size_t>{300} : std::vector<std::size_t>{4096, 8192, 16384}) {
       measure_prefill<Bf16Key>(rows, limit, length, small);
     }
     measure_moves(rows, limit, small);
-    measure_cache_write<Bf16Key>(rows, limit, small ? 256 : 8192);
-    measure_cache_write<Int8Key>(rows, limit, small ? 256 : 8192);
-    measure_cache_write<E4m3Key>(rows, limit, small ? 256 : 8192);
+    measure_cache_write<Bf16Key>(rows, limit, small ? 64 : 8192, small);
+    measure_cache_write<Int8Key>(rows, limit, small ? 64 : 8192, small);
+    measure_cache_write<E4m3Key>(rows, limit, small ? 64 : 8192, small);
     for (const std::uint32_t batch : {1u, 16u}) {
-      const std::uint32_t size = small ? 512 : 8192;
-      measure_grouped<weight_format::Int4Grouped<128>, 4>(rows, limit, batch, size, size);
-      measure_grouped<weight_format::Int4Grouped<128>, 8>(rows, limit, batch, size, size);
-      measure_grouped<weight_format::Int4Grouped<128>, 16>(rows, limit, batch, size, size);
-      measure_grouped<weight_format::Int8Grouped<128>, 4>(rows, limit, batch, size, size);
-      measure_grouped<weight_format::Int8Grouped<128>, 16>(rows, limit, batch, size, size);
+      const std::uint32_t size = small ? 256 : 8192;
+      measure_grouped<weight_format::Int4Grouped<128>, 4>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int4Grouped<128>, 8>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int4Grouped<128>, 16>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int8Grouped<128>, 4>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int8Grouped<128>, 16>(rows, limit, batch, size, size, small);
+    }
+    if (small) {
+      measure_cascade<Bf16Key>(rows, limit, 3, 64, 40, 4, small, sm);
+      measure_cascade<Int8Key>(rows, limit, 3, 64, 40, 4, small, sm);
+    } else {
+      for (const std::size_t prefix : {std::size_t{1024}, std::size_t{8192}, std::size_t{32768}}) {
+        measure_cascade<Bf16Key>(rows, limit, 64, prefix, 256, 4, small, sm);
+      }
+      measure_cascade<Int8Key>(rows, limit, 64, 8192, 256, 4, small, sm);
+      measure_cascade<E4m3Key>(rows, limit, 64, 8192, 256, 8, small, sm);
     }
     for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{8}}) {
       for (const std::size_t batch : batches) {
@@ -547,7 +667,7 @@ int main(int argc, char** argv) {
           // 40 GB of keys and values are enough
           if (batch * length * 8 * 128 * 4 > std::size_t{40} << 30) continue;
           measure_decode<Bf16Key, true>(rows, limit, batch, length, 8, group, small, sm);
-          if (length >= 1000) {
+          if (length >= 500) {
             measure_decode<Int8Key>(rows, limit, batch, length, 8, group, small, sm);
             measure_decode<E4m3Key>(rows, limit, batch, length, 8, group, small, sm);
           }

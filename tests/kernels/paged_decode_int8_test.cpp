@@ -24,6 +24,8 @@ TEST(PagedDecode, GroupsBeyondOnePassAndOtherTunings) {
   check_decode<kv::Int8PerTokenHead, 16, 64, Bf16, Causal>(1, 12, {33, 16}, 1000, 5);
   check_decode<kv::Int8PerTokenHead, 16, 64, Bf16, Causal, DecodeTuning{.warps = 8}>(1, 7, {300, 5},
                                                                                      4, 6);
+  constexpr DecodeTuning wide{.byte_tiles = 2, .bytes_ahead = false};
+  check_decode<kv::Int8PerTokenHead, 16, 64, Bf16, Causal, wide>(1, 3, {100, 33, 7}, 4, 8);
   constexpr DecodeTuning scalar{.warps = 2, .unroll = 1, .heads = 8, .matrix_from = 100};
   check_decode<kv::Int8PerTokenHead, 16, 64, Bf16, Causal, scalar>(1, 12, {40, 1}, 8, 7);
 }

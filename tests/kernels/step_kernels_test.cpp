@@ -67,7 +67,7 @@ void check_cache_write(bool norm, bool turn) {
   if (norm) p.key_norm = key_norm.data();
   p.eps = 1e-6f;
   p.heads = heads;
-  const unsigned parts = (heads + 2 * kv_heads + Kernel::warps - 1) / Kernel::warps;
+  const unsigned parts = (heads + 2 * kv_heads + Kernel::heads_a_block - 1) / Kernel::heads_a_block;
   simt::launch<Kernel>({{static_cast<unsigned>(rows), parts}, 0}, p);
 
   for (std::size_t r = 0; r < rows; ++r) {

@@ -411,9 +411,10 @@ struct BasicCuda {
       write.eps = norm_eps();
       write.heads = heads;
       using Write = kernels::CacheWrite<Key<head_dim>, float>;
-      simt::launch<Write>({{static_cast<unsigned>(rows_),
-                            (heads + 2 * kv_heads + Write::warps - 1) / Write::warps}},
-                          write);
+      simt::launch<Write>(
+          {{static_cast<unsigned>(rows_),
+            (heads + 2 * kv_heads + Write::heads_a_block - 1) / Write::heads_a_block}},
+          write);
       if (layer.window > 0) {
         attend_as<head_dim>(attention::SlidingWindow(layer.window), write.cache);
       } else {

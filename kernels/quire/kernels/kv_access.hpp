@@ -112,12 +112,37 @@ struct KernelKey {
   [[nodiscard]] QUIRE_HD static const Stored* row(const std::byte* slab, unsigned slot) {
     return reinterpret_cast<const Stored*>(slab + slot * row_bytes);
   }
-  [[nodiscard]] QUIRE_HD static float scale(const std::byte* slab, unsigned slot) {
+  /// The row `rows` further on in a slab.
+  [[nodiscard]] QUIRE_HD static const Stored* skip_rows(const Stored* row, std::size_t rows) {
+    return reinterpret_cast<const Stored*>(reinterpret_cast<const std::byte*>(row) +
+                                           rows * row_bytes);
+  }
+  /// Where a token's scale lies; the slab where there are none.
+  [[nodiscard]] QUIRE_HD static const std::byte* scale_place(const std::byte* slab, unsigned slot) {
     if constexpr (Access::scaled) {
-      return *reinterpret_cast<const float*>(slab + Access::scale_at(block_tokens, head_dim, slot));
+      return slab + Access::scale_at(block_tokens, head_dim, slot);
+    } else {
+      return slab;
+    }
+  }
+  /// From one token's scale to the next.
+  static constexpr std::size_t scale_stride() {
+    if constexpr (Access::scaled) {
+      return Access::scale_at(block_tokens, head_dim, 1) -
+             Access::scale_at(block_tokens, head_dim, 0);
+    } else {
+      return 0;
+    }
+  }
+  [[nodiscard]] QUIRE_HD static float scale_at_place([[maybe_unused]] const std::byte* place) {
+    if constexpr (Access::scaled) {
+      return *reinterpret_cast<const float*>(place);
     } else {
       return 1.0f;
     }
+  }
+  [[nodiscard]] QUIRE_HD static float scale(const std::byte* slab, unsigned slot) {
+    return scale_at_place(scale_place(slab, slot));
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include <quire/core/error.hpp>
 #include <quire/core/float16.hpp>
@@ -185,6 +186,16 @@ template <unsigned n, class T>
 __device__ __forceinline__ void store_vector(T* p, const Vector<T, n>& value) {
   *reinterpret_cast<Vector<T, n>*>(p) = value;
 }
+/// The same past the caches' interest: nothing reads it soon.
+template <unsigned n, class T>
+__device__ __forceinline__ void store_vector_once(T* p, const Vector<T, n>& value) {
+  using Word = typename detail::Word<sizeof(Vector<T, n>)>::type;
+  union {
+    Vector<T, n> vector;
+    Word word;
+  } both{value};
+  __stcs(reinterpret_cast<Word*>(p), both.word);
+}
 
 /// Adds in global memory; returns what was there before. T: int, unsigned, float.
 template <class T>
@@ -198,7 +209,11 @@ __device__ __forceinline__ T atomic_add(T* p, T value) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-[[nodiscard]] __device__ __forceinline__ float log2(float x) { return ::log2f(x); }
+[[nodiscard]] __device__ __forceinline__ float log2(float x) {
+  float y;
+  asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 [[nodiscard]] __device__ __forceinline__ float tanh(float x) { return ::tanhf(x); }
 [[nodiscard]] __device__ __forceinline__ float rsqrt(float x) { return 1.0f / ::sqrtf(x); }
 [[nodiscard]] __device__ __forceinline__ float max(float a, float b) { return ::fmaxf(a, b); }
@@ -258,6 +273,62 @@ template <>
 #else
   return to_float(x);
 #endif
+}
+/// Four bytes, signed integers or 8-bit floats, as two pairs of Half, exactly. Bytes 0 and 1 make the
+/// first pair.
+template <class Half, class Byte>
+[[nodiscard]] __device__ __forceinline__ Vector<std::uint32_t, 2> widen_four(std::uint32_t four) {
+  constexpr bool brain = std::is_same_v<Half, Bf16>;
+  Vector<std::uint32_t, 2> to;
+  if constexpr (std::is_same_v<Byte, std::int8_t> && brain) {
+    // under the exponent of 128, bits 0 to 6 add to it, and the sign's bit doubles it
+    QUIRE_UNROLL
+    for (unsigned i = 0; i < 2; ++i) {
+      const std::uint32_t w = __byte_perm(four, 0x43434343u, i == 0 ? 0x4140 : 0x4342);
+      asm("fma.rn.bf16x2 %0, %1, %2, %3;"
+          : "=r"(to.v[i])
+          : "r"(w & 0xff80ff80u), "r"(0xbf80bf80u), "r"(w & 0xff7fff7fu));
+    }
+  } else if constexpr (std::is_same_v<Byte, std::int8_t>) {
+    // plus 128 under the exponent of 1024
+    QUIRE_UNROLL
+    for (unsigned i = 0; i < 2; ++i) {
+      const std::uint32_t w =
+          __byte_perm(four ^ 0x80808080u, 0x64646464u, i == 0 ? 0x4140 : 0x4342);
+      asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(to.v[i]) : "r"(w), "r"(0x64806480u));
+    }
+  } else {
+    std::uint32_t half[2];
+    if constexpr (std::is_same_v<Byte, E5m2>) {
+      half[0] = __byte_perm(four, 0, 0x1404);
+      half[1] = __byte_perm(four, 0, 0x3424);
+    } else {
+#if __CUDA_ARCH__ >= 890
+      asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(half[0]) : "h"(static_cast<std::uint16_t>(four)));
+      asm("cvt.rn.f16x2.e4m3x2 %0, %1;"
+          : "=r"(half[1])
+          : "h"(static_cast<std::uint16_t>(four >> 16)));
+#else
+      QUIRE_UNROLL
+      for (unsigned i = 0; i < 2; ++i) {
+        half[i] = pack<Fp16>(to_float(E4m3{static_cast<std::uint8_t>(four >> (16 * i))}),
+                             to_float(E4m3{static_cast<std::uint8_t>(four >> (16 * i + 8))}));
+      }
+#endif
+    }
+    QUIRE_UNROLL
+    for (unsigned i = 0; i < 2; ++i) {
+      if constexpr (brain) {
+        // few bits: the upper half of an fp32 has them all
+        const float low = widen(Fp16{static_cast<std::uint16_t>(half[i])});
+        const float high = widen(Fp16{static_cast<std::uint16_t>(half[i] >> 16)});
+        to.v[i] = __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
+      } else {
+        to.v[i] = half[i];
+      }
+    }
+  }
+  return to;
 }
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T narrow(float x);

@@ -13,10 +13,11 @@ struct CopyParams {
 };
 extern "C" __global__ void __launch_bounds__(256, 1)
     copy_blocks(const __grid_constant__ CopyParams p) {
-  const Move move = p.moves[blockIdx.x];
+  const auto parts = static_cast<unsigned>((p.block_bytes + 16383) / 16384);
+  const Move move = p.moves[blockIdx.x / parts];
   const std::byte* from = p.source + move.from * p.block_bytes;
   std::byte* to = p.target + move.to * p.block_bytes;
-  const std::size_t begin = blockIdx.y * std::size_t{256 * 4 * 16} + threadIdx.x * 16;
+  const std::size_t begin = blockIdx.x % parts * std::size_t{256 * 4 * 16} + threadIdx.x * 16;
   uint4 v[4];
 #pragma unroll
   for (unsigned u = 0; u < 4; ++u) {
@@ -30,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 #pragma unroll
   for (unsigned u = 0; u < 4; ++u) {
     const std::size_t at = begin + u * 256 * 16;
-    if (at < p.block_bytes) *reinterpret_cast<uint4*>(to + at) = v[u];
+    if (at < p.block_bytes) __stcs(reinterpret_cast<uint4*>(to + at), v[u]);
   }
 }
 

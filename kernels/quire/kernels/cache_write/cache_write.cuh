@@ -31,8 +31,9 @@ struct CacheWriteParams {
 };
 
 /// Splits the product of the query, key and value matrices, norms and turns queries and keys, and
-/// writes keys and values, quantised, into their slots. A warp takes one head of one row.
-/// Grid: (rows, ceil((heads + 2 kv_heads) / warps)). \cost reads and writes each value once
+/// writes keys and values, quantised, into their slots. A few lanes take one head of one row.
+/// Grid: (rows, ceil((heads + 2 kv_heads) / heads_a_block)). \cost reads and writes each value once
+/// \pre qkv and stride are multiples of 16 bytes, as are q, angles and the norms
 template <class KeyType, class In>
 struct CacheWrite {
   using Key = KeyType;
@@ -44,138 +45,145 @@ struct CacheWrite {
   static constexpr unsigned threads = warps * simt::warp_lanes;
   static constexpr std::size_t shared_bytes = 0;
   static constexpr unsigned head_dim = Key::head_dim, half = head_dim / 2;
-  static constexpr unsigned elements = 2;  // neighbours that a lane handles, in either half
-  static constexpr unsigned steps = (half / elements + simt::warp_lanes - 1) / simt::warp_lanes;
+  // neighbours that a lane handles, in either half
+  static constexpr unsigned elements = half % 8 == 0 && sizeof(In) == 2 ? 8 : 4;
+  [[nodiscard]] static constexpr unsigned lanes_of_head() {
+    unsigned n = 1;
+    while (n * elements < half) n *= 2;
+    return n;
+  }
+  static constexpr unsigned lanes = lanes_of_head();
+  static_assert(lanes <= simt::warp_lanes);
+  static constexpr unsigned heads_a_block = warps * (simt::warp_lanes / lanes);
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const unsigned row = simt::block().x, head = simt::block().y * warps + simt::warp();
+    const unsigned row = simt::block().x, part = simt::lane() % lanes;
+    const unsigned head = simt::block().y * heads_a_block + simt::thread() / lanes;
     const unsigned kv_heads = p.cache.kv_heads;
-    if (head >= p.heads + 2 * kv_heads) return;
+    const unsigned i = part * elements;
+    const bool here = head < p.heads + 2 * kv_heads && i < half;
     const bool is_query = head < p.heads, is_value = head >= p.heads + kv_heads;
-    const In* from = p.qkv + row * p.stride + std::size_t{head} * head_dim;
 
-    float x[steps][2][elements];  // halves of the head; 0 where a lane has nothing
-    QUIRE_UNROLL
-    for (unsigned s = 0; s < steps; ++s) {
-      const unsigned i = (s * simt::warp_lanes + simt::lane()) * elements;
+    Head x{};  // halves of the head; 0 where a lane has nothing
+    if (here) {
+      const In* from = p.qkv + row * p.stride + std::size_t{head} * head_dim + i;
       QUIRE_UNROLL
       for (unsigned side = 0; side < 2; ++side) {
-        simt::Vector<In, elements> v{};
-        if (i < half) v = simt::load_vector<elements>(from + side * half + i);
+        const auto v = simt::load_vector<elements>(from + side * half);
         QUIRE_UNROLL
-        for (unsigned e = 0; e < elements; ++e)
-          x[s][side][e] = i < half ? simt::widen(v.v[e]) : 0.0f;
+        for (unsigned e = 0; e < elements; ++e) x[side][e] = simt::widen(v.v[e]);
       }
     }
-    const float* norm = is_query ? p.query_norm : is_value ? nullptr : p.key_norm;
-    if (norm != nullptr) normalise(x, norm, p.eps);
-    if (!is_value && p.angles != nullptr) {
-      turn(x, p.angles + static_cast<std::size_t>(p.position[row]) * head_dim);
+    // lanes of several heads run together: they all meet in the sums, and use theirs or not
+    if (p.query_norm != nullptr || p.key_norm != nullptr) {
+      const float* norm = is_query ? p.query_norm : is_value ? nullptr : p.key_norm;
+      normalise(x, here && norm != nullptr ? norm + i : nullptr, p.eps);
     }
+    if (here && !is_value && p.angles != nullptr) {
+      turn(x, p.angles + static_cast<std::size_t>(p.position[row]) * head_dim + i);
+    }
+    float scale = 1, inverse = 1;
+    if constexpr (Key::Access::scaled) {
+      float largest = 0;
+      QUIRE_UNROLL
+      for (unsigned e = 0; e < elements; ++e) {
+        largest = simt::max(largest, simt::max(simt::abs(x[0][e]), simt::abs(x[1][e])));
+      }
+      QUIRE_UNROLL
+      for (unsigned bits = lanes / 2; bits > 0; bits /= 2) {
+        largest = simt::max(largest, simt::shuffle_xor(largest, bits));
+      }
+      scale = largest / Key::Access::largest;
+      inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+    }
+    if (!here) return;
     if (is_query) {
-      Query* to = p.q + (std::size_t{row} * p.heads + head) * head_dim;
-      each(x, [&](unsigned i, float a, float b) {
-        simt::store_vector<2>(to + i, {{simt::narrow<Query>(a), simt::narrow<Query>(b)}});
-      });
+      Query* to = p.q + (std::size_t{row} * p.heads + head) * head_dim + i;
+      QUIRE_UNROLL
+      for (unsigned side = 0; side < 2; ++side) {
+        write<Query, 16>(to + side * half, x[side], [](float v) { return simt::narrow<Query>(v); });
+      }
       return;
     }
     const auto position = static_cast<unsigned>(p.position[row]);
     const std::uint32_t block =
         p.blocks[p.table_begin[p.sequence[row]] + position / Key::block_tokens];
     const unsigned kv_head = head - p.heads - (is_value ? kv_heads : 0);
-    const std::byte* slab = is_value ? Key::value_slab(p.cache, block, kv_head)
-                                     : Key::key_slab(p.cache, block, kv_head);
-    store(x, const_cast<std::byte*>(slab), position % Key::block_tokens);
-  }
-
- private:
-  using Head = float[steps][2][elements];
-
-  /// Calls f(i, values at i and i + 1) for all of the head that this lane holds.
-  template <class F>
-  QUIRE_DEVICE static void each(const Head& x, const F& f) {
+    const unsigned slot = position % Key::block_tokens;
+    auto* slab = const_cast<std::byte*>(is_value ? Key::value_slab(p.cache, block, kv_head)
+                                                 : Key::key_slab(p.cache, block, kv_head));
+    auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes) + i;
     QUIRE_UNROLL
-    for (unsigned s = 0; s < steps; ++s) {
-      const unsigned i = (s * simt::warp_lanes + simt::lane()) * elements;
-      if (i >= half) continue;
-      f(i, x[s][0][0], x[s][0][1]);
-      f(half + i, x[s][1][0], x[s][1][1]);
-    }
-  }
-
-  QUIRE_DEVICE static void normalise(Head& x, const float* scale, float eps) {
-    float squares = 0;
-    QUIRE_UNROLL
-    for (unsigned s = 0; s < steps; ++s) {
-      QUIRE_UNROLL
-      for (unsigned e = 0; e < elements; ++e) {
-        squares = simt::fma(x[s][0][e], x[s][0][e], squares);
-        squares = simt::fma(x[s][1][e], x[s][1][e], squares);
-      }
-    }
-    QUIRE_UNROLL
-    for (unsigned bits = 16; bits > 0; bits /= 2) squares += simt::shuffle_xor(squares, bits);
-    const float factor = simt::rsqrt(squares / static_cast<float>(head_dim) + eps);
-    QUIRE_UNROLL
-    for (unsigned s = 0; s < steps; ++s) {
-      const unsigned i = (s * simt::warp_lanes + simt::lane()) * elements;
-      if (i >= half) continue;
-      QUIRE_UNROLL
-      for (unsigned e = 0; e < elements; ++e) {
-        x[s][0][e] *= factor * scale[i + e];
-        x[s][1][e] *= factor * scale[half + i + e];
-      }
-    }
-  }
-
-  /// Rotary embedding, rotate-half layout. \shape angles (head_dim): cosines, then sines
-  QUIRE_DEVICE static void turn(Head& x, const float* angles) {
-    QUIRE_UNROLL
-    for (unsigned s = 0; s < steps; ++s) {
-      const unsigned i = (s * simt::warp_lanes + simt::lane()) * elements;
-      if (i >= half) continue;
-      QUIRE_UNROLL
-      for (unsigned e = 0; e < elements; ++e) {
-        const float c = angles[i + e], sine = angles[half + i + e];
-        const float a = x[s][0][e], b = x[s][1][e];
-        x[s][0][e] = a * c - b * sine;
-        x[s][1][e] = b * c + a * sine;
-      }
-    }
-  }
-
-  QUIRE_DEVICE static void store(const Head& x, std::byte* slab, unsigned slot) {
-    auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes);
-    if constexpr (Key::Access::scaled) {
-      float largest = 0;
-      each(x, [&](unsigned, float a, float b) {
-        largest = simt::max(largest, simt::max(simt::abs(a), simt::abs(b)));
-      });
-      QUIRE_UNROLL
-      for (unsigned bits = 16; bits > 0; bits /= 2) {
-        largest = simt::max(largest, simt::shuffle_xor(largest, bits));
-      }
-      const float scale = largest / Key::Access::largest;
-      const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
-      const auto quantised = [&](float v) {
+    for (unsigned side = 0; side < 2; ++side) {
+      write<Stored, Key::Access::alignment>(to + side * half, x[side], [inverse](float v) {
         if constexpr (std::is_same_v<Stored, std::int8_t>) {
           const float q = simt::round_even(v * inverse);
           return static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q);
-        } else {
+        } else if constexpr (Key::Access::scaled) {
           return simt::narrow<Stored>(v * inverse);
+        } else {
+          return simt::narrow<Stored>(v);
         }
-      };
-      each(x, [&](unsigned i, float a, float b) {
-        simt::store_vector<2>(to + i, {{quantised(a), quantised(b)}});
       });
-      if (simt::lane() == 0) {
+    }
+    if constexpr (Key::Access::scaled) {
+      if (part == 0) {
         *reinterpret_cast<float*>(slab + Key::Access::scale_at(Key::block_tokens, head_dim, slot)) =
             scale;
       }
-    } else {
-      each(x, [&](unsigned i, float a, float b) {
-        simt::store_vector<2>(to + i, {{simt::narrow<Stored>(a), simt::narrow<Stored>(b)}});
-      });
+    }
+  }
+
+ private:
+  using Head = float[2][elements];
+
+  /// Writes a lane's neighbours of one half, in vectors as wide as `alignment` allows. \unit bytes
+  template <class T, std::size_t alignment, class Narrow>
+  QUIRE_DEVICE static void write(T* to, const float (&x)[elements], const Narrow& narrow) {
+    constexpr unsigned most = alignment / sizeof(T), n = most < elements ? most : elements;
+    QUIRE_UNROLL
+    for (unsigned e = 0; e < elements; e += n) {
+      simt::Vector<T, n> v;
+      QUIRE_UNROLL
+      for (unsigned k = 0; k < n; ++k) v.v[k] = narrow(x[e + k]);
+      simt::store_vector<n>(to + e, v);
+    }
+  }
+
+  /// \shape scale: this lane's part of (head_dim), or null for a head that is not normed
+  QUIRE_DEVICE static void normalise(Head& x, const float* scale, float eps) {
+    float squares = 0;
+    QUIRE_UNROLL
+    for (unsigned e = 0; e < elements; ++e) {
+      squares = simt::fma(x[0][e], x[0][e], squares);
+      squares = simt::fma(x[1][e], x[1][e], squares);
+    }
+    QUIRE_UNROLL
+    for (unsigned bits = lanes / 2; bits > 0; bits /= 2)
+      squares += simt::shuffle_xor(squares, bits);
+    if (scale == nullptr) return;
+    const float factor = simt::rsqrt(squares / static_cast<float>(head_dim) + eps);
+    QUIRE_UNROLL
+    for (unsigned e = 0; e < elements; ++e) {
+      x[0][e] *= factor * scale[e];
+      x[1][e] *= factor * scale[half + e];
+    }
+  }
+
+  /// Rotary embedding, rotate-half layout. \shape angles: this lane's part of (head_dim): cosines,
+  /// then sines
+  QUIRE_DEVICE static void turn(Head& x, const float* angles) {
+    QUIRE_UNROLL
+    for (unsigned e = 0; e < elements; e += 4) {
+      const auto cosines = simt::load_vector<4>(angles + e);
+      const auto sines = simt::load_vector<4>(angles + half + e);
+      QUIRE_UNROLL
+      for (unsigned k = 0; k < 4; ++k) {
+        const float c = cosines.v[k], sine = sines.v[k];
+        const float a = x[0][e + k], b = x[1][e + k];
+        x[0][e + k] = a * c - b * sine;
+        x[1][e + k] = b * c + a * sine;
+      }
     }
   }
 };

@@ -16,11 +16,12 @@ struct CopyBlocksParams {
   const std::byte* source = nullptr;  // \shape (blocks, block_bytes)
   std::byte* target = nullptr;        // \shape (blocks, block_bytes); may be the source's pool
   std::size_t block_bytes = 0;        // a multiple of 64: all layers of a block
-  const BlockMove* moves = nullptr;   // \shape (grid.x): no block is both read and written
+  const BlockMove* moves = nullptr;   // \shape (moves): no block is both read and written
 };
 
 /// Copies whole blocks within a pool (copy-on-write), or between the device's pool and pinned host
-/// memory that the device can reach (swap). Grid: (moves, parts of a block).
+/// memory that the device can reach (swap). Grid: (parts of a block, times moves): neighbours in time
+/// are neighbours in memory.
 /// \cost reads and writes each byte once
 struct CopyBlocks {
   using Params = CopyBlocksParams;
@@ -31,10 +32,11 @@ struct CopyBlocks {
   static constexpr std::size_t part_bytes = std::size_t{threads} * unroll * 16;
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const BlockMove move = p.moves[simt::block().x];
+    const auto parts = static_cast<unsigned>((p.block_bytes + part_bytes - 1) / part_bytes);
+    const BlockMove move = p.moves[simt::block().x / parts];
     const std::byte* from = p.source + move.from * p.block_bytes;
     std::byte* to = p.target + move.to * p.block_bytes;
-    const std::size_t begin = simt::block().y * part_bytes + simt::thread() * 16;
+    const std::size_t begin = simt::block().x % parts * part_bytes + simt::thread() * 16;
     simt::Vector<std::uint32_t, 4> v[unroll];
     QUIRE_UNROLL
     for (unsigned u = 0; u < unroll; ++u) {
@@ -47,7 +49,7 @@ struct CopyBlocks {
     for (unsigned u = 0; u < unroll; ++u) {
       const std::size_t at = begin + u * threads * 16;
       if (at < p.block_bytes)
-        simt::store_vector<4>(reinterpret_cast<std::uint32_t*>(to + at), v[u]);
+        simt::store_vector_once<4>(reinterpret_cast<std::uint32_t*>(to + at), v[u]);
     }
   }
 };
@@ -56,7 +58,7 @@ inline void copy_blocks(const CopyBlocksParams& p, std::uint32_t moves, simt::St
   if (moves == 0 || p.block_bytes == 0) return;
   const auto parts = static_cast<std::uint32_t>((p.block_bytes + CopyBlocks::part_bytes - 1) /
                                                 CopyBlocks::part_bytes);
-  simt::launch<CopyBlocks>({{moves, parts}, CopyBlocks::shared_bytes}, p, stream);
+  simt::launch<CopyBlocks>({{moves * parts}, CopyBlocks::shared_bytes}, p, stream);
 }
 
 }  // namespace quire::kernels

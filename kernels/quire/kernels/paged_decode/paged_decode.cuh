@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/device_math.cuh>
@@ -240,13 +241,24 @@ struct PagedDecodeMatrix {
   using Key = KeyType;
   using Params = PagedDecodeParams<typename Key::Query, Variant>;
   using Stored = typename Key::Stored;
-  using Half = typename ComputeType<Stored, typename Key::Query>::type;
+  using Query = typename Key::Query;
+  using Half = DecodeHalf<Key>;
   static_assert(has_matrix_path<Key>);
+  // wider heads, and rows of narrow vectors, need the registers
+  static constexpr unsigned blocks_per_multiprocessor =
+      sizeof(Stored) == 1 && Key::head_dim <= 128 && Key::Access::alignment == 16 &&
+              tuning.warps == 4
+          ? tuning.bytes_resident
+          : 1;
   static constexpr std::string_view name = "paged_decode_matrix";
   static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
   static constexpr unsigned head_dim = Key::head_dim;
   static constexpr unsigned heads = 8;
-  static constexpr unsigned tile = 16;  // tokens
+  // A warp takes several products' tokens at once where they are bytes, so that as many bytes are on
+  // their way as with 16-bit elements.
+  static constexpr unsigned tiles = sizeof(Stored) == 1 ? tuning.byte_tiles : 1;
+  static constexpr unsigned tile = 16 * tiles;  // tokens
+  static constexpr bool ahead = sizeof(Stored) == 1 ? tuning.bytes_ahead : tuning.halves_ahead;
 
   // A row of keys is shared by the 4 lanes of a group, a row of values by 8 groups.
   static constexpr unsigned key_elements = vector_elements<Key>(4);
@@ -267,99 +279,241 @@ struct PagedDecodeMatrix {
     const unsigned high = simt::lane() / 4, low = simt::lane() % 4;  // as in fragments.hpp
 
     // Queries as the right operand: head `high`, the dimensions that this lane's keys hold.
+    const Query* from = p.q + work.sequence * p.q_stride +
+                        (head + (high < count ? high : 0)) * head_dim + low * key_elements;
+    // The unit of the queries of head `high` is a power of two, so that they fit into fp16.
+    float unit = 1, inverse = 1;
+    if constexpr (std::is_same_v<Half, Fp16> && !std::is_same_v<Query, Fp16>) {
+      float most = 0;
+      QUIRE_UNROLL
+      for (unsigned i = 0; i < key_chunks * key_elements; ++i) {
+        most = simt::max(
+            most,
+            simt::abs(simt::widen(from[i / key_elements * 4 * key_elements + i % key_elements])));
+      }
+      most = simt::max(most, simt::shuffle_xor(most, 1));
+      most = simt::max(most, simt::shuffle_xor(most, 2));
+      const auto exponent = simt::bit_cast<std::uint32_t>(simt::max(most, 0x1p-100f)) & 0x7f800000u;
+      unit = simt::bit_cast<float>(exponent);
+      inverse = simt::bit_cast<float>(0x7f000000u - exponent);
+    }
     std::uint32_t q[key_chunks][key_steps][2];
     QUIRE_UNROLL
     for (unsigned c = 0; c < key_chunks; ++c) {
       QUIRE_UNROLL
       for (unsigned s = 0; s < key_steps; ++s) {
-        const std::size_t at = work.sequence * p.q_stride +
-                               (head + (high < count ? high : 0)) * head_dim +
-                               (c * 4 + low) * key_elements + s * 4;
         QUIRE_UNROLL
         for (unsigned r = 0; r < 2; ++r) {
-          const float a = simt::widen(p.q[at + 2 * r]), b = simt::widen(p.q[at + 2 * r + 1]);
-          q[c][s][r] = high < count ? simt::pack<Half>(a, b) : 0;
+          const unsigned at = c * 4 * key_elements + s * 4 + 2 * r;
+          const float x = simt::widen(from[at]) * inverse, y = simt::widen(from[at + 1]) * inverse;
+          q[c][s][r] = high < count ? simt::pack<Half>(x, y) : 0;
         }
       }
     }
-    const float scale = Variant::transforms_logits ? p.scale : p.scale * log2e;
+    float scale[2];  // of heads 2 low and 2 low + 1
+    QUIRE_UNROLL
+    for (unsigned i = 0; i < 2; ++i) {
+      scale[i] = (Variant::transforms_logits ? p.scale : p.scale * log2e) *
+                 simt::shuffle(unit, (2 * low + i) * 4);
+    }
     float sums[value_chunks][value_steps][4]{};
     float largest[2] = {-simt::infinity(), -simt::infinity()}, total[2] = {0, 0};
 
     const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
     const std::int32_t position = p.lengths[work.sequence] - 1;
-    QUIRE_NO_UNROLL
-    for (std::int32_t t0 = work.begin + static_cast<std::int32_t>(simt::warp() * tile);
-         t0 < work.end; t0 += static_cast<std::int32_t>(tuning.warps * tile)) {
-      // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
-      const auto token = [&](unsigned i) {
-        const std::int32_t t = t0 + static_cast<std::int32_t>(i);
-        return static_cast<unsigned>(t < work.end ? t : work.end - 1);
-      };
-      simt::Vector<Stored, key_elements> keys[2][key_chunks];
-      float key_scale[2];
+    Raw<Stored, key_elements> keys[tiles][2][key_chunks];
+    Raw<Stored, value_elements> stored[tiles][4][value_chunks];
+    float key_scale[tiles][2], value_scale[tiles][2];
+    // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
+    const auto token = [&](std::int32_t t0, unsigned i) {
+      const std::int32_t t = t0 + static_cast<std::int32_t>(i);
+      return static_cast<unsigned>(t < work.end ? t : work.end - 1);
+    };
+    // Where a tile lies in one block of the pool, its rows are constants away from each other: worth
+    // its registers where arithmetic is what bounds, with bytes.
+    const auto in_one_block = [&](std::int32_t t0) {
+      return sizeof(Stored) == 1 && Key::block_tokens % 16 == 0 && t0 % 16 == 0 &&
+             t0 + static_cast<std::int32_t>(tile) <= work.end;
+    };
+    constexpr std::size_t scale_bytes = Key::scale_stride();
+    const auto load_keys = [&](std::int32_t t0) {
+      if (in_one_block(t0)) {
+        QUIRE_UNROLL
+        for (unsigned n = 0; n < tiles; ++n) {
+          const unsigned t = static_cast<unsigned>(t0) + n * 16,
+                         slot = t % Key::block_tokens + high;
+          const std::byte* slab = Key::key_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          const Stored* rows = Key::row(slab, slot) + low * key_elements;
+          const std::byte* scales = Key::scale_place(slab, slot);
+          QUIRE_UNROLL
+          for (unsigned r = 0; r < 2; ++r) {
+            key_scale[n][r] = Key::scale_at_place(scales + 8 * r * scale_bytes);
+            QUIRE_UNROLL
+            for (unsigned c = 0; c < key_chunks; ++c) {
+              keys[n][r][c] = load_raw_once<Stored, key_elements>(Key::skip_rows(rows, 8 * r) +
+                                                                  c * 4 * key_elements);
+            }
+          }
+        }
+        return;
+      }
       QUIRE_UNROLL
-      for (unsigned r = 0; r < 2; ++r) {
-        const unsigned t = token(high + 8 * r), slot = t % Key::block_tokens;
-        const std::byte* slab = Key::key_slab(p.cache, table[t / Key::block_tokens], kv_head);
-        key_scale[r] = Key::scale(slab, slot);
+      for (unsigned n = 0; n < tiles; ++n) {
+        QUIRE_UNROLL
+        for (unsigned r = 0; r < 2; ++r) {
+          const unsigned t = token(t0, n * 16 + high + 8 * r), slot = t % Key::block_tokens;
+          const std::byte* slab = Key::key_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          key_scale[n][r] = Key::scale(slab, slot);
+          QUIRE_UNROLL
+          for (unsigned c = 0; c < key_chunks; ++c) {
+            keys[n][r][c] = load_raw_once<Stored, key_elements>(Key::row(slab, slot) +
+                                                                (c * 4 + low) * key_elements);
+          }
+        }
+      }
+    };
+    const auto load_values = [&](std::int32_t t0) {
+      if (in_one_block(t0)) {
+        QUIRE_UNROLL
+        for (unsigned n = 0; n < tiles; ++n) {
+          const unsigned t = static_cast<unsigned>(t0) + n * 16, slot = t % Key::block_tokens;
+          const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          const Stored* rows = Key::row(slab, slot + low * 2) + high * value_elements;
+          QUIRE_UNROLL
+          for (unsigned r = 0; r < 4; ++r) {
+            QUIRE_UNROLL
+            for (unsigned c = 0; c < value_chunks; ++c) {
+              stored[n][r][c] = load_raw_once<Stored, value_elements>(
+                  Key::skip_rows(rows, r % 2 + r / 2 * 8) + c * 8 * value_elements);
+            }
+          }
+          const std::byte* scales = Key::scale_place(slab, slot + high);
+          QUIRE_UNROLL
+          for (unsigned r = 0; r < 2; ++r) {
+            value_scale[n][r] = Key::scale_at_place(scales + 8 * r * scale_bytes);
+          }
+        }
+        return;
+      }
+      QUIRE_UNROLL
+      for (unsigned n = 0; n < tiles; ++n) {
+        QUIRE_UNROLL
+        for (unsigned r = 0; r < 4; ++r) {
+          const unsigned t = token(t0, n * 16 + low * 2 + r % 2 + r / 2 * 8),
+                         slot = t % Key::block_tokens;
+          const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          QUIRE_UNROLL
+          for (unsigned c = 0; c < value_chunks; ++c) {
+            stored[n][r][c] = load_raw_once<Stored, value_elements>(
+                Key::row(slab, slot) + (c * 8 + high) * value_elements);
+          }
+        }
+        // The weights' lanes hold other tokens than the values' lanes: scales come to the former.
+        QUIRE_UNROLL
+        for (unsigned r = 0; r < 2; ++r) {
+          const unsigned t = token(t0, n * 16 + high + 8 * r), slot = t % Key::block_tokens;
+          value_scale[n][r] =
+              Key::scale(Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head), slot);
+        }
+      }
+    };
+
+    const std::int32_t begin = work.begin + static_cast<std::int32_t>(simt::warp() * tile);
+    constexpr auto step = static_cast<std::int32_t>(tuning.warps * tile);
+    if constexpr (ahead) {
+      if (begin < work.end) {
+        load_keys(begin);
+        load_values(begin);
+      }
+    }
+    QUIRE_NO_UNROLL
+    for (std::int32_t t0 = begin; t0 < work.end; t0 += step) {
+      if constexpr (!ahead) {
+        load_keys(t0);
+        load_values(t0);
+      }
+      float logit[tiles][4];  // tokens high, high + 8 by heads 2 low, 2 low + 1
+      QUIRE_UNROLL
+      for (unsigned n = 0; n < tiles; ++n) {
+        QUIRE_UNROLL
+        for (unsigned i = 0; i < 4; ++i) logit[n][i] = 0;
         QUIRE_UNROLL
         for (unsigned c = 0; c < key_chunks; ++c) {
-          keys[r][c] = simt::load_vector_once<key_elements>(Key::row(slab, slot) +
-                                                            (c * 4 + low) * key_elements);
+          std::uint32_t pairs[2][key_elements / 2];
+          raw_pairs<Half, Stored, key_elements>(keys[n][0][c], pairs[0]);
+          raw_pairs<Half, Stored, key_elements>(keys[n][1][c], pairs[1]);
+          QUIRE_UNROLL
+          for (unsigned s = 0; s < key_steps; ++s) {
+            const std::uint32_t a[4] = {pairs[0][2 * s], pairs[1][2 * s], pairs[0][2 * s + 1],
+                                        pairs[1][2 * s + 1]};
+            simt::multiply_add<Half>(logit[n], a, q[c][s]);
+          }
         }
-      }
-      simt::Vector<Stored, value_elements> stored[4][value_chunks];
-      QUIRE_UNROLL
-      for (unsigned r = 0; r < 4; ++r) {
-        const unsigned t = token(low * 2 + r % 2 + r / 2 * 8), slot = t % Key::block_tokens;
-        const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
         QUIRE_UNROLL
-        for (unsigned c = 0; c < value_chunks; ++c) {
-          stored[r][c] = simt::load_vector_once<value_elements>(Key::row(slab, slot) +
-                                                                (c * 8 + high) * value_elements);
+        for (unsigned i = 0; i < 4; ++i) {
+          float s = logit[n][i] * scale[i % 2];
+          if constexpr (Key::Access::scaled) s *= key_scale[n][i / 2];
+          if constexpr (Variant::transforms_logits) {
+            const unsigned h = low * 2 + i % 2;
+            const std::int32_t t = t0 + static_cast<std::int32_t>(n * 16 + high + i / 2 * 8);
+            s = p.variant.logit(DeviceMath{}, s, head + (h < count ? h : 0),
+                                static_cast<float>(position - t)) *
+                log2e;
+          }
+          logit[n][i] = s;
         }
       }
-
-      float logit[4] = {0, 0, 0, 0};  // tokens high, high + 8 by heads 2 low, 2 low + 1
-      QUIRE_UNROLL
-      for (unsigned c = 0; c < key_chunks; ++c) {
-        std::uint32_t pairs[2][key_elements / 2];
-        as_pairs<Half, key_elements>(keys[0][c], pairs[0]);
-        as_pairs<Half, key_elements>(keys[1][c], pairs[1]);
+      if (t0 + static_cast<std::int32_t>(tile) > work.end) {
         QUIRE_UNROLL
-        for (unsigned s = 0; s < key_steps; ++s) {
-          const std::uint32_t a[4] = {pairs[0][2 * s], pairs[1][2 * s], pairs[0][2 * s + 1],
-                                      pairs[1][2 * s + 1]};
-          simt::multiply_add<Half>(logit, a, q[c][s]);
+        for (unsigned n = 0; n < tiles; ++n) {
+          QUIRE_UNROLL
+          for (unsigned i = 0; i < 4; ++i) {
+            const std::int32_t t = t0 + static_cast<std::int32_t>(n * 16 + high + i / 2 * 8);
+            if (t >= work.end) logit[n][i] = -simt::infinity();
+          }
         }
       }
+      // The keys' registers are free: the next ones come while the values are worked on. Beyond the
+      // end that is the last token once more.
+      if constexpr (ahead) load_keys(t0 + step);
+      // A value's scale belongs to its weight. As a summand of the exponent it keeps weights at most
+      // 1, whatever the scales are, so that 16 bits hold them; the sum of weights goes without it.
+      float scaled[tiles][4];
       QUIRE_UNROLL
-      for (unsigned i = 0; i < 4; ++i) {
-        const std::int32_t t = t0 + static_cast<std::int32_t>(high + i / 2 * 8);
-        float s = logit[i] * scale;
-        if constexpr (Key::Access::scaled) s *= key_scale[i / 2];
-        if constexpr (Variant::transforms_logits) {
-          const unsigned h = low * 2 + i % 2;
-          s = p.variant.logit(DeviceMath{}, s, head + (h < count ? h : 0),
-                              static_cast<float>(position - t)) *
-              log2e;
+      for (unsigned n = 0; n < tiles; ++n) {
+        QUIRE_UNROLL
+        for (unsigned i = 0; i < 4; ++i) {
+          scaled[n][i] = logit[n][i];
+          if constexpr (Key::Access::scaled) {
+            const float by = simt::log2(value_scale[n][i / 2]);
+            scaled[n][i] += by < -100.0f ? -100.0f : by;  // a row of zeros has the scale 0
+          }
         }
-        logit[i] = t < work.end ? s : -simt::infinity();
       }
-      float weight[4];
       QUIRE_UNROLL
       for (unsigned i = 0; i < 2; ++i) {
-        float best = simt::max(largest[i], simt::max(logit[i], logit[i + 2]));
+        float best = simt::max(largest[i], -1e30f);  // so that -infinity less it is no NaN
+        QUIRE_UNROLL
+        for (unsigned n = 0; n < tiles; ++n) {
+          best = simt::max(best, simt::max(scaled[n][i], scaled[n][i + 2]));
+        }
         QUIRE_UNROLL
         for (unsigned bits = 4; bits < simt::warp_lanes; bits *= 2) {
           best = simt::max(best, simt::shuffle_xor(best, bits));
         }
-        const float shrink = weight_of(largest[i], best);
+        const float shrink = simt::exp2(largest[i] - best);
         largest[i] = best;
-        weight[i] = weight_of(logit[i], best);
-        weight[i + 2] = weight_of(logit[i + 2], best);
-        total[i] = total[i] * shrink + weight[i] + weight[i + 2];
+        total[i] *= shrink;
+        QUIRE_UNROLL
+        for (unsigned n = 0; n < tiles; ++n) {
+          QUIRE_UNROLL
+          for (unsigned r = 0; r < 4; r += 2) {
+            logit[n][i + r] = simt::exp2(logit[n][i + r] - best);
+            total[i] += logit[n][i + r];
+            scaled[n][i + r] =
+                Key::Access::scaled ? simt::exp2(scaled[n][i + r] - best) : logit[n][i + r];
+          }
+        }
         QUIRE_UNROLL
         for (unsigned c = 0; c < value_chunks; ++c) {
           QUIRE_UNROLL
@@ -369,34 +523,26 @@ struct PagedDecodeMatrix {
           }
         }
       }
-      if constexpr (Key::Access::scaled) {
-        // The weights' lanes hold other tokens than the values' lanes: scale them here.
-        QUIRE_UNROLL
-        for (unsigned i = 0; i < 2; ++i) {
-          const unsigned t = token(high + 8 * i), slot = t % Key::block_tokens;
-          const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
-          const float by = Key::scale(slab, slot);
-          weight[2 * i] *= by;
-          weight[2 * i + 1] *= by;
-        }
-      }
-      const std::uint32_t b[2] = {simt::transpose_8x8(simt::pack<Half>(weight[0], weight[1])),
-                                  simt::transpose_8x8(simt::pack<Half>(weight[2], weight[3]))};
       QUIRE_UNROLL
-      for (unsigned c = 0; c < value_chunks; ++c) {
-        std::uint32_t pairs[4][value_elements / 2];
+      for (unsigned n = 0; n < tiles; ++n) {
+        const float(&weight)[4] = scaled[n];
+        const std::uint32_t b[2] = {simt::transpose_8x8(simt::pack<Half>(weight[0], weight[1])),
+                                    simt::transpose_8x8(simt::pack<Half>(weight[2], weight[3]))};
         QUIRE_UNROLL
-        for (unsigned r = 0; r < 4; ++r) as_pairs<Half, value_elements>(stored[r][c], pairs[r]);
-        QUIRE_UNROLL
-        for (unsigned s = 0; s < value_steps; ++s) {
+        for (unsigned c = 0; c < value_chunks; ++c) {
           // rows high and high + 8 of the product are dimensions 2 s and 2 s + 1 of this lane's
-          const std::uint32_t a[4] = {simt::pick_bytes(pairs[0][s], pairs[1][s], 0x5410),
-                                      simt::pick_bytes(pairs[0][s], pairs[1][s], 0x7632),
-                                      simt::pick_bytes(pairs[2][s], pairs[3][s], 0x5410),
-                                      simt::pick_bytes(pairs[2][s], pairs[3][s], 0x7632)};
-          simt::multiply_add<Half>(sums[c][s], a, b);
+          std::uint32_t pairs[2][value_elements];
+          across<Half, Stored, value_elements>(stored[n][0][c], stored[n][1][c], pairs[0]);
+          across<Half, Stored, value_elements>(stored[n][2][c], stored[n][3][c], pairs[1]);
+          QUIRE_UNROLL
+          for (unsigned s = 0; s < value_steps; ++s) {
+            const std::uint32_t a[4] = {pairs[0][2 * s], pairs[0][2 * s + 1], pairs[1][2 * s],
+                                        pairs[1][2 * s + 1]};
+            simt::multiply_add<Half>(sums[c][s], a, b);
+          }
         }
       }
+      if constexpr (ahead) load_values(t0 + step);
     }
 
     const States states;

@@ -272,6 +272,11 @@ void store_vector(T* p, const Vector<T, n>& value) {
   }
   std::memcpy(static_cast<void*>(p), static_cast<const void*>(&value), sizeof value);
 }
+/// The same past the caches' interest: nothing reads it soon.
+template <unsigned n, class T>
+void store_vector_once(T* p, const Vector<T, n>& value) {
+  store_vector<n>(p, value);
+}
 
 /// Adds in global memory; returns what was there before. T: int, unsigned, float.
 template <class T>
@@ -324,6 +329,21 @@ template <class T>
 template <class T>
 [[nodiscard]] T narrow(float x) {
   return from_float<T>(x);
+}
+
+/// Four bytes, signed integers or 8-bit floats, as two pairs of Half, exactly. Bytes 0 and 1 make the
+/// first pair.
+template <class Half, class Byte>
+[[nodiscard]] Vector<std::uint32_t, 2> widen_four(std::uint32_t four) {
+  const auto element = [&](unsigned i) {
+    const auto byte = std::bit_cast<Byte>(static_cast<std::uint8_t>(four >> (8 * i)));
+    if constexpr (std::is_same_v<Byte, std::int8_t>) {
+      return static_cast<float>(byte);
+    } else {
+      return to_float(byte);
+    }
+  };
+  return {{pack<Half>(element(0), element(1)), pack<Half>(element(2), element(3))}};
 }
 
 /// d += a b for a (16, 16) rows, b (16, 8) columns of Half, d (16, 8) fp32, in the lane layout of
