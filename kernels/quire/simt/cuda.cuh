@@ -309,10 +309,15 @@ template <class Half, class Byte>
           : "=r"(half[1])
           : "h"(static_cast<std::uint16_t>(four >> 16)));
 #else
+      // Exponent and mantissa one place lower make an fp16 256 times too small; 0x7f is NaN.
       QUIRE_UNROLL
       for (unsigned i = 0; i < 2; ++i) {
-        half[i] = pack<Fp16>(to_float(E4m3{static_cast<std::uint8_t>(four >> (16 * i))}),
-                             to_float(E4m3{static_cast<std::uint8_t>(four >> (16 * i + 8))}));
+        const std::uint32_t w = __byte_perm(four, 0, i == 0 ? 0x1404 : 0x3424);
+        const std::uint32_t size = w & 0x7f007f00u;
+        asm("mul.rn.f16x2 %0, %1, %2;"
+            : "=r"(half[i])
+            : "r"(size >> 1 | (w & 0x80008000u)), "r"(0x5c005c00u));
+        half[i] |= __vcmpeq2(size, 0x7f007f00u) & 0x7fff7fffu;
       }
 #endif
     }

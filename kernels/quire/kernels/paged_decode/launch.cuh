@@ -20,7 +20,8 @@ template <class Key, DecodeTuning tuning = DecodeTuning{}>
 /// Decode attention of a batch: one query a sequence, keys and values from the block tables.
 /// `work` and `merges`: how many of each the plan has; p.work and merge_work lie on the device.
 /// fp32 queries, formats of 32 bits and groups of heads smaller than the tuning says run on CUDA
-/// cores; the others on matrix units, which are faster for each group (device/rows). \pre p.heads is a multiple of p.cache.kv_heads
+/// cores; the others on matrix units, which are faster for each group on an H200.
+/// \pre p.heads is a multiple of p.cache.kv_heads
 template <class Key, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{}>
 void paged_decode(const PagedDecodeParams<typename Key::Query, Variant>& p, std::uint32_t work,
                   const MergeWork* merge_work, std::uint32_t merges, simt::Stream stream = {}) {

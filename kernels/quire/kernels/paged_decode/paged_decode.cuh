@@ -244,12 +244,10 @@ struct PagedDecodeMatrix {
   using Query = typename Key::Query;
   using Half = DecodeHalf<Key>;
   static_assert(has_matrix_path<Key>);
-  // wider heads, and rows of narrow vectors, need the registers
+  // Wider heads, and rows of narrow vectors, need the registers for themselves.
+  static constexpr bool fits_ahead = Key::head_dim <= 128 && Key::Access::alignment == 16;
   static constexpr unsigned blocks_per_multiprocessor =
-      sizeof(Stored) == 1 && Key::head_dim <= 128 && Key::Access::alignment == 16 &&
-              tuning.warps == 4
-          ? tuning.bytes_resident
-          : 1;
+      sizeof(Stored) == 1 && fits_ahead && tuning.warps == 4 ? tuning.bytes_resident : 1;
   static constexpr std::string_view name = "paged_decode_matrix";
   static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
   static constexpr unsigned head_dim = Key::head_dim;
@@ -258,7 +256,8 @@ struct PagedDecodeMatrix {
   // their way as with 16-bit elements.
   static constexpr unsigned tiles = sizeof(Stored) == 1 ? tuning.byte_tiles : 1;
   static constexpr unsigned tile = 16 * tiles;  // tokens
-  static constexpr bool ahead = sizeof(Stored) == 1 ? tuning.bytes_ahead : tuning.halves_ahead;
+  static constexpr bool ahead =
+      fits_ahead && (sizeof(Stored) == 1 ? tuning.bytes_ahead : tuning.halves_ahead);
 
   // A row of keys is shared by the 4 lanes of a group, a row of values by 8 groups.
   static constexpr unsigned key_elements = vector_elements<Key>(4);
@@ -332,7 +331,7 @@ struct PagedDecodeMatrix {
     // Where a tile lies in one block of the pool, its rows are constants away from each other: worth
     // its registers where arithmetic is what bounds, with bytes.
     const auto in_one_block = [&](std::int32_t t0) {
-      return sizeof(Stored) == 1 && Key::block_tokens % 16 == 0 && t0 % 16 == 0 &&
+      return sizeof(Stored) == 1 && fits_ahead && Key::block_tokens % 16 == 0 && t0 % 16 == 0 &&
              t0 + static_cast<std::int32_t>(tile) <= work.end;
     };
     constexpr std::size_t scale_bytes = Key::scale_stride();
