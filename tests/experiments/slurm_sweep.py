@@ -105,7 +105,14 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         wait_until("munged", (f / "munge.socket").exists, 10)
         self.start("slurmctld", "-D", "-f", str(self.conf))
         self.start("slurmd", "-D", "-f", str(self.conf))
-        wait_until("an idle node", lambda: "idle" in self.say("sinfo", "--noheader", "--format=%T"), 30)
+        wait_until("an idle node", self.has_idle_node, 30)
+
+    def has_idle_node(self):
+        if self.processes["slurmd"].poll() is not None:  # some containers have no cgroups to give
+            for line in (self.folder / "slurmd.log").read_text(errors="replace").splitlines():
+                if "cgroup" in line:
+                    skip(f"slurmd does not start here: {line}")
+        return "idle" in self.say("sinfo", "--noheader", "--format=%T")
 
     def say(self, *words):
         return subprocess.run(words, env=self.env, capture_output=True, text=True).stdout
