@@ -169,12 +169,16 @@ void agree_with_naive_pool(std::uint64_t seed, int steps) {
         const std::span<const TokenId> own(text.data() + b * block_tokens, block_tokens);
         ASSERT_EQ(pool.publish(r.table[b], parent, own, r.salt, {}), !known);
         if (known) {  // take over the block that is known
-          const BlockId other = BlockId{*naive.find(text, r.salt)};
-          pool.acquire(other);
-          pool.release(r.table[b]);
-          ++naive.blocks[other.value].references;
-          --naive.blocks[r.table[b].value].references;
-          r.table[b] = other;
+          // and so do forks: who holds a block holds all before it
+          const BlockId other = BlockId{*naive.find(text, r.salt)}, old = r.table[b];
+          for (Reader& holder : readers) {
+            if (b >= holder.table.size() || holder.table[b] != old) continue;
+            pool.acquire(other);
+            pool.release(old);
+            ++naive.blocks[other.value].references;
+            --naive.blocks[old.value].references;
+            holder.table[b] = other;
+          }
         } else {
           NaivePool::Block& n = naive.blocks[r.table[b].value];
           n.indexed = true;
