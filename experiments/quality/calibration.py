@@ -8,7 +8,6 @@ The same lines as experiments/retention/held_out.jsonl.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
@@ -22,12 +21,7 @@ SEED = 1_200_000_000  # training uses seeds below 1_000_000_000, held-out storie
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--stories", type=int, default=16)
-    count = parser.parse_args().stories
-    with open(HERE / "calibration.jsonl", "w") as out:
-        for i in range(count):
-            s = stories.story(SEED + i, 60)
-            questions = [[q.answer_start, q.answer_end, q.stated_end] for q in s.questions]
-            out.write(json.dumps({"text": s.text, "questions": questions}) + "\n")
+    stories.write_with_questions(HERE / "calibration.jsonl", SEED, parser.parse_args().stories)
 
 
 if __name__ == "__main__":

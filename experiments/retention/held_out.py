@@ -8,7 +8,6 @@ it], in characters.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
@@ -22,12 +21,7 @@ HELD_OUT_SEED = 1_000_000_000  # as evaluate_stories.py: training uses seeds bel
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--stories", type=int, default=48)
-    count = parser.parse_args().stories
-    with open(HERE / "held_out.jsonl", "w") as out:
-        for i in range(count):
-            s = stories.story(HELD_OUT_SEED + i, 60)
-            questions = [[q.answer_start, q.answer_end, q.stated_end] for q in s.questions]
-            out.write(json.dumps({"text": s.text, "questions": questions}) + "\n")
+    stories.write_with_questions(HERE / "held_out.jsonl", HELD_OUT_SEED, parser.parse_args().stories)
 
 
 if __name__ == "__main__":

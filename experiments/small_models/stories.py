@@ -13,6 +13,7 @@ the answer follows from the latest statement. `Story.questions` records where th
 
 import argparse
 import dataclasses
+import json
 import random
 
 SHE = ("Anna Clara Edith Flora Grace Hazel Iris Julia Laura Maria Nora Olive Paula Rosa Sara Tessa "
@@ -303,6 +304,16 @@ def story(seed, longest=60):
     rng = random.Random(seed ^ 0x5EED)
     sentences = 3 + int((longest - 2) * rng.random() ** 1.5)
     return Story(seed, sentences, 2 + int(rng.random() * (3 + sentences // 4)))
+
+
+def write_with_questions(path, seed, count):
+    """Writes `count` stories of at most 60 sentences, seeds from `seed` on, one a line: text, and questions as [begin of the
+    answer, its end, end of the sentence that states it], in characters."""
+    with open(path, "w") as out:
+        for i in range(count):
+            s = story(seed + i, 60)
+            questions = [[q.answer_start, q.answer_end, q.stated_end] for q in s.questions]
+            out.write(json.dumps({"text": s.text, "questions": questions}) + "\n")
 
 
 def main():

@@ -263,6 +263,11 @@ def check_file(name, todo, work, report):
         if not bad:
             raise SystemExit(said[-2000:])
         alone |= {i: todo.pop(i) for i in bad}
+    # Tests that fail by themselves would notice everything.
+    if not todo and (said := compile_tests(name, "\n".join(lines) + "\n", tests, folder, work)):
+        raise SystemExit(said[-2000:])
+    if notices(folder, tests, -1):
+        raise SystemExit(f"{name}: its tests fail without a mutation")
     for i, m in sorted(todo.items()):
         report(name, m, notices(folder, tests, i))
     for i, m in sorted(alone.items()):
