@@ -145,7 +145,8 @@ int measure_all(const Options& options, std::vector<Run>& runs,
 }  // namespace
 
 int run_experiment(int argc, char** argv, std::string_view experiment, std::string_view usage,
-                   const std::function<std::vector<Run>(const Options&)>& make_runs) {
+                   const std::function<std::vector<Run>(const Options&)>& make_runs,
+                   const std::function<void(const std::vector<Run>&)>& summary) {
   try {
     const Options options = parse_options({argv + 1, argv + argc});
     if (options.help) {
@@ -170,7 +171,9 @@ int run_experiment(int argc, char** argv, std::string_view experiment, std::stri
       for (const Run& run : runs) std::cout << describe_run(run) << '\n';
       return 0;
     }
-    return measure_all(options, runs, metrics::provenance_now(build_info(), argc, argv));
+    const int ended = measure_all(options, runs, metrics::provenance_now(build_info(), argc, argv));
+    if (ended == 0 && summary) summary(runs);
+    return ended;
   } catch (const Error& error) {
     std::cerr << experiment << ": " << error.what() << '\n';
     return error.exit_code();

@@ -17,8 +17,10 @@ struct Run {
   std::function<metrics::JsonObject()> measure{};
 };
 
-/// The main of an experiment. make_runs: what is to be run; usage: what it does, examples.
+/// The main of an experiment. make_runs: what is to be run; usage: what it does, examples;
+/// summary: prints what came out, runs that were kept from before left out.
 int run_experiment(int argc, char** argv, std::string_view experiment, std::string_view usage,
-                   const std::function<std::vector<Run>(const Options&)>& make_runs);
+                   const std::function<std::vector<Run>(const Options&)>& make_runs,
+                   const std::function<void(const std::vector<Run>&)>& summary = {});
 
 }  // namespace quire::experiment

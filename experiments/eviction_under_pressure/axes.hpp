@@ -1,6 +1,5 @@
 #pragma once
 
-#include <quire/admission/admission.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/eviction/eviction.hpp>
 
@@ -13,8 +12,5 @@ using Policies = type_list<eviction::Fifo, eviction::Lru, eviction::Mru, evictio
                            eviction::WTinyLfu, eviction::Gdsf, eviction::Hyperbolic,
                            eviction::Priority, eviction::RandomMarking, eviction::TailOptimizedLru,
                            eviction::LeadingChunkFirst, eviction::WorkloadAware, eviction::Belady>;
-
-/// What may enter a cache in the order of last use.
-using Admissions = type_list<admission::Always, admission::ReuseThreshold, admission::TinyLfu>;
 
 }  // namespace quire::experiment

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <set>
 #include <string>
 #include <string_view>
@@ -34,6 +35,13 @@ class InductionOracle {
       frequency_[i] = static_cast<double>(
           static_cast<float>(std::pow(1e9, -static_cast<double>(i) / double{width})));
     }
+  }
+
+  [[nodiscard]] static bool knows(std::string_view policy) {
+    constexpr std::string_view known[] = {"keep_all", "sliding_window", "streaming_llm",
+                                          "h2o",      "tova",           "scissorhands",
+                                          "snap_kv",  "pyramid_kv",     "quest"};
+    return std::find(std::begin(known), std::end(known), policy) != std::end(known);
   }
 
   /// A prediction, and whether it leads the next one, and the pages read the next best page, by more

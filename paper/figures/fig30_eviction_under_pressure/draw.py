@@ -1,7 +1,8 @@
 """Hit ratio against cache size for every eviction policy, in blocks: requests of many tenants, each block for itself and
 under the prefix rule (a block is found only behind all before it), the Mooncake conversation trace where it was given, and
-three strings that break classic policies: scans, a loop a little larger than the cache, a hot set that moves. Grey lines
-are the policies that are not named; Belady's clairvoyant choice bounds the plain panels."""
+three strings that break classic policies: scans, a loop a little larger than the cache, a hot set that moves. Last, what it
+does to requests: the tenants' string as prompts for Llama-3-8B on one A100-80GB, by tokens in the pool. Grey lines are the
+policies that are not named; Belady's clairvoyant choice bounds the plain panels."""
 
 TITLE = "Eviction policies under pressure"
 EXPERIMENTS = ("eviction_under_pressure",)
@@ -18,8 +19,8 @@ def draw(context, plt):
               if context.optional_rows("eviction_under_pressure", workload=panel[0], rule=panel[2])]
     if not panels:
         context.rows("eviction_under_pressure")  # says what is missing
-    columns = 3 if len(panels) > 4 else max(1, len(panels))
-    rows = -(-len(panels) // columns)
+    columns = 3 if len(panels) > 3 else len(panels) + 1
+    rows = -(-(len(panels) + 1) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.5 * columns, 2.2 * rows + 0.6), squeeze=False)
     for axes, (workload, part, rule) in zip(grid.flat, panels):
         where = {"part": part, "workload": workload, "rule": rule, "admission": "always"}
@@ -35,7 +36,18 @@ def draw(context, plt):
         mode = context.modes("eviction_under_pressure", **where)
         axes.set_title(f"{figures.name(workload)}, {rule}\n{mode}")
         axes.set_xlabel("cache size (blocks)")
-    for axes in list(grid.flat)[len(panels):]:
+    spare = list(grid.flat)[len(panels):]
+    served = {"part": "serving", "workload": "multi_tenant"}
+    if spare and context.optional_rows("eviction_under_pressure", **served):
+        axes = spare.pop(0)
+        for name in sorted({row["eviction"] for row in context.rows("eviction_under_pressure", **served)},
+                           key=lambda name: name in NAMED):
+            xs, ys = context.curve("eviction_under_pressure", "mean_ttft_ms", "pool_tokens", eviction=name, **served)
+            axes.plot([x / 1000 for x in xs], ys, color=NAMED.get(name, "#D9D9D9"), linewidth=1.2 if name in NAMED else 0.7)
+        axes.set_title(f"{figures.name('multi_tenant')}, served\n{context.modes('eviction_under_pressure', **served)}")
+        axes.set_xlabel("pool (1,000 tokens)")
+        axes.set_ylabel("mean time to first token (ms)")
+    for axes in spare:
         axes.set_visible(False)
     for line in grid:
         line[0].set_ylabel("hit ratio")
