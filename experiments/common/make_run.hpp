@@ -17,6 +17,8 @@
 #include <experiments/common/suggest.hpp>
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/gguf/config.hpp>
+#include <quire/checkpoint/gguf/file.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/cost_model/hardware.hpp>
 #include <quire/executor/simulated.hpp>
@@ -124,20 +126,25 @@ inline void check_workload(const Settings& s) {
           .chunk = s.chunk_size};
 }
 
-/// Whether --model names a folder and no known shape.
-[[nodiscard]] inline bool is_folder(const Settings& s) {
+/// Whether --model names a folder or a GGUF file, and no known shape.
+[[nodiscard]] inline bool is_checkpoint(const Settings& s) {
   std::error_code none;
-  return model::find_shape(s.model) == nullptr && std::filesystem::is_directory(s.model, none);
+  return model::find_shape(s.model) == nullptr &&
+         (std::filesystem::is_directory(s.model, none) || checkpoint::is_gguf(s.model));
 }
 
-/// The shape of the model that settings name: a known one, or that of a checkpoint's config.json.
+/// The shape of the model that settings name: a known one, or that of a checkpoint's config.json or GGUF
+/// file.
 /// \errors usage error: an unknown name, more positions asked for than the model has; data error: a
 /// damaged config.json.
 [[nodiscard]] inline model::Shape shape_of(const Settings& s) {
   model::Shape shape;
   if (const model::Shape* known = model::find_shape(s.model)) {
     shape = *known;
-  } else if (is_folder(s)) {
+  } else if (checkpoint::is_gguf(s.model)) {
+    shape = checkpoint::gguf::config_of(checkpoint::gguf::open_file(s.model)).shape;
+    shape.name = std::filesystem::path(s.model).stem().string();
+  } else if (is_checkpoint(s)) {
     const auto folder = std::filesystem::path(s.model + "/").lexically_normal();
     shape = checkpoint::read_config((folder / "config.json").string()).shape;
     shape.name = folder.parent_path().filename().string();
@@ -159,7 +166,9 @@ inline void check_workload(const Settings& s) {
 [[nodiscard]] inline std::string checkpoint_hash(const std::filesystem::path& folder,
                                                  bool config_alone) {
   std::vector<std::filesystem::path> files;
-  if (config_alone) {
+  if (checkpoint::is_gguf(folder.string())) {
+    files.push_back(folder);
+  } else if (config_alone) {
     files.push_back(folder / "config.json");
   } else {
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {

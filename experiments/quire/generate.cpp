@@ -186,13 +186,15 @@ void generate(const GenerateOptions& o) {
 void add_generate(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "generate",
-      "Generates text with a Hugging Face checkpoint.\n\n"
+      "Generates text with a Hugging Face checkpoint or a GGUF file.\n\n"
       "Examples:\n"
       "  quire generate MODEL_DIR --prompt \"Once upon a time\" --max-tokens 100\n"
       "  quire generate MODEL_DIR --prompt \"1 + 1 =\" --temperature 0 --json\n"
       "  quire generate MODEL_DIR --prompt-file prompts.txt --n 4 --seed 1\n");
   const auto o = std::make_shared<GenerateOptions>();
-  command->add_option("model", o->model, "folder with config.json, safetensors, tokenizer.json")
+  command
+      ->add_option("model", o->model,
+                   "folder with config.json, safetensors, tokenizer.json; or a .gguf")
       ->required();
   command->add_option("-p,--prompt", o->prompts, "text to go on from; may be given several times")
       ->allow_extra_args(false);

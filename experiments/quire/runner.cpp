@@ -56,7 +56,7 @@ void resolve(std::vector<Cell>& cells) {
                                    ? s.max_num_batched_tokens
                                    : std::max<std::int64_t>(2560, r.max_model_len);
     if (measured) r.threads = static_cast<std::int64_t>(threads_of(s));
-    if (!is_folder(s)) continue;
+    if (!is_checkpoint(s)) continue;
     const auto [at, fresh] = hashes.emplace(s.model, "");
     if (fresh) at->second = checkpoint_hash(s.model, !measured);
     r.model_hash = at->second;
@@ -330,7 +330,7 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
       continue;
     }
     words.push_back(flag_of(f.name));
-    if (f.name == "trace" || (f.name == "model" && is_folder(cell.settings))) {
+    if (f.name == "trace" || (f.name == "model" && is_checkpoint(cell.settings))) {
       const auto& path = f.name == "trace" ? cell.settings.trace : cell.settings.model;
       words.push_back(std::filesystem::absolute(path).lexically_normal().string());
     } else {

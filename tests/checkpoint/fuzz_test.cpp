@@ -173,6 +173,66 @@ TEST_F(FuzzTest, SafetensorsIndex) {
          directory_.path().string(), load);
 }
 
+/// A small model in a GGUF file: every kind of metadata, blocks, q and k whose rows are put in order.
+std::string sample_gguf(const std::filesystem::path& path) {
+  namespace gguf = checkpoint::gguf;
+  gguf::MetadataText m;
+  m.add_text("general.architecture", "llama");
+  for (const auto& [key, value] : {std::pair{"block_count", 1u},
+                                   {"embedding_length", 32u},
+                                   {"context_length", 64u},
+                                   {"feed_forward_length", 32u},
+                                   {"attention.head_count", 2u},
+                                   {"attention.head_count_kv", 1u},
+                                   {"rope.dimension_count", 16u}}) {
+    m.add(std::string("llama.") + key, value);
+  }
+  m.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  m.add_text("tokenizer.ggml.model", "llama");
+  m.add_texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "a", "b", "ab", "\u2581", "\u2581ab"});
+  m.add_array("tokenizer.ggml.scores", std::vector<float>{0, 0, -1, -2, -3, -4, -5});
+  m.add_array("tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 1, 1, 1, 1, 1});
+  m.add("tokenizer.ggml.unknown_token_id", std::uint32_t{0});
+  m.add("tokenizer.ggml.bos_token_id", std::uint32_t{1});
+  m.add("tokenizer.ggml.add_bos_token", true);
+  const auto row = [](std::int64_t, float* values) { std::fill_n(values, 32, 0.5f); };
+  gguf::write_file(path, m,
+                   {{"token_embd.weight", DType::q8_0, {7, 32}, row},
+                    {"blk.0.attn_q.weight", DType::q4_0, {32, 32}, row},
+                    {"blk.0.attn_k.weight", DType::f16, {16, 32}, row},
+                    {"output_norm.weight", DType::f32, {32}, row}});
+  return quire::testing::read_file(path);
+}
+
+void expect_sane(const checkpoint::ModelConfig& config);
+
+TEST_F(FuzzTest, Gguf) {
+  const std::string text = sample_gguf(directory_.path() / "sample.gguf");
+  const auto load = [&](const std::string& damaged) {
+    const auto model = checkpoint::open_checkpoint(fresh("m.gguf", damaged));
+    expect_sane(model.config);
+    for (const TensorView& t : model.tensors.all()) {
+      float first = 0;
+      if (t.elements() > 0) checkpoint::read_elements(t, t.elements() - 1, {&first, 1});
+    }
+  };
+  EXPECT_NO_THROW(load(text));
+  EXPECT_GT(damage(text,
+                   Mutator(7, {"GGUF", std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8),
+                               std::string("\0\0\0\1\0\0\0\0", 8), std::string("\x09\0\0\0", 4),
+                               "general.alignment", "split.count"}),
+                   "m.gguf", load),
+            0u);
+  // A count of eight bytes anywhere in the header, made huge.
+  for (std::size_t at = 0; at + 8 <= 1200 && !HasFailure(); ++at) {
+    std::string huge = text;
+    for (const char c : {'\x7f', '\xff'}) {
+      std::fill_n(huge.begin() + static_cast<std::ptrdiff_t>(at), 8, c);
+      loads([&] { load(huge); }, "m.gguf");
+    }
+  }
+}
+
 void expect_sane(const checkpoint::ModelConfig& config) {
   const auto& shape = config.shape;
   EXPECT_TRUE(shape.layers > 0 && shape.layers <= 4096);

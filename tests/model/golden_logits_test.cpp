@@ -7,12 +7,15 @@
 #include <gtest/gtest.h>
 
 #include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/gguf/save.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/core/json.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
+
+#include "tests/common/temp_file.hpp"
 
 namespace quire::model {
 namespace {
@@ -49,8 +52,7 @@ std::string checkpoint_of(const std::string& name) {
 
 /// Largest error of any kept row, relative to the largest logit of that row.
 template <class Format>
-double largest_error(const std::string& name) {
-  const auto checkpoint = checkpoint::open_checkpoint(checkpoint_of(name));
+double largest_error(const std::string& name, const checkpoint::Checkpoint& checkpoint) {
   const auto golden = checkpoint::safetensors::open_file(folder(name) + "/golden.safetensors");
   ThreadPool threads(2);
   const Decoder<Format> model(checkpoint.config, checkpoint.tensors, threads);
@@ -81,6 +83,11 @@ double largest_error(const std::string& name) {
   return worst;
 }
 
+template <class Format>
+double largest_error(const std::string& name) {
+  return largest_error<Format>(name, checkpoint::open_checkpoint(checkpoint_of(name)));
+}
+
 class GoldenLogits : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenLogits, AgreeWithTransformers) {
@@ -98,6 +105,21 @@ TEST_P(GoldenLogits, Bf16WeightsAreNear) {
     EXPECT_LT(error, 1e-4);  // nothing to round
   } else {
     EXPECT_GT(error, 1e-4);
+  }
+}
+
+/// What ggml's own library wrote, and what we write, computes the same as the directory.
+TEST(GgufLogits, AgreeWithTransformers) {
+  EXPECT_LT(largest_error<weight_format::Fp32>(
+                "llama", checkpoint::open_checkpoint("tests/golden/formats/llama.gguf")),
+            1e-4);
+  const testing::TempDir folder;
+  for (const char* name : {"llama_rope_llama3", "llama_bias", "mistral", "mixtral", "qwen3"}) {
+    const std::string path = folder.path() / (std::string(name) + ".gguf");
+    checkpoint::save_gguf(checkpoint::open_checkpoint(checkpoint_of(name)), path,
+                          checkpoint::DType::f32);
+    EXPECT_LT(largest_error<weight_format::Fp32>(name, checkpoint::open_checkpoint(path)), 1e-4)
+        << name;
   }
 }
 

@@ -31,7 +31,16 @@ struct KvView {
   /// Cosines and sines of rotary embedding by position, where the format stores keys before it.
   /// \shape (positions, head_dim)
   const float* rotations = nullptr;
+  /// What the format was fitted with, null where it is not. \shape (kv_heads, fit_floats)
+  const float* key_fits = nullptr;
+  const float* value_fits = nullptr;
 
+  [[nodiscard]] const float* key_fit(std::size_t head) const {
+    return key_fits == nullptr ? nullptr : key_fits + head * codec->keys.fit_floats(head_dim);
+  }
+  [[nodiscard]] const float* value_fit(std::size_t head) const {
+    return value_fits == nullptr ? nullptr : value_fits + head * codec->values.fit_floats(head_dim);
+  }
   [[nodiscard]] Byte* keys(BlockId block, std::size_t head) const {
     return base + block.value * block_bytes + head * slab_bytes;
   }
@@ -40,8 +49,8 @@ struct KvView {
     return base + block.value * block_bytes + kv_heads * slab_bytes + head * size;
   }
   [[nodiscard]] KvView<const std::byte> readable() const {
-    return {base,  block_bytes, slab_bytes, block_tokens, kv_heads, head_dim, value_slab_bytes,
-            codec, open,        layer,      rotations};
+    return {base,  block_bytes, slab_bytes, block_tokens, kv_heads, head_dim,  value_slab_bytes,
+            codec, open,        layer,      rotations,    key_fits, value_fits};
   }
   /// The same, with the codec of a format where the view names none.
   template <kv_format::KvStorage Format>
@@ -92,24 +101,24 @@ class TokenWriter {
       if (cache_.codec->keys.before_rotation && cache_.rotations != nullptr) {
         std::copy_n(key, cache_.head_dim, turned_.data());
         turn(cache_.rotations + position * cache_.head_dim, cache_.head_dim, true, turned_.data());
-        store(cache_.codec->keys, OpenBlocks::keys, cache_.keys(block, head), block, head, slot,
-              turned_.data(), key);
+        store(cache_.codec->keys, OpenBlocks::keys, cache_.keys(block, head), cache_.key_fit(head),
+              block, head, slot, turned_.data(), key);
       } else {
-        store(cache_.codec->keys, OpenBlocks::keys, cache_.keys(block, head), block, head, slot,
-              key, key);
+        store(cache_.codec->keys, OpenBlocks::keys, cache_.keys(block, head), cache_.key_fit(head),
+              block, head, slot, key, key);
       }
-      store(cache_.codec->values, OpenBlocks::values, cache_.values(block, head), block, head, slot,
-            value, value);
+      store(cache_.codec->values, OpenBlocks::values, cache_.values(block, head),
+            cache_.value_fit(head), block, head, slot, value, value);
     }
   }
 
  private:
   /// packed: what a slab takes; open: what is kept as it is.
   void store(const kv_format::SideCodec& side, kv_format::OpenBlocks::Side which, std::byte* slab,
-             BlockId block, std::size_t head, std::size_t slot, const float* packed,
-             const float* open) {
+             const float* fitted, BlockId block, std::size_t head, std::size_t slot,
+             const float* packed, const float* open) {
     if (side.store != nullptr) {
-      side.store(slab, cache_.block_tokens, cache_.head_dim, slot, packed);
+      side.write(fitted, slab, cache_.block_tokens, cache_.head_dim, slot, packed);
     }
     if (cache_.open != nullptr && (side.seal != nullptr || side.residual > 0)) {
       Fp16* row = cache_.open->row(block, cache_.layer, which, head, slot);
@@ -129,8 +138,10 @@ void read_key(const KvView<Byte>& cache, BlockId block, std::size_t head, std::s
   if constexpr (PlainKvFormat<Format>) {
     Format::load(cache.keys(block, head), cache.block_tokens, cache.head_dim, slot, values);
   } else {
-    const kv_format::SideCodec& side = cache.template with_codec<Format>().codec->keys;
-    side.load(cache.keys(block, head), cache.block_tokens, cache.head_dim, slot, values);
+    const auto view = cache.template with_codec<Format>();
+    const kv_format::SideCodec& side = view.codec->keys;
+    side.read(view.key_fit(head), cache.keys(block, head), cache.block_tokens, cache.head_dim, slot,
+              values);
     if (side.from_basis != nullptr) side.from_basis(values, cache.head_dim);
   }
 }

@@ -334,7 +334,8 @@ class TaskKernel {
         for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_keys_[t][i]);
         if (key_basis_) side.to_basis(to, cache_.head_dim);
       } else {
-        side.load(here_[t].keys, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+        side.read(cache_.key_fit(task_.kv_head), here_[t].keys, cache_.block_tokens,
+                  cache_.head_dim, here_[t].slot, to);
         if (side.from_basis != nullptr && !key_basis_) side.from_basis(to, cache_.head_dim);
         if (!Keys::listed && turns_keys()) {
           const std::size_t p = static_cast<std::size_t>(tile_begin_) + t;
@@ -356,7 +357,8 @@ class TaskKernel {
         for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_values_[t][i]);
         if (side.to_basis != nullptr) side.to_basis(to, cache_.head_dim);
       } else {
-        side.load(here_[t].values, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+        side.read(cache_.value_fit(task_.kv_head), here_[t].values, cache_.block_tokens,
+                  cache_.head_dim, here_[t].slot, to);
       }
     }
     std::fill(to + cache_.head_dim, to + padded_, 0.0f);

@@ -3,6 +3,15 @@
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/generation_config.hpp>
+#include <quire/checkpoint/ggml_blocks.hpp>
+#include <quire/checkpoint/gguf/config.hpp>
+#include <quire/checkpoint/gguf/file.hpp>
+#include <quire/checkpoint/gguf/metadata.hpp>
+#include <quire/checkpoint/gguf/save.hpp>
+#include <quire/checkpoint/gguf/save_tokenizer.hpp>
+#include <quire/checkpoint/gguf/tensors.hpp>
+#include <quire/checkpoint/gguf/tokenizer.hpp>
+#include <quire/checkpoint/gguf/writer.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantised.hpp>

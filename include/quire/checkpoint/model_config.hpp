@@ -64,6 +64,7 @@ struct ModelConfig {
   bool rotary = true;  // rotate-half layout: pairs (i, i + head_dim / 2)
   double rope_theta = 10000.0;
   std::optional<Llama3RopeScaling> rope_scaling;
+  std::vector<float> rope_divisors;  // of each frequency, in GGUF files; empty: none
   std::int64_t position_offset = 0;  // learned table: row = position + offset (2 in opt)
 
   // Norms.

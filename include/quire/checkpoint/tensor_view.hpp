@@ -16,7 +16,8 @@
 
 namespace quire::checkpoint {
 
-/// Element types that a checkpoint may store, named as in safetensors.
+/// Element types that a checkpoint may store, named as in safetensors; the last ones come in blocks of
+/// several with their scales, in ggml's layouts, in GGUF files alone.
 enum class DType {
   boolean,
   u8,
@@ -32,7 +33,11 @@ enum class DType {
   f32,
   f64,
   i64,
-  u64
+  u64,
+  q4_0,
+  q8_0,
+  q4_k,
+  q6_k
 };
 
 namespace detail {
@@ -40,27 +45,34 @@ struct DTypeRow {
   DType dtype;
   std::string_view name;
   std::int64_t size;
+  std::int64_t block = 1;
 };
 inline constexpr DTypeRow dtype_rows[] = {
     {DType::boolean, "BOOL", 1},    {DType::u8, "U8", 1},           {DType::i8, "I8", 1},
     {DType::f8_e5m2, "F8_E5M2", 1}, {DType::f8_e4m3, "F8_E4M3", 1}, {DType::i16, "I16", 2},
     {DType::u16, "U16", 2},         {DType::f16, "F16", 2},         {DType::bf16, "BF16", 2},
     {DType::i32, "I32", 4},         {DType::u32, "U32", 4},         {DType::f32, "F32", 4},
-    {DType::f64, "F64", 8},         {DType::i64, "I64", 8},         {DType::u64, "U64", 8}};
+    {DType::f64, "F64", 8},         {DType::i64, "I64", 8},         {DType::u64, "U64", 8},
+    {DType::q4_0, "Q4_0", 18, 32},  {DType::q8_0, "Q8_0", 34, 32},  {DType::q4_k, "Q4_K", 144, 256},
+    {DType::q6_k, "Q6_K", 210, 256}};
 }  // namespace detail
 
-/// Bytes of one element.
+/// Bytes of one element, or of one block of them.
 [[nodiscard]] constexpr std::int64_t size_of(DType dtype) {
   return detail::dtype_rows[static_cast<std::size_t>(dtype)].size;
 }
-/// The name that safetensors uses.
+/// Elements that are packed together.
+[[nodiscard]] constexpr std::int64_t block_of(DType dtype) {
+  return detail::dtype_rows[static_cast<std::size_t>(dtype)].block;
+}
+/// The name that safetensors uses, or ggml where elements come in blocks.
 [[nodiscard]] constexpr std::string_view name_of(DType dtype) {
   return detail::dtype_rows[static_cast<std::size_t>(dtype)].name;
 }
 /// Finds the element type that safetensors calls `name`, if there is one.
 [[nodiscard]] constexpr std::optional<DType> dtype_named(std::string_view name) {
   for (const auto& row : detail::dtype_rows) {
-    if (row.name == name) return row.dtype;
+    if (row.name == name && row.block == 1) return row.dtype;
   }
   return std::nullopt;
 }
@@ -74,7 +86,7 @@ struct TensorView {
   std::span<const std::byte> bytes;
 
   [[nodiscard]] std::int64_t elements() const {
-    return static_cast<std::int64_t>(bytes.size()) / size_of(dtype);
+    return static_cast<std::int64_t>(bytes.size()) / size_of(dtype) * block_of(dtype);
   }
   [[nodiscard]] bool has_shape(std::span<const std::int64_t> wanted) const {
     return shape.size() == wanted.size() && std::equal(shape.begin(), shape.end(), wanted.begin());
@@ -111,7 +123,8 @@ inline void read_floats(const TensorView& tensor, std::int64_t first, std::span<
     throw usage_error("tensor " + in_quotes(tensor.name), "elements asked for lie outside it",
                       "at most " + std::to_string(tensor.elements()) + " elements");
   }
-  const std::byte* from = tensor.bytes.data() + first * size_of(tensor.dtype);
+  const std::byte* from =
+      tensor.bytes.data() + first / block_of(tensor.dtype) * size_of(tensor.dtype);
   switch (tensor.dtype) {
     case DType::f32:
       if (count > 0) std::memcpy(out.data(), from, out.size_bytes());

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,7 @@
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>
@@ -54,6 +57,8 @@ struct Cpu {
     /// known by identity only, with made-up ids.
     bool wrap_tokens = false;
     bool poison = false;  // fills unwritten KV with NaN: a wrong read shows in the results
+    /// Of a KV format that is fitted to the model beforehand: what model::calibrate_kv found.
+    std::shared_ptr<const kv_format::Calibration> kv_calibration{};
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -135,9 +140,19 @@ struct Cpu {
             geometry.block_tokens.value, static_cast<std::int64_t>(simd::lanes)}) {
         h = hash_combine(h, static_cast<std::uint64_t>(n));
       }
+      const checkpoint::ModelConfig& config = options.model.config;
+      h = hash_combine(h, std::bit_cast<std::uint64_t>(config.rope_theta));
+      h = hash_combine(h, std::bit_cast<std::uint64_t>(config.norm_eps));
+      h = hash_span(std::span<const float>(config.rope_divisors), h);
+      h = hash_span(std::span<const std::int64_t>(config.windows), h);
+      if (options.kv_calibration != nullptr) {
+        for (const auto* side : {&options.kv_calibration->keys, &options.kv_calibration->values}) {
+          for (const auto& layer : *side) h = hash_span(std::span<const float>(layer), h);
+        }
+      }
       std::ifstream file(options.model.directory + "/config.json", std::ios::binary);
-      const std::string config{std::istreambuf_iterator<char>(file), {}};
-      h = hash_span(std::span<const char>(config), h);
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      h = hash_span(std::span<const char>(text), h);
       for (const checkpoint::TensorView& t : options.model.tensors.all()) {
         h = hash_bytes(t.bytes, hash_span(std::span<const char>(t.name), h));
       }
@@ -304,6 +319,7 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
       attending_(options.limits.retention, shape(options), geometry),
       samplers_(threads_.size()) {
   attending_.check(decoder_);
+  device_.calibrate(options.kv_calibration);
   if (options.poison) device_.poison();
   if (geometry.tiers.uses_disk) {
     tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <quire/attention/kv_view.hpp>
@@ -17,6 +19,7 @@
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/codec.hpp>
 #include <quire/kv_format/open_blocks.hpp>
 #include <quire/model/shape.hpp>
@@ -112,6 +115,13 @@ class Arena {
     }
   }
 
+  /// Gives the format what it was fitted with. \errors usage where it is another format's or model's,
+  /// or missing, or not wanted
+  void calibrate(std::shared_ptr<const Calibration> fitted) {
+    check_calibration(*codec_, fitted.get(), layers_, kv_heads_, head_dim_);
+    calibration_ = std::move(fitted);
+  }
+
   /// Fills every slot with NaN, so that a read of what nobody wrote shows in the results.
   void poison() {
     if (memory_.size() > 0) std::memset(memory_.data(), 0xff, memory_.size());
@@ -134,6 +144,10 @@ class Arena {
   template <class Byte>
   [[nodiscard]] attention::KvView<Byte> view(Byte* memory, std::size_t i, OpenBlocks* open) const {
     const KvCodec& c = codec_->of_layer(i, layers_);
+    const auto fits = [i](const std::vector<std::vector<float>>& side) {
+      return side[i].empty() ? nullptr : side[i].data();
+    };
+    const Calibration* fitted = calibration_.get();
     return {memory + layer_at_[i],
             block_bytes_,
             c.keys.slab_bytes(block_tokens_, head_dim_),
@@ -143,7 +157,10 @@ class Arena {
             c.values.slab_bytes(block_tokens_, head_dim_),
             &c,
             open,
-            i};
+            i,
+            nullptr,
+            fitted == nullptr ? nullptr : fits(fitted->keys),
+            fitted == nullptr ? nullptr : fits(fitted->values)};
   }
 
   void seal(BlockId b, std::size_t position, const float* rotations) {
@@ -178,6 +195,7 @@ class Arena {
   std::vector<std::size_t> layer_at_;  // bytes from a block's begin
   AlignedArray<std::byte> memory_;
   OpenBlocks open_;
+  std::shared_ptr<const Calibration> calibration_;
 };
 
 /// Copies one block of all layers between arenas of the same shape, or within one. What is not packed

@@ -23,6 +23,26 @@ struct SideCodec {
   std::string_view (*refusal)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
   std::size_t residual = 0;
   bool before_rotation = false;
+
+  // Sides that are fitted to a model beforehand (FittedKvSlab).
+  std::size_t (*fit_floats)(std::size_t head_dim) = nullptr;
+  void (*fit)(const float* rows, std::size_t count, std::size_t head_dim, float* fitted) = nullptr;
+  void (*load_fitted)(const float* fitted, const std::byte*, std::size_t, std::size_t, std::size_t,
+                      float*) = nullptr;
+  void (*store_fitted)(const float* fitted, std::byte*, std::size_t, std::size_t, std::size_t,
+                       const float*) = nullptr;
+
+  /// load() or store(), with the numbers of a head where there are any.
+  void read(const float* fitted, const std::byte* slab, std::size_t block_tokens,
+            std::size_t head_dim, std::size_t slot, float* values) const {
+    if (fitted == nullptr) return load(slab, block_tokens, head_dim, slot, values);
+    load_fitted(fitted, slab, block_tokens, head_dim, slot, values);
+  }
+  void write(const float* fitted, std::byte* slab, std::size_t block_tokens, std::size_t head_dim,
+             std::size_t slot, const float* values) const {
+    if (fitted == nullptr) return store(slab, block_tokens, head_dim, slot, values);
+    store_fitted(fitted, slab, block_tokens, head_dim, slot, values);
+  }
 };
 
 template <KvSide Side>
@@ -44,6 +64,12 @@ template <KvSide Side>
   }
   if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
   c.residual = residual_of<Side>;
+  if constexpr (FittedKvSlab<Side>) {
+    c.fit_floats = &Side::fit_floats;
+    c.fit = &Side::fit;
+    c.load_fitted = &Side::load;
+    c.store_fitted = &Side::store;
+  }
   if constexpr (requires { Side::before_rotation; }) c.before_rotation = Side::before_rotation;
   return c;
 }

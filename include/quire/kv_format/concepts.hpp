@@ -44,6 +44,20 @@ concept SealedKvSlab = KvSlab<F> && requires(std::byte* slab, std::size_t n, con
   { F::residual } -> std::convertible_to<std::size_t>;
 };
 
+/// A side that is fitted to a model beforehand, one head of one layer by itself.
+/// - fit_floats(head_dim): numbers that it keeps for a head.
+/// - fit(rows, count, head_dim, fitted): finds them. \shape rows (count, head_dim): keys or values
+/// - store(fitted, slab, ...) and load(fitted, slab, ...): with those numbers. Without them, store() and
+///   load() take what fits everything somehow; engines refuse to.
+template <class F>
+concept FittedKvSlab = TokenKvSlab<F> &&
+    requires(std::byte* slab, std::size_t n, float* out, const float* in) {
+  { F::fit_floats(n) } -> std::same_as<std::size_t>;
+  { F::fit(in, n, n, out) } -> std::same_as<void>;
+  { F::store(in, slab, n, n, n, in) } -> std::same_as<void>;
+  { F::load(in, slab, n, n, n, out) } -> std::same_as<void>;
+};
+
 template <class F>
 concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 

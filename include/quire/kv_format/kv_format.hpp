@@ -3,6 +3,7 @@
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/before_rotation.hpp>
 #include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/channel_groups.hpp>
 #include <quire/kv_format/codec.hpp>
 #include <quire/kv_format/concepts.hpp>

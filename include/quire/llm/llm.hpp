@@ -147,9 +147,16 @@ class LLM {
     checkpoint::Tokenizer tokenizer;
   };
   static Opened open(const std::string& directory) {
-    return {checkpoint::open_checkpoint(directory),
-            checkpoint::Tokenizer::from_file(
-                (std::filesystem::path(directory) / "tokenizer.json").string())};
+    checkpoint::Checkpoint model = checkpoint::open_checkpoint(directory);
+    if (model.tokenizer) {
+      checkpoint::Tokenizer tokenizer = *model.tokenizer;
+      return {std::move(model), std::move(tokenizer)};
+    }
+    if (checkpoint::is_gguf(directory)) {
+      throw data_error(directory, "there is no tokenizer in it", "tokenizer.ggml.model");
+    }
+    return {std::move(model), checkpoint::Tokenizer::from_file(
+                                  (std::filesystem::path(directory) / "tokenizer.json").string())};
   }
   LLM(Opened opened, const Options& options)
       : LLM(std::move(opened.checkpoint), std::move(opened.tokenizer), options) {}

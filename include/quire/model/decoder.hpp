@@ -121,7 +121,7 @@ class Decoder {
     kv_heads_ = static_cast<std::size_t>(c.shape.kv_heads);
     head_dim_ = static_cast<std::size_t>(c.shape.head_dim);
     eps_ = static_cast<float>(c.norm_eps);
-    if (c.rotary) rope_ = Rope(head_dim_, c.rope_theta, c.rope_scaling);
+    if (c.rotary) rope_ = Rope(head_dim_, c.rope_theta, c.rope_scaling, c.rope_divisors);
   }
 
   [[nodiscard]] const checkpoint::ModelConfig& config() const { return weights_.config; }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include <quire/core/error.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
+#include <quire/model/block_panels.hpp>
 #include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/concepts.hpp>
 
@@ -30,6 +32,12 @@ struct MatrixSource {
   bool quantised = false;                                 // stored as integers
   std::shared_ptr<const weight_format::Grouped> codes{};  // those; null when parts of it differ
   const weight_format::WeightCodec* codec = nullptr;      // the format, where it is Packed
+
+  /// Where the checkpoint holds blocks: the weight format of the same blocks, or "several kinds", and
+  /// what copies rows [first, first + count) of them as they are.
+  std::string_view blocks{};
+  std::function<void(std::size_t first, std::size_t count, std::byte* rows)> read_blocks{};
+  std::size_t block_row_bytes = 0;
 };
 
 /// The integers of several matrices as those of one; null when they have not the same bits and groups.
@@ -60,16 +68,48 @@ struct MatrixSource {
   }
   all.codec = parts.front().codec;
   if (all.quantised) all.codes = stack_codes(parts);
-  all.read = [parts = std::move(parts)](std::size_t first, std::size_t count, float* values) {
+  all.blocks = parts.front().blocks;
+  all.block_row_bytes = parts.front().block_row_bytes;
+  for (const MatrixSource& part : parts) {
+    if (part.blocks != all.blocks) all.blocks = "several kinds of blocks";
+  }
+  const auto shared = std::make_shared<const std::vector<MatrixSource>>(std::move(parts));
+  const auto each = [shared](std::size_t first, std::size_t count, auto&& body) {
     std::size_t begin = 0;
-    for (const MatrixSource& part : parts) {
+    for (const MatrixSource& part : *shared) {
       const std::size_t from = std::max(first, begin);
       const std::size_t to = std::min(first + count, begin + part.outputs);
-      if (from < to) part.read(from - begin, to - from, values + (from - first) * part.inputs);
+      if (from < to) body(part, from - begin, to - from, from - first);
       begin += part.outputs;
     }
   };
+  all.read = [each](std::size_t first, std::size_t count, float* values) {
+    each(first, count,
+         [values](const MatrixSource& part, std::size_t from, std::size_t n, std::size_t row) {
+           part.read(from, n, values + row * part.inputs);
+         });
+  };
+  all.read_blocks = [each](std::size_t first, std::size_t count, std::byte* rows) {
+    each(first, count,
+         [&rows](const MatrixSource& part, std::size_t from, std::size_t n, std::size_t /*row*/) {
+           part.read_blocks(from, n, rows);
+           rows += n * part.block_row_bytes;
+         });
+  };
   return all;
+}
+
+/// Puts rows [first, first + count) of a checkpoint's blocks into a panel as they are.
+inline void put_blocks(const BlockPanels& to, const MatrixSource& source, std::size_t first,
+                       std::size_t count, std::size_t panel_outputs, std::byte* panel) {
+  std::vector<std::byte> rows(count * source.block_row_bytes);
+  source.read_blocks(first, count, rows.data());
+  const std::size_t blocks = source.block_row_bytes / to.bytes;
+  for (std::size_t n = 0; n < count; ++n) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      to.put(panel, panel_outputs, source.inputs, n, b, rows.data() + (n * blocks + b) * to.bytes);
+    }
+  }
 }
 
 /// Runs body(i) for i in [0, count), on the pool only where the work is worth waking threads.
@@ -141,6 +181,15 @@ class PanelMatrix {
       threads.parallel_for(panels_, [&](std::size_t p) {
         detail::pack_codes(format_, memory_.data() + p * panel_bytes_, panel_outputs, *source.codes,
                            p * panel_outputs);
+      });
+      return;
+    }
+    if (const BlockPanels* blocks = takes_blocks(detail::codec_of(format_), source.blocks)) {
+      std::fill_n(memory_.data(), memory_.size(), std::byte{0});
+      threads.parallel_for(panels_, [&](std::size_t p) {
+        const std::size_t first = p * panel_outputs;
+        put_blocks(*blocks, source, first, std::min(panel_outputs, outputs_ - first), panel_outputs,
+                   memory_.data() + p * panel_bytes_);
       });
       return;
     }
@@ -297,6 +346,12 @@ class RowTable {
         format_(detail::format_of<Format>(source)),
         row_bytes_(format_.panel_bytes(1, source.inputs)),
         memory_(rows_ * row_bytes_) {
+    if (const BlockPanels* blocks = takes_blocks(detail::codec_of(format_), source.blocks)) {
+      threads.parallel_for(rows_, [&](std::size_t i) {
+        put_blocks(*blocks, source, i, 1, 1, memory_.data() + i * row_bytes_);
+      });
+      return;
+    }
     constexpr std::size_t step = 64;
     threads.parallel_for((rows_ + step - 1) / step, [&](std::size_t chunk) {
       std::vector<float> values(step * width_);

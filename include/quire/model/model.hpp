@@ -1,9 +1,11 @@
 #pragma once
 
+#include <quire/model/block_panels.hpp>
 #include <quire/model/calibration.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/model/known_shapes.hpp>
+#include <quire/model/kv_calibration.hpp>
 #include <quire/model/matrix.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>

@@ -19,10 +19,12 @@ class Rope {
  public:
   Rope() = default;
   Rope(std::size_t head_dim, double theta,
-       const std::optional<checkpoint::Llama3RopeScaling>& scaling) {
+       const std::optional<checkpoint::Llama3RopeScaling>& scaling,
+       const std::vector<float>& divisors = {}) {
     for (std::size_t i = 0; i < head_dim / 2; ++i) {
       double f = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
       if (scaling) f = scaled(f, *scaling);
+      if (!divisors.empty()) f /= static_cast<double>(divisors[i]);
       frequencies_.push_back(static_cast<float>(f));
     }
   }
@@ -46,6 +48,11 @@ class Rope {
       x[i] = a * c - b * s;
       x[half() + i] = b * c + a * s;
     }
+  }
+
+  /// What Llama 3.1's change divides a frequency by, as a GGUF file holds it.
+  static double divisor(double frequency, const checkpoint::Llama3RopeScaling& scaling) {
+    return frequency / scaled(frequency, scaling);
   }
 
  private:

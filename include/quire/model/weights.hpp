@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <quire/checkpoint/ggml_blocks.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
@@ -133,7 +135,7 @@ class WeightLoader {
 
   [[nodiscard]] std::vector<float> vector(const std::string& name, std::int64_t size) {
     std::vector<float> out(static_cast<std::size_t>(size));
-    checkpoint::read_floats(find(name, {size}), 0, out);
+    checkpoint::read_elements(find(name, {size}), 0, out);
     return out;
   }
 
@@ -179,9 +181,17 @@ class WeightLoader {
     const checkpoint::TensorView view = find(name + ".weight", {outputs, inputs});
     check_floats(view);
     m.read = [view, inputs](std::size_t first, std::size_t count, float* values) {
-      checkpoint::read_floats(view, static_cast<std::int64_t>(first) * inputs,
-                              {values, count * static_cast<std::size_t>(inputs)});
+      checkpoint::read_elements(view, static_cast<std::int64_t>(first) * inputs,
+                                {values, count * static_cast<std::size_t>(inputs)});
     };
+    m.blocks = checkpoint::functions_of(view.dtype).format;
+    if (!m.blocks.empty()) {
+      m.block_row_bytes = view.bytes.size() / m.outputs;
+      m.read_blocks = [view, bytes = m.block_row_bytes](std::size_t first, std::size_t count,
+                                                        std::byte* to) {
+        std::memcpy(to, view.bytes.data() + first * bytes, count * bytes);
+      };
+    }
     if (biased) m.bias = vector(name + ".bias", outputs);
     return m;
   }
@@ -213,7 +223,7 @@ class WeightLoader {
 
   /// Threads read later; what can be refused is refused here.
   static void check_floats(const checkpoint::TensorView& view) {
-    checkpoint::read_floats(view, 0, {});
+    checkpoint::read_elements(view, 0, {});
   }
 
   [[nodiscard]] Matrix stacked(const std::string& prefix,

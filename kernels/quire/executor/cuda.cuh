@@ -205,7 +205,7 @@ struct BasicCuda {
         embedding_ = Array<Weight>(std::span<const Weight>(table));
       }
       rope_ = model::Rope(static_cast<std::size_t>(config_.shape.head_dim), config_.rope_theta,
-                          config_.rope_scaling);
+                          config_.rope_scaling, config_.rope_divisors);
     }
 
     /// Cosines and sines of all positions below `count`, which grows by doubling.

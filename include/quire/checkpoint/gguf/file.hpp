@@ -1,0 +1,314 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/gguf/metadata.hpp>
+#include <quire/checkpoint/tensor_set.hpp>
+#include <quire/core/error.hpp>
+#include <quire/core/text.hpp>
+
+/// Reads GGUF files: a header, metadata by key, where each tensor lies, and the tensors' bytes.
+/// \source ggml, docs/gguf.md, version 3; version 2 has the same layout.
+namespace quire::checkpoint::gguf {
+
+inline constexpr std::string_view magic = "GGUF";
+inline constexpr std::size_t most_dimensions = 4;
+inline constexpr std::uint64_t longest_name = 256;     // of tensors; ggml itself takes 64
+inline constexpr std::uint64_t longest_key = 65535;    // the format's own bound
+inline constexpr std::int64_t most_alignment = 65536;  // files in the wild have 32
+
+/// ggml's number of an element type.
+struct TensorType {
+  std::uint32_t number;
+  DType dtype;
+};
+inline constexpr TensorType tensor_types[] = {
+    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0}, {8, DType::q8_0},
+    {12, DType::q4_k}, {14, DType::q6_k}, {24, DType::i8},  {25, DType::i16},
+    {26, DType::i32},  {27, DType::i64},  {28, DType::f64}, {30, DType::bf16}};
+
+namespace detail {
+
+/// Takes the file from front to back; nothing is read that is not there.
+class Cursor {
+ public:
+  Cursor(std::span<const std::byte> bytes, const std::string& path) : bytes_(bytes), path_(path) {}
+
+  [[nodiscard]] std::size_t at() const { return at_; }
+  [[nodiscard]] std::size_t left() const { return bytes_.size() - at_; }
+  [[nodiscard]] Error error(std::size_t at, std::string_view what,
+                            std::string_view expected) const {
+    return data_error(path_ + ": byte " + std::to_string(at), what, expected);
+  }
+  [[nodiscard]] std::span<const std::byte> take(std::uint64_t count, std::string_view what) {
+    if (count > left()) {
+      throw error(at_, "the file ends inside " + std::string(what),
+                  std::to_string(count) + " bytes, not " + std::to_string(left()));
+    }
+    const auto taken = bytes_.subspan(at_, static_cast<std::size_t>(count));
+    at_ += taken.size();
+    return taken;
+  }
+  template <class T>
+  [[nodiscard]] T number(std::string_view what) {
+    return checkpoint::detail::load_unaligned<T>(take(sizeof(T), what).data());
+  }
+  [[nodiscard]] std::string_view text(std::uint64_t longest, std::string_view what) {
+    const std::size_t begin = at_;
+    const auto length = number<std::uint64_t>(what);
+    if (length > longest) {
+      throw error(begin, std::string(what) + " of " + std::to_string(length) + " bytes",
+                  "at most " + std::to_string(longest));
+    }
+    const auto taken = take(length, what);
+    return {reinterpret_cast<const char*>(taken.data()), taken.size()};
+  }
+  /// How many of something follow, each of which takes at least `least` bytes.
+  [[nodiscard]] std::uint64_t count(std::size_t least, std::string_view what) {
+    const std::size_t begin = at_;
+    const auto n = number<std::uint64_t>(what);
+    if (n > left() / least) {
+      throw error(begin, std::to_string(n) + " " + std::string(what),
+                  "at most " + std::to_string(left() / least) + ", for which the file has room");
+    }
+    return n;
+  }
+  [[nodiscard]] Type type() {
+    const std::size_t begin = at_;
+    const auto number_read = number<std::uint32_t>("a value's type");
+    if (number_read > static_cast<std::uint32_t>(Type::f64)) {
+      throw error(begin, "a value of type " + std::to_string(number_read), "0 to 12");
+    }
+    return static_cast<Type>(number_read);
+  }
+  [[nodiscard]] Value value() {
+    Value v;
+    v.type = type();
+    if (v.type == Type::string) {
+      const std::string_view s = text(std::numeric_limits<std::uint64_t>::max(), "a string");
+      v.bytes = std::as_bytes(std::span(s));
+      return v;
+    }
+    if (v.type != Type::array) {
+      v.bytes = take(size_of(v.type), "a value");
+      return v;
+    }
+    const std::size_t begin = at_;
+    v.element = type();
+    if (v.element == Type::array) {
+      throw error(begin, "an array of arrays is not supported", "an array of plain values");
+    }
+    v.count = count(std::max<std::size_t>(size_of(v.element), v.element == Type::string ? 8 : 1),
+                    "elements of an array");
+    if (v.element != Type::string) {
+      v.bytes = take(v.count * size_of(v.element), "an array");
+      return v;
+    }
+    const std::size_t first = at_;
+    for (std::uint64_t i = 0; i < v.count; ++i) {
+      (void)text(std::numeric_limits<std::uint64_t>::max(), "a string");
+    }
+    v.bytes = bytes_.subspan(first, at_ - first);
+    return v;
+  }
+  void align(std::size_t to) { at_ = std::min(bytes_.size(), (at_ + to - 1) / to * to); }
+
+ private:
+  std::span<const std::byte> bytes_;
+  const std::string& path_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace detail
+
+/// An open file: its metadata, and its tensors under their own names, dimensions outermost first.
+struct File {
+  std::shared_ptr<const FileMap> map;
+  Metadata metadata;
+  std::vector<TensorSet::Entry> tensors;  // in the order of their names
+};
+
+namespace detail {
+
+[[nodiscard]] inline DType tensor_type(const Cursor& cursor, std::size_t at, std::uint32_t number,
+                                       std::string_view name) {
+  for (const TensorType& t : tensor_types) {
+    if (t.number == number) return t.dtype;
+  }
+  throw cursor.error(at,
+                     "tensor " + in_quotes(name, 120) + " is of ggml's type " +
+                         std::to_string(number) + ", which is not supported",
+                     "F32 (0), F16 (1), Q4_0 (2), Q8_0 (8), Q4_K (12), Q6_K (14) or BF16 (30)");
+}
+
+/// Where a tensor lies, with the offset into the data as the file has it.
+struct Placed {
+  TensorSet::Entry entry;
+  std::size_t at = 0;  // of its description
+  std::uint64_t offset = 0, bytes = 0;
+};
+
+[[nodiscard]] inline Placed read_tensor(Cursor& cursor) {
+  Placed p;
+  p.at = cursor.at();
+  p.entry.name = cursor.text(longest_name, "a tensor's name");
+  const auto rank = cursor.number<std::uint32_t>("a tensor's number of dimensions");
+  if (rank == 0 || rank > most_dimensions) {
+    throw cursor.error(
+        p.at,
+        "tensor " + in_quotes(p.entry.name, 120) + " has " + std::to_string(rank) + " dimensions",
+        "1 to " + std::to_string(most_dimensions));
+  }
+  constexpr auto most = std::uint64_t{1} << 62;
+  std::uint64_t elements = 1;
+  for (std::uint32_t i = 0; i < rank; ++i) {
+    const auto dim = cursor.number<std::uint64_t>("a tensor's dimensions");
+    if (dim == 0 || dim > most / elements) {
+      throw cursor.error(
+          p.at,
+          "tensor " + in_quotes(p.entry.name, 120) + " has a dimension of " + std::to_string(dim),
+          "a positive one whose product with the others fits 62 bits");
+    }
+    elements *= dim;
+    p.entry.shape.push_back(static_cast<std::int64_t>(dim));
+  }
+  const std::size_t type_at = cursor.at();
+  p.entry.dtype =
+      tensor_type(cursor, type_at, cursor.number<std::uint32_t>("a tensor's type"), p.entry.name);
+  const auto block = static_cast<std::uint64_t>(block_of(p.entry.dtype));
+  const auto size = static_cast<std::uint64_t>(checkpoint::size_of(p.entry.dtype));
+  const auto row = static_cast<std::uint64_t>(p.entry.shape.front());
+  if (row % block != 0 || elements / block > most / size) {
+    throw cursor.error(p.at,
+                       "tensor " + in_quotes(p.entry.name, 120) + " has rows of " +
+                           std::to_string(row) + " elements",
+                       "whole blocks of " + std::to_string(block));
+  }
+  p.bytes = elements / block * size;
+  p.offset = cursor.number<std::uint64_t>("a tensor's offset");
+  std::reverse(p.entry.shape.begin(), p.entry.shape.end());
+  return p;
+}
+
+[[nodiscard]] inline Metadata read_metadata(Cursor& cursor, std::uint64_t count,
+                                            const std::string& path) {
+  std::vector<Metadata::Entry> entries;
+  entries.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::string_view key = cursor.text(longest_key, "a key");
+    entries.push_back({key, cursor.value()});
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return a.key < b.key; });
+  for (std::size_t i = 1; i < entries.size(); ++i) {
+    if (entries[i].key != entries[i - 1].key) continue;
+    throw data_error(path, "key " + in_quotes(entries[i].key) + " occurs twice", "each key once");
+  }
+  return {path, std::move(entries)};
+}
+
+/// Gives tensors their bytes. \errors data where one lies outside the file, or two share a byte
+inline void place_tensors(std::vector<Placed>& placed, std::span<const std::byte> data,
+                          std::uint64_t alignment, const Cursor& cursor) {
+  std::sort(placed.begin(), placed.end(),
+            [](const Placed& a, const Placed& b) { return a.offset < b.offset; });
+  std::uint64_t reached = 0;
+  for (Placed& p : placed) {
+    const std::string named = "tensor " + in_quotes(p.entry.name, 120);
+    if (p.offset % alignment != 0) {
+      throw cursor.error(p.at,
+                         named + " begins at byte " + std::to_string(p.offset) + " of the data",
+                         "a multiple of " + std::to_string(alignment));
+    }
+    if (p.offset < reached) {
+      throw cursor.error(p.at, named + " shares bytes with another",
+                         "byte " + std::to_string(reached) + " of the data or later");
+    }
+    if (p.offset > data.size() || p.bytes > data.size() - p.offset) {
+      throw cursor.error(p.at,
+                         named + " ends behind the file, which has " + std::to_string(data.size()) +
+                             " bytes of data",
+                         "less than " + std::to_string(p.bytes) + " bytes from byte " +
+                             std::to_string(p.offset) + " on");
+    }
+    reached = p.offset + p.bytes;
+    p.entry.bytes =
+        data.subspan(static_cast<std::size_t>(p.offset), static_cast<std::size_t>(p.bytes));
+  }
+}
+
+}  // namespace detail
+
+/// Opens one GGUF file. \complexity O(header); tensors' bytes are mapped and stay on disk until touched
+/// \errors data, with the file and the place: not GGUF, cut off, counts that the file has no room for,
+/// tensors outside it or of types that are not read here
+[[nodiscard]] inline File open_file(const std::string& path) {
+  File file;
+  file.map = std::make_shared<const FileMap>(path);
+  const std::string& name = file.map->path();
+  detail::Cursor cursor(file.map->bytes(), name);
+  const auto begin = cursor.take(4, "the first four bytes");
+  if (std::string_view(reinterpret_cast<const char*>(begin.data()), 4) != magic) {
+    throw cursor.error(0, "this is no GGUF file", "the letters GGUF");
+  }
+  const auto version = cursor.number<std::uint32_t>("the version");
+  if (version != 2 && version != 3) {
+    throw cursor.error(4,
+                       version == 0x02000000 || version == 0x03000000
+                           ? std::string("the file is big-endian")
+                           : "GGUF version " + std::to_string(version),
+                       "2 or 3, little-endian");
+  }
+  const std::uint64_t tensors = cursor.count(32, "tensors");
+  const std::uint64_t keys = cursor.count(13, "keys");
+  file.metadata = detail::read_metadata(cursor, keys, name);
+  if (file.metadata.find_integer("split.count", 0, 65535).value_or(1) > 1) {
+    throw file.metadata.error("split.count", "the model is split over several files",
+                              "one file, as gguf-split --merge makes it");
+  }
+  const auto alignment = static_cast<std::uint64_t>(
+      file.metadata.find_integer("general.alignment", 1, most_alignment).value_or(32));
+  if ((alignment & (alignment - 1)) != 0) {
+    throw file.metadata.error("general.alignment", std::to_string(alignment), "a power of two");
+  }
+  std::vector<detail::Placed> placed;
+  placed.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(tensors, cursor.left() / 32)));
+  for (std::uint64_t i = 0; i < tensors; ++i) placed.push_back(detail::read_tensor(cursor));
+  cursor.align(static_cast<std::size_t>(alignment));
+  detail::place_tensors(placed, file.map->bytes().subspan(cursor.at()), alignment, cursor);
+  std::sort(placed.begin(), placed.end(), [](const detail::Placed& a, const detail::Placed& b) {
+    return a.entry.name < b.entry.name;
+  });
+  for (std::size_t i = 1; i < placed.size(); ++i) {
+    if (placed[i].entry.name != placed[i - 1].entry.name) continue;
+    throw cursor.error(placed[i].at,
+                       "tensor " + in_quotes(placed[i].entry.name, 120) + " occurs twice",
+                       "each name once");
+  }
+  for (detail::Placed& p : placed) file.tensors.push_back(std::move(p.entry));
+  return file;
+}
+
+}  // namespace quire::checkpoint::gguf
+
+namespace quire::checkpoint {
+
+/// Whether a path names a GGUF file.
+[[nodiscard]] inline bool is_gguf(const std::string& path) {
+  std::error_code ignored;
+  return std::string_view(path).ends_with(".gguf") && !std::filesystem::is_directory(path, ignored);
+}
+
+}  // namespace quire::checkpoint
