@@ -2,7 +2,9 @@
 // format, in double.
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -52,7 +54,8 @@ struct Data {
 /// Writes tokens in the given steps into a poisoned pool and attends to them; gives the last row of
 /// each step. \shape result (steps)(heads, dim)
 std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
-                                    const std::vector<std::size_t>& steps) {
+                                    const std::vector<std::size_t>& steps,
+                                    std::shared_ptr<const Calibration> fitted = nullptr) {
   model::Shape shape;
   shape.layers = 1;
   shape.kv_heads = kv_heads;
@@ -60,6 +63,7 @@ std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
   const std::size_t blocks = (d.tokens + block - 1) / block;
   Arena<Packed> arena(shape, static_cast<std::int64_t>(blocks + 2), block, codec);
   arena.poison();
+  arena.calibrate(std::move(fitted));
   std::vector<BlockId> table;
   for (std::size_t b = 0; b < blocks; ++b) {
     table.push_back({static_cast<std::uint32_t>(blocks + 1 - b)});
@@ -211,6 +215,96 @@ TEST(Packed, KiviKeepsItsWindowAndPacksTheRest) {
                     d, n - 1, [&](std::size_t j, std::size_t h) { return rounded(d.key(j, h)); },
                     [&](std::size_t j, std::size_t h) { return rounded(d.value(j, h)); }));
   }
+}
+
+TEST(Packed, FittedFormatsTakeTheNumbersOfTheirHead) {
+  const std::size_t n = 70;
+  Data d(n);
+  for (std::size_t i = 0; i < d.values.size(); ++i) {  // heads differ
+    if (i / dim % kv_heads == 1) d.values[i] *= 7;
+  }
+  for (const KvCodec* codec :
+       {&codec_of<Fp8PerHead<ScaleFrom::mse>>(), &codec_of<QserveKv4>(), &codec_of<Kvquant<3>>()}) {
+    SCOPED_TRACE(codec->name);
+    EXPECT_THROW(run(*codec, d, ones(1)), Error);
+    auto fitted = std::make_shared<Calibration>();
+    fitted->format = codec->name;
+    fitted->keys.resize(1);
+    fitted->values.resize(1);
+    // Tokens as a side takes them.
+    const auto taken = [&](bool keys, std::size_t j, std::size_t h) {
+      const float* from = keys ? d.key(j, h) : d.value(j, h);
+      std::vector<float> x(from, from + dim);
+      if (keys && codec->keys.before_rotation) {
+        turn(&d.rotations[j * dim], dim, true, x.data());
+      }
+      return x;
+    };
+    for (const bool keys : {true, false}) {
+      const SideCodec& side = keys ? codec->keys : codec->values;
+      if (side.fit == nullptr) continue;
+      const std::size_t floats = side.fit_floats(dim);
+      std::vector<float>& to = keys ? fitted->keys[0] : fitted->values[0];
+      to.resize(kv_heads * floats);
+      for (std::size_t h = 0; h < kv_heads; ++h) {
+        std::vector<float> rows;
+        for (std::size_t j = 0; j < n; ++j) {
+          const std::vector<float> x = taken(keys, j, h);
+          rows.insert(rows.end(), x.begin(), x.end());
+        }
+        side.fit(rows.data(), n, dim, to.data() + h * floats);
+      }
+    }
+    const auto stored = [&](bool keys, std::size_t j, std::size_t h) {
+      const SideCodec& side = keys ? codec->keys : codec->values;
+      const std::vector<float>& all = keys ? fitted->keys[0] : fitted->values[0];
+      const float* numbers = side.fit == nullptr ? nullptr : all.data() + h * side.fit_floats(dim);
+      AlignedArray<std::byte> slab(side.slab_bytes(block, dim));
+      std::vector<float> x = taken(keys, j, h);
+      side.write(numbers, slab.data(), block, dim, 3, x.data());
+      side.read(numbers, slab.data(), block, dim, 3, x.data());
+      if (keys && side.before_rotation) turn(&d.rotations[j * dim], dim, false, x.data());
+      return x;
+    };
+    const auto got = run(*codec, d, ones(n), fitted);
+    for (const std::size_t p : {std::size_t{0}, std::size_t{33}, n - 1}) {
+      expect_near(got[p],
+                  expected(
+                      d, p, [&](std::size_t j, std::size_t h) { return stored(true, j, h); },
+                      [&](std::size_t j, std::size_t h) { return stored(false, j, h); }));
+    }
+    EXPECT_EQ(run(*codec, d, {50, n - 50}, fitted).back(), got.back());
+    fitted->format = "another";
+    EXPECT_THROW(run(*codec, d, ones(1), fitted), Error);
+  }
+  auto unwanted = std::make_shared<Calibration>();
+  EXPECT_THROW(run(codec_of<Fp32>(), d, ones(1), unwanted), Error);
+}
+
+TEST(Packed, GearPacksBlocksWhenTheyAreComplete) {
+  const std::size_t n = 70;
+  const Data d(n);
+  const KvCodec& codec = codec_of<Gear<4>>();
+  const auto got = run(codec, d, ones(n));
+  const auto stored = [&](bool keys, std::size_t j, std::size_t h) {
+    std::vector<float> rows;
+    for (std::size_t t = j / block * block; t < j / block * block + block; ++t) {
+      const float* x = t >= n ? d.key(0, h) : keys ? d.key(t, h) : d.value(t, h);
+      for (std::size_t i = 0; i < dim; ++i) rows.push_back(to_float(to_fp16(x[i])));
+    }
+    std::vector<float> out(rows.begin() + static_cast<std::ptrdiff_t>(j % block * dim),
+                           rows.begin() + static_cast<std::ptrdiff_t>((j % block + 1) * dim));
+    if (j >= n / block * block) return out;
+    const SideCodec& side = keys ? codec.keys : codec.values;
+    AlignedArray<std::byte> slab(side.slab_bytes(block, dim));
+    side.seal(slab.data(), block, dim, rows.data());
+    side.load(slab.data(), block, dim, j % block, out.data());
+    return out;
+  };
+  expect_near(got[n - 1],
+              expected(
+                  d, n - 1, [&](std::size_t j, std::size_t h) { return stored(true, j, h); },
+                  [&](std::size_t j, std::size_t h) { return stored(false, j, h); }));
 }
 
 TEST(Packed, KeysBeforeRotationArePackedUnturnedAndReadTurned) {

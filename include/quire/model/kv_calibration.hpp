@@ -50,7 +50,9 @@ template <class DecoderType>
   for (const auto& text : texts) {
     if (text.empty()) continue;
     const BlockCount blocks = blocks_for(std::ssize(text), block_tokens);
-    kv_format::Arena<Format> arena(shape, blocks, block_tokens);
+    // Through the codec: what serves packed formats is compiled already.
+    kv_format::Arena<kv_format::Packed> arena(shape, blocks, block_tokens,
+                                              kv_format::codec_of<Format>());
     std::vector<BlockId> table;
     for (std::uint32_t b = 0; b < static_cast<std::uint32_t>(blocks.value); ++b) {
       table.push_back({b});
