@@ -66,7 +66,7 @@ def main():
     models = [(ROOT / "experiments/small_models/checkpoints/stories", ("bf16", "q8_0", "q4_0")),
               (ROOT / "tests/golden/models/llama", ("f32", "f16", "q8_0"))]
     # Largest error over the largest value of the tensor.
-    bounds = {"f32": 0, "bf16": 0, "f16": 1e-3, "q8_0": 0.005, "q4_0": 0.08}
+    bounds = {"f32": 0, "bf16": 0, "f16": 1e-3, "q8_0": 0.005, "q4_0": 0.126}
     with tempfile.TemporaryDirectory() as folder:
         for model, types in models:
             for kind in types:
