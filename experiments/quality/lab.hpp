@@ -16,9 +16,7 @@
 #include <quire/cost_model/memory_planner.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
-#include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/fp32.hpp>
-#include <quire/model/kv_calibration.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/weight_format/fp32.hpp>
@@ -122,13 +120,11 @@ struct TeacherForced {
 
 /// Reads texts with keys and values in a format, one token a step, `together` of them side by side.
 /// baseline: what fp32 said; null: this is the baseline, and log-probabilities are kept.
-/// calibration: texts that a format which is fitted to the model beforehand is fitted on
 /// \pre every text has two tokens or more
 [[nodiscard]] inline std::shared_ptr<const Reading> read_texts(
     const Format& format, const checkpoint::Checkpoint& model, std::shared_ptr<const Texts> texts,
     std::shared_ptr<const Reading> baseline, std::size_t threads = 1, std::int64_t together = 64,
-    const weight_format::WeightCodec& weights = weight_format::codec_of<weight_format::Fp32>(),
-    std::span<const std::vector<TokenId>> calibration = {}) {
+    const weight_format::WeightCodec& weights = weight_format::codec_of<weight_format::Fp32>()) {
   using C = Variant<kv_format::Fp32>;
   auto reading = std::make_shared<Reading>();
   reading->best.resize(texts->size());
@@ -148,11 +144,6 @@ struct TeacherForced {
   options.model.config.shape.max_length =
       std::max(longest + 1, model.config.shape.max_length.value);
   options.poison = true;  // what nobody wrote would show
-  if (kv_format::needs_calibration(*format.codec)) {
-    ThreadPool pool(threads);
-    const model::Decoder<weight_format::Packed> decoder(model.config, model.tensors, pool, weights);
-    options.kv_calibration = model::calibrate_kv(decoder, calibration, *format.codec, pool);
-  }
   options.texts = texts;
   options.baseline = std::move(baseline);
   options.reading = reading;

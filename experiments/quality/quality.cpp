@@ -95,10 +95,8 @@ using quality::Reading;
 /// A model, texts and what the model says about them in fp32; read when first asked for.
 class Subject {
  public:
-  Subject(checkpoint::Checkpoint model, std::vector<Story> stories, quality::Texts calibration)
-      : model_(std::move(model)),
-        stories_(std::move(stories)),
-        calibration_(std::move(calibration)) {
+  Subject(checkpoint::Checkpoint model, std::vector<Story> stories)
+      : model_(std::move(model)), stories_(std::move(stories)) {
     auto texts = std::make_shared<quality::Texts>();
     for (const Story& s : stories_) texts->push_back(s.tokens);
     texts_ = std::move(texts);
@@ -121,9 +119,7 @@ class Subject {
         return found->second;
       }
     }
-    const auto made =
-        quality::read_texts(format, model_, texts_, base, 1, 64,
-                            weight_format::codec_of<weight_format::Fp32>(), calibration_);
+    const auto made = quality::read_texts(format, model_, texts_, base);
     const std::lock_guard lock(mutex_);
     return readings_[format.codec] = made;
   }
@@ -131,7 +127,6 @@ class Subject {
  private:
   checkpoint::Checkpoint model_;
   std::vector<Story> stories_;
-  quality::Texts calibration_;  // for formats that are fitted to the model
   std::shared_ptr<const quality::Texts> texts_;
   std::once_flag once_;
   std::shared_ptr<const Reading> baseline_;
@@ -370,14 +365,9 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   const std::vector<Story> stories =
       read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer,
                    options.pick<std::size_t>(4, 48, 128));
-  quality::Texts calibration;
-  for (const Story& s :
-       read_stories(source + "/experiments/quality/calibration.jsonl", *model.tokenizer, 16)) {
-    calibration.push_back(s.tokens);
-  }
-  const auto trained = std::make_shared<Subject>(model, stories, calibration);
+  const auto trained = std::make_shared<Subject>(model, stories);
   const auto emulated =
-      std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories, calibration);
+      std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories);
   std::vector<Run> runs;
   const bool all = whole || options.scale == Scale::full || !options.axes.empty();
   const std::pair<const SharedSubject*, std::string_view> subjects[] = {
