@@ -168,6 +168,16 @@ def main():
                     sys.exit(f"{row['id']}: counts {unit}, but its ceiling {limit[1]} is "
                              f"{'not a limit' if ceiling is None else 'in ' + ceiling_unit}")
                 row |= {"ceiling": ceiling, "ceiling_name": limit[1], "ratio": value / ceiling}
+                # the bounds beside: seconds that each limit would let a run take
+                units = {key.removeprefix("bound:"): amount for key, amount in entry.items()
+                         if key.startswith("bound:")}
+                if limit[1] in units:
+                    row["bounds"] = {key: amount / ceilings[key][0]
+                                     for key, amount in units.items()}
+                    seconds = units[limit[1]] / value
+                    row["bound_ratio"] = max(row["bounds"].values()) / seconds
+            if "cost_percent" in entry:
+                row["cost_percent"] = entry["cost_percent"]
             row["provenance"] = origin
             rows.append(row)
     if sys.stderr.isatty():
@@ -179,6 +189,11 @@ def main():
     unfinished.replace(OUT / "rows.jsonl")
     for row in rows:
         ratio = f"  {row['ratio']:7.3f} of {row['ceiling_name']}" if "ratio" in row else ""
+        if "bounds" in row:
+            ratio += "  bounds " + ", ".join(f"{name} {1e3 * seconds:.3g} ms"
+                                             for name, seconds in row["bounds"].items())
+        if "cost_percent" in row:
+            ratio += f"  cost {row['cost_percent']:.2f} %"
         peer = f"  {row['peer_ratio']:.2f} x {row['peer']}" if "peer" in row else ""
         print(f"{row['id']:<58} {row['value']:>11.4g} {row['unit']}{ratio}{peer}")
     print(f"{len(rows)} rows in {(OUT / 'rows.jsonl').relative_to(ROOT)}")

@@ -1,8 +1,12 @@
 // Paged attention, one thread. Decoding is bound by the bytes of keys and values, each counted once;
 // prefill by multiply-adds, 4 x head_dim flops per query head and visible key.
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <ctime>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -13,7 +17,15 @@
 #include <quire/core/rng.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/codec.hpp>
+#include <quire/kv_format/fp16.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/fp8_e4m3.hpp>
+#include <quire/kv_format/int4_grouped.hpp>
+#include <quire/kv_format/int4_per_token_head.hpp>
+#include <quire/kv_format/int8_per_token_head.hpp>
+#include <quire/kv_format/q4_0.hpp>
+#include <quire/kv_format/q8_0.hpp>
 
 namespace {
 
@@ -21,35 +33,45 @@ using namespace quire;
 
 constexpr std::size_t head_dim = 128, kv_heads = 8;
 
+/// Format: what kernels are compiled for. As many layers of keys and values as fill `memory` bytes take
+/// turns, so that none is still in a cache from the last time.
 template <class Format>
 struct Setup {
   model::Shape shape;
   kv_format::Arena<Format> arena;
   std::vector<BlockId> table;
   std::vector<float> q, out;
-  std::size_t heads;
+  std::size_t heads, layer = 0;
   attention::Workspace workspace;
   ThreadPool one{1};
 
-  Setup(std::int64_t length, std::int64_t block_tokens, std::size_t rows, std::size_t query_heads)
+  Setup(const kv_format::KvCodec& codec, std::int64_t length, std::int64_t block_tokens,
+        std::size_t rows, std::size_t query_heads, double memory = 0)
       : heads(query_heads) {
-    shape.layers = 1;
     shape.kv_heads = kv_heads;
     shape.head_dim = head_dim;
+    shape.layers = 1 + static_cast<std::int64_t>(memory / bytes_read(codec, length));
     const std::int64_t blocks = ceil_div(length, block_tokens);
-    arena = kv_format::Arena<Format>(shape, blocks, block_tokens);
+    arena = kv_format::Arena<Format>(shape, blocks, block_tokens, codec);
     Rng rng(1);
-    std::vector<float> values(head_dim);
     for (std::uint32_t b = 0; b < blocks; ++b) table.push_back({b});
     for (std::size_t i = table.size(); i > 1; --i) std::swap(table[i - 1], table[rng.below(i)]);
+    std::vector<float> values(head_dim * 17);
+    for (float& x : values) x = static_cast<float>(rng.uniform());
     const auto view = arena.layer(0);
+    const BlockId first = table.front();
+    for (std::size_t h = 0; h < kv_heads; ++h) {
+      for (std::size_t t = 0; t < view.block_tokens; ++t) {
+        const float* token = values.data() + t % 17 * head_dim;
+        codec.keys.store(view.keys(first, h), view.block_tokens, head_dim, t, token);
+        codec.values.store(view.values(first, h), view.block_tokens, head_dim, t, token);
+      }
+    }
+    const std::size_t layer_bytes = arena.block_bytes() / static_cast<std::size_t>(shape.layers);
     for (const BlockId b : table) {
-      for (std::size_t h = 0; h < kv_heads; ++h) {
-        for (std::size_t t = 0; t < static_cast<std::size_t>(block_tokens); ++t) {
-          for (float& x : values) x = static_cast<float>(rng.uniform());
-          Format::store(view.keys(b, h), view.block_tokens, head_dim, t, values.data());
-          Format::store(view.values(b, h), view.block_tokens, head_dim, t, values.data());
-        }
+      for (std::size_t l = b.value == first.value ? 1 : 0;
+           l < static_cast<std::size_t>(shape.layers); ++l) {
+        std::memcpy(arena.block(b) + l * layer_bytes, arena.block(first), layer_bytes);
       }
     }
     q.assign(rows * heads * head_dim, 0.1f);
@@ -60,24 +82,41 @@ struct Setup {
     const attention::SequenceRows row{0, rows, position, table};
     const kv_format::Arena<Format>& cache = arena;
     const std::size_t width = heads * head_dim;
-    attention::paged<Format>(cache.layer(0),
+    attention::paged<Format>(cache.layer(layer),
                              {q.data(), width, out.data(), width, heads, 0.09f, {&row, 1}}, variant,
                              workspace, one);
     benchmark::DoNotOptimize(out.data());
+    layer = (layer + 1) % static_cast<std::size_t>(shape.layers);
+  }
+  static double bytes_read(const kv_format::KvCodec& codec, std::int64_t length) {
+    return static_cast<double>(length) * kv_heads *
+           (codec.keys.token_bytes(head_dim) + codec.values.token_bytes(head_dim));
   }
 };
 
-/// Args: length, block size, query heads per KV head.
-template <class Format>
-void decode(benchmark::State& state) {
-  const std::int64_t length = state.range(0);
-  Setup<Format> setup(length, state.range(1), 1,
-                      kv_heads * static_cast<std::size_t>(state.range(2)));
-  for (auto _ : state) setup.run(length - 1, 1, attention::Causal{});
-  quire_bench::count_bytes(state,
-                           static_cast<std::int64_t>(static_cast<double>(length) * 2 * kv_heads *
-                                                     Format::token_bytes(head_dim)));
+constexpr double cold = 512.0 * (1 << 20);  // bytes; as the ceiling's buffer
+
+/// Bytes read, and the two bounds of a decoded token: reading them, and a multiply-add a query head and
+/// element, in whole numbers of 8 bits where the format has them.
+void count_decoded(benchmark::State& state, const kv_format::KvCodec& codec, std::int64_t length,
+                   std::size_t heads) {
+  const double bytes = Setup<kv_format::Packed>::bytes_read(codec, length);
+  quire_bench::count_bytes(state, static_cast<std::int64_t>(bytes));
   quire_bench::against(state, "read_memory");
+  quire_bench::bound(state, "read_memory", bytes);
+  const bool whole_numbers = codec.keys.code_layout != nullptr;
+  quire_bench::bound(state, whole_numbers ? "byte_products" : "fused_multiply_add",
+                     4.0 * head_dim * static_cast<double>(heads) * static_cast<double>(length));
+}
+
+/// Args: length, block size, query heads per KV head. Caches are cold.
+template <class Format>
+void decode(benchmark::State& state, const kv_format::KvCodec& codec) {
+  const std::int64_t length = state.range(0);
+  const auto heads = kv_heads * static_cast<std::size_t>(state.range(2));
+  Setup<Format> setup(codec, length, state.range(1), 1, heads, cold);
+  for (auto _ : state) setup.run(length - 1, 1, attention::Causal{});
+  count_decoded(state, codec, length, heads);
 }
 
 /// What block tables cost: one token decoded over keys and values in blocks that lie anywhere, and over
@@ -85,10 +124,11 @@ void decode(benchmark::State& state) {
 /// machine does falls on both alike; cost_percent is the median over pairs of what the blocks take
 /// longer. Args: as decode().
 template <class Format>
-void paging(benchmark::State& state) {
+void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
   const std::int64_t length = state.range(0);
   const auto heads = kv_heads * static_cast<std::size_t>(state.range(2));
-  Setup<Format> paged(length, state.range(1), 1, heads), whole(length, length, 1, heads);
+  Setup<Format> paged(codec, length, state.range(1), 1, heads, cold),
+      whole(codec, length, length, 1, heads, cold);
   const auto thread_seconds = [] {
     timespec now{};
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -112,10 +152,7 @@ void paging(benchmark::State& state) {
   }
   std::sort(ratios.begin(), ratios.end());
   state.counters["cost_percent"] = 100 * (ratios[ratios.size() / 2] - 1);
-  quire_bench::count_bytes(state,
-                           static_cast<std::int64_t>(static_cast<double>(length) * 2 * kv_heads *
-                                                     Format::token_bytes(head_dim)));
-  quire_bench::against(state, "read_memory");
+  count_decoded(state, codec, length, heads);
 }
 
 /// Args: prompt length. A whole prompt with 4 query heads a KV head.
@@ -123,7 +160,7 @@ template <class Format, class Variant>
 void prefill(benchmark::State& state, const Variant& variant) {
   const std::int64_t length = state.range(0);
   const auto rows = static_cast<std::size_t>(length);
-  Setup<Format> setup(length, 16, rows, 4 * kv_heads);
+  Setup<Format> setup(kv_format::codec_of<Format>(), length, 16, rows, 4 * kv_heads);
   for (auto _ : state) setup.run(0, rows, variant);
   std::int64_t pairs = 0;
   for (std::int64_t p = 0; p < length; ++p) pairs += p - variant.first_visible(p) + 1;
@@ -131,28 +168,11 @@ void prefill(benchmark::State& state, const Variant& variant) {
   quire_bench::against(state, "fused_multiply_add");
 }
 
-void decodes(benchmark::internal::Benchmark* b) {
-  for (const std::int64_t block : {1, 16, 256}) b->Args({16384, block, 4});
-  for (const std::int64_t group : {1, 8}) b->Args({16384, 16, group});
-  b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond);
-}
-BENCHMARK(decode<kv_format::Fp32>)->Apply(decodes)->Name("decode/fp32");
-BENCHMARK(decode<kv_format::Bf16>)->Apply(decodes)->Name("decode/bf16");
-
-void pagings(benchmark::internal::Benchmark* b) {
-  for (const std::int64_t length : {1024, 16384}) {
-    for (const std::int64_t group : {1, 4}) b->Args({length, 16, group});
-  }
-  b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond)->UseManualTime();
-}
-BENCHMARK(paging<kv_format::Fp32>)->Apply(pagings)->Name("paging/fp32");
-BENCHMARK(paging<kv_format::Bf16>)->Apply(pagings)->Name("paging/bf16");
-
 /// Args: length. Decoding over lists of kept tokens, with and without counting their weights.
 template <class Votes>
 void retained(benchmark::State& state) {
   const std::int64_t length = state.range(0);
-  Setup<kv_format::Fp32> setup(length, 16, 1, 4 * kv_heads);
+  Setup<kv_format::Fp32> setup(kv_format::codec_of<kv_format::Fp32>(), length, 16, 1, 4 * kv_heads);
   std::vector<retention::Lane> lanes(kv_heads);
   std::vector<std::size_t> at;
   for (retention::Lane& lane : lanes) {
@@ -196,7 +216,47 @@ BENCHMARK(retained<retention::AllVotes>)
     ->ArgName("length")
     ->Unit(benchmark::kMillisecond);
 
+template <class Format>
+void register_decoding(std::string_view what, const kv_format::KvCodec& codec,
+                       std::initializer_list<std::vector<std::int64_t>> shapes) {
+  const std::string name = std::string(what) + "/" + std::string(codec.name);
+  const bool pairs = what == "paging";
+  auto* b = benchmark::RegisterBenchmark(name.c_str(), [&codec, pairs](benchmark::State& state) {
+    pairs ? paging<Format>(state, codec) : decode<Format>(state, codec);
+  });
+  for (const std::vector<std::int64_t>& shape : shapes) b->Args(shape);
+  b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond);
+  if (pairs) b->UseManualTime();
+}
+
+template <class Format>
+void register_plain() {
+  const kv_format::KvCodec& codec = kv_format::codec_of<Format>();
+  register_decoding<Format>("decode", codec,
+                            {{4096, 16, 4},
+                             {16384, 16, 4},
+                             {16384, 1, 4},
+                             {16384, 256, 4},
+                             {16384, 16, 1},
+                             {16384, 16, 8}});
+  register_decoding<Format>("paging", codec, {{1024, 16, 4}, {16384, 16, 1}, {16384, 16, 4}});
+}
+
 const bool registered = [] {
+  register_plain<kv_format::Fp32>();
+  register_plain<kv_format::Bf16>();
+  register_decoding<kv_format::Fp16>("decode", kv_format::codec_of<kv_format::Fp16>(),
+                                     {{4096, 16, 4}, {16384, 16, 4}});
+  for (const kv_format::KvCodec* codec :
+       {&kv_format::codec_of<kv_format::Int8PerTokenHead>(), &kv_format::codec_of<kv_format::Q80>(),
+        &kv_format::codec_of<kv_format::Fp8E4m3>(),
+        &kv_format::codec_of<kv_format::Int4PerTokenHead>(),
+        &kv_format::codec_of<kv_format::Int4Grouped<32>>(),
+        &kv_format::codec_of<kv_format::Q40>()}) {
+    register_decoding<kv_format::Packed>("decode", *codec, {{4096, 16, 4}, {16384, 16, 4}});
+  }
+  register_decoding<kv_format::Packed>("paging", kv_format::codec_of<kv_format::Int8PerTokenHead>(),
+                                       {{16384, 16, 4}});
   auto add = [](const char* name, auto variant) {
     benchmark::RegisterBenchmark(
         (std::string("prefill/") + name).c_str(),

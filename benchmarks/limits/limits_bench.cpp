@@ -22,7 +22,9 @@
 
 #include "benchmarks/common/ceiling.hpp"
 
+#include <quire/core/byte_products.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/core/simd.hpp>
 
 namespace {
 
@@ -121,6 +123,29 @@ void fused_multiply_add(benchmark::State& state) {
   count_items(state, static_cast<std::int64_t>(2 * 10 * steps * hn::Lanes(d)));
 }
 BENCHMARK(fused_multiply_add);
+
+/// Products of bytes summed in registers, as fused_multiply_add(). Items: multiplications and additions.
+void byte_products(benchmark::State& state) {
+  namespace simd = quire::simd;
+  constexpr int steps = 1000;
+  constexpr std::size_t chains = 12;
+  const auto left = hn::Set(simd::Words(), 0x01020304), right = hn::Set(simd::Words(), 0x04030201);
+  simd::WordVec sums[chains];
+  simd::unrolled<chains>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
+  for (auto _ : state) {
+    for (int step = 0; step < steps; ++step) {
+      simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
+        sums[i] = simd::dot_bytes(sums[i], left, right);
+      });
+    }
+  }
+  auto all = hn::Zero(simd::Words());
+  simd::unrolled<chains>([&](auto i) { all = hn::Add(all, sums[i]); });
+  std::int32_t sum = hn::GetLane(hn::SumOfLanes(simd::Words(), all));
+  benchmark::DoNotOptimize(sum);
+  count_items(state, static_cast<std::int64_t>(2 * chains * steps * 4 * simd::lanes));
+}
+BENCHMARK(byte_products);
 
 /// One load after another, each needing the last: the pace of walking a linked structure of the
 /// given size in a random order. Items: loads.

@@ -60,6 +60,20 @@ TEST(Paged, ChunksAndThreadsDoNotChangeABit) {
   }
 }
 
+/// A single KV head leaves one task: threads then share out its context.
+TEST(Paged, ThreadsShareLongSequencesWithoutChangingABit) {
+  const Dense d(3 * span_tokens + 70, 3, 1, 16, 11);
+  for (const std::int64_t window : {std::int64_t{1} << 40, std::int64_t{2 * span_tokens + 30}}) {
+    const SlidingWindow variant(window);
+    const auto alone = run_paged<kv_format::Fp32>(d, variant, 3, 3, 16, 1);
+    EXPECT_LT(largest_error(alone, run_reference(d, variant, 3)), 4e-6) << "window " << window;
+    for (const std::size_t threads : {std::size_t{2}, std::size_t{5}}) {
+      EXPECT_TRUE(same_bits(run_paged<kv_format::Fp32>(d, variant, 3, 1, 16, threads), alone))
+          << "window " << window << ", threads " << threads;
+    }
+  }
+}
+
 TEST(Paged, OtherSequencesInTheBatchDoNotChangeABit) {
   const Dense a(90, 4, 2, 32, 1), b(33, 4, 2, 32, 2);
   PagedCache<kv_format::Fp32> cache(64, 8, 2, 32, 5);

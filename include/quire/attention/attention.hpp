@@ -2,6 +2,7 @@
 
 #include <quire/attention/alibi.hpp>
 #include <quire/attention/causal.hpp>
+#include <quire/attention/code_products.hpp>
 #include <quire/attention/combined.hpp>
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>
@@ -13,3 +14,4 @@
 #include <quire/attention/sliding_window.hpp>
 #include <quire/attention/soft_cap.hpp>
 #include <quire/attention/task_kernel.hpp>
+#include <quire/attention/workspace.hpp>

@@ -5,13 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include <quire/attention/code_products.hpp>
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>
-#include <quire/core/aligned.hpp>
+#include <quire/attention/rows_ahead.hpp>
+#include <quire/attention/workspace.hpp>
+#include <quire/core/code_layout.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/kv_format/codec.hpp>
@@ -30,37 +34,6 @@ struct Queries {
   std::span<const SequenceRows> sequences;
 };
 
-/// Keys per pass of the kernel. Passes start at multiples of it in the sequence, whatever the block
-/// size, so that sums are always formed in the same order.
-inline constexpr std::size_t tile_tokens = 64;
-/// Query vectors (positions times query heads of one KV head) per task: they share what is read.
-inline constexpr std::size_t tile_queries = 48;
-
-/// Working memory of the kernel, one part per thread; kept by the caller from call to call.
-class Workspace {
- public:
-  /// Floats of one thread's part for the given head size.
-  static std::size_t floats(std::size_t head_dim) {
-    const std::size_t padded = simd::round_up(head_dim, 16);
-    return 2 * tile_queries * padded         // queries, sums
-           + 3 * tile_tokens * padded        // transposed keys, rows of keys or values
-           + tile_queries * tile_tokens      // scores
-           + 2 * tile_queries + 2 * padded;  // maximum, total; a row of zeros
-  }
-  /// extra: floats that a thread needs besides.
-  void reserve(std::size_t threads, std::size_t head_dim, std::size_t extra = 0) {
-    kernel_ = simd::round_up(floats(head_dim), 16);
-    part_ = kernel_ + simd::round_up(extra, 16);
-    if (memory_.size() < part_ * threads) memory_ = AlignedArray<float>(part_ * threads);
-  }
-  [[nodiscard]] float* part(std::size_t thread) { return memory_.data() + thread * part_; }
-  [[nodiscard]] float* extra(std::size_t thread) { return part(thread) + kernel_; }
-
- private:
-  AlignedArray<float> memory_;
-  std::size_t part_ = 0, kernel_ = 0;
-};
-
 namespace detail {
 
 struct VectorMath {
@@ -71,19 +44,33 @@ struct VectorMath {
   static Value tanh(Value x) { return simd::tanh(x); }
 };
 
-/// Right operands of the two products; named, so that all kernels share the tiles.
+/// Right operands of the two products; named, so that all kernels share the tiles. While they are read,
+/// the next tile's values are fetched, half of them with the keys and half with the values, so that
+/// memory is never idle.
+template <class Element>
 struct KeyColumns {
-  const float* keys;  // (head_dim, tile_tokens)
-  HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) const {
-    return simd::load(keys + k * tile_tokens + v * simd::lanes);
+  const float* keys;  // (channels, tile_tokens)
+  std::size_t first;  // of the channels
+  RowsAhead ahead;
+  HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) {
+    if (v == 0) {
+      ahead.fetch();
+      if constexpr (sizeof(Element) == 4) ahead.fetch();
+    }
+    return simd::load(keys + (k - first) * tile_tokens + v * simd::lanes);
   }
 };
-template <class Element>
+template <class Element, class Stored>
 struct ValueRows {
-  const Element* const* values;
+  const std::byte* const* values;  // (tile_tokens): rows of Stored
   std::size_t dim;
-  HWY_INLINE simd::Vec operator()(std::size_t t, std::size_t v) const {
-    return simd::load(values[t] + dim + v * simd::lanes);
+  RowsAhead ahead;
+  HWY_INLINE simd::Vec operator()(std::size_t t, std::size_t v) {
+    if (v == 0) {
+      ahead.fetch();
+      if constexpr (sizeof(Element) == 4) ahead.fetch();
+    }
+    return simd::load(reinterpret_cast<const Stored*>(values[t]) + dim + v * simd::lanes);
   }
 };
 
@@ -115,8 +102,9 @@ struct ElementOf<Format> {
 };
 
 /// Runs one task: streaming softmax over tiles of keys, in base 2.
-/// Format: a plain one, or Packed for all others, whose tokens the view's codec turns into fp32 one at
-/// a time, in the first-level cache.
+/// Format: a plain one, or Packed for all others, whose tokens are multiplied as whole numbers where
+/// their codec says how (code_products.hpp), or turned into fp32 one at a time, in the first-level
+/// cache.
 template <kv_format::KvStorage Format, AttentionVariant Variant, class Keys = TableKeys>
 class TaskKernel {
   static constexpr bool plain = PlainKvFormat<Format>;
@@ -142,38 +130,54 @@ class TaskKernel {
     };
     q_ = take(tile_queries * padded_);
     sums_ = take(tile_queries * padded_);
+    all_sums_ = take(tile_queries * padded_);
     keys_ = take(tile_tokens * padded_);
     key_rows_ = take(tile_tokens * padded_);
     value_rows_ = take(tile_tokens * padded_);
     scores_ = take(tile_queries * tile_tokens);
     largest_ = take(tile_queries);
     total_ = take(tile_queries);
+    all_largest_ = take(tile_queries);
+    all_total_ = take(tile_queries);
     zeros_ = take(2 * padded_);
+    codes_ = take(tile_queries * (padded_ + 16));
+    key_bytes_ = value_bytes_ = cache.head_dim * sizeof(Element);
+    if constexpr (!plain) read_codecs();
   }
 
   void run() {
-    if constexpr (!plain) {
-      const kv_format::SideCodec& side = cache_.codec->keys;
-      key_basis_ = !Keys::shifts && side.to_basis != nullptr && !turns_keys();
-    }
     prepare();
-    const std::int64_t last = position(task_.count - 1);
-    const std::int64_t first = variant_.first_visible(position(0));
-    constexpr auto tile = static_cast<std::int64_t>(tile_tokens);
-    for (std::int64_t begin = first / tile * tile; begin <= last; begin += tile) {
-      tile_begin_ = begin;
-      tile_count_ = static_cast<std::size_t>(std::min(tile, last + 1 - begin));
-      // Slots before anything visible may have lost their blocks; they are never touched.
-      tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
-      look_ahead(last + 1);
-      if constexpr (!plain && !Keys::listed) {
-        for (std::size_t t = tile_skip_; t < tile_count_; ++t) locate_open(t);
-      }
-      load_keys();
-      multiply_keys();
-      load_values();
-      softmax_and_sum();
-      std::swap(here_, next_);
+    add_tiles(variant_.first_visible(position(0)), position(task_.count - 1));
+    merge_span();
+    finish();
+  }
+
+  /// Spans that the task's queries see: run() merges them in this order.
+  [[nodiscard]] std::pair<std::size_t, std::size_t> spans() const {
+    return {static_cast<std::size_t>(variant_.first_visible(position(0))) / span_tokens,
+            static_cast<std::size_t>(position(task_.count - 1)) / span_tokens + 1};
+  }
+  /// Floats of a span's result.
+  [[nodiscard]] std::size_t span_floats() const { return task_.count * (padded_ + 2); }
+  /// One span alone, to be merged by merge(). \shape result (span_floats())
+  void run_span(std::size_t s, float* result) {
+    constexpr auto span = static_cast<std::int64_t>(span_tokens);
+    const auto begin = static_cast<std::int64_t>(s) * span;
+    prepare();
+    add_tiles(std::max(variant_.first_visible(position(0)), begin),
+              std::min(position(task_.count - 1), begin + span - 1));
+    std::copy_n(largest_, task_.count, result);
+    std::copy_n(total_, task_.count, result + task_.count);
+    std::copy_n(sums_, task_.count * padded_, result + 2 * task_.count);
+  }
+  /// What run() does with spans that run_span() has computed. \shape results (count, span_floats())
+  void merge(const float* results, std::size_t count) {
+    prepare();
+    for (std::size_t i = 0; i < count; ++i, results += span_floats()) {
+      std::copy_n(results, task_.count, largest_);
+      std::copy_n(results + task_.count, task_.count, total_);
+      std::copy_n(results + 2 * task_.count, task_.count * padded_, sums_);
+      merge_span();
     }
     finish();
   }
@@ -194,6 +198,37 @@ class TaskKernel {
     return sequence_.row + (task_.first + r) / group_;
   }
 
+  /// How the tokens of a packed format are read: as whole numbers where the format lets kernels do so.
+  void read_codecs() {
+    const kv_format::SideCodec &keys = cache_.codec->keys, &values = cache_.codec->values;
+    reads_open_ = !Keys::listed && cache_.open != nullptr;
+    key_basis_ = !Keys::shifts && keys.to_basis != nullptr && !turns_keys();
+    const auto codes_of = [&](const kv_format::SideCodec& side) {
+      CodeLayout layout;
+      if (side.code_layout != nullptr && side.seal == nullptr && side.residual == 0) {
+        layout = side.code_layout(cache_.block_tokens, cache_.head_dim);
+        if (!layout.suits(cache_.head_dim)) layout.group = 0;
+      }
+      return layout;
+    };
+    key_layout_ = codes_of(keys);
+    value_layout_ = codes_of(values);
+    // what stands in another basis cannot be turned, nor can codes
+    if (turns_keys() || (Keys::shifts && keys.to_basis != nullptr)) key_layout_.group = 0;
+    key_bytes_ = cache_.slab_bytes / cache_.block_tokens;
+    value_bytes_ = (cache_.value_slab_bytes == 0 ? cache_.slab_bytes : cache_.value_slab_bytes) /
+                   cache_.block_tokens;
+    if (key_layout_.group != 0) {
+      key_bytes_ = key_layout_.row_bytes;
+      code_keys_.emplace(key_layout_, cache_.head_dim, keys_);
+      code_queries_.emplace(cache_.head_dim, key_layout_.group, codes_);
+    }
+    if (value_layout_.group != 0) {
+      value_bytes_ = value_layout_.row_bytes;
+      code_values_.emplace(value_layout_, cache_.head_dim, value_rows_);
+    }
+  }
+
   void prepare() {
     // Base 2 throughout; a variant's logit() works in natural units, so it converts after it.
     const float scale = Variant::transforms_logits ? queries_.scale : queries_.scale * log2e;
@@ -204,30 +239,93 @@ class TaskKernel {
       if constexpr (!plain) {
         if (key_basis_) cache_.codec->keys.to_basis(to, cache_.head_dim);
       }
-      largest_[r] = -std::numeric_limits<float>::infinity();
-      total_[r] = 0;
+      all_largest_[r] = -std::numeric_limits<float>::infinity();
+      all_total_[r] = 0;
       if constexpr (Variant::has_sink) {
-        largest_[r] = variant_.sink_logit(head(r)) * log2e;
-        total_[r] = 1;
+        all_largest_[r] = variant_.sink_logit(head(r)) * log2e;
+        all_total_[r] = 1;
       }
     }
-    std::fill_n(sums_, task_.count * padded_, 0.0f);
+    std::fill_n(all_sums_, task_.count * padded_, 0.0f);
     std::fill_n(zeros_, 2 * padded_, 0.0f);
+    if constexpr (!plain) {
+      for (std::size_t r = 0; code_queries_ && r < task_.count; ++r) {
+        code_queries_->set(r, q_ + r * padded_, code_keys_->excess());
+      }
+    }
+    begin_span();
   }
 
-  /// Where a token's key and value lie.
-  struct Place {
-    const std::byte* keys = nullptr;  // slabs of its block
-    const std::byte* values = nullptr;
-    std::size_t slot = 0;
+  void begin_span() {
+    std::fill_n(largest_, task_.count, -std::numeric_limits<float>::infinity());
+    std::fill_n(total_, task_.count, 0.0f);
+    std::fill_n(sums_, task_.count * padded_, 0.0f);
+  }
+
+  /// Adds keys and values of [first, last], a span at a time.
+  void add_tiles(std::int64_t first, std::int64_t last) {
+    constexpr auto tile = static_cast<std::int64_t>(tile_tokens);
+    for (std::int64_t begin = first / tile * tile; begin <= last; begin += tile) {
+      if (begin > first && begin % static_cast<std::int64_t>(span_tokens) == 0) {
+        merge_span();
+        begin_span();
+      }
+      tile_begin_ = begin;
+      tile_count_ = static_cast<std::size_t>(std::min(tile, last + 1 - begin));
+      // Slots before anything visible may have lost their blocks; they are never touched.
+      tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
+      look_ahead(last + 1);
+      if constexpr (!plain && !Keys::listed) {
+        if (reads_open_) {
+          for (std::size_t t = tile_skip_; t < tile_count_; ++t) locate_open(t);
+        }
+      }
+      multiply_keys();
+      softmax();
+      add_values();
+      std::swap(here_, next_);
+    }
+  }
+
+  /// Merges a span's sums with those of the spans before it, by their maxima.
+  void merge_span() {
+    using namespace simd;
+    for (std::size_t r = 0; r < task_.count; ++r) {
+      if (largest_[r] == -std::numeric_limits<float>::infinity()) continue;  // nothing seen
+      const float before = all_largest_[r], now = std::max(before, largest_[r]);
+      const Vec old = exp2(set(before - now)), added = exp2(set(largest_[r] - now));
+      for (std::size_t i = r * padded_; i < (r + 1) * padded_; i += lanes) {
+        const Vec scaled = hn::Mul(load(all_sums_ + i), old);
+        store(hn::MulAdd(load(sums_ + i), added, scaled), all_sums_ + i);
+      }
+      all_total_[r] =
+          hn::GetLane(hn::MulAdd(set(total_[r]), added, hn::Mul(set(all_total_[r]), old)));
+      all_largest_[r] = now;
+    }
+  }
+
+  /// Where the tokens of a tile begin: a row of zeros where there is none.
+  struct Tile {
+    const std::byte* keys[tile_tokens];
+    const std::byte* values[tile_tokens];
+    std::uint32_t slots[tile_tokens];  // within their blocks
+    std::size_t begin = 0, end = 0;    // tokens that there are
   };
-  /// Places of tokens [from, count) of the tile that begins at `begin`. Tiles are asked for in order,
-  /// each once: the walk through the block table goes on where it was, without a division.
-  void locate(Place* places, std::size_t begin, std::size_t from, std::size_t count) {
+  /// Finds tokens [from, count) of the tile that begins at `begin`. Tiles are asked for in order, each
+  /// once: the walk through the block table goes on where it was, without a division.
+  void locate(Tile& tile, std::size_t begin, std::size_t from, std::size_t count) {
+    const auto put = [&](std::size_t t, const std::byte* keys, const std::byte* values,
+                         std::size_t slot) {
+      tile.keys[t] = keys + slot * key_bytes_;
+      tile.values[t] = values + slot * value_bytes_;
+      tile.slots[t] = static_cast<std::uint32_t>(slot);
+    };
+    const auto* zeros = reinterpret_cast<const std::byte*>(zeros_);
+    for (std::size_t t = 0; t < from; ++t) put(t, zeros, zeros, 0);
     if constexpr (Keys::listed) {
       for (std::size_t t = from; t < count; ++t) {
         const auto [block, slot] = place(begin + t);
-        places[t] = {cache_.keys(block, task_.kv_head), cache_.values(block, task_.kv_head), slot};
+        put(t, cache_.keys(block, task_.kv_head), cache_.values(block, task_.kv_head), slot);
       }
     } else {
       if (!walking_) {
@@ -237,17 +335,26 @@ class TaskKernel {
       }
       for (std::size_t t = from; t < count;) {
         const BlockId block = sequence_.blocks[entry_];
-        Place at{cache_.keys(block, task_.kv_head), cache_.values(block, task_.kv_head),
-                 entry_slot_};
-        const std::size_t stop = std::min(count, t + cache_.block_tokens - at.slot);
-        for (; t < stop; ++t, ++at.slot) places[t] = at;
-        entry_slot_ = at.slot;
+        const std::byte* keys = cache_.keys(block, task_.kv_head);
+        const std::byte* values = cache_.values(block, task_.kv_head);
+        const std::size_t stop = std::min(count, t + cache_.block_tokens - entry_slot_);
+        for (; t < stop; ++t, ++entry_slot_) put(t, keys, values, entry_slot_);
         if (entry_slot_ == cache_.block_tokens) {
           entry_slot_ = 0;
           ++entry_;
         }
       }
     }
+    for (std::size_t t = count; t < tile_tokens; ++t) put(t, zeros, zeros, 0);
+    tile.begin = from;
+    tile.end = count;
+  }
+  /// Slabs of a token, for those who read through them.
+  [[nodiscard]] const std::byte* key_slab(std::size_t t) const {
+    return here_->keys[t] - here_->slots[t] * key_bytes_;
+  }
+  [[nodiscard]] const std::byte* value_slab(std::size_t t) const {
+    return here_->values[t] - here_->slots[t] * value_bytes_;
   }
 
   /// Where a token that is not packed yet lies.
@@ -255,8 +362,7 @@ class TaskKernel {
     using kv_format::OpenBlocks;
     const kv_format::OpenBlocks* open = cache_.open;
     open_keys_[t] = open_values_[t] = nullptr;
-    if (open == nullptr) return;
-    const std::size_t p = static_cast<std::size_t>(tile_begin_) + t, slot = here_[t].slot;
+    const std::size_t p = static_cast<std::size_t>(tile_begin_) + t, slot = here_->slots[t];
     const BlockId block = sequence_.blocks[p / cache_.block_tokens];
     if (!open->is_open(block)) return;
     const auto reads = [&](const kv_format::SideCodec& side, OpenBlocks::Side which) {
@@ -278,47 +384,25 @@ class TaskKernel {
     return {sequence_.blocks[slot / cache_.block_tokens], slot % cache_.block_tokens};
   }
 
-  /// Places of the tile's tokens and the next one's, and the rows that the processor should fetch while
-  /// this tile's keys are transposed: its values and the next tile's keys. Blocks lie anywhere, so it
-  /// cannot foresee them.
+  /// Places of the tile's tokens and the next one's, which the processor should fetch while it works on
+  /// this tile. Blocks lie anywhere, so it cannot foresee them.
   void look_ahead(std::int64_t end) {
     const auto begin = static_cast<std::size_t>(tile_begin_);
-    if (!located_) locate(here_, begin, tile_skip_, tile_count_);
-    located_ = true;
-    const std::size_t after = begin + tile_tokens, stop = static_cast<std::size_t>(end);
-    const std::size_t count = stop > after ? std::min(tile_tokens, stop - after) : 0;
-    locate(next_, after, 0, count);
-    if constexpr (plain) {
-      const std::size_t row_bytes = cache_.head_dim * sizeof(Element);
-      const std::byte* zeros = reinterpret_cast<const std::byte*>(zeros_);
-      for (std::size_t t = 0; t < tile_tokens; ++t) {
-        ahead_values_[t] = used(t) ? here_[t].values + here_[t].slot * row_bytes : zeros;
-        ahead_keys_[t] = t < count ? next_[t].keys + next_[t].slot * row_bytes : zeros;
-      }
-    } else {
-      // A token's share of its slab stands for its row: what is packed may lie anywhere in the slab, but
-      // the tokens of a block take turns, so that together they cover it.
-      const std::size_t keys = cache_.slab_bytes / cache_.block_tokens;
-      const std::size_t values =
-          (cache_.value_slab_bytes == 0 ? cache_.slab_bytes : cache_.value_slab_bytes) /
-          cache_.block_tokens;
-      for (std::size_t t = 0; t < tile_tokens; ++t) {
-        if (used(t)) fetch(here_[t].values + here_[t].slot * values, values);
-        if (t < count) fetch(next_[t].keys + next_[t].slot * keys, keys);
-      }
+    if (!located_) {
+      located_ = true;
+      locate(*here_, begin, tile_skip_, tile_count_);
+      for (std::size_t t = tile_skip_; t < tile_count_; ++t) fetch(here_->keys[t], key_bytes_);
+      for (std::size_t t = tile_skip_; t < tile_count_; ++t) fetch(here_->values[t], value_bytes_);
     }
+    const std::size_t after = begin + tile_tokens, stop = static_cast<std::size_t>(end);
+    locate(*next_, after, 0, stop > after ? std::min(tile_tokens, stop - after) : 0);
   }
 
   static void fetch(const std::byte* from, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; i += 64) hwy::Prefetch(from + i);
+    for (std::size_t i = 0; i < bytes; i += 64) simd::fetch_ahead(from + i);
   }
 
   [[nodiscard]] bool used(std::size_t t) const { return t >= tile_skip_ && t < tile_count_; }
-
-  template <class Stored>
-  [[nodiscard]] const Stored* plain_row(const std::byte* slab, std::size_t t) const {
-    return reinterpret_cast<const Stored*>(slab) + here_[t].slot * cache_.head_dim;
-  }
 
   [[nodiscard]] bool turns_keys() const {
     return cache_.codec->keys.before_rotation && cache_.rotations != nullptr;
@@ -327,15 +411,15 @@ class TaskKernel {
   /// One key as fp32, padded with zeros.
   const float* decode_key(std::size_t t, float* to) const {
     if constexpr (plain) {
-      Format::load(here_[t].keys, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+      Format::load(key_slab(t), cache_.block_tokens, cache_.head_dim, here_->slots[t], to);
     } else {
       const kv_format::SideCodec& side = cache_.codec->keys;
-      if (!Keys::listed && open_keys_[t] != nullptr) {
+      if (reads_open_ && open_keys_[t] != nullptr) {
         for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_keys_[t][i]);
         if (key_basis_) side.to_basis(to, cache_.head_dim);
       } else {
-        side.read(cache_.key_fit(task_.kv_head), here_[t].keys, cache_.block_tokens,
-                  cache_.head_dim, here_[t].slot, to);
+        side.read(cache_.key_fit(task_.kv_head), key_slab(t), cache_.block_tokens, cache_.head_dim,
+                  here_->slots[t], to);
         if (side.from_basis != nullptr && !key_basis_) side.from_basis(to, cache_.head_dim);
         if (!Keys::listed && turns_keys()) {
           const std::size_t p = static_cast<std::size_t>(tile_begin_) + t;
@@ -350,166 +434,222 @@ class TaskKernel {
   /// One value as fp32, padded with zeros, in the basis of its format.
   const float* decode_value(std::size_t t, float* to) const {
     if constexpr (plain) {
-      Format::load(here_[t].values, cache_.block_tokens, cache_.head_dim, here_[t].slot, to);
+      Format::load(value_slab(t), cache_.block_tokens, cache_.head_dim, here_->slots[t], to);
     } else {
       const kv_format::SideCodec& side = cache_.codec->values;
-      if (!Keys::listed && open_values_[t] != nullptr) {
+      if (reads_open_ && open_values_[t] != nullptr) {
         for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_values_[t][i]);
         if (side.to_basis != nullptr) side.to_basis(to, cache_.head_dim);
       } else {
-        side.read(cache_.value_fit(task_.kv_head), here_[t].values, cache_.block_tokens,
-                  cache_.head_dim, here_[t].slot, to);
+        side.read(cache_.value_fit(task_.kv_head), value_slab(t), cache_.block_tokens,
+                  cache_.head_dim, here_->slots[t], to);
       }
     }
     std::fill(to + cache_.head_dim, to + padded_, 0.0f);
     return to;
   }
 
-  /// keys_ (head_dim, tile_tokens): transposed, zero where no key is.
-  void load_keys() {
-    using simd::lanes;
+  /// Whether some keys of the tile are turned to another position.
+  [[nodiscard]] bool shifted() const {
     if constexpr (Keys::shifts) {
-      if (seen_.shift(static_cast<std::size_t>(tile_begin_)) != 0) return load_shifted_keys();
-    }
-    if constexpr (plain) {
-      if (cache_.head_dim % lanes == 0) {
-        const Element* rows[tile_tokens];
-        for (std::size_t t = 0; t < tile_tokens; ++t) {
-          // zeros_ is as long as any row of elements
-          rows[t] = used(t) ? plain_row<Element>(here_[t].keys, t)
-                            : reinterpret_cast<const Element*>(zeros_);
-        }
-        return transpose(rows);
-      }
-    }
-    const float* rows[tile_tokens];
-    for (std::size_t t = 0; t < tile_tokens; ++t) {
-      rows[t] = used(t) ? decode_key(t, key_rows_ + t * padded_) : zeros_;
-    }
-    transpose(rows);
-  }
-
-  /// As load_keys(), for a tile some of whose keys are turned to another position. Distances to the
-  /// query shrink by what was dropped in between, so that the first key of a tile is turned furthest.
-  void load_shifted_keys() {
-    const float* rows[tile_tokens];
-    for (std::size_t t = 0; t < tile_tokens; ++t) {
-      if (!used(t)) {
-        rows[t] = zeros_;
-        continue;
-      }
-      float* row = key_rows_ + t * padded_;
-      decode_key(t, row);
-      seen_.turn(static_cast<std::size_t>(tile_begin_) + t, row);
-      rows[t] = row;
-    }
-    transpose(rows);
-  }
-
-  template <class Stored>
-  void transpose(const Stored* const* rows) {
-    using simd::lanes;
-    const std::size_t dims = simd::round_up(cache_.head_dim, lanes);
-    for (std::size_t t = 0; t < tile_count_; t += lanes) {
-      // Rows are fetched whole, one after the other: the processor's own prefetching follows that.
-      [[maybe_unused]] std::size_t row = t, at = 0;
-      for (std::size_t i = 0; i < dims; i += lanes) {
-        simd::Vec square[lanes];
-        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
-          square[l] = simd::load(rows[t + l] + i);
-          if constexpr (plain) {
-            hwy::Prefetch(ahead_values_[row] + at * sizeof(Element));
-            hwy::Prefetch(ahead_keys_[row] + at * sizeof(Element));
-            at += lanes;
-            if (at == dims) {
-              at = 0;
-              ++row;
-            }
-          }
-        });
-        simd::transpose(square);
-        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
-          simd::store(square[l], keys_ + (i + l) * tile_tokens + t);
-        });
-      }
+      return seen_.shift(static_cast<std::size_t>(tile_begin_)) != 0;
+    } else {
+      return false;
     }
   }
 
   /// scores_ (queries, tile_tokens), as many columns as there are tokens, in whole vectors.
   void multiply_keys() {
-    using simd::lanes;
-    auto multiply = [&](auto vectors, std::size_t t) {
-      simd::multiply_rows<decltype(vectors)::value>(task_.count, 0, cache_.head_dim, q_, padded_,
-                                                    KeyColumns{keys_ + t}, false, scores_ + t,
-                                                    tile_tokens);
-    };
-    const std::size_t width = simd::round_up(tile_count_, lanes);
-    std::size_t t = 0;
-    for (; t + simd::tile_width <= width; t += simd::tile_width) {
-      multiply(std::integral_constant<std::size_t, simd::tile_vectors>{}, t);
+    if constexpr (plain) {
+      if (cache_.head_dim % simd::lanes == 0 && !shifted()) {
+        return multiply_key_rows<Element>(here_->keys);
+      }
+    } else {
+      if (code_keys_ && !shifted()) {
+        RowsAhead ahead{next_->keys, next_->keys + tile_tokens, key_bytes_};
+        code_keys_->pack({here_->keys, here_->slots, tile_skip_, tile_count_, !Keys::listed},
+                         ahead);
+        return code_queries_->multiply(*code_keys_, task_.count, simd::round_up(tile_count_, 16),
+                                       ahead, scores_);
+      }
     }
-    for (; t < width; t += lanes) multiply(std::integral_constant<std::size_t, 1>{}, t);
+    const std::byte* rows[tile_tokens];
+    for (std::size_t t = 0; t < tile_tokens; ++t) {
+      fetch(next_->keys[t], key_bytes_);
+      const float* row = used(t) ? decode_key(t, key_rows_ + t * padded_) : zeros_;
+      rows[t] = reinterpret_cast<const std::byte*>(row);
+      if constexpr (Keys::shifts) {
+        // Distances to the query shrink by what was dropped in between: a tile's first key is turned
+        // furthest.
+        if (used(t)) seen_.turn(static_cast<std::size_t>(tile_begin_) + t, key_rows_ + t * padded_);
+      }
+    }
+    multiply_key_rows<float>(rows);
   }
 
-  /// values_: a row per token. Rows of a plain format stay where they are when they are read only
-  /// once or need no conversion; others become fp32 first.
+  /// Some channels of the keys at a time, so that they are still in the first-level cache, transposed,
+  /// when they are multiplied. \shape rows (tile_tokens), of Stored
+  template <class Stored>
+  void multiply_key_rows(const std::byte* const* rows) {
+    using simd::lanes;
+    constexpr std::size_t channels = 64;
+    keys_ahead_ = {next_->keys, next_->keys + tile_tokens, key_bytes_};
+    const std::size_t width = simd::round_up(tile_count_, lanes);
+    for (std::size_t begin = 0; begin < cache_.head_dim; begin += channels) {
+      const std::size_t end = std::min(begin + channels, cache_.head_dim);
+      transpose<Stored>(rows, begin, simd::round_up(end, lanes));
+      auto multiply = [&](auto vectors, std::size_t t) {
+        simd::multiply_rows<decltype(vectors)::value>(
+            task_.count, begin, end, q_, padded_,
+            KeyColumns<Element>{keys_ + t, begin, values_ahead(0, begin)}, begin > 0, scores_ + t,
+            tile_tokens);
+      };
+      std::size_t t = 0;
+      for (; t + simd::tile_width <= width; t += simd::tile_width) {
+        multiply(std::integral_constant<std::size_t, simd::tile_vectors>{}, t);
+      }
+      for (; t < width; t += lanes) multiply(std::integral_constant<std::size_t, 1>{}, t);
+    }
+  }
+
+  /// keys_ (end - begin, tile_tokens): channels [begin, end) of the tile. The next tile's are fetched.
+  template <class Stored>
+  void transpose(const std::byte* const* rows, std::size_t begin, std::size_t end) {
+    namespace hn = simd::hn;
+    using simd::lanes;
+    RowsAhead ahead = keys_ahead_;
+    for (std::size_t t = 0; t < tile_count_; t += lanes) {
+      float* to = keys_ + t;
+      const auto from = [&](std::size_t l, std::size_t i) __attribute__((always_inline)) {
+        if constexpr (plain) ahead.fetch();
+        return reinterpret_cast<const Stored*>(rows[t + l]) + i;
+      };
+      std::size_t i = begin;
+      if constexpr (std::is_same_v<Stored, Bf16>) {
+        // Pairs of bf16 are transposed as words of 32 bits and parted afterwards.
+        const hn::RebindToUnsigned<simd::Floats> word;
+        const hn::Repartition<std::uint16_t, simd::Floats> half;
+        for (; i + 2 * lanes <= end; i += 2 * lanes) {
+          simd::Vec square[lanes];
+          simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+            const auto* pairs = reinterpret_cast<const std::uint16_t*>(from(l, i));
+            square[l] = hn::BitCast(simd::Floats(), hn::LoadU(half, pairs));
+          });
+          simd::transpose(square);
+          simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+            const auto pair = hn::BitCast(word, square[l]);
+            simd::store(hn::BitCast(simd::Floats(), hn::ShiftLeft<16>(pair)), to);
+            simd::store(hn::BitCast(simd::Floats(), hn::And(pair, hn::Set(word, 0xffff0000u))),
+                        to + tile_tokens);
+            to += 2 * tile_tokens;
+          });
+        }
+      }
+      for (; i < end; i += lanes) {
+        simd::Vec square[lanes];
+        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+          square[l] = simd::load(from(l, i));
+        });
+        simd::transpose(square);
+        simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+          simd::store(square[l], to);
+          to += tile_tokens;
+        });
+      }
+    }
+    keys_ahead_ = ahead;
+  }
+
+  /// Half of the next tile's values, as far as they have not been fetched with channels before `channel`.
+  [[nodiscard]] RowsAhead values_ahead(std::size_t half, std::size_t channel) const {
+    const std::byte* const* rows = next_->values + half;
+    return {rows + channel * 32 / cache_.head_dim, rows + 32, value_bytes_};
+  }
+
+  /// A row per token. Rows of a plain format stay where they are when they are read only once or need no
+  /// conversion; others become fp32 first.
   void load_values() {
     in_place_ =
         plain && cache_.head_dim % simd::lanes == 0 && (fp32 || task_.count <= simd::tile_rows);
+    if (in_place_) return;
     for (std::size_t t = 0; t < tile_tokens; ++t) {
-      if (!used(t)) {
-        values_[t] = zeros_;
-        continue;
-      }
-      if constexpr (plain) {
-        if (in_place_) {
-          values_[t] = plain_row<Element>(here_[t].values, t);
-          continue;
-        }
-        if (cache_.head_dim % simd::lanes == 0) {
-          const Element* row = plain_row<Element>(here_[t].values, t);
-          float* to = value_rows_ + t * padded_;
+      const float* row = zeros_;
+      if (used(t)) {
+        float* to = value_rows_ + t * padded_;
+        if (plain && cache_.head_dim % simd::lanes == 0) {
+          const auto* from = reinterpret_cast<const Element*>(here_->values[t]);
           for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
-            simd::store(simd::load(row + i), to + i);
+            simd::store(simd::load(from + i), to + i);
           }
-          values_[t] = to;
-          continue;
+        } else {
+          fetch(next_->values[t], value_bytes_);
+          decode_value(t, to);
         }
+        row = to;
       }
-      values_[t] = decode_value(t, value_rows_ + t * padded_);
+      values_[t] = reinterpret_cast<const std::byte*>(row);
     }
   }
 
-  void softmax_and_sum() {
-    std::size_t run = 0, run_begin = 0, run_end = 0;  // rows that see the same part of the tile
+  /// Tokens [first, second) of the tile that a row sees.
+  [[nodiscard]] std::pair<std::size_t, std::size_t> seen(std::size_t r) const {
+    const auto in_tile = [this](std::int64_t p) {
+      return static_cast<std::size_t>(
+          std::clamp<std::int64_t>(p - tile_begin_, 0, static_cast<std::int64_t>(tile_tokens)));
+    };
+    const std::int64_t p = position(r);
+    return {in_tile(variant_.first_visible(p)), in_tile(p + 1)};
+  }
+
+  /// Turns scores into weights, step by step for all rows, so that they do not wait for each other's
+  /// maxima and sums.
+  void softmax() {
+    float now[tile_queries];
+    for (std::size_t r = 0; r < task_.count; ++r) now[r] = std::max(largest_[r], find_largest(r));
     for (std::size_t r = 0; r < task_.count; ++r) {
-      const std::int64_t p = position(r);
-      const auto end = static_cast<std::size_t>(
-          std::clamp<std::int64_t>(p + 1 - tile_begin_, 0, static_cast<std::int64_t>(tile_tokens)));
-      const auto begin = static_cast<std::size_t>(std::clamp<std::int64_t>(
-          variant_.first_visible(p) - tile_begin_, 0, static_cast<std::int64_t>(tile_tokens)));
-      if (r != run && (begin != run_begin || end != run_end)) {
-        add_values(run, r - run, run_begin, run_end);
-        run = r;
+      if (now[r] == -std::numeric_limits<float>::infinity()) {  // nothing seen so far
+        std::fill_n(scores_ + r * tile_tokens, tile_tokens, 0.0f);
+      } else {
+        weigh(r, now[r]);
       }
-      run_begin = begin;
-      run_end = end;
-      if (begin < end) softmax(r, begin, end);
     }
-    add_values(run, task_.count - run, run_begin, run_end);
   }
 
-  /// Turns a row of scores into weights against the running maximum, and scales what was summed
-  /// before by the change of that maximum.
-  void softmax(std::size_t r, std::size_t begin, std::size_t end) {
+  void add_values() {
+    if constexpr (!plain) {
+      if (code_values_) {
+        RowsAhead ahead{next_->values, next_->values + tile_tokens, value_bytes_};
+        code_values_->pack({here_->values, here_->slots, tile_skip_, tile_count_, !Keys::listed},
+                           ahead);
+        return add_code_values(*code_values_, cache_.head_dim, scores_, task_.count,
+                               simd::round_up(tile_count_, 16), ahead, sums_, padded_);
+      }
+    }
+    load_values();
+    std::size_t run = 0;  // rows that see the same part of the tile
+    for (std::size_t r = 1; r <= task_.count; ++r) {
+      if (r < task_.count && seen(r) == seen(run)) continue;
+      const auto [begin, end] = seen(run);
+      add_values(run, r - run, begin, end);
+      run = r;
+    }
+  }
+
+  /// A row's largest logit in the tile; what it does not see becomes -infinity.
+  float find_largest(std::size_t r) {
     using namespace simd;
     const Floats d;
+    const auto [begin, end] = seen(r);
     float* scores = scores_ + r * tile_tokens;
     const Vec nothing = set(-std::numeric_limits<float>::infinity());
+    const std::size_t width = round_up(tile_count_, lanes);
+    Vec best = nothing;
+    if (!Variant::transforms_logits && !Keys::votes && begin == 0 && end == width) {
+      for (std::size_t t = 0; t < width; t += lanes) best = hn::Max(best, load(scores + t));
+      return max(best);
+    }
     const Vec low = set(static_cast<float>(begin)), high = set(static_cast<float>(end));
     const Vec query = set(static_cast<float>(position(r) - tile_begin_));
-    Vec best = nothing;
-    const std::size_t width = round_up(tile_count_, lanes);
     for (std::size_t t = 0; t < width; t += lanes) {
       const Vec index = hn::Add(hn::Iota(d, 0.0f), set(static_cast<float>(t)));
       Vec s = load(scores + t);
@@ -522,20 +662,23 @@ class TaskKernel {
       best = hn::Max(best, s);
       if constexpr (Keys::votes) store(s, seen_.logits(r) + tile_begin_ + t);
     }
-    const float before = largest_[r];
-    const float now = std::max(before, max(best));
-    if (now == -std::numeric_limits<float>::infinity()) {  // every logit is -infinity
-      std::fill_n(scores, width, 0.0f);
-      return;
-    }
-    Vec total = hn::Zero(d);
-    for (std::size_t t = 0; t < width; t += lanes) {
+    return max(best);
+  }
+
+  /// Turns a row's logits into weights against the maximum so far, and scales what was summed before by
+  /// the change of that maximum.
+  void weigh(std::size_t r, float now) {
+    using namespace simd;
+    float* scores = scores_ + r * tile_tokens;
+    Vec total = hn::Zero(Floats());
+    for (std::size_t t = 0; t < round_up(tile_count_, lanes); t += lanes) {
       const Vec weight = exp2(hn::Sub(load(scores + t), set(now)));
       store(weight, scores + t);
       total = hn::Add(total, weight);
     }
-    const float shrink = hn::GetLane(exp2(set(before - now)));
-    if (shrink != 1.0f) {
+    float shrink = 1;
+    if (largest_[r] != now) {
+      shrink = hn::GetLane(exp2(set(largest_[r] - now)));
       float* sums = sums_ + r * padded_;
       for (std::size_t i = 0; i < padded_; i += lanes) {
         store(hn::Mul(load(sums + i), set(shrink)), sums + i);
@@ -548,20 +691,19 @@ class TaskKernel {
   /// sums += weights * values for rows that see tokens [begin, end) of the tile.
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
-    if constexpr (!std::is_same_v<Element, float>) {
-      if (in_place_) return add_values_as<Element>(first, rows, begin, end);
-    }
-    add_values_as<float>(first, rows, begin, end);
+    if (in_place_) return add_values_as<Element>(here_->values, first, rows, begin, end);
+    add_values_as<float>(values_, first, rows, begin, end);
   }
+  /// \shape values (tile_tokens), of Stored
   template <class Stored>
-  void add_values_as(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
+  void add_values_as(const std::byte* const* values, std::size_t first, std::size_t rows,
+                     std::size_t begin, std::size_t end) {
     using namespace simd;
-    const Stored* values[tile_tokens];
-    for (std::size_t t = begin; t < end; ++t) values[t] = static_cast<const Stored*>(values_[t]);
     auto add = [&](auto vectors, std::size_t i) {
-      multiply_rows<decltype(vectors)::value>(rows, begin, end, scores_ + first * tile_tokens,
-                                              tile_tokens, ValueRows<Stored>{values, i}, true,
-                                              sums_ + first * padded_ + i, padded_);
+      multiply_rows<decltype(vectors)::value>(
+          rows, begin, end, scores_ + first * tile_tokens, tile_tokens,
+          ValueRows<Element, Stored>{values, i, values_ahead(32, i)}, true,
+          sums_ + first * padded_ + i, padded_);
     };
     const std::size_t dims = round_up(cache_.head_dim, lanes);
     std::size_t i = 0;
@@ -573,9 +715,9 @@ class TaskKernel {
 
   void finish() {
     for (std::size_t r = 0; r < task_.count; ++r) {
-      const float scale = total_[r] > 0 ? 1 / total_[r] : 0.0f;
+      const float scale = all_total_[r] > 0 ? 1 / all_total_[r] : 0.0f;
       float* to = queries_.out + row(r) * queries_.out_stride + head(r) * cache_.head_dim;
-      const float* from = sums_ + r * padded_;
+      const float* from = all_sums_ + r * padded_;
       for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
       if constexpr (!plain) {
         const kv_format::SideCodec& side = cache_.codec->values;
@@ -593,7 +735,7 @@ class TaskKernel {
     float* logits = seen_.logits(r);
     const auto visible = static_cast<std::size_t>(position(r) + 1);
     for (std::size_t t = 0; t < round_up(visible, lanes); t += lanes) {
-      const Vec weight = exp2(hn::Sub(load(logits + t), set(largest_[r])));
+      const Vec weight = exp2(hn::Sub(load(logits + t), set(all_largest_[r])));
       store(hn::Mul(weight, set(scale)), logits + t);
     }
     seen_.vote(row, {logits, visible});
@@ -606,20 +748,25 @@ class TaskKernel {
   [[no_unique_address]] const Keys seen_;
   const Task task_;
   std::size_t group_, padded_;
-  float *q_, *sums_, *keys_, *key_rows_, *value_rows_, *scores_, *largest_, *total_, *zeros_;
+  float *q_, *sums_, *all_sums_, *keys_, *key_rows_, *value_rows_, *scores_;
+  float *largest_, *total_, *all_largest_, *all_total_, *zeros_, *codes_;
+  std::size_t key_bytes_ = 0, value_bytes_ = 0;  // of a token
   std::int64_t tile_begin_ = 0;
   std::size_t tile_count_ = 0, tile_skip_ = 0;
-  Place places_[2][tile_tokens]{};
-  Place *here_ = places_[0], *next_ = places_[1];  // of this tile and of the next
+  Tile tiles_[2];
+  Tile *here_ = &tiles_[0], *next_ = &tiles_[1];  // this tile and the next
   bool located_ = false, walking_ = false;
   std::size_t entry_ = 0, entry_slot_ = 0;  // of the block table: where the walk goes on
-  const std::byte* ahead_keys_[tile_tokens]{};
-  const std::byte* ahead_values_[tile_tokens]{};
-  const void* values_[tile_tokens]{};
+  const std::byte* values_[tile_tokens];
+  RowsAhead keys_ahead_;
   // Of packed formats: tokens that are not packed yet, and whether queries stand in the keys' basis.
-  const Fp16* open_keys_[tile_tokens]{};
-  const Fp16* open_values_[tile_tokens]{};
-  bool key_basis_ = false;
+  const Fp16* open_keys_[tile_tokens];
+  const Fp16* open_values_[tile_tokens];
+  bool reads_open_ = false, key_basis_ = false;
+  CodeLayout key_layout_{}, value_layout_{};  // group 0: read as fp32
+  std::optional<CodeTile<true>> code_keys_;
+  std::optional<CodeQueries> code_queries_;
+  std::optional<CodeTile<false>> code_values_;
   bool in_place_ = false;
 };
 

@@ -8,12 +8,14 @@
 #include <cstring>
 #include <limits>
 
+#include <quire/core/code_layout.hpp>
 #include <quire/core/float16.hpp>
 #include <quire/core/float8.hpp>
 #include <quire/core/packing.hpp>
 
 /// Blocks of values with a scale, as keys, values and weights are quantised: one struct a layout,
-/// with size (values of a block), bytes, encode(values, bytes) and decode(bytes, values).
+/// with size (values of a block), bytes, encode(values, bytes) and decode(bytes, values); `codes` tells
+/// where whole numbers lie.
 /// A NaN or an infinity among the values makes the whole block NaN.
 namespace quire::blockwise {
 
@@ -59,6 +61,8 @@ struct Asymmetric {
   static constexpr std::size_t size = n;
   static constexpr std::size_t code_bytes = packing::bytes_of<bits>(n);
   static constexpr std::size_t bytes = code_bytes + 2 * sizeof(Fp16);
+  static constexpr CodeLayout codes{
+      .bits = bits, .scale = CodeLayout::Scale::fp16_and_offset, .scale_at = code_bytes};
 
   static void encode(const float* values, std::byte* to) { encode(values, n, to); }
   static void decode(const std::byte* from, float* values) { decode(from, n, values); }
@@ -190,6 +194,7 @@ struct ZeroPoint {
 /// rounded to fp16; halves round away from zero (roundf).
 struct Q8_0 {
   static constexpr std::size_t size = 32, bytes = 34;
+  static constexpr CodeLayout codes{.bits = 8, .codes_at = 2};
   static void encode(const float* values, std::byte* to) {
     const float d = largest(values, size) / 127.0f;
     const float inverse = inverse_of(d);
@@ -209,6 +214,7 @@ struct Q8_0 {
 /// \source ggml-quants.c, quantize_row_q4_0_ref.
 struct Q4_0 {
   static constexpr std::size_t size = 32, bytes = 18;
+  static constexpr CodeLayout codes{.bits = 4, .codes_at = 2, .zero = 8};
   static void encode(const float* values, std::byte* to) {
     float most = 0, extreme = 0;
     for (std::size_t i = 0; i < size; ++i) {

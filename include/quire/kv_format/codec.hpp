@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
 
 namespace quire::kv_format {
@@ -21,6 +22,7 @@ struct SideCodec {
   void (*copy)(const std::byte*, std::size_t, std::byte*, std::size_t, std::size_t,
                std::size_t) = nullptr;
   std::string_view (*refusal)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
+  CodeLayout (*code_layout)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
   std::size_t residual = 0;
   bool before_rotation = false;
 
@@ -63,6 +65,9 @@ template <KvSide Side>
     c.copy = &Side::copy;
   }
   if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
+  if constexpr (requires(std::size_t n) { Side::code_layout(n, n); }) {
+    c.code_layout = &Side::code_layout;
+  }
   c.residual = residual_of<Side>;
   if constexpr (FittedKvSlab<Side>) {
     c.fit_floats = &Side::fit_floats;

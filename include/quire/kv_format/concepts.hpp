@@ -72,6 +72,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 /// - `static constexpr bool before_rotation = true`: keys are stored without the turn by which rotary
 ///   embedding tells their position, and turned again where they are read.
 /// - refusal(block_tokens, head_dim): a sentence where the sizes do not suit it, else empty.
+/// - code_layout(block_tokens, head_dim): where a token's whole numbers and scales lie
+///   (core/code_layout.hpp); kernels then multiply them as they are, in place of load().
 /// - copy(from, from_slot, to, to_slot, block_tokens, head_dim): copies one token bit for bit; needed
 ///   where a retention policy moves tokens.
 template <class F>

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/rows.hpp>
 
@@ -25,6 +26,15 @@ struct IntPerTokenHead : Rows<IntPerTokenHead<bits>> {
   static constexpr std::string_view refusal(std::size_t /*block_tokens*/, std::size_t head_dim) {
     if (head_dim > 256) return "heads have more than 256 channels";
     return head_dim % packing::granule<bits> == 0 ? "" : "its codes do not fill whole bytes";
+  }
+  static constexpr CodeLayout code_layout(std::size_t /*block_tokens*/, std::size_t head_dim) {
+    return {bits,
+            head_dim,
+            row_bytes(head_dim),
+            row_bytes(head_dim),
+            0,
+            CodeLayout::Scale::fp16_and_offset,
+            packing::bytes_of<bits>(head_dim)};
   }
   static void encode(const float* values, std::size_t head_dim, std::byte* row) {
     Block::encode(values, head_dim, row);

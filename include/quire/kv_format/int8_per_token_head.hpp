@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
 
 namespace quire::kv_format {
@@ -41,6 +42,15 @@ struct Int8PerTokenHead {
     std::memcpy(&scale, slab + scales_at(block_tokens, head_dim) + slot * sizeof(float),
                 sizeof scale);
     packing::unpack_signed(slab + slot * head_dim, head_dim, scale, values);
+  }
+  static constexpr CodeLayout code_layout(std::size_t block_tokens, std::size_t head_dim) {
+    return {8,
+            head_dim,
+            head_dim,
+            head_dim,
+            0,
+            CodeLayout::Scale::fp32_of_slab,
+            scales_at(block_tokens, head_dim)};
   }
   /// Copies one token between slabs, bit for bit.
   static void copy(const std::byte* from, std::size_t from_slot, std::byte* to, std::size_t to_slot,

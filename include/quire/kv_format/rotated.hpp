@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include <quire/core/code_layout.hpp>
 #include <quire/core/hadamard.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/int4_per_token_head.hpp>
@@ -45,6 +46,11 @@ struct RotatedSide {
                    std::size_t block_tokens, std::size_t head_dim) {
     Side::copy(from, from_slot, to, to_slot, block_tokens, head_dim);
   }
+  static constexpr CodeLayout code_layout(std::size_t block_tokens,
+                                          std::size_t head_dim) requires requires {
+    Side::code_layout(block_tokens, head_dim);
+  }
+  { return Side::code_layout(block_tokens, head_dim); }
   static void to_basis(float* x, std::size_t head_dim) { hadamard(x, head_dim); }
   static void from_basis(float* x, std::size_t head_dim) { hadamard(x, head_dim); }
 };

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string_view>
 
+#include <quire/core/code_layout.hpp>
 #include <quire/core/name.hpp>
 
 namespace quire::kv_format {
@@ -45,6 +46,18 @@ struct BlockRows : Rows<BlockRows<Block>> {
   }
   static constexpr std::string_view refusal(std::size_t /*block_tokens*/, std::size_t head_dim) {
     return head_dim % Block::size == 0 ? "" : "the head is no whole number of its groups";
+  }
+  /// The block's, in a row of them.
+  static constexpr CodeLayout code_layout(std::size_t /*block_tokens*/,
+                                          std::size_t head_dim) requires requires {
+    Block::codes;
+  }
+  {
+    CodeLayout layout = Block::codes;
+    layout.group = Block::size;
+    layout.group_bytes = Block::bytes;
+    layout.row_bytes = row_bytes(head_dim);
+    return layout;
   }
   static void encode(const float* values, std::size_t head_dim, std::byte* row) {
     for (std::size_t i = 0; i < head_dim; i += Block::size, row += Block::bytes) {

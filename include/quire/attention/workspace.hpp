@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+
+#include <quire/core/aligned.hpp>
+#include <quire/core/simd.hpp>
+
+namespace quire::attention {
+
+/// Keys per pass of the kernel. Passes start at multiples of it in the sequence, whatever the block
+/// size, so that sums are always formed in the same order.
+inline constexpr std::size_t tile_tokens = 64;
+/// Query vectors (positions times query heads of one KV head) per task: they share what is read.
+inline constexpr std::size_t tile_queries = 48;
+/// Keys whose weighted values are summed by themselves before the sums are merged: long sequences can
+/// then be shared out among threads without changing a bit. A multiple of tile_tokens.
+inline constexpr std::size_t span_tokens = 2048;
+
+/// Working memory of the kernel, one part per thread; kept by the caller from call to call.
+class Workspace {
+ public:
+  /// Floats of one thread's part for the given head size.
+  static std::size_t floats(std::size_t head_dim) {
+    const std::size_t padded = simd::round_up(head_dim, 16);
+    return 3 * tile_queries * padded        // queries, sums of a span, sums of all
+           + 3 * tile_tokens * padded       // transposed keys, rows of keys or values
+           + tile_queries * tile_tokens     // scores
+           + 4 * tile_queries + 2 * padded  // maximum and total, of a span and of all; zeros
+           + tile_queries * (padded + 16);  // queries as whole numbers
+  }
+  /// extra: floats that a thread needs besides.
+  void reserve(std::size_t threads, std::size_t head_dim, std::size_t extra = 0) {
+    kernel_ = simd::round_up(floats(head_dim), 16);
+    part_ = kernel_ + simd::round_up(extra, 16);
+    if (memory_.size() < part_ * threads) memory_ = AlignedArray<float>(part_ * threads);
+  }
+  [[nodiscard]] float* part(std::size_t thread) { return memory_.data() + thread * part_; }
+  [[nodiscard]] float* extra(std::size_t thread) { return part(thread) + kernel_; }
+
+  /// What spans of long sequences give before they are merged.
+  [[nodiscard]] float* spans(std::size_t floats) {
+    if (spans_.size() < floats) spans_ = AlignedArray<float>(floats);
+    return spans_.data();
+  }
+
+ private:
+  AlignedArray<float> memory_, spans_;
+  std::size_t part_ = 0, kernel_ = 0;
+};
+
+}  // namespace quire::attention
