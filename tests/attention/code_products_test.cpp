@@ -16,7 +16,16 @@
 #include <quire/attention/reference.hpp>
 #include <quire/core/byte_products.hpp>
 #include <quire/core/rng.hpp>
-#include <quire/kv_format/kv_format.hpp>
+#include <quire/kv_format/arena.hpp>
+#include <quire/kv_format/fp8_e4m3.hpp>
+#include <quire/kv_format/int4_grouped.hpp>
+#include <quire/kv_format/int4_per_token_head.hpp>
+#include <quire/kv_format/int8_per_token_head.hpp>
+#include <quire/kv_format/keys_values.hpp>
+#include <quire/kv_format/q4_0.hpp>
+#include <quire/kv_format/q8_0.hpp>
+#include <quire/kv_format/rotated.hpp>
+#include <quire/model/shape.hpp>
 
 namespace quire::attention {
 namespace {
@@ -175,7 +184,7 @@ TEST(CodeProducts, EqualWhatLoadReadsOverAGridOfShapes) {
 }
 
 TEST(CodeProducts, ChunksThreadsAndBlocksDoNotChangeABit) {
-  for (const KvCodec* codec : codecs) {
+  for (const KvCodec* codec : {codecs[0], codecs[4], codecs[6]}) {
     const Shape shape{2 * span_tokens + 70, 5, 1, 64};
     const Sequence sequence(*codec, shape, 16, 3);
     const auto whole = sequence.attend(12, 12, 1);
