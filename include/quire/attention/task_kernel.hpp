@@ -205,7 +205,8 @@ class TaskKernel {
     key_basis_ = !Keys::shifts && keys.to_basis != nullptr && !turns_keys();
     const auto codes_of = [&](const kv_format::SideCodec& side) {
       CodeLayout layout;
-      if (side.code_layout != nullptr && side.seal == nullptr && side.residual == 0) {
+      if (side.code_layout != nullptr && side.seal == nullptr && side.residual == 0 &&
+          side.load_fitted == nullptr) {
         layout = side.code_layout(cache_.block_tokens, cache_.head_dim);
         if (!layout.suits(cache_.head_dim)) layout.group = 0;
       }
