@@ -1,8 +1,48 @@
 # quire_study(<target> SLOT <slot> FILE <header> TYPE <type>)
 #
-# A program that studies one policy beside the house's own: SLOT is eviction, retention or kv_format,
-# TYPE a policy of that slot that FILE defines. `experiments/study` calls it from the command line.
+# A program that studies one policy beside the house's own: TYPE is a policy of SLOT that FILE defines.
+# The laboratory of eviction, retention or kv_format; of a slot that decides when and where requests
+# run, the `quire` program over a preset with that slot moved. `experiments/study` calls it from the
+# command line.
 include_guard(GLOBAL)
+
+# What stands beside a user's policy: the preset, and others for its slot.
+set(quire_study_scheduler Vllm Sjf Srpt Vtc Mlfq ChunkedPrefill)
+set(quire_study_reservation OrcaMax PowerOfTwo Oracle)
+set(quire_study_offload Vllm Recompute SwapToHost CostBased)
+set(quire_study_admission VllmPrefixCache ReuseThreshold TinyLfu)
+set(quire_study_prefix_index VllmPrefixCache RadixTree TokenRadixTree)
+
+function(quire_study_engines target slot file type)
+  list(POP_FRONT quire_study_${slot} base)
+  set(list "quire::presets::${base},\n                              Mine")
+  foreach(policy IN LISTS quire_study_${slot})
+    string(APPEND list ",\n                              quire::with<quire::presets::${base}, "
+                       "quire::set_${slot}<quire::${slot}::${policy}>>")
+  endforeach()
+  list(LENGTH quire_study_${slot} count)
+  math(EXPR count "${count} + 2")
+  set(header "${CMAKE_CURRENT_BINARY_DIR}/${target}.hpp")
+  file(
+    CONFIGURE
+    OUTPUT "${header}"
+    CONTENT [[#pragma once
+#include <quire/quire.hpp>
+
+#include "@file@"
+
+namespace quire_study {
+using Mine = quire::with<quire::presets::@base@, quire::set_@slot@<@type@>>;
+using Variants = quire::type_list<@list@>;
+}  // namespace quire_study
+]]
+    @ONLY)
+  quire_driver(
+    ${target}
+    HEADER "${header}"
+    LIST quire_study::Variants
+    COUNT ${count})
+endfunction()
 
 function(quire_study target)
   cmake_parse_arguments(arg "" "SLOT;FILE;TYPE" "" ${ARGN})
@@ -17,8 +57,12 @@ function(quire_study target)
     set(header "experiments/quality/format.hpp")
     set(lab quality)
     set(call "run(argc, argv, {format<${arg_TYPE}>()})")
+  elseif(DEFINED quire_study_${arg_SLOT})
+    get_filename_component(file "${arg_FILE}" ABSOLUTE)
+    quire_study_engines(${target} ${arg_SLOT} "${file}" "${arg_TYPE}")
+    return()
   else()
-    message(FATAL_ERROR "quire_study: SLOT \"${arg_SLOT}\": expected eviction, retention or kv_format")
+    message(FATAL_ERROR "quire_study: SLOT \"${arg_SLOT}\" is none that can be studied")
   endif()
   get_filename_component(file "${arg_FILE}" ABSOLUTE)
   set(source "${CMAKE_CURRENT_BINARY_DIR}/${target}.cpp")

@@ -101,6 +101,17 @@ TEST(Study, ShowsARetentionPolicyBesideKnownOnes) {
   }
 }
 
+TEST(Study, ShowsAReservationBesideThePresets) {
+  const Ran ran = quire::testing::run_program(
+      QUIRE_USER_RESERVATION, {"run", "--filter", ".", "--num-prompts", "60", "--workload",
+                               "random", "--output-len", "100", "--request-rate", "4"});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  for (const char* name : {"orca_max ", "orca_max+reservation=prompt_and_some ",
+                           "orca_max+reservation=power_of_two ", "orca_max+reservation=oracle "}) {
+    EXPECT_THAT(ran.out, HasSubstr(name));
+  }
+}
+
 }  // namespace
 
 #endif
