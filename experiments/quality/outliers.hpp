@@ -2,9 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
@@ -18,35 +17,61 @@ namespace quire::quality {
 [[nodiscard]] inline checkpoint::Checkpoint with_key_outliers(const checkpoint::Checkpoint& model,
                                                               std::int64_t pairs, float factor) {
   const model::Shape& s = model.config.shape;
-  auto floats = std::make_shared<std::vector<std::vector<float>>>();
-  floats->reserve(model.tensors.size());  // spans point into it
-  std::vector<checkpoint::TensorSet::Entry> entries;
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
   for (const checkpoint::TensorView& t : model.tensors.all()) {
-    checkpoint::TensorSet::Entry e{
-        std::string(t.name), t.dtype, {t.shape.begin(), t.shape.end()}, t.bytes};
     const bool queries = t.name.ends_with("q_proj.weight");
-    if (queries || t.name.ends_with("k_proj.weight")) {
-      std::vector<float>& w = floats->emplace_back(static_cast<std::size_t>(t.elements()));
-      checkpoint::read_floats(t, 0, w);
-      const std::int64_t heads = queries ? s.heads : s.kv_heads, half = s.head_dim / 2;
-      for (std::int64_t h = 0; h < heads; ++h) {
-        for (std::int64_t i = 0; i < pairs; ++i) {
-          for (const std::int64_t channel : {7 * i + 3, 7 * i + 3 + half}) {
-            float* row = w.data() + (h * s.head_dim + channel) * s.hidden;
-            for (std::int64_t k = 0; k < s.hidden; ++k) {
-              row[k] = queries ? row[k] / factor : row[k] * factor;
-            }
+    if (!queries && !t.name.ends_with("k_proj.weight")) {
+      list.add(t);
+      continue;
+    }
+    std::vector<float> w(static_cast<std::size_t>(t.elements()));
+    checkpoint::read_floats(t, 0, w);
+    const std::int64_t heads = queries ? s.heads : s.kv_heads, half = s.head_dim / 2;
+    for (std::int64_t h = 0; h < heads; ++h) {
+      for (std::int64_t i = 0; i < pairs; ++i) {
+        for (const std::int64_t channel : {7 * i + 3, 7 * i + 3 + half}) {
+          float* row = w.data() + (h * s.head_dim + channel) * s.hidden;
+          for (std::int64_t k = 0; k < s.hidden; ++k) {
+            row[k] = queries ? row[k] / factor : row[k] * factor;
           }
         }
       }
-      e.dtype = checkpoint::DType::f32;
-      e.bytes = std::as_bytes(std::span<const float>(w));
     }
-    entries.push_back(std::move(e));
+    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, w);
   }
   checkpoint::Checkpoint out = model;
-  const auto before = std::make_shared<checkpoint::TensorSet>(model.tensors);
-  out.tensors = checkpoint::TensorSet(model.tensors.where(), std::move(entries), {floats, before});
+  out.tensors = list.set(model.tensors.where() + ", outliers emulated");
+  return out;
+}
+
+/// The same function with larger inputs of attention and MLP: two channels of each norm are multiplied by
+/// `factor`, and the weights that meet them divided by it. The inputs that large models have, emulated.
+/// \pre a model of the llama family
+[[nodiscard]] inline checkpoint::Checkpoint with_input_outliers(const checkpoint::Checkpoint& model,
+                                                                float factor) {
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
+  for (const checkpoint::TensorView& t : model.tensors.all()) {
+    const bool norm = t.name.ends_with("layernorm.weight");
+    bool matrix = false;
+    for (const std::string_view n : {"q_proj.", "k_proj.", "v_proj.", "gate_proj.", "up_proj."}) {
+      matrix = matrix || t.name.find(n) != std::string_view::npos;
+    }
+    if (!norm && !matrix) {
+      list.add(t);
+      continue;
+    }
+    std::vector<float> w(static_cast<std::size_t>(t.elements()));
+    checkpoint::read_floats(t, 0, w);
+    const auto width = static_cast<std::size_t>(model.config.shape.hidden);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      if (i % width == 11 || i % width == 70) w[i] *= norm ? factor : 1 / factor;
+    }
+    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, w);
+  }
+  checkpoint::Checkpoint out = model;
+  out.tensors = list.set(model.tensors.where() + ", outliers emulated");
   return out;
 }
 

@@ -1,4 +1,5 @@
-"""Writes the generated parts of README.md from the committed rows and the headers; --check only compares.
+"""Writes the generated parts of README.md and of experiments/quality/README.md from the committed rows and the headers;
+--check only compares.
 
 A part lies between `<!-- generated: NAME -->` and `<!-- end -->`."""
 
@@ -46,7 +47,7 @@ _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", 
 # Headers whose policies are a family: how their names are made.
 _FAMILIES = {
     "eviction/lru_k": "lru_k", "weight_format/int4_grouped": "int<bits>_g<group>",
-    "weight_format/int8_grouped": None, "weight_format/int4_zero_point": "int<bits>_zero_point_g<group>",
+    "weight_format/int8_grouped": None, "weight_format/int_per_channel": "int<bits>_per_channel", "weight_format/int4_zero_point": "int<bits>_zero_point_g<group>",
     "weight_format/linear_only": "<format>_head_<format>", "weight_format/llm_int8": "llm_int8", "kv_format/int4_grouped": "int<bits>_g<group>",
     "kv_format/int4_per_token_head": "int<bits>_per_token_head",
     "kv_format/channel_groups": "int<bits>_channel_g<group>", "kv_format/kivi": "kivi<bits>_g<group>_r<window>",
@@ -114,23 +115,73 @@ def policies_part():
     return "\n".join(lines) + "\n"
 
 
+def _interval(row, metric, digits=2):
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"{row[metric]:+.{digits}f} % ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def _quality(**where):
+    found = row_tools.RowSet(ROOT / "paper" / "results").select("quality", **where)
+    return [row for row in found if "perplexity_change_percent" in row]
+
+
+def kv_formats_part():
+    lines = ["| Format | bits a value | change of perplexity | KL, nat a token | with outliers emulated in the keys |",
+             "|---|---|---|---|---|"]
+    rough = {row["kv_format"]: row for row in _quality(keys="outliers_emulated")}
+    found = [row for row in _quality(keys="as_trained") if row["kv_format"] != "fp32"]
+    for row in sorted(found, key=lambda row: (-row["pool_bits_per_value"], row["kv_format"])):
+        beside = rough.get(row["kv_format"])
+        lines.append(f"| `{row['kv_format']}` | {row['pool_bits_per_value']:.2f} | "
+                     f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} | "
+                     f"{_interval(beside, 'perplexity_change_percent') if beside else ''} |")
+    return "\n".join(lines) + "\n"
+
+
+def weight_formats_part():
+    lines = ["| Weights | bits a weight | change of perplexity | KL, nat a token | takes away of rounding |",
+             "|---|---|---|---|---|"]
+    removed = {(row["better"], row["inputs"]): row for row in row_tools.RowSet(ROOT / "paper" / "results").of("quality")
+               if "removed_percent" in row and row["worse"].startswith("rtn_")}
+
+    def bits(row):
+        return row.get("stored_bits_per_weight", row["bits_per_weight"])
+
+    found = [row for row in _quality(kv_format="fp32") if "bits_per_weight" in row]
+    for row in sorted(found, key=lambda row: (row.get("inputs", ""), -bits(row), row["weight_format"])):
+        emulated = ", outliers emulated in the inputs" if row.get("inputs") == "outliers_emulated" else ""
+        beside = removed.get((row["weight_format"], row.get("inputs")))
+        share = (f"{beside['removed_percent']:.0f} % ({beside['removed_percent_low']:.0f} to "
+                 f"{beside['removed_percent_high']:.0f})") if beside else ""
+        lines.append(f"| `{row['weight_format']}`{emulated} | {bits(row):.2f} | "
+                     f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
+QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part}
+FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 
 
-def filled(text):
-    """The README with every generated part made anew."""
-    return _PART.sub(lambda match: match.group(1) + PARTS[match.group(2)]() + match.group(4), text)
+def filled(text, parts=PARTS):
+    """The text with every generated part made anew."""
+    return _PART.sub(lambda match: match.group(1) + parts[match.group(2)]() + match.group(4), text)
 
 
 def main(arguments):
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    made = filled(text)
-    if "--check" in arguments:
-        if made != text:
-            print("README.md is stale: run `python3 paper/lib/readme.py`", file=sys.stderr)
-        return 0 if made == text else 1
-    path.write_text(made, encoding="utf-8")
+    stale = []
+    for name, parts in FILES.items():
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        made = filled(text, parts)
+        if made == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.write_text(made, encoding="utf-8")
+    if "--check" in arguments and stale:
+        print(f"{', '.join(stale)} is stale: run `python3 paper/lib/readme.py`", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,20 +1,21 @@
 // GPTQ and AWQ on the trained model: layer errors, perplexity, and the way through files and formats.
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include <experiments/quality/calibrated.hpp>
+#include <experiments/quality/outliers.hpp>
 #include <experiments/retention/texts.hpp>
 #include <quire/checkpoint/save.hpp>
-#include <quire/model/calibration.hpp>
+#include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/linear_only.hpp>
 #include <quire/weight_format/llm_int8.hpp>
 #include <quire/weight_format/w8a8.hpp>
-#include <tests/common/mutate.hpp>
 #include <tests/common/temp_file.hpp>
 
 namespace quire::model {
@@ -23,13 +24,11 @@ namespace {
 using Method = CalibrationOptions::Method;
 using Layout = checkpoint::Quantisation::Layout;
 using Texts = std::vector<std::vector<TokenId>>;
-using Any = Decoder<weight_format::Packed, RecordingGemm>;  // as calibrate(): compiled once
 
 struct Stories {
   checkpoint::Checkpoint model =
       checkpoint::open_checkpoint(QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories");
   Texts seen, unseen;  // for calibration; for measuring
-  ThreadPool threads{1};
 
   Stories() {
     const auto all = experiment::read_stories(
@@ -38,20 +37,20 @@ struct Stories {
   }
   [[nodiscard]] checkpoint::Checkpoint calibrated(const CalibrationOptions& o,
                                                   std::vector<LayerError>* errors = nullptr) {
-    return calibrate(model, seen, o, threads, errors);
+    return quality::calibrate(model, seen, o, errors);
   }
   /// Mean surprise of a token, in nat.
   [[nodiscard]] double nats(
       const checkpoint::Checkpoint& c,
       const weight_format::WeightCodec& format = weight_format::codec_of<weight_format::Fp32>()) {
-    const Any decoder(c.config, c.tensors, threads, format);
+    const auto vocab = static_cast<std::size_t>(c.config.shape.vocab);
     double sum = 0, count = 0;
     for (const auto& text : unseen) {
-      const auto logits = full_logits(decoder, text, threads);
+      const auto logits = quality::logits(c, text, format);
       for (std::size_t t = 0; t + 1 < text.size(); ++t) {
-        const float* row = logits.data() + t * decoder.vocab();
+        const float* row = logits.data() + t * vocab;
         double total = 0;
-        for (std::size_t v = 0; v < decoder.vocab(); ++v) {
+        for (std::size_t v = 0; v < vocab; ++v) {
           total += std::exp(static_cast<double>(row[v]));
         }
         sum += std::log(total) - static_cast<double>(row[text[t + 1]]);
@@ -97,7 +96,7 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
   stories.seen.resize(1);
   const std::vector<TokenId> text(stories.unseen[0].begin(), stories.unseen[0].begin() + 40);
   const auto logits = [&](const checkpoint::Checkpoint& c, const weight_format::WeightCodec& f) {
-    return full_logits(Any(c.config, c.tensors, stories.threads, f), text, stories.threads);
+    return quality::logits(c, text, f);
   };
   using weight_format::codec_of;
   using weight_format::LinearOnly;
@@ -106,7 +105,8 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
   const auto& zeros = codec_of<LinearOnly<weight_format::Int4ZeroPoint<32>, weight_format::Fp32>>();
   testing::TempDir directory;
   int number = 0;
-  for (const Layout layout : {Layout::gptq, Layout::gptq_v2, Layout::awq}) {
+  for (const Layout layout :
+       {Layout::gptq, Layout::gptq_v2, Layout::awq, Layout::compressed_packed}) {
     CalibrationOptions o;
     o.method = layout == Layout::awq ? Method::awq : Method::gptq;
     o.group = 32;
@@ -135,43 +135,16 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
       EXPECT_NE(std::string(e.what()).find("quantised already"), std::string::npos) << e.what();
     }
     EXPECT_THROW(checkpoint::save_checkpoint(read, path), Error);
-    EXPECT_THROW((void)calibrate(read, stories.seen, o, stories.threads), Error);
+    EXPECT_THROW((void)quality::calibrate(read, stories.seen, o), Error);
   }
-}
-
-/// Two channels of each norm times 60, their weights divided: the function of large models' outliers.
-checkpoint::Checkpoint with_outliers(const checkpoint::Checkpoint& model) {
-  checkpoint::TensorList list;
-  list.keep(model.tensors);
-  for (const checkpoint::TensorView& t : model.tensors.all()) {
-    const bool norm = t.name.ends_with("layernorm.weight");
-    bool matrix = false;
-    for (const std::string_view n : {"q_proj.", "k_proj.", "v_proj.", "gate_proj.", "up_proj."}) {
-      matrix = matrix || t.name.find(n) != std::string_view::npos;
-    }
-    if (!norm && !matrix) {
-      list.add(t);
-      continue;
-    }
-    std::vector<float> w(static_cast<std::size_t>(t.elements()));
-    checkpoint::read_floats(t, 0, w);
-    const auto width = static_cast<std::size_t>(model.config.shape.hidden);
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      if (i % width == 11 || i % width == 70) w[i] *= norm ? 60.0f : 1 / 60.0f;
-    }
-    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, w);
-  }
-  checkpoint::Checkpoint out = model;
-  out.tensors = list.set("emulated outliers");
-  return out;
 }
 
 TEST(Calibration, SmoothingKeepsTheFunctionAndSavesBytesFromOutliers) {
   Stories stories;
   stories.seen.resize(2);
   stories.unseen.resize(2);
-  const checkpoint::Checkpoint rough = with_outliers(stories.model);
-  const checkpoint::Checkpoint smoothed = smooth(rough, stories.seen, stories.threads);
+  const checkpoint::Checkpoint rough = quality::with_input_outliers(stories.model, 60);
+  const checkpoint::Checkpoint smoothed = quality::smooth(rough, stories.seen);
   const double floats = stories.nats(stories.model);
   EXPECT_NEAR(stories.nats(rough), floats, 1e-5);
   EXPECT_NEAR(stories.nats(smoothed), floats, 1e-5);

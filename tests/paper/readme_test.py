@@ -26,6 +26,12 @@ class Readme(unittest.TestCase):
     def test_every_part_is_there_once(self):
         self.assertEqual(sorted(re.findall(r"<!-- generated: (\w+) -->", TEXT)), sorted(readme.PARTS))
 
+    def test_the_laboratorys_tables_are_those_of_the_rows(self):
+        text = (ROOT / "experiments" / "quality" / "README.md").read_text(encoding="utf-8")
+        self.assertEqual(self.parts(text), self.parts(readme.filled(text, readme.QUALITY_PARTS)),
+                         "run `python3 paper/lib/readme.py`")
+        self.assertEqual(sorted(self.parts(text)), sorted(readme.QUALITY_PARTS))
+
     def test_paths_it_links_to_exist(self):
         for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
             self.assertTrue((ROOT / target).exists(), target)

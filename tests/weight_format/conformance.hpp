@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -92,8 +93,10 @@ TYPED_TEST_P(WeightFormatConformance, ProductUsesTheStoredNumbers) {
       for (std::size_t k = 0; k < inputs; ++k) {
         want += static_cast<double>(x[r * inputs + k]) * static_cast<double>(w[k]);
       }
-      // formats that round the inputs as well err by their steps, summed over 300 inputs
-      const double bound = ProductWeightFormat<TypeParam> ? 1.0 : 1e-4;
+      // formats that round the inputs as well err by their steps, summed over 300 inputs: five times the
+      // 0.45 that 4 significant bits give, seven times the 0.14 of 127 steps
+      const bool floats = TypeParam::name == std::string_view("fp8_w8a8");
+      const double bound = !ProductWeightFormat<TypeParam> ? 1e-4 : floats ? 2.25 : 1.0;
       EXPECT_NEAR(y[r * stride + n], want, bound) << TypeParam::name;
     }
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <quire/checkpoint/bitsandbytes.hpp>
+#include <quire/checkpoint/compressed_tensors.hpp>
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/generation_config.hpp>
@@ -14,6 +16,7 @@
 #include <quire/checkpoint/gguf/writer.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/model_config.hpp>
+#include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>

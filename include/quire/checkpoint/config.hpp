@@ -13,7 +13,7 @@
 #include <quire/checkpoint/config_fields.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/model_config.hpp>
-#include <quire/checkpoint/quantised.hpp>
+#include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
 

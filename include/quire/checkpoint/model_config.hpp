@@ -34,16 +34,35 @@ struct Llama3RopeScaling {
   std::int64_t original_max_positions = 8192;
 };
 
-/// How a checkpoint that is quantised stores the linear layers: NAME.qweight, NAME.qzeros and NAME.scales
-/// in place of NAME.weight.
+/// How a checkpoint that is quantised stores the linear layers.
 struct Quantisation {
-  /// gptq: codes of neighbouring inputs in a word, zero points stored less 1; gptq_v2: those as they
-  /// are; awq: codes of 8 neighbouring outputs in a word, in the order of its kernels.
-  enum class Layout { gptq, gptq_v2, awq };
+  /// In integers, NAME.qweight, NAME.qzeros and NAME.scales in place of NAME.weight. gptq: codes of
+  /// neighbouring inputs in a word, zero points stored less 1; gptq_v2: those as they are; awq: codes of 8
+  /// neighbouring outputs in a word, in the order of its kernels. As bitsandbytes has them, codes in
+  /// NAME.weight and what they need beside it: 4 bits with a table, or bytes with a scale an output. As
+  /// compressed-tensors has them: integers in NAME.weight_packed ("pack-quantized"), or bytes in
+  /// NAME.weight, signed integers or FP8 E4M3, with NAME.weight_scale.
+  enum class Layout {
+    gptq,
+    gptq_v2,
+    awq,
+    bitsandbytes_nf4,
+    bitsandbytes_fp4,
+    bitsandbytes_int8,
+    compressed_packed,
+    compressed_int8,
+    compressed_fp8
+  };
   Layout layout = Layout::gptq_v2;
   unsigned bits = 4;
   std::size_t group = 128;  // inputs with one scale; 0: all of a row
   bool symmetric = false;   // all zero points are the middle code
+  bool nested = false;      // of bitsandbytes' 4 bits: scales are quantised in their turn
+
+  [[nodiscard]] bool is_bitsandbytes() const {
+    return layout >= Layout::bitsandbytes_nf4 && layout <= Layout::bitsandbytes_int8;
+  }
+  [[nodiscard]] bool is_compressed() const { return layout >= Layout::compressed_packed; }
 };
 
 /// What a model's blocks compute, beyond the numbers in its Shape; read from config.json.

@@ -14,61 +14,22 @@
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/error.hpp>
-#include <quire/core/json_field.hpp>
 #include <quire/weight_format/grouped.hpp>
 
-/// Checkpoints whose linear layers are integers, in the layouts of GPTQ's and AWQ's tools.
+/// Checkpoints whose linear layers are integers, in the layouts of GPTQ's and AWQ's tools; other tools have
+/// headers of their own, bitsandbytes.hpp and compressed_tensors.hpp.
 /// \source AutoGPTQ, nn_modules/qlinear; AutoAWQ, modules/linear/gemm.py.
 namespace quire::checkpoint {
 
-/// Reads quantization_config of a config.json. \errors data for what the models here cannot compute
-[[nodiscard]] inline Quantisation read_quantisation(const json::Field& field) {
-  Quantisation q;
-  const json::Field method = field.at("quant_method");
-  if (method.string() == "awq") {
-    q.layout = Quantisation::Layout::awq;
-    const auto version = field.find_set("version");
-    if (version && version->string() != "gemm" && version->string() != "GEMM") {
-      throw version->error("AWQ's layout " + in_quotes(version->string()), "gemm");
-    }
-  } else if (method.string() == "gptq") {
-    const auto format = field.find_set("checkpoint_format");
-    const std::string name = format ? format->string() : "gptq";
-    if (name != "gptq" && name != "gptq_v2") {
-      throw format->error("GPTQ's layout " + in_quotes(name), "gptq or gptq_v2");
-    }
-    q.layout = name == "gptq" ? Quantisation::Layout::gptq : Quantisation::Layout::gptq_v2;
-  } else {
-    throw method.error("quantisation " + in_quotes(method.string()) + " is not supported",
-                       "gptq or awq");
-  }
-  const json::Field bits = field.at("bits");
-  q.bits = static_cast<unsigned>(bits.integer(2, 8));
-  const bool known = q.layout == Quantisation::Layout::awq
-                         ? q.bits == 4
-                         : q.bits == 2 || q.bits == 3 || q.bits == 4 || q.bits == 8;
-  if (!known) {
-    throw bits.error(std::to_string(q.bits) + " bits",
-                     q.layout == Quantisation::Layout::awq ? "4" : "2, 3, 4 or 8");
-  }
-  const json::Field group = field.at("group_size");
-  const std::int64_t size = group.integer(-1, 1 << 20);
-  if (size == 0) throw group.error("groups of 0 inputs", "-1 for whole rows, or more than 0");
-  q.group = size < 0 ? 0 : static_cast<std::size_t>(size);
-  if (const auto symmetric = field.find_set("sym")) q.symmetric = symmetric->boolean();
-  return q;
-}
-
-/// The same, written: the value of quantization_config.
-[[nodiscard]] inline std::string quantisation_text(const Quantisation& q) {
-  const bool awq = q.layout == Quantisation::Layout::awq;
-  std::string out = std::string("{\"quant_method\":\"") + (awq ? "awq" : "gptq") + "\"";
-  out += ",\"bits\":" + std::to_string(q.bits);
-  out += ",\"group_size\":" + (q.group == 0 ? "-1" : std::to_string(q.group));
-  if (awq) return out + ",\"version\":\"gemm\",\"zero_point\":true}";
-  out += std::string(",\"desc_act\":false,\"sym\":") + (q.symmetric ? "true" : "false");
-  const bool second = q.layout == Quantisation::Layout::gptq_v2;
-  return out + ",\"checkpoint_format\":\"" + (second ? "gptq_v2" : "gptq") + "\"}";
+/// Whether a model's linear layers can be rounded to a layout here. \errors usage when not; `where`: who asks
+inline void check_roundable(const ModelConfig& c, std::string_view where) {
+  if (!c.quantisation && !c.transposed_linear && c.shape.experts == 0) return;
+  throw usage_error(
+      where,
+      "of a model that is " + std::string(c.quantisation        ? "quantised already"
+                                          : c.transposed_linear ? "stored transposed"
+                                                                : "a mixture of experts"),
+      "a dense model in floats");
 }
 
 namespace detail {
@@ -104,20 +65,6 @@ class WordCodes {
   return n - i + (i % 2 == 0 ? i / 2 : 4 + i / 2);
 }
 
-template <class T>
-[[nodiscard]] std::vector<T> elements_of(const TensorSet& tensors, const std::string& name,
-                                         DType dtype, std::initializer_list<std::int64_t> shape) {
-  const TensorView& view = tensors.at(name, shape);
-  if (view.dtype != dtype) {
-    throw data_error(tensors.where(),
-                     "tensor " + in_quotes(name, 120) + " is " + std::string(name_of(view.dtype)),
-                     std::string(name_of(dtype)));
-  }
-  std::vector<T> out(view.bytes.size() / sizeof(T));
-  if (!out.empty()) std::memcpy(out.data(), view.bytes.data(), view.bytes.size());
-  return out;
-}
-
 /// Inputs of a group, and that words hold whole numbers of codes. \errors data
 [[nodiscard]] inline std::size_t group_inputs(const std::string& where, const Quantisation& q,
                                               std::size_t outputs, std::size_t inputs) {
@@ -134,7 +81,7 @@ template <class T>
 
 }  // namespace detail
 
-/// Reads the integers of one linear layer. \errors data, with the tensor, when one is missing or has
+/// Reads the integers of one linear layer. \pre a layout of GPTQ or AWQ \errors data, with the tensor, when one is missing or has
 /// another shape or type, and for a group that does not exist
 [[nodiscard]] inline weight_format::Grouped read_grouped(const TensorSet& tensors,
                                                          const Quantisation& q,
@@ -148,13 +95,11 @@ template <class T>
   const auto g = static_cast<std::int64_t>(groups), bits = static_cast<std::int64_t>(q.bits);
   const std::int64_t row_words = n * bits / 32;
   using Words = std::vector<std::uint32_t>;
-  Words codes = awq ? detail::elements_of<std::uint32_t>(tensors, name + ".qweight", DType::i32,
-                                                         {k, row_words})
-                    : detail::elements_of<std::uint32_t>(tensors, name + ".qweight", DType::i32,
-                                                         {k * bits / 32, n});
-  Words zeros =
-      detail::elements_of<std::uint32_t>(tensors, name + ".qzeros", DType::i32, {g, row_words});
-  const auto scales = detail::elements_of<Fp16>(tensors, name + ".scales", DType::f16, {g, n});
+  Words codes =
+      awq ? elements_of<std::uint32_t>(tensors, name + ".qweight", DType::i32, {k, row_words})
+          : elements_of<std::uint32_t>(tensors, name + ".qweight", DType::i32, {k * bits / 32, n});
+  Words zeros = elements_of<std::uint32_t>(tensors, name + ".qzeros", DType::i32, {g, row_words});
+  const auto scales = elements_of<Fp16>(tensors, name + ".scales", DType::f16, {g, n});
   // Only now is it known that the file is as large as the matrix.
   weight_format::Grouped m(outputs, inputs, q.bits, group);
   const auto words = static_cast<std::size_t>(row_words);
@@ -177,8 +122,7 @@ template <class T>
     }
   }
   if (!awq && tensors.contains(name + ".g_idx")) {
-    const auto group_of =
-        detail::elements_of<std::int32_t>(tensors, name + ".g_idx", DType::i32, {k});
+    const auto group_of = elements_of<std::int32_t>(tensors, name + ".g_idx", DType::i32, {k});
     bool neighbours = true;
     for (std::size_t i = 0; i < inputs; ++i) {
       if (group_of[i] < 0 || group_of[i] >= g) {
@@ -194,34 +138,42 @@ template <class T>
   return m;
 }
 
-/// Tensors that are made rather than read, and the memory that they lie in.
-class TensorList {
- public:
-  template <class T>
-  void add(std::string name, DType dtype, std::vector<std::int64_t> shape, std::vector<T> values) {
-    auto memory = std::make_shared<const std::vector<T>>(std::move(values));
-    entries_.push_back(
-        {std::move(name), dtype, std::move(shape), std::as_bytes(std::span(*memory))});
-    owners_.push_back(std::move(memory));
+/// The same in compressed-tensors' words: codes of neighbouring inputs, zero points of neighbouring outputs.
+/// CompressedMatrix reads it. \errors usage for groups that are no neighbours
+inline void add_packed(TensorList& out, const Quantisation& q, const std::string& name,
+                       const weight_format::Grouped& m) {
+  if (!m.group_of.empty()) {
+    throw usage_error(in_quotes(name, 120), "its groups are no neighbours", "gptq or gptq_v2");
   }
-  /// Takes a tensor over from a set that is kept. \pre keep(set) is called too
-  void add(const TensorView& t) {
-    entries_.push_back({std::string(t.name), t.dtype, {t.shape.begin(), t.shape.end()}, t.bytes});
+  const std::size_t words = (m.inputs * q.bits + 31) / 32, groups = m.groups();
+  const std::size_t zero_words = (m.outputs * q.bits + 31) / 32;
+  std::vector<std::uint32_t> codes(m.outputs * words), zeros(zero_words * groups);
+  for (std::size_t o = 0; o < m.outputs; ++o) {
+    detail::WordCodes row(&codes[o * words], 1, q.bits);
+    for (std::size_t i = 0; i < m.inputs; ++i) row.put(i, m.codes[o * m.inputs + i]);
+    for (std::size_t g = 0; g < groups; ++g) {
+      detail::WordCodes(&zeros[g], groups, q.bits).put(o, m.zeros[o * groups + g]);
+    }
   }
-  void keep(const TensorSet& set) { owners_.push_back(std::make_shared<const TensorSet>(set)); }
-  [[nodiscard]] TensorSet set(std::string where) {
-    return TensorSet(std::move(where), std::move(entries_), std::move(owners_));
-  }
-
- private:
-  std::vector<TensorSet::Entry> entries_;
-  std::vector<std::shared_ptr<const void>> owners_;
-};
+  using Shape = std::vector<std::int64_t>;
+  const auto size = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  const Shape shape{size(m.outputs), size(m.inputs)};
+  out.add(name + ".weight_packed", DType::i32, Shape{shape[0], size(words)}, std::move(codes));
+  out.add(name + ".weight_scale", DType::f16, Shape{shape[0], size(groups)}, m.scales);
+  out.add(name + ".weight_shape", DType::i64, Shape{2}, shape);
+  if (q.symmetric) return;
+  out.add(name + ".weight_zero_point", DType::i32, Shape{size(zero_words), size(groups)},
+          std::move(zeros));
+}
 
 /// Adds the integers of one linear layer in a layout; read_grouped gives the same back.
+/// \pre not a layout of bitsandbytes
 /// \errors usage when the layout has no room for a zero point, or for groups that are no neighbours
 inline void add_grouped(TensorList& out, const Quantisation& q, const std::string& name,
                         const weight_format::Grouped& m) {
+  if (q.layout == Quantisation::Layout::compressed_packed) {
+    return add_packed(out, q, name, m);
+  }
   (void)detail::group_inputs(in_quotes(name, 120), q, m.outputs, m.inputs);
   const bool awq = q.layout == Quantisation::Layout::awq;
   const std::size_t words = m.outputs * q.bits / 32, groups = m.groups();

@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include <quire/checkpoint/load.hpp>
-#include <quire/checkpoint/quantised.hpp>
+#include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>
 #include <quire/core/error.hpp>
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -99,5 +100,49 @@ class TensorSet {
   };
   std::shared_ptr<const Storage> storage_;
 };
+
+/// Tensors that are made rather than read, and the memory that they lie in.
+class TensorList {
+ public:
+  template <class T>
+  void add(std::string name, DType dtype, std::vector<std::int64_t> shape, std::vector<T> values) {
+    auto memory = std::make_shared<const std::vector<T>>(std::move(values));
+    entries_.push_back(
+        {std::move(name), dtype, std::move(shape), std::as_bytes(std::span(*memory))});
+    owners_.push_back(std::move(memory));
+  }
+  /// Takes a tensor over from a set that is kept. \pre keep(set) is called too
+  void add(const TensorView& t) {
+    entries_.push_back({std::string(t.name), t.dtype, {t.shape.begin(), t.shape.end()}, t.bytes});
+  }
+  void keep(const TensorSet& set) { owners_.push_back(std::make_shared<const TensorSet>(set)); }
+  [[nodiscard]] TensorSet set(std::string where) {
+    return TensorSet(std::move(where), std::move(entries_), std::move(owners_));
+  }
+
+ private:
+  std::vector<TensorSet::Entry> entries_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+/// \errors data when a tensor is of another type, or there is none of that name
+inline void check_type(const TensorSet& tensors, const std::string& name, DType dtype) {
+  const TensorView& view = tensors.at(name);
+  if (view.dtype == dtype) return;
+  throw data_error(tensors.where(),
+                   "tensor " + in_quotes(name, 120) + " is " + std::string(name_of(view.dtype)),
+                   std::string(name_of(dtype)));
+}
+
+/// The elements of a tensor. \errors data when there is none of that name, shape and type
+template <class T>
+[[nodiscard]] std::vector<T> elements_of(const TensorSet& tensors, const std::string& name,
+                                         DType dtype, std::initializer_list<std::int64_t> shape) {
+  const TensorView& view = tensors.at(name, shape);
+  check_type(tensors, name, dtype);
+  std::vector<T> out(view.bytes.size() / sizeof(T));
+  if (!out.empty()) std::memcpy(out.data(), view.bytes.data(), view.bytes.size());
+  return out;
+}
 
 }  // namespace quire::checkpoint

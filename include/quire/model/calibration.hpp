@@ -16,6 +16,7 @@
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/thread_pool.hpp>
+#include <quire/model/calibration_options.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/weight_format/awq.hpp>
@@ -42,10 +43,13 @@ struct RecordingGemm {
       PanelMatrix<Format>::multiply(x, x_stride, rows, y, y_stride, threads);
     }
     [[nodiscard]] const weight_format::InputStatistics& seen() const { return *seen_; }
+    /// From now on nothing is noted: of a layer whose inputs nobody asks for.
+    void ignore() const { seen_->inputs = 0; }
 
    private:
     void note(const float* x, std::size_t stride, std::size_t rows, ThreadPool& threads) const {
       const std::size_t n = seen_->inputs;
+      if (n == 0) return;
       std::vector<float> columns(n * rows);
       for (std::size_t r = 0; r < rows; ++r) {
         for (std::size_t k = 0; k < n; ++k) {
@@ -77,22 +81,6 @@ struct RecordingGemm {
   };
 };
 
-struct CalibrationOptions {
-  enum class Method { round_to_nearest, gptq, awq };
-  Method method = Method::gptq;
-  unsigned bits = 4;
-  std::size_t group = 128;
-  bool symmetric = true;
-  bool act_order = false;  // of GPTQ
-  checkpoint::Quantisation::Layout layout = checkpoint::Quantisation::Layout::gptq_v2;
-};
-
-/// What a matrix's outputs lost: squared error over the calibration texts, beside the squared outputs.
-struct LayerError {
-  std::string name;
-  double error = 0, outputs = 0;
-};
-
 namespace detail {
 
 /// A model's layers as fp32, one after the other rounded to integers.
@@ -107,18 +95,19 @@ class Calibrator {
              const CalibrationOptions& options, ThreadPool& threads)
       : model_(model), texts_(texts), options_(options), threads_(threads) {
     const checkpoint::ModelConfig& c = model.config;
-    if (c.quantisation || c.transposed_linear || c.shape.experts > 0) {
-      throw usage_error(
-          "calibration",
-          "of a model that is " + std::string(c.quantisation        ? "quantised already"
-                                              : c.transposed_linear ? "stored transposed"
-                                                                    : "a mixture of experts"),
-          "a dense model in floats");
-    }
+    checkpoint::check_roundable(c, "calibration");
     if (texts.empty()) throw usage_error("calibration", "no texts", "a few");
     names_ = tensor_names(c.shape.family);
     prefix_ = prefix_in(model.tensors, names_);
-    quantisation_ = {options.layout, options.bits, options.group, options.symmetric};
+    quantisation_.layout = options.layout;
+    quantisation_.bits = options.bits;
+    quantisation_.group = options.group;
+    quantisation_.symmetric = options.symmetric;
+    using Layout = checkpoint::Quantisation::Layout;
+    if (options.layout > Layout::awq && options.layout != Layout::compressed_packed) {
+      throw usage_error("calibration", "a layout that has no groups of integers",
+                        "gptq, gptq_v2, awq or compressed_packed");
+    }
   }
 
   /// The model in floats, with its inputs' outliers moved into the weights.
@@ -157,6 +146,14 @@ class Calibrator {
         config.quantisation = quantisation_;
         auto decoder = std::make_shared<const Recorded>(
             config, tensors(), threads_, weight_format::codec_of<weight_format::Fp32>());
+        const auto& all = decoder->weights().layers;
+        for (std::size_t i = 0; i < all.size() && options_.method == Method::gptq; ++i) {
+          if (i == l) continue;
+          for (const auto* m :
+               {&all[i].qkv, &all[i].attention_output, &all[i].mlp.in, &all[i].mlp.out}) {
+            m->ignore();
+          }
+        }
         for (const auto& text : texts_) (void)full_logits(*decoder, text, threads_);
         seen = std::move(decoder);
       }

@@ -29,8 +29,9 @@ struct MatrixSource {
   std::function<void(std::size_t first, std::size_t count, float* values)> read;
   std::vector<float> bias;  // \shape (outputs), or empty
 
-  bool quantised = false;                                 // stored as integers
-  std::shared_ptr<const weight_format::Grouped> codes{};  // those; null when parts of it differ
+  bool quantised = false;                                 // stored in fewer bits than floats
+  std::shared_ptr<const weight_format::Grouped> codes{};  // its integers; null when parts differ
+  std::vector<std::string_view> held_by{};                // or formats that hold its numbers
   const weight_format::WeightCodec* codec = nullptr;      // the format, where it is Packed
 
   /// Where the checkpoint holds blocks: the weight format of the same blocks, or "several kinds", and
@@ -67,7 +68,13 @@ struct MatrixSource {
     all.quantised = all.quantised || part.quantised;
   }
   all.codec = parts.front().codec;
-  if (all.quantised) all.codes = stack_codes(parts);
+  if (all.quantised) {
+    all.codes = stack_codes(parts);
+    all.held_by = parts.front().held_by;
+    for (const MatrixSource& part : parts) {
+      if (part.held_by != all.held_by) all.held_by.clear();
+    }
+  }
   all.blocks = parts.front().blocks;
   all.block_row_bytes = parts.front().block_row_bytes;
   for (const MatrixSource& part : parts) {
@@ -145,7 +152,12 @@ template <class Format>
 }
 template <class Format>
 [[nodiscard]] bool takes_codes(const Format& format, const MatrixSource& source) {
-  return source.quantised && weight_format::takes_codes(codec_of(format), source.codes.get());
+  if (!source.quantised) return false;
+  if (source.held_by.empty()) {
+    return weight_format::takes_codes(codec_of(format), source.codes.get());
+  }
+  weight_format::check_holds(codec_of(format), source.held_by);
+  return false;
 }
 template <class Format>
 void pack_codes(const Format& format, std::byte* panel, std::size_t outputs,

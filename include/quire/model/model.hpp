@@ -1,7 +1,9 @@
 #pragma once
 
+#include <quire/model/bitsandbytes.hpp>
 #include <quire/model/block_panels.hpp>
 #include <quire/model/calibration.hpp>
+#include <quire/model/calibration_options.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/model/known_shapes.hpp>

@@ -4,14 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <quire/checkpoint/bitsandbytes.hpp>
+#include <quire/checkpoint/compressed_tensors.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
@@ -154,36 +158,81 @@ class WeightLoader {
     return m;
   }
 
-  /// A matrix that the checkpoint holds in integers.
-  [[nodiscard]] MatrixSource integers(const std::string& name, std::int64_t outputs,
-                                      std::int64_t inputs, bool biased) {
+  /// What every matrix starts with. read: as in MatrixSource
+  [[nodiscard]] MatrixSource source(const std::string& name, std::int64_t outputs,
+                                    std::int64_t inputs, bool biased,
+                                    std::function<void(std::size_t, std::size_t, float*)> read) {
     MatrixSource m;
     m.outputs = static_cast<std::size_t>(outputs);
     m.inputs = static_cast<std::size_t>(inputs);
     m.codec = &codec_;
-    m.quantised = true;
-    m.codes = std::make_shared<const weight_format::Grouped>(
-        checkpoint::read_grouped(tensors_, *config_.quantisation, name, m.outputs, m.inputs));
-    m.read = [codes = m.codes](std::size_t first, std::size_t count, float* values) {
-      codes->read(first, count, values);
-    };
+    m.read = std::move(read);
     if (biased) m.bias = vector(name + ".bias", outputs);
     return m;
+  }
+
+  /// A matrix that the checkpoint holds in integers.
+  [[nodiscard]] MatrixSource integers(const std::string& name, std::int64_t outputs,
+                                      std::int64_t inputs, bool biased) {
+    const auto codes = std::make_shared<const weight_format::Grouped>(checkpoint::read_grouped(
+        tensors_, *config_.quantisation, name, static_cast<std::size_t>(outputs),
+        static_cast<std::size_t>(inputs)));
+    MatrixSource m = source(name, outputs, inputs, biased,
+                            [codes](std::size_t first, std::size_t count, float* values) {
+                              codes->read(first, count, values);
+                            });
+    m.quantised = true;
+    m.codes = codes;
+    return m;
+  }
+
+  /// A matrix in a layout that has a reader of its own.
+  template <class Stored>
+  [[nodiscard]] MatrixSource stored(std::shared_ptr<const Stored> from, const std::string& name,
+                                    std::int64_t outputs, std::int64_t inputs, bool biased) {
+    MatrixSource m = source(name, outputs, inputs, biased,
+                            [from](std::size_t first, std::size_t count, float* values) {
+                              from->read(first, count, values);
+                            });
+    m.quantised = true;
+    m.held_by = from->held_by();
+    return m;
+  }
+
+  /// A matrix as the configuration says that it is quantised; nothing where it was left as it was.
+  [[nodiscard]] std::optional<MatrixSource> quantised(const std::string& name, std::int64_t outputs,
+                                                      std::int64_t inputs, bool biased) {
+    const checkpoint::Quantisation& q = *config_.quantisation;
+    const auto n = static_cast<std::size_t>(outputs), k = static_cast<std::size_t>(inputs);
+    if (q.is_bitsandbytes()) {
+      using checkpoint::BitsandbytesMatrix;
+      if (!BitsandbytesMatrix::stores(tensors_, name)) return std::nullopt;
+      return stored(std::make_shared<const BitsandbytesMatrix>(tensors_, name, n, k), name, outputs,
+                    inputs, biased);
+    }
+    if (q.is_compressed()) {
+      using checkpoint::CompressedMatrix;
+      if (!CompressedMatrix::stores(tensors_, name)) return std::nullopt;
+      const auto matrix = std::make_shared<const CompressedMatrix>(tensors_, q, name, n, k);
+      MatrixSource m = stored(matrix, name, outputs, inputs, biased);
+      m.codes = matrix->codes();
+      return m;
+    }
+    if (!tensors_.contains(name + ".qweight")) return std::nullopt;
+    return integers(name, outputs, inputs, biased);
   }
 
   /// One tensor as a matrix (outputs, inputs).
   [[nodiscard]] MatrixSource rows(const std::string& name, std::int64_t outputs,
                                   std::int64_t inputs, bool biased) {
-    MatrixSource m;
-    m.outputs = static_cast<std::size_t>(outputs);
-    m.inputs = static_cast<std::size_t>(inputs);
-    m.codec = &codec_;
     const checkpoint::TensorView view = find(name + ".weight", {outputs, inputs});
     check_floats(view);
-    m.read = [view, inputs](std::size_t first, std::size_t count, float* values) {
-      checkpoint::read_elements(view, static_cast<std::int64_t>(first) * inputs,
-                                {values, count * static_cast<std::size_t>(inputs)});
-    };
+    MatrixSource m =
+        source(name, outputs, inputs, biased,
+               [view, inputs](std::size_t first, std::size_t count, float* values) {
+                 checkpoint::read_elements(view, static_cast<std::int64_t>(first) * inputs,
+                                           {values, count * static_cast<std::size_t>(inputs)});
+               });
     m.blocks = checkpoint::functions_of(view.dtype).format;
     if (!m.blocks.empty()) {
       m.block_row_bytes = view.bytes.size() / m.outputs;
@@ -192,33 +241,28 @@ class WeightLoader {
         std::memcpy(to, view.bytes.data() + first * bytes, count * bytes);
       };
     }
-    if (biased) m.bias = vector(name + ".bias", outputs);
     return m;
   }
 
   /// A linear layer; gpt2 stores those as (inputs, outputs).
   [[nodiscard]] MatrixSource linear(const std::string& name, std::int64_t outputs,
                                     std::int64_t inputs, bool biased) {
-    if (config_.quantisation && tensors_.contains(name + ".qweight")) {
-      return integers(name, outputs, inputs, biased);
+    if (config_.quantisation) {
+      if (auto m = quantised(name, outputs, inputs, biased)) return *std::move(m);
     }
     if (!config_.transposed_linear) return rows(name, outputs, inputs, biased);
-    MatrixSource m;
-    m.codec = &codec_;
-    m.outputs = static_cast<std::size_t>(outputs);
-    m.inputs = static_cast<std::size_t>(inputs);
     const checkpoint::TensorView view = find(name + ".weight", {inputs, outputs});
     check_floats(view);
-    m.read = [view, wide = m.inputs, outputs](std::size_t first, std::size_t count, float* values) {
-      std::vector<float> part(count);
-      for (std::size_t k = 0; k < wide; ++k) {
-        checkpoint::read_floats(
-            view, static_cast<std::int64_t>(k) * outputs + static_cast<std::int64_t>(first), part);
-        for (std::size_t n = 0; n < count; ++n) values[n * wide + k] = part[n];
-      }
-    };
-    if (biased) m.bias = vector(name + ".bias", outputs);
-    return m;
+    const auto wide = static_cast<std::size_t>(inputs);
+    return source(name, outputs, inputs, biased,
+                  [view, wide, outputs](std::size_t first, std::size_t count, float* values) {
+                    std::vector<float> part(count);
+                    for (std::size_t k = 0; k < wide; ++k) {
+                      const std::size_t at = k * static_cast<std::size_t>(outputs) + first;
+                      checkpoint::read_floats(view, static_cast<std::int64_t>(at), part);
+                      for (std::size_t n = 0; n < count; ++n) values[n * wide + k] = part[n];
+                    }
+                  });
   }
 
   /// Threads read later; what can be refused is refused here.

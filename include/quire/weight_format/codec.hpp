@@ -1,9 +1,11 @@
 // mechanism: a weight format's functions as values, so that decoders and engines are compiled once for all
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -118,6 +120,18 @@ struct HeadOf<F> {
 /// The format of embedding and output matrix.
 template <class F>
 using head_of = typename detail::HeadOf<F>::type;
+
+/// Refuses a format that would round once more what a checkpoint holds in the numbers of others. Floats
+/// take everything. held_by: names of the formats that hold them as they are \errors usage
+inline void check_holds(const WeightCodec& format, std::span<const std::string_view> held_by) {
+  const std::string_view name = format.name.substr(0, format.name.find("_head_"));
+  if (format.plain || std::find(held_by.begin(), held_by.end(), name) != held_by.end()) return;
+  std::string known;
+  for (const std::string_view n : held_by) known += std::string(n) + ", ";
+  throw usage_error("weight format " + std::string(format.name),
+                    "the checkpoint is quantised already, in another way",
+                    known + (known == "fp32, " ? "" : "fp32, ") + "fp16 or bf16");
+}
 
 /// Whether a format takes integers unchanged. Floats take everything; a format of other integers would
 /// round a second time, which nobody asked for. \errors usage then

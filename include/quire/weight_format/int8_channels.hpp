@@ -70,6 +70,24 @@ struct Int8Channels {
     }
     return sum;
   }
+  /// y += rows W^T, where a row is codes and then their scale. \shape rows (count, row_bytes); y (count, outputs)
+  /// plus: plus(sum, output, w, tail) gives what becomes of an output's sum with its weights' scale w and what
+  /// follows the row's codes
+  template <class Plus>
+  static void add_rows(const std::byte* panel, std::size_t outputs, std::size_t inputs,
+                       const std::byte* rows, std::size_t row_bytes, std::size_t count, float* y,
+                       std::size_t y_stride, Plus&& plus) {
+    for (std::size_t n = 0; n < outputs; ++n) {
+      const float w = scale_of(panel, outputs, inputs, n);
+      const std::byte* weights = panel + n * padded(inputs);
+      for (std::size_t r = 0; r < count; ++r) {
+        const std::byte* row = rows + r * row_bytes;
+        const std::byte* tail = row + padded(inputs);
+        const auto sum = static_cast<float>(dot(row, weights, padded(inputs)));
+        y[r * y_stride + n] += plus(sum * (w * blockwise::get<float>(tail)), n, w, tail);
+      }
+    }
+  }
 };
 
 }  // namespace quire::weight_format

@@ -58,23 +58,16 @@ struct LlmInt8Above : Int8Channels {
   static void add_products(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                            const std::byte* rows, std::size_t count, float* y,
                            std::size_t y_stride) {
-    for (std::size_t n = 0; n < outputs; ++n) {
-      const float w = scale_of(panel, outputs, inputs, n);
-      const std::byte* weights = panel + n * padded(inputs);
-      for (std::size_t r = 0; r < count; ++r) {
-        const std::byte* row = rows + r * row_bytes(inputs);
-        const std::byte* at = row + padded(inputs);
-        float sum =
-            static_cast<float>(dot(row, weights, padded(inputs))) * (w * blockwise::get<float>(at));
-        const auto outliers = blockwise::get<std::uint32_t>(at + 4);
-        for (std::uint32_t i = 0; i < outliers; ++i) {
-          const std::byte* one = at + 64 + i * 8;
-          sum += blockwise::get<float>(one + 4) *
-                 (w * code(panel, inputs, n, blockwise::get<std::uint32_t>(one)));
-        }
-        y[r * y_stride + n] += sum;
-      }
-    }
+    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, y, y_stride,
+             [&](float sum, std::size_t n, float w, const std::byte* tail) {
+               const auto outliers = blockwise::get<std::uint32_t>(tail + 4);
+               for (std::uint32_t i = 0; i < outliers; ++i) {
+                 const std::byte* one = tail + 64 + i * 8;
+                 sum += blockwise::get<float>(one + 4) *
+                        (w * code(panel, inputs, n, blockwise::get<std::uint32_t>(one)));
+               }
+               return sum;
+             });
   }
 };
 using LlmInt8 = LlmInt8Above<60>;

@@ -25,15 +25,8 @@ struct W8a8 : Int8Channels {
   static void add_products(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                            const std::byte* rows, std::size_t count, float* y,
                            std::size_t y_stride) {
-    for (std::size_t n = 0; n < outputs; ++n) {
-      const float w = scale_of(panel, outputs, inputs, n);
-      const std::byte* weights = panel + n * padded(inputs);
-      for (std::size_t r = 0; r < count; ++r) {
-        const std::byte* row = rows + r * row_bytes(inputs);
-        const auto sum = static_cast<float>(dot(row, weights, padded(inputs)));
-        y[r * y_stride + n] += sum * (w * blockwise::get<float>(row + padded(inputs)));
-      }
-    }
+    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, y, y_stride,
+             [](float sum, std::size_t, float, const std::byte*) { return sum; });
   }
 };
 static_assert(WeightFormatPolicy<W8a8> && ProductWeightFormat<W8a8>);

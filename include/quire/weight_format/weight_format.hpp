@@ -7,12 +7,15 @@
 #include <quire/weight_format/concepts.hpp>
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/fp32.hpp>
+#include <quire/weight_format/fp4.hpp>
+#include <quire/weight_format/fp8_w8a8.hpp>
 #include <quire/weight_format/gptq.hpp>
 #include <quire/weight_format/grouped.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/int8_channels.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
+#include <quire/weight_format/int_per_channel.hpp>
 #include <quire/weight_format/k_quants.hpp>
 #include <quire/weight_format/linear_only.hpp>
 #include <quire/weight_format/llm_int8.hpp>

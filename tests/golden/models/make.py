@@ -219,6 +219,27 @@ def rewrite_config(path, old_keys):
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+def save_golden(model, config, folder, seed, who):
+    """Writes golden.safetensors of a model as it is; False where a greedy continuation has a near tie."""
+    tensors, gap = {}, math.inf
+    for i, ids in enumerate(token_sequences(config.vocab_size, seed + 1000)):
+        logits = logits_of(model, ids)
+        kept = torch.tensor(KEPT[len(ids)])
+        tensors[f"seq{i}.ids"] = ids.to(torch.int64)
+        tensors[f"seq{i}.positions"] = kept.to(torch.int64)
+        tensors[f"seq{i}.logits"] = logits[kept].to(torch.float32).contiguous()
+        if len(ids) in (7, 40):
+            tail, lead = greedy(model, ids, GREEDY_TOKENS)
+            gap = min(gap, lead)
+            tensors[f"seq{i}.greedy"] = tail.to(torch.int64)
+    save_file(tensors, folder / "golden.safetensors",
+              metadata={"made_by": f"{who}, transformers {T.__version__}, torch {torch.__version__}",
+                        "seed": str(seed), "smallest_greedy_lead": f"{gap:.4g}"})
+    for f in folder.iterdir():
+        f.chmod(0o644)
+    return gap >= MIN_GAP
+
+
 def make(name, root, seed):
     """Writes one directory; False where this seed leaves a near tie or hides a feature."""
     config, options = MODELS[name][0](), MODELS[name][1]
