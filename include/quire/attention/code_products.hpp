@@ -356,14 +356,15 @@ class CodeTile {
 /// The queries of a task as whole numbers.
 class CodeQueries {
  public:
-  /// memory: tile_queries * (head_dim + 16) floats
-  CodeQueries(std::size_t head_dim, std::size_t group, float* memory)
+  /// memory: rows * (head_dim + 16) floats
+  CodeQueries(std::size_t head_dim, std::size_t group, std::size_t rows, float* memory)
       : head_dim_(head_dim),
         groups_(head_dim / group),
+        rows_(rows),
         digits_(reinterpret_cast<std::int8_t*>(memory)),
-        totals_(memory + tile_queries * code_digits * head_dim / 4),
-        starts_(reinterpret_cast<std::int32_t*>(totals_ + tile_queries * groups_)),
-        steps_(reinterpret_cast<float*>(starts_ + tile_queries * code_digits * groups_)) {}
+        totals_(memory + rows * code_digits * head_dim / 4),
+        starts_(reinterpret_cast<std::int32_t*>(totals_ + rows * groups_)),
+        steps_(reinterpret_cast<float*>(starts_ + rows * code_digits * groups_)) {}
 
   /// \shape q (head_dim)
   void set(std::size_t r, const float* q, std::int32_t excess) {
@@ -398,7 +399,7 @@ class CodeQueries {
   }
   // (group, row, digit), so that a tile's rows lie together
   [[nodiscard]] std::int32_t* start(std::size_t r, std::size_t g) const {
-    return starts_ + (g * tile_queries + r) * code_digits;
+    return starts_ + (g * rows_ + r) * code_digits;
   }
 
   template <std::size_t Rows>
@@ -423,7 +424,7 @@ class CodeQueries {
     }
   }
 
-  std::size_t head_dim_, groups_;
+  std::size_t head_dim_, groups_, rows_;
   std::int8_t* digits_;
   float* totals_;  // a group's sum of a query
   std::int32_t* starts_;

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include <quire/attention/concepts.hpp>
@@ -28,6 +30,23 @@ namespace detail {
     }
   }
   return tasks;
+}
+
+/// Heads whose tasks take turns, tile by tile, and the most query vectors that such a task may have.
+inline constexpr std::size_t most_together = 8, few_queries = 8;
+/// Bytes that they may fetch ahead: a part of a second-level cache.
+inline constexpr std::size_t bytes_together = std::size_t{192} << 10;
+/// Heads of a sequence that one thread should take together: as many as leave each thread some.
+[[nodiscard]] inline std::size_t together(const KvView<const std::byte>& cache, std::size_t tasks,
+                                          std::size_t threads) {
+  const std::size_t values =
+      cache.value_slab_bytes == 0 ? cache.slab_bytes : cache.value_slab_bytes;
+  const std::size_t tile = (cache.slab_bytes + values) / cache.block_tokens * tile_tokens;
+  const std::size_t most =
+      std::min({most_together, cache.kv_heads, tasks / threads, bytes_together / tile});
+  if (most < 2) return 1;
+  const std::size_t parts = (cache.kv_heads + most - 1) / most;  // of about the same size
+  return (cache.kv_heads + parts - 1) / parts;
 }
 
 /// Part of a task's keys.
@@ -60,7 +79,9 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
   const std::vector<detail::Task> tasks = detail::tasks_of(queries, cache.kv_heads);
   const KvView<const std::byte> view = cache.template with_codec<Format>();
   using Kernel = detail::TaskKernel<kv_format::storage_of<Format>, Variant>;
-  workspace.reserve(threads.size(), cache.head_dim);
+  const std::size_t few = detail::together(view, tasks.size(), threads.size());
+  const std::size_t state = Workspace::state_floats(cache.head_dim, detail::few_queries);
+  workspace.reserve(threads.size(), cache.head_dim, few * state);
   const auto kernel = [&](const detail::Task& task, std::size_t worker) {
     return Kernel(view, queries, variant, task, detail::TableKeys{}, workspace.part(worker));
   };
@@ -88,8 +109,30 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
     }
   }
   // Longest first would balance better; in order keeps neighbours in the cache.
-  detail::share_out(tasks.size(), threads,
-                    [&](std::size_t i, std::size_t worker) { kernel(tasks[i], worker).run(); });
+  std::vector<std::size_t> begins;
+  for (std::size_t i = 0; i < tasks.size();) {
+    begins.push_back(i);
+    const detail::Task& first = tasks[i++];
+    while (i < tasks.size() && i - begins.back() < few && tasks[i].sequence == first.sequence &&
+           tasks[i].first == first.first && first.count <= detail::few_queries) {
+      ++i;
+    }
+  }
+  begins.push_back(tasks.size());
+  detail::share_out(begins.size() - 1, threads, [&](std::size_t i, std::size_t worker) {
+    const std::size_t begin = begins[i], count = begins[i + 1] - begin;
+    if (count == 1) return kernel(tasks[begin], worker).run();
+    std::array<std::optional<Kernel>, detail::most_together> heads;
+    for (std::size_t h = 0; h < count; ++h) {
+      heads[h].emplace(view, queries, variant, tasks[begin + h], detail::TableKeys{},
+                       workspace.part(worker), workspace.extra(worker) + h * state);
+      heads[h]->begin();
+    }
+    for (bool more = true; more;) {
+      for (std::size_t h = 0; h < count; ++h) more = heads[h]->step();
+    }
+    for (std::size_t h = 0; h < count; ++h) heads[h]->finish();
+  });
 }
 
 }  // namespace quire::attention

@@ -115,6 +115,11 @@ class TaskKernel {
  public:
   TaskKernel(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
              const Task& task, const Keys& keys, float* memory)
+      : TaskKernel(cache, queries, variant, task, keys, memory,
+                   memory + Workspace::scratch_floats(cache.head_dim)) {}
+  /// scratch: shared with kernels whose tiles take turns; state: Workspace::state_floats() of its own
+  TaskKernel(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
+             const Task& task, const Keys& keys, float* scratch, float* state)
       : cache_(cache),
         queries_(queries),
         variant_(variant),
@@ -123,33 +128,50 @@ class TaskKernel {
         task_(task),
         group_(queries.heads / cache.kv_heads),
         padded_(simd::round_up(cache.head_dim, 16)) {
-    auto take = [&memory](std::size_t floats) {
+    const auto take = [](float*& memory, std::size_t floats) {
       float* p = memory;
       memory += floats;
       return p;
     };
-    q_ = take(tile_queries * padded_);
-    sums_ = take(tile_queries * padded_);
-    all_sums_ = take(tile_queries * padded_);
-    keys_ = take(tile_tokens * padded_);
-    key_rows_ = take(tile_tokens * padded_);
-    value_rows_ = take(tile_tokens * padded_);
-    scores_ = take(tile_queries * tile_tokens);
-    largest_ = take(tile_queries);
-    total_ = take(tile_queries);
-    all_largest_ = take(tile_queries);
-    all_total_ = take(tile_queries);
-    zeros_ = take(2 * padded_);
-    codes_ = take(tile_queries * (padded_ + 16));
+    keys_ = take(scratch, tile_tokens * padded_);
+    key_rows_ = take(scratch, tile_tokens * padded_);
+    value_rows_ = take(scratch, tile_tokens * padded_);
+    scores_ = take(scratch, tile_queries * tile_tokens);
+    zeros_ = take(scratch, 2 * padded_);
+    q_ = take(state, task.count * padded_);
+    sums_ = take(state, task.count * padded_);
+    all_sums_ = take(state, task.count * padded_);
+    largest_ = take(state, task.count);
+    total_ = take(state, task.count);
+    all_largest_ = take(state, task.count);
+    all_total_ = take(state, task.count);
+    codes_ = take(state, task.count * (padded_ + 16));
     key_bytes_ = value_bytes_ = cache.head_dim * sizeof(Element);
     if constexpr (!plain) read_codecs();
   }
 
   void run() {
+    begin();
+    while (step()) {
+    }
+    finish();
+  }
+
+  /// What run() does, a tile at a time: tasks of several heads that take turns read a block's bytes
+  /// together, as they lie.
+  void begin() {
     prepare();
     add_tiles(variant_.first_visible(position(0)), position(task_.count - 1));
+  }
+  /// Adds a tile; false when there is none left.
+  bool step() {
+    if (tile_begin_ > last_) return false;
+    add_tile();
+    return true;
+  }
+  void finish() {
     merge_span();
-    finish();
+    write();
   }
 
   /// Spans that the task's queries see: run() merges them in this order.
@@ -166,6 +188,8 @@ class TaskKernel {
     prepare();
     add_tiles(std::max(variant_.first_visible(position(0)), begin),
               std::min(position(task_.count - 1), begin + span - 1));
+    while (step()) {
+    }
     std::copy_n(largest_, task_.count, result);
     std::copy_n(total_, task_.count, result + task_.count);
     std::copy_n(sums_, task_.count * padded_, result + 2 * task_.count);
@@ -179,7 +203,7 @@ class TaskKernel {
       std::copy_n(results + 2 * task_.count, task_.count * padded_, sums_);
       merge_span();
     }
-    finish();
+    write();
   }
 
  private:
@@ -222,7 +246,7 @@ class TaskKernel {
     if (key_layout_.group != 0) {
       key_bytes_ = key_layout_.row_bytes;
       code_keys_.emplace(key_layout_, cache_.head_dim, keys_);
-      code_queries_.emplace(cache_.head_dim, key_layout_.group, codes_);
+      code_queries_.emplace(cache_.head_dim, key_layout_.group, task_.count, codes_);
     }
     if (value_layout_.group != 0) {
       value_bytes_ = value_layout_.row_bytes;
@@ -263,29 +287,33 @@ class TaskKernel {
     std::fill_n(sums_, task_.count * padded_, 0.0f);
   }
 
-  /// Adds keys and values of [first, last], a span at a time.
+  /// Sets out to add keys and values of [first, last].
   void add_tiles(std::int64_t first, std::int64_t last) {
+    first_ = first;
+    last_ = last;
+    tile_begin_ = first - first % static_cast<std::int64_t>(tile_tokens);
+  }
+
+  void add_tile() {
     constexpr auto tile = static_cast<std::int64_t>(tile_tokens);
-    for (std::int64_t begin = first / tile * tile; begin <= last; begin += tile) {
-      if (begin > first && begin % static_cast<std::int64_t>(span_tokens) == 0) {
-        merge_span();
-        begin_span();
-      }
-      tile_begin_ = begin;
-      tile_count_ = static_cast<std::size_t>(std::min(tile, last + 1 - begin));
-      // Slots before anything visible may have lost their blocks; they are never touched.
-      tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first - begin));
-      look_ahead(last + 1);
-      if constexpr (!plain && !Keys::listed) {
-        if (reads_open_) {
-          for (std::size_t t = tile_skip_; t < tile_count_; ++t) locate_open(t);
-        }
-      }
-      multiply_keys();
-      softmax();
-      add_values();
-      std::swap(here_, next_);
+    if (tile_begin_ > first_ && tile_begin_ % static_cast<std::int64_t>(span_tokens) == 0) {
+      merge_span();
+      begin_span();
     }
+    tile_count_ = static_cast<std::size_t>(std::min(tile, last_ + 1 - tile_begin_));
+    // Slots before anything visible may have lost their blocks; they are never touched.
+    tile_skip_ = static_cast<std::size_t>(std::max<std::int64_t>(0, first_ - tile_begin_));
+    look_ahead(last_ + 1);
+    if constexpr (!plain && !Keys::listed) {
+      if (reads_open_) {
+        for (std::size_t t = tile_skip_; t < tile_count_; ++t) locate_open(t);
+      }
+    }
+    multiply_keys();
+    softmax();
+    add_values();
+    std::swap(here_, next_);
+    tile_begin_ += tile;
   }
 
   /// Merges a span's sums with those of the spans before it, by their maxima.
@@ -714,7 +742,7 @@ class TaskKernel {
     for (; i < dims; i += lanes) add(std::integral_constant<std::size_t, 1>{}, i);
   }
 
-  void finish() {
+  void write() {
     for (std::size_t r = 0; r < task_.count; ++r) {
       const float scale = all_total_[r] > 0 ? 1 / all_total_[r] : 0.0f;
       float* to = queries_.out + row(r) * queries_.out_stride + head(r) * cache_.head_dim;
@@ -752,7 +780,7 @@ class TaskKernel {
   float *q_, *sums_, *all_sums_, *keys_, *key_rows_, *value_rows_, *scores_;
   float *largest_, *total_, *all_largest_, *all_total_, *zeros_, *codes_;
   std::size_t key_bytes_ = 0, value_bytes_ = 0;  // of a token
-  std::int64_t tile_begin_ = 0;
+  std::int64_t first_ = 0, last_ = -1, tile_begin_ = 0;
   std::size_t tile_count_ = 0, tile_skip_ = 0;
   Tile tiles_[2];
   Tile *here_ = &tiles_[0], *next_ = &tiles_[1];  // this tile and the next

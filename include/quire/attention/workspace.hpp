@@ -19,14 +19,24 @@ inline constexpr std::size_t span_tokens = 2048;
 /// Working memory of the kernel, one part per thread; kept by the caller from call to call.
 class Workspace {
  public:
+  /// Floats that a kernel needs while it works on a tile.
+  static std::size_t scratch_floats(std::size_t head_dim) {
+    const std::size_t padded = simd::round_up(head_dim, 16);
+    return 3 * tile_tokens * padded      // transposed keys, rows of keys or values
+           + tile_queries * tile_tokens  // scores
+           + 2 * padded;                 // zeros
+  }
+  /// Floats that a kernel keeps from tile to tile, for so many query vectors.
+  static std::size_t state_floats(std::size_t head_dim, std::size_t queries) {
+    const std::size_t padded = simd::round_up(head_dim, 16);
+    const std::size_t each = 3 * padded        // query, sums of a span, sums of all
+                             + 4               // maximum and total, of a span and of all
+                             + (padded + 16);  // query as whole numbers
+    return simd::round_up(queries * each, 16);
+  }
   /// Floats of one thread's part for the given head size.
   static std::size_t floats(std::size_t head_dim) {
-    const std::size_t padded = simd::round_up(head_dim, 16);
-    return 3 * tile_queries * padded        // queries, sums of a span, sums of all
-           + 3 * tile_tokens * padded       // transposed keys, rows of keys or values
-           + tile_queries * tile_tokens     // scores
-           + 4 * tile_queries + 2 * padded  // maximum and total, of a span and of all; zeros
-           + tile_queries * (padded + 16);  // queries as whole numbers
+    return scratch_floats(head_dim) + state_floats(head_dim, tile_queries);
   }
   /// extra: floats that a thread needs besides.
   void reserve(std::size_t threads, std::size_t head_dim, std::size_t extra = 0) {
