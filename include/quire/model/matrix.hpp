@@ -12,6 +12,7 @@
 
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/block_panels.hpp>
@@ -188,6 +189,7 @@ class PanelMatrix {
         panels_((source.outputs + panel_outputs - 1) / panel_outputs),
         memory_(panels_ * panel_bytes_),
         bias_(panels_ * panel_outputs) {
+    ask_for_huge_pages(memory_.data(), memory_.size());
     std::copy(source.bias.begin(), source.bias.end(), bias_.data());
     if (detail::takes_codes(format_, source)) {
       threads.parallel_for(panels_, [&](std::size_t p) {
@@ -271,7 +273,8 @@ class PanelMatrix {
   static constexpr std::size_t chunk_inputs = 128;
 
   // Measured on one row of bf16 from memory: 8.5 GB/s without, 9.5, 10.0, 10.5 and 10.3 at 1, 2, 4
-  // and 8 KiB, of 12.6 that fp32 reads.
+  // and 8 KiB, of 12.6 that fp32 reads, into the first-level cache and on small pages; on huge pages 13.4
+  // of 16.7, and 14.6 into the second-level cache.
   static constexpr std::size_t prefetch_bytes = 4096;
 
   template <class Element>
@@ -281,7 +284,7 @@ class PanelMatrix {
       const Element* row = panel + k * panel_outputs;
       // Widening takes so many instructions per line that too few loads are under way at once.
       if constexpr (sizeof(Element) < sizeof(float)) {
-        hwy::Prefetch(row + v * simd::lanes + prefetch_bytes / sizeof(Element));
+        simd::fetch_ahead(row + v * simd::lanes + prefetch_bytes / sizeof(Element));
       }
       return simd::load(row + v * simd::lanes);
     }

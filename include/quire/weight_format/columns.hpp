@@ -176,7 +176,7 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
         __attribute__((always_inline)) {
       for (std::size_t i = begin; i < end; ++i, values += outputs) {
         const auto* from = reinterpret_cast<const std::uint8_t*>(codes + i * outputs);
-        if constexpr (decltype(shift)::value == 0) hwy::Prefetch(from + prefetch_bytes);
+        if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
         simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
           auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
           if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
@@ -192,7 +192,7 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
     const hn::Rebind<Code, simd::Floats> narrow;
     for (std::size_t i = first; i < first + count; ++i, values += outputs) {
       const auto* from = reinterpret_cast<const Code*>(codes + i * outputs);
-      hwy::Prefetch(from + prefetch_bytes);
+      simd::fetch_ahead(from + prefetch_bytes);
       simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
         if constexpr (At::value.about_128) code = hn::Sub(code, hn::Set(wide, 128));
