@@ -22,7 +22,12 @@ using Served =
               kv_format::Rotated<kv_format::IntPerTokenHead<2>>, kv_format::Kivi<4>,
               kv_format::Kivi<2>, kv_format::Kivi<2, 32, 32>, kv_format::Kivi<2, 32, 64>,
               kv_format::SkipLayers<kv_format::Int2, kv_format::Fp16, 1, 0>,
-              kv_format::SkipLayers<kv_format::Int2, kv_format::Fp16, 0, 1>>;
+              kv_format::SkipLayers<kv_format::Int2, kv_format::Fp16, 0, 1>,
+              kv_format::Fp8PerHead<kv_format::ScaleFrom::min_max>,
+              kv_format::Fp8PerHead<kv_format::ScaleFrom::percentile>,
+              kv_format::Fp8PerHead<kv_format::ScaleFrom::mse>, kv_format::QserveKv4,
+              kv_format::Kvquant<4>, kv_format::Kvquant<3>, kv_format::Kvquant<2>,
+              kv_format::Gear<4>, kv_format::Gear<2>>;
 
 /// Groups of keys and values along tokens or along channels: KIVI's 2 x 2, without a window.
 template <unsigned bits>

@@ -18,7 +18,9 @@
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/attending.hpp>
 #include <quire/executor/cpu.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/model/kv_calibration.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/scheduler/limits.hpp>
@@ -157,6 +159,8 @@ struct ReadOptions {
   BlockCount device_blocks = 0;  // of the pool; 0: enough for all of them
   bool notes = true;             // what the model says, or only time and memory
   RetentionLimits retention{};
+  /// That a format which is fitted to the model beforehand is fitted on.
+  std::span<const std::vector<TokenId>> calibration{};
 };
 
 /// Reads texts with keys and values in a format, one token a step, several of them side by side.
@@ -194,6 +198,12 @@ template <class C = Variant<kv_format::Fp32>>
   options.model.config.shape.max_length =
       std::max(longest + 1, model.config.shape.max_length.value);
   options.poison = true;  // what nobody wrote would show
+  if (kv_format::needs_calibration(*format.codec)) {
+    ThreadPool pool(how.threads);
+    const model::Decoder<weight_format::Packed> decoder(model.config, model.tensors, pool,
+                                                        *how.weights);
+    options.kv_calibration = model::calibrate_kv(decoder, how.calibration, *format.codec, pool);
+  }
   options.texts = texts;
   options.baseline = std::move(baseline);
   options.reading = reading;

@@ -57,6 +57,7 @@ inline constexpr std::string_view measured_formats[] = {
   how.device_blocks = static_cast<std::int64_t>(
       (static_cast<double>(memory) - static_cast<double>(how.together) * bytes.open) / bytes.block);
   how.notes = false;
+  how.calibration = subject.calibration();
   const auto r = quality::read_texts(format, subject.model(), some, nullptr, how);
   const std::int64_t used =
       how.device_blocks.value * static_cast<std::int64_t>(r->pool_block_bytes) +

@@ -166,6 +166,12 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
         std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories, trained),
         "outliers_emulated");
   }
+  quality::Texts calibration;
+  for (const Story& s :
+       read_stories(source + "/experiments/quality/calibration.jsonl", *model.tokenizer, 16)) {
+    calibration.push_back(s.tokens);
+  }
+  for (const auto& [subject, keys] : subjects) subject->calibrate_on(calibration);
   for (const auto& [subject, keys] : subjects) {
     for (const quality::Format& f : formats) {
       const std::string_view name = f.codec->name;

@@ -50,6 +50,9 @@ class Subject {
     });
     return baseline_.reading;
   }
+  /// Texts for formats that are fitted to the model beforehand. \pre nothing was read in one so far
+  void calibrate_on(quality::Texts texts) { calibration_ = std::move(texts); }
+  [[nodiscard]] const quality::Texts& calibration() const { return calibration_; }
   /// What is said under a name; made when nobody asked for that name before.
   [[nodiscard]] SharedReading reading(const std::string& name, const Make& make) {
     const SharedReading base = baseline();
@@ -64,7 +67,9 @@ class Subject {
   /// What the model says with keys and values in a format.
   [[nodiscard]] SharedReading reading(const quality::Format& format) {
     return reading("kv " + std::string(format.codec->name), [&](const SharedReading& base) {
-      return quality::read_texts(format, model_, texts_, base);
+      quality::ReadOptions how;
+      how.calibration = calibration_;
+      return quality::read_texts(format, model_, texts_, base, how);
     });
   }
 
@@ -76,6 +81,7 @@ class Subject {
   checkpoint::Checkpoint model_;
   std::vector<Story> stories_;
   std::shared_ptr<const quality::Texts> texts_;
+  quality::Texts calibration_;
   std::shared_ptr<Subject> function_;
   Once baseline_;
   std::mutex mutex_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/simd.hpp>
 #include <quire/kv_format/channel_groups.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/int4_grouped.hpp>
@@ -79,8 +80,14 @@ struct GearSide {
     const std::size_t t = slot % group, n = outliers(head_dim);
     for (std::size_t r = 0; r < rank; ++r) {
       const float u = half(part, r * group + t);
-      const std::byte* row = part + 2 * (rank * group + r * head_dim);
-      for (std::size_t c = 0; c < head_dim; ++c) values[c] += u * half(row, c);
+      const auto* row =
+          reinterpret_cast<const quire::Fp16*>(part + 2 * (rank * group + r * head_dim));
+      std::size_t c = 0;
+      for (; c + simd::lanes <= head_dim; c += simd::lanes) {
+        simd::store(simd::hn::MulAdd(simd::set(u), simd::load(row + c), simd::load(values + c)),
+                    values + c);
+      }
+      for (; c < head_dim; ++c) values[c] += u * to_float(row[c]);
     }
     const std::byte* kept = part + 2 * rank * (group + head_dim);
     const auto place = [kept, n](std::size_t i) {
