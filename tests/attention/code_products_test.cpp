@@ -44,7 +44,7 @@ class Sequence {
         arena_(model_shape(s), blocks(s, block) + 1, static_cast<std::int64_t>(block), codec) {
     arena_.poison();
     Rng rng(seed);
-    for (std::size_t b = blocks(s, block); b > 0; --b) {
+    for (std::int64_t b = blocks(s, block); b > 0; --b) {
       table_.push_back({static_cast<std::uint32_t>(b)});
     }
     const std::size_t width = s.kv_heads * s.head_dim;

@@ -219,17 +219,18 @@ class CodeTile {
       const auto load = [&](std::size_t i) __attribute__((always_inline)) {
         return hn::LoadU(block, reinterpret_cast<const std::uint8_t*>(rows[t + i]) + at);
       };
-      /// token i of every quad
-      const auto every = [&](std::size_t i) __attribute__((always_inline)) {
+      // Token i of every quad; generic, so that narrower processors need not know of wider vectors.
+      const auto every = [&](auto i) __attribute__((always_inline)) {
         if constexpr (quads == 1) {
           return load(i);
         } else {
-          const hn::FixedTag<std::uint8_t, 32> two;
+          const hn::FixedTag<std::uint8_t, 8 * quads> two;
           return hn::Combine(d8, hn::Combine(two, load(i + 12), load(i + 8)),
                              hn::Combine(two, load(i + 4), load(i)));
         }
       };
-      const auto a = every(0), b = every(1), c = every(2), d = every(3);
+      const auto a = every(std::size_t{0}), b = every(std::size_t{1}), c = every(std::size_t{2}),
+                 d = every(std::size_t{3});
       // words, or bytes, of four tokens side by side
       const auto weave = [&](auto narrow, auto wide) __attribute__((always_inline)) {
         const auto as = [&](auto v) { return hn::BitCast(narrow, v); };

@@ -554,15 +554,14 @@ class TaskKernel {
         return reinterpret_cast<const Stored*>(rows[t + l]) + i;
       };
       std::size_t i = begin;
-      if constexpr (std::is_same_v<Stored, Bf16>) {
+      if constexpr (std::is_same_v<Stored, Bf16> && lanes > 1) {
         // Pairs of bf16 are transposed as words of 32 bits and parted afterwards.
         const hn::RebindToUnsigned<simd::Floats> word;
-        const hn::Repartition<std::uint16_t, simd::Floats> half;
         for (; i + 2 * lanes <= end; i += 2 * lanes) {
           simd::Vec square[lanes];
           simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
-            const auto* pairs = reinterpret_cast<const std::uint16_t*>(from(l, i));
-            square[l] = hn::BitCast(simd::Floats(), hn::LoadU(half, pairs));
+            const auto* pairs = reinterpret_cast<const std::uint32_t*>(from(l, i));
+            square[l] = hn::BitCast(simd::Floats(), hn::LoadU(word, pairs));
           });
           simd::transpose(square);
           simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
