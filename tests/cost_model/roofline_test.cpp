@@ -343,6 +343,7 @@ TEST(HostOverhead, IsAddedOnceAStepAndOncePerSequence) {
   in.host = {.per_step = 0.5, .per_sequence = 0.25};
   EXPECT_NEAR(seconds(in, rows) - bare, 0.5 + 3 * 0.25, 1e-12);
   EXPECT_GT(host_overhead::python_2023.per_step, host_overhead::native_2023.per_step);
+  EXPECT_GT(host_overhead::ray_2023_step, host_overhead::python_2023.per_step);
   EXPECT_EQ(host_overhead::none.per_step, Seconds{0.0});
 }
 

@@ -118,10 +118,12 @@ TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
            {"attention.csv", "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,1,16,1\n",
             "lacks"},
            {"skew_fit.csv",
-            "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n0,n<=7,sr<=5%,kvB<="
+            "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n0,n<=7x,sr<=5%,kvB<="
             "1k,"
             "kp=0,0,1\n",
-            "n<=7"}}) {
+            "n<=7x"},
+           {"attention.csv", "prefill_chunk,kv_prefill,n_decode,time_us\n0,0,1,1\n",
+            "no column kv_decode"}}) {
     const TempDir dir;
     write_profile(dir);
     dir.write(c.file, c.content);
@@ -133,6 +135,34 @@ TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
       EXPECT_NE(std::string(e.what()).find(c.file), std::string::npos) << e.what();
     }
   }
+}
+
+TEST(OperatorProfile, ReadsColumnsByNameAndBucketsOfOtherBounds) {
+  const TempDir dir;
+  write_profile(dir);
+  dir.write("dense.csv", "time_us,gpu,tokens,layer\r\n2,x,1,o_proj\r\n128,x,64,o_proj\r\n");
+  EXPECT_DOUBLE_EQ(profile(dir).dense("o_proj", 64), 128e-6);
+  dir.write("skew_fit.csv",
+            "alpha,pc,n_label,skew_rate_label,kv_big_label,kp_label\n"
+            "0.25,0,n<=96,sr<=100%,kvB<=2k,kp=0\n");
+  EXPECT_DOUBLE_EQ(profile(dir).alpha(0, 0, 80, 0.5, 1500), 0.25);
+}
+
+TEST(OperatorProfile, PrefersMeasuredSkewsToBucketsAndFillsWhatWasNotMeasured) {
+  const TempDir dir;
+  write_profile(dir, "0,n<=4,sr<=5%,kvB<=1k,kp=0,0.9,4\n");
+  EXPECT_DOUBLE_EQ(profile(dir).alpha(0, 0, 4, 0.25, 1024), 0.9);
+  dir.write("skew.csv",
+            "regime,n,ratio,pc,kp,kv_big,t_skew_us,alpha\n"
+            "pure,4,0.25,0,0,1024,5,0.1\npure,4,0.75,0,0,1024,5,0.3\n"
+            "pure,4,0.25,0,0,4096,5,0.2\npure,8,0.25,0,0,1024,5,\n"
+            "mixed,4,0.25,16,0,1024,5,0.6\nmixed,4,0.25,16,0,1024,5,0.8\n");
+  const OperatorProfile p = profile(dir);
+  EXPECT_NEAR(p.alpha(0, 0, 4, 0.5, 1024), 0.2, 1e-12);    // between rates
+  EXPECT_NEAR(p.alpha(0, 0, 4, 0.25, 2048), 0.15, 1e-12);  // between lengths, by their logarithm
+  EXPECT_NEAR(p.alpha(0, 0, 4, 0.75, 4096), 0.2, 1e-12);   // the nearest rate of that length
+  EXPECT_NEAR(p.alpha(16, 0, 4, 0.25, 1024), 0.7, 1e-12);  // the mean of two
+  EXPECT_NEAR(p.alpha(0, 0, 8, 0.25, 1024), 0.1, 1e-12);   // none for 8: that of 4
 }
 
 class TabulatedStep : public ::testing::Test {

@@ -58,7 +58,8 @@ class Affine {
       if (!prompts) constant = decode.constant;
     }
     seconds += constant + in_.host.per_step.value +
-               in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
+               in_.host.per_sequence.value * static_cast<double>(plan.sequences.size()) +
+               in_.host.per_request.value * static_cast<double>(requests_in(plan));
     return seconds;
   }
 

@@ -11,7 +11,8 @@ namespace quire {
 struct HostOverhead {
   Seconds per_step = 0.0;
   Seconds per_sequence = 0.0;
-  Seconds per_kernel = 0.0;  // between one kernel's end and the next one's begin
+  Seconds per_request = 0.0;  // of those with sequences in the step
+  Seconds per_kernel = 0.0;   // between one kernel's end and the next one's begin
   /// Launch graphs are captured for batches of up to graph_tokens; smaller ones are padded to the
   /// next captured size. Larger steps launch kernel by kernel, and wait `beyond_graph`. 0: none.
   Tokens graph_tokens = 0;
@@ -38,6 +39,23 @@ inline constexpr HostOverhead none{};
 /// this project's roofline of the same steps; 5.8 ms and 34 us remain at 500 tokens of context.
 /// \source LLMServe/DistServe, simdistserve/estimators/profile_data/profiler-a100-80g.vllm.json.
 inline constexpr HostOverhead python_2023{.per_step = 0.0058, .per_sequence = 0.000035};
+
+/// The same engine before September 2023, as the PagedAttention paper and vLLM's launch post ran it: its
+/// sampler went through the requests one by one (a draw on the device for all samples or beams of one). Two published runs of one change, which made that
+/// a single operation, say what it took: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, 3.70
+/// requests/s before and 4.77 after, that is 60.6 ms a request; over 233 output tokens a request (478.6
+/// tokens in all, of which 246 are prompt), 0.26 ms a request and step. What further sequences of a request
+/// add is not known from these runs, and is taken to be nothing.
+/// \source vLLM pull request 820 (August 2023, "Vectorized sampler"); the prompts' mean from the rates
+/// printed in pull request 5046.
+inline constexpr HostOverhead python_2023_loop{.per_step = python_2023.per_step,
+                                               .per_sequence = python_2023.per_sequence,
+                                               .per_request = 0.00026};
+
+/// What python_2023 waits a step where each of several devices has a worker process that is called through
+/// Ray: the same profile of vLLM, OPT-66B on eight A100-80GB, is 13.8 ms beyond the roofline at 8 sequences of
+/// 500 tokens and 17.4 at 64, so 13.3 ms a step (with four devices 13, OPT-13B on two 12).
+inline constexpr Seconds ray_2023_step = 0.0133;
 
 /// A C++ engine of that time, in the same way from DistServe's own engine on the same card: 19.93 ms +
 /// 0.627 us a context token + 38.5 us a sequence, less the roofline.

@@ -28,18 +28,19 @@ namespace quire {
 /// - per_sequence.csv: `layer,sequences,time_us`: the output layer and the sampler;
 /// - attention.csv: `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`: one layer's attention over
 ///   a batch of one prompt chunk and n_decode sequences of equal length;
-/// - skew_fit.csv: `pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples`: how far the time
-///   of a batch of unequal lengths lies between that of its mean and that of its longest length.
+/// - skew.csv: `pc,n,ratio,kv_big,kp,alpha` and more: how far the time of a batch of unequal lengths lies
+///   between that of its mean and that of its longest length, where `ratio` of the sequences are long;
+/// - skew_fit.csv, in its place: the same by buckets, `pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha`.
 class OperatorProfile {
  public:
-  /// Reads `<prefix>dense.csv` and so on; skew_fit.csv may be missing (alpha is 0 then).
+  /// Reads `<prefix>dense.csv` and so on; both skew files may be missing (alpha is 0 then).
   /// \errors quire::Error (data) naming file, line and what was expected.
   static OperatorProfile read(const std::string& prefix) {
     OperatorProfile p;
     p.read_curves(prefix + "dense.csv", "tokens", p.dense_);
     p.read_curves(prefix + "per_sequence.csv", "sequences", p.per_sequence_);
     p.read_attention(prefix + "attention.csv");
-    p.read_skew(prefix + "skew_fit.csv");
+    if (!p.read_skew_points(prefix + "skew.csv")) p.read_skew(prefix + "skew_fit.csv");
     return p;
   }
 
@@ -191,35 +192,48 @@ class OperatorProfile {
 
   // ---- reading ---------------------------------------------------------------------------------
 
-  /// Calls row(fields, place) for each line after the header. False when the file is not there.
+  /// Calls row(fields, place) for each line after the header, with the fields of `names`; the file may have
+  /// its columns in any order, and others beside them. False when the file is not there.
   template <class Row>
-  static bool each_row(const std::string& path, std::string_view header, Row&& row) {
+  static bool each_row(const std::string& path, const std::vector<std::string_view>& names,
+                       Row&& row) {
     std::ifstream in(path);
     if (!in) return false;
     std::string line;
-    std::getline(in, line);
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line != header) {
-      throw data_error(path + ": line 1", "the header is `" + line.substr(0, 120) + "`",
-                       "`" + std::string(header) + "`");
-    }
-    const auto columns =
-        static_cast<std::size_t>(std::count(header.begin(), header.end(), ',')) + 1;
-    for (std::size_t number = 2; std::getline(in, line); ++number) {
+    const auto split = [&line] {
       if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (line.empty()) continue;
       std::vector<std::string_view> fields;
       for (std::size_t at = 0;;) {
         const std::size_t comma = line.find(',', at);
         fields.push_back(std::string_view(line).substr(at, comma - at));
-        if (comma == std::string::npos) break;
+        if (comma == std::string::npos) return fields;
         at = comma + 1;
       }
-      const std::string place = path + ": line " + std::to_string(number);
-      if (fields.size() != columns) {
-        throw data_error(place, std::to_string(fields.size()) + " fields", std::to_string(columns));
+    };
+    std::getline(in, line);
+    const std::vector<std::string_view> header = split();
+    std::vector<std::size_t> columns;
+    for (const std::string_view name : names) {
+      const auto at = std::find(header.begin(), header.end(), name);
+      if (at == header.end()) {
+        throw data_error(
+            path + ": line 1",
+            "the header `" + line.substr(0, 120) + "` has no column " + std::string(name),
+            "the columns of LLMServingSim's profiler");
       }
-      row(fields, place);
+      columns.push_back(static_cast<std::size_t>(at - header.begin()));
+    }
+    const std::size_t width = header.size();
+    std::vector<std::string_view> chosen(columns.size());
+    for (std::size_t number = 2; std::getline(in, line); ++number) {
+      const std::vector<std::string_view> fields = split();
+      if (line.empty()) continue;
+      const std::string place = path + ": line " + std::to_string(number);
+      if (fields.size() != width) {
+        throw data_error(place, std::to_string(fields.size()) + " fields", std::to_string(width));
+      }
+      for (std::size_t i = 0; i < columns.size(); ++i) chosen[i] = fields[columns[i]];
+      row(chosen, place);
     }
     return true;
   }
@@ -235,12 +249,11 @@ class OperatorProfile {
   }
 
   void read_curves(const std::string& path, std::string_view what, Curves& out) {
-    const bool found =
-        each_row(path, "layer," + std::string(what) + ",time_us", [&](auto& f, auto& place) {
-          const double x = number(f[1], place);
-          if (x < 1) throw data_error(place, "a count below 1", "1 or more");
-          out[std::string(f[0])].emplace_back(x, number(f[2], place));
-        });
+    const bool found = each_row(path, {"layer", what, "time_us"}, [&](auto& f, auto& place) {
+      const double x = number(f[1], place);
+      if (x < 1) throw data_error(place, "a count below 1", "1 or more");
+      out[std::string(f[0])].emplace_back(x, number(f[2], place));
+    });
     if (!found || out.empty()) throw data_error(path, "it cannot be read or is empty", "a profile");
     for (auto& [layer, points] : out) std::sort(points.begin(), points.end());
   }
@@ -250,11 +263,12 @@ class OperatorProfile {
       double chunk, prefix, decodes, kv, time;
     };
     std::vector<Point> points;
-    const bool found = each_row(
-        path, "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us", [&](auto& f, auto& place) {
-          points.push_back({number(f[0], place), number(f[1], place), number(f[2], place),
-                            number(f[3], place), number(f[4], place)});
-        });
+    const bool found =
+        each_row(path, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"},
+                 [&](auto& f, auto& place) {
+                   points.push_back({number(f[0], place), number(f[1], place), number(f[2], place),
+                                     number(f[3], place), number(f[4], place)});
+                 });
     if (!found || points.empty()) {
       throw data_error(path, "it cannot be read or is empty", "a profile");
     }
@@ -328,6 +342,72 @@ class OperatorProfile {
     std::vector<double> centers;
   };
 
+  /// What stands for a bucket of a profile with other bounds: its upper one, or twice the lower one of the
+  /// last: `n<=96`, `kp>2k`, `sr<=30%`.
+  static double bound_of(std::string_view label, const std::string& place) {
+    const auto refuse = [&] {
+      return data_error(place, "unknown bucket `" + std::string(label.substr(0, 20)) + "`",
+                        "a label of the profiler, such as n<=32, kp>8k or sr<=15%");
+    };
+    const std::size_t at = label.find_first_of("<>=");
+    if (at == std::string_view::npos) throw refuse();
+    const bool above = label[at] == '>';
+    std::string_view digits = label.substr(at);
+    digits.remove_prefix(std::min(digits.find_first_not_of("<>="), digits.size()));
+    double value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc{} || !std::isfinite(value) || value < 0) throw refuse();
+    const std::string_view unit(end, static_cast<std::size_t>(digits.data() + digits.size() - end));
+    if (unit == "k") {
+      value *= 1024;
+    } else if (unit == "%") {
+      value /= 100;
+    } else if (!unit.empty()) {
+      throw refuse();
+    }
+    return above ? 2 * value : value;
+  }
+
+  /// The measured points themselves: a bucket of lengths from 4 to 16 thousand says little of 4 thousand
+  /// where a card behaves otherwise beyond. Combinations that were not measured take the nearest one's share,
+  /// in rate first, then in length, prefix, chunk and number.
+  bool read_skew_points(const std::string& path) {
+    std::vector<SkewPoint> points;
+    each_row(path, {"pc", "n", "ratio", "kv_big", "kp", "alpha"}, [&](auto& f, auto& place) {
+      if (f[5].empty()) return;  // both times were the same
+      points.push_back({{number(f[0], place), number(f[1], place), number(f[2], place),
+                         number(f[3], place), number(f[4], place)},
+                        number(f[5], place, /*negative=*/true)});
+    });
+    if (points.empty()) return false;
+    take_skew(points);
+    std::array<std::size_t, 5> stride{};
+    std::size_t below = 1;
+    for (std::size_t a = 5; a-- > 0;) {
+      stride[a] = below;
+      below *= alpha_axes_[a].size();
+    }
+    for (const std::size_t a : {2u, 3u, 4u, 0u, 1u}) {
+      const std::vector<double> known = alpha_;
+      const std::size_t size = alpha_axes_[a].size();
+      for (std::size_t i = 0; i < known.size(); ++i) {
+        const std::size_t at = i / stride[a] % size, first = i - at * stride[a];
+        for (std::size_t far = 1; std::isnan(alpha_[i]) && far < size; ++far) {
+          if (at >= far) alpha_[i] = known[first + (at - far) * stride[a]];
+          if (std::isnan(alpha_[i]) && at + far < size) {
+            alpha_[i] = known[first + (at + far) * stride[a]];
+          }
+        }
+      }
+    }
+    return true;
+  }
+
+  struct SkewPoint {
+    std::array<double, 5> at;  // chunk, sequences, rate, longest, prefix
+    double alpha;
+  };
+
   void read_skew(const std::string& path) {
     const std::array<Labels, 4> labels{
         Labels{{"n<=2", "n<=4", "n<=8", "n<=16", "n<=32", "n<=64", "n<=128", "n<=256", "n>256"},
@@ -336,39 +416,37 @@ class OperatorProfile {
         Labels{{"kvB<=1k", "kvB<=4k", "kvB<=16k", "kvB>16k"}, {724, 2896, 11585, 32768}},
         Labels{{"kp=0", "kp<=512", "kp<=1k", "kp<=2k", "kp<=4k", "kp<=8k", "kp>8k"},
                {0, 512, 1024, 2048, 4096, 8192, 16384}}};
-    struct Point {
-      std::array<double, 5> at;
-      double alpha;
-    };
-    std::vector<Point> points;
-    each_row(path, "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples",
+    std::vector<SkewPoint> points;
+    each_row(path, {"pc", "n_label", "skew_rate_label", "kv_big_label", "kp_label", "alpha"},
              [&](auto& f, auto& place) {
-               Point p{{number(f[0], place)}, number(f[5], place, /*negative=*/true)};
+               SkewPoint p{{number(f[0], place)}, number(f[5], place, /*negative=*/true)};
                for (std::size_t a = 0; a < 4; ++a) {
                  const auto& names = labels[a].names;
                  const auto found = std::find(names.begin(), names.end(), f[a + 1]);
-                 if (found == names.end()) {
-                   throw data_error(place,
-                                    "unknown bucket `" + std::string(f[a + 1].substr(0, 20)) + "`",
-                                    "a label of the profiler");
-                 }
-                 p.at[a + 1] = labels[a].centers[static_cast<std::size_t>(found - names.begin())];
+                 p.at[a + 1] =
+                     found == names.end()
+                         ? bound_of(f[a + 1], place)
+                         : labels[a].centers[static_cast<std::size_t>(found - names.begin())];
                }
                points.push_back(p);
              });
-    if (points.empty()) return;
+    if (!points.empty()) take_skew(points);
+  }
+
+  /// Spreads points over the grid of all their values; the mean where there are several.
+  void take_skew(const std::vector<SkewPoint>& points) {
     std::size_t size = 1;
     for (std::size_t a = 0; a < 5; ++a) {
       auto& axis = alpha_axes_[a];
-      for (const Point& p : points) axis.push_back(p.at[a]);
+      for (const SkewPoint& p : points) axis.push_back(p.at[a]);
       if (a == 0) axis.push_back(0);  // a place for steps without prompts
       std::sort(axis.begin(), axis.end());
       axis.erase(std::unique(axis.begin(), axis.end()), axis.end());
       if (a == 0 && axis.size() == 1) axis.push_back(1);  // and one for steps with them
       size *= axis.size();
     }
-    alpha_.assign(size, std::numeric_limits<double>::quiet_NaN());
-    for (const Point& p : points) {
+    std::vector<double> sums(size), counts(size);
+    for (const SkewPoint& p : points) {
       std::size_t index = 0;
       for (std::size_t a = 0; a < 5; ++a) {
         const auto& axis = alpha_axes_[a];
@@ -376,7 +454,12 @@ class OperatorProfile {
                 static_cast<std::size_t>(std::lower_bound(axis.begin(), axis.end(), p.at[a]) -
                                          axis.begin());
       }
-      alpha_[index] = p.alpha;
+      sums[index] += p.alpha;
+      counts[index] += 1;
+    }
+    alpha_.assign(size, std::numeric_limits<double>::quiet_NaN());
+    for (std::size_t i = 0; i < size; ++i) {
+      if (counts[i] > 0) alpha_[i] = sums[i] / counts[i];
     }
   }
 

@@ -62,6 +62,9 @@ class Roofline {
       }
       seconds += in_.host.per_step.value +
                  in_.host.per_sequence.value * static_cast<double>(plan.sequences.size());
+      if (in_.host.per_request > Seconds{0.0}) {
+        seconds += in_.host.per_request.value * static_cast<double>(requests_in(plan));
+      }
     }
     total.seconds = with_transfers(seconds, transfers, in_);
     const Hardware& h = in_.hardware;

@@ -65,7 +65,8 @@ class Tabulated {
         static_cast<double>(in_.model.layers) * (layer + kernels * host.per_kernel.value);
     seconds += p.dense("embedding", tokens) + p.dense("final_layernorm", tokens) + between;
     seconds += p.per_sequence("lm_head", sequences) + p.per_sequence("sampler", sequences);
-    seconds += host.per_step.value + host.per_sequence.value * sequences;
+    seconds += host.per_step.value + host.per_sequence.value * sequences +
+               host.per_request.value * static_cast<double>(requests_in(plan));
     if (host.graph_tokens > Tokens{0} && real > host.graph_tokens) {
       seconds += host.beyond_graph.value;
     }

@@ -1,12 +1,22 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include <quire/cost_model/concepts.hpp>
 #include <quire/executor/step.hpp>
 
 namespace quire::cost_model {
+
+/// Requests that have sequences in a step; those of one stand together.
+[[nodiscard]] inline std::int64_t requests_in(const StepPlan& plan) {
+  std::int64_t requests = 0;
+  for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+    requests += i == 0 || plan.sequences[i].request != plan.sequences[i - 1].request;
+  }
+  return requests;
+}
 
 /// What the moves of a plan between the tiers take.
 struct Transfers {
