@@ -24,8 +24,8 @@ namespace {
 
 using namespace quire::offload;
 using Policies =
-    quire::type_list<Recompute, RecomputeSingleSwapGroup, SwapToHost, HostCache, Tiered,
-                     TieredLookAhead, TieredOverlapped, AttentionStore, CostBased>;
+    quire::type_list<Recompute, RecomputeSingleSwapGroup, SwapToHost, OverlappedSwap, HostCache,
+                     Tiered, TieredLookAhead, TieredOverlapped, AttentionStore, CostBased>;
 
 template <class Policy>
 void on_preempt(benchmark::State& state) {

@@ -37,6 +37,21 @@ TEST(Llumnix, MovesNothingWhereAllHaveRoomOrNobodyDoes) {
       router.moves({Seconds{0.0}, std::vector{instance(0, 2, 50), instance(1, 90)}}).empty());
 }
 
+TEST(Llumnix, KeepsRoomAroundUrgentRequests) {
+  RouterOptions o = options(2);
+  o.headroom = 60;
+  const router::Llumnix router(o);
+  std::vector<InstanceView> view{instance(4, 50), instance(4, 40)};
+  EXPECT_EQ(router.route({}, {Seconds{0.0}, view}), 0u);
+  view[0].urgent = 1;  // as if it had 50 - 60 blocks free
+  EXPECT_EQ(router.route({}, {Seconds{0.0}, view}), 1u);
+  view[0].urgent_running = 1;
+  EXPECT_EQ(router.moves({Seconds{0.0}, view}), (std::vector<Move>{{0, 1}}));
+  view[0].urgent_running = view[0].urgent = 4;  // nothing else is there to give
+  EXPECT_TRUE(router.moves({Seconds{0.0}, view}).empty());
+  EXPECT_EQ(router.route({}, {Seconds{0.0}, view}), 1u);  // and nobody is sent there
+}
+
 TEST(Llumnix, ChoosesTheLeastUrgentThenTheShortest) {
   const router::Llumnix router(options(2));
   EXPECT_EQ(router.chosen(std::vector<Movable>{{0, 10}, {1, 500}, {1, 300}, {0, 5}}), 2u);

@@ -217,6 +217,10 @@ class ClusterLoop {
     for (const auto& group : instance.engine->requests()) {
       if (group->status == GroupStatus::finished) continue;
       const bool runs = group->status == GroupStatus::running;
+      if (is_urgent(group->request)) {
+        ++v.urgent;
+        v.urgent_running += runs;
+      }
       const Tokens prompt = group->prompt_length();
       Tokens length = 0, computed = 0;
       BlockCount blocks = 0;
@@ -244,6 +248,9 @@ class ClusterLoop {
     }
     instance.seen = v;
     instance.current = true;
+  }
+  [[nodiscard]] bool is_urgent(const Request& request) const {
+    return request.priority < options_.router.normal_priority;
   }
   [[nodiscard]] ClusterView view() {
     views_.clear();
@@ -331,6 +338,7 @@ class ClusterLoop {
     const BlockCount blocks = blocks_of(i, part.prompt_length);
     instance.seen.waiting += 1;
     instance.seen.queued += part.prompt_length - part.delivered;
+    instance.seen.urgent += is_urgent(part);
     instance.seen.demand += blocks;
     if (instance.seen.waiting == 1) instance.seen.head_demand = blocks;
     instance.current = false;

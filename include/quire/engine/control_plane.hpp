@@ -154,6 +154,7 @@ class ControlPlane : public PlanBook {
     stats_.seconds = result_.seconds;
     stats_.joules = result_.joules;
     stats_.bytes_moved = result_.bytes_moved;
+    counters_.bytes_moved += result_.bytes_moved;
     commit();
     drop_ended_rows();
     sweep();
@@ -600,7 +601,9 @@ class ControlPlane : public PlanBook {
         group.status = GroupStatus::swapped;
         scheduler_.charge(SchedulerEvent::preempt, group, 0);
         enqueue(swapped_, &group);
+        counters_.swap_preemptions += 1;
         counters_.swapped_out_blocks += context.blocks;
+        counters_.swapped_out_tokens += computed;
         return;
       }
       counters_.swaps_refused += 1;

@@ -230,6 +230,8 @@ class RequestBook {
     group.timeline.prefix_hit = found;
     counters_.prompt_tokens += group.prompt_length();
     counters_.prefix_hit_tokens += found;
+    counters_.prompt_blocks += blocks_for(group.prompt_length(), geometry_.block_tokens);
+    counters_.prefix_hit_blocks += blocks_for(found, geometry_.block_tokens);
     return true;
   }
   /// Makes room for what a sequence will draw, so that decoding does not allocate: for 4,096 tokens

@@ -38,15 +38,20 @@ struct StepStats {
 struct EngineCounters {
   std::int64_t steps = 0;
   std::int64_t steps_over_budget = 0;  // of more than max_batched_tokens: a prompt that ran alone
-  std::int64_t preemptions = 0;
+  std::int64_t preemptions = 0;        // of both kinds
+  std::int64_t swap_preemptions =
+      0;  // of these, by moving to the host; the rest are computed again
   std::int64_t rejected = 0;
   std::int64_t swaps_refused = 0;  // the host tier was full, so the group was recomputed
   BlockCount swapped_out_blocks = 0;
+  Tokens swapped_out_tokens = 0;    // whose keys and values these blocks hold
   std::int64_t failed_fetches = 0;  // blocks of a tier whose content was not what had been written
   std::int64_t recoveries = 0;      // groups that were computed again because of them
   Tokens recomputed_tokens = 0;
-  Tokens prompt_tokens = 0;      // of requests admitted
-  Tokens prefix_hit_tokens = 0;  // of those, found in the prefix index
+  Tokens prompt_tokens = 0;                             // of requests admitted
+  Tokens prefix_hit_tokens = 0;                         // of those, found in the prefix index
+  BlockCount prompt_blocks = 0, prefix_hit_blocks = 0;  // the same in blocks, begun ones counted
+  Bytes bytes_moved = 0;                                // swaps and block copies
   Tokens output_tokens = 0;
 };
 

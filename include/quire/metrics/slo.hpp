@@ -86,25 +86,39 @@ struct RatePoint {
   return best;
 }
 
+/// Where a rate stops to attain something: the highest rate that was seen to, and the lowest that was
+/// seen not to; 0 where none did, infinity where all did.
+struct RateInterval {
+  double attains = 0;
+  double fails = std::numeric_limits<double>::infinity();
+};
+
 /// Highest rate that still attains `share`, between `low` and `high`, by bisection until the two are
 /// within `precision` of each other as a share: DistServe's goodput, and with a criterion of 1 or 0
 /// Sarathi's capacity. attainment(rate) runs the workload at a rate and gives the share that met the
 /// objective; it is taken to fall with the rate. 0 when `low` fails; `high` when that attains.
 /// \errors usage error: bounds or precision that are none.
 template <class Attainment>
-[[nodiscard]] double highest_rate(Attainment&& attainment, double share, double low, double high,
-                                  double precision = 0.01) {
+[[nodiscard]] RateInterval highest_rate_between(Attainment&& attainment, double share, double low,
+                                                double high, double precision = 0.01) {
   if (!(low > 0 && high >= low && precision > 0)) {
     throw usage_error("rate search", "the bounds enclose no rate",
                       "0 < low <= high, precision > 0");
   }
-  if (!(attainment(low) >= share)) return 0;
-  if (attainment(high) >= share) return high;
+  if (!(attainment(low) >= share)) return {0, low};
+  if (attainment(high) >= share) return {high, std::numeric_limits<double>::infinity()};
   while (high - low > precision * low) {
     const double middle = low + (high - low) / 2;
     (attainment(middle) >= share ? low : high) = middle;
   }
-  return low;
+  return {low, high};
+}
+
+/// The lower end of highest_rate_between().
+template <class Attainment>
+[[nodiscard]] double highest_rate(Attainment&& attainment, double share, double low, double high,
+                                  double precision = 0.01) {
+  return highest_rate_between(attainment, share, low, high, precision).attains;
 }
 
 }  // namespace quire::metrics

@@ -29,11 +29,12 @@ inline constexpr auto takes_prompts = [](const InstanceView& i) { return i.takes
 inline constexpr auto generates = [](const InstanceView& i) { return i.generates(); };
 
 /// Steps for which an instance's free memory lasts, each running request taking a token a step.
-/// demand: blocks that waiting requests count for. \source Llumnix' freeness, (M - sum V) / B.
-[[nodiscard]] inline double freeness(const InstanceView& i, BlockCount demand,
-                                     Tokens block_tokens) {
-  const std::int64_t free = (i.capacity - i.used - demand).value * block_tokens.value;
+/// demand: blocks that waiting requests count for; headroom: blocks kept free. \source Llumnix' freeness, (M - sum V) / B.
+[[nodiscard]] inline double freeness(const InstanceView& i, BlockCount demand, Tokens block_tokens,
+                                     BlockCount headroom = 0) {
+  const std::int64_t free = (i.capacity - i.used - demand - headroom).value * block_tokens.value;
   const std::int64_t batch = i.running + (i.waiting > 0 ? 1 : 0);
+  if (free < 0) return static_cast<double>(free);  // a shortage is no less for being shared by many
   return static_cast<double>(free) / static_cast<double>(batch > 0 ? batch : 1);
 }
 

@@ -29,6 +29,8 @@ struct InstanceView {
   BlockCount used = 0;         // by running requests
   BlockCount head_demand = 0;  // blocks that the first waiting request asks for
   BlockCount demand = 0;       // blocks that all waiting requests ask for
+  /// Requests of a priority below RouterOptions::normal_priority, and those of them that run.
+  std::int64_t urgent = 0, urgent_running = 0;
 
   [[nodiscard]] bool takes_prompts() const { return role != Role::decode; }
   [[nodiscard]] bool generates() const { return role != Role::prefill; }
@@ -62,6 +64,10 @@ struct RouterOptions {
   Seconds rebalance_every = 0.2;
   double give_below = 3;
   double take_above = 3;
+  /// Requests of a priority below normal_priority are urgent: an instance that has any counts as fuller
+  /// by so many blocks, so that others stay away from it and are moved off it. 0: all are alike.
+  std::int32_t normal_priority = 0;
+  BlockCount headroom = 0;
   /// Prefix-aware: tokens of text that an instance is believed to keep, how long work counts as
   /// load, and how many times the least load an instance may have and still be sent what it knows.
   Tokens cache_tokens = 0;

@@ -15,20 +15,25 @@ namespace quire::router {
 /// Dispatches to the instance whose memory lasts longest, and goes on moving running requests from
 /// instances that run short, or whose queue's first request has no room, to those with room to spare:
 /// the least free gives to the most free, the second least to the second most.
+/// Urgent requests keep room around them: an instance that has any counts as fuller by the headroom, so
+/// that it is sent less and gives away what is not urgent.
 /// \complexity route O(instances), moves O(instances log instances).
-/// \source Sun et al., "Llumnix", OSDI '24, sections 4.3 and 4.4. Deviation: no headroom for priorities,
+/// \source Sun et al., "Llumnix", OSDI '24, sections 4.3 and 4.4. Deviation: the headroom is a number of
+/// blocks for an instance, the paper's is divided among its urgent requests, which comes to the same sum;
 /// no starting and stopping of instances.
 class Llumnix {
  public:
   static constexpr std::string_view name = "llumnix";
   explicit Llumnix(const RouterOptions& options)
       : block_tokens_(options.block_tokens),
+        headroom_(options.headroom),
         give_below_(options.give_below),
         take_above_(options.take_above) {}
 
   [[nodiscard]] std::size_t route(const Request&, const ClusterView& view) const {
     return least(view, takes_prompts, [&](std::size_t i) {
-      return -freeness(view.instances[i], view.instances[i].demand, block_tokens_);
+      const InstanceView& instance = view.instances[i];
+      return -freeness(instance, instance.demand, block_tokens_, headroom(instance.urgent > 0));
     });
   }
 
@@ -38,7 +43,10 @@ class Llumnix {
       const InstanceView& instance = view.instances[i];
       if (!instance.generates()) continue;
       // of the queue only its first counts: it is the one that cannot be helped otherwise
-      const double f = freeness(instance, instance.head_demand, block_tokens_);
+      // with nothing but urgent ones to give, it gives when its memory itself runs short
+      const bool keeps = instance.urgent > 0 && (instance.urgent_running == 0 ||
+                                                 instance.urgent_running < instance.running);
+      const double f = freeness(instance, instance.head_demand, block_tokens_, headroom(keeps));
       if (f < give_below_ && instance.running > 0) {
         givers.emplace_back(f, i);
       } else if (f > take_above_ && instance.waiting == 0) {
@@ -64,7 +72,10 @@ class Llumnix {
   }
 
  private:
+  [[nodiscard]] BlockCount headroom(bool kept) const { return kept ? headroom_ : BlockCount{0}; }
+
   Tokens block_tokens_;
+  BlockCount headroom_;
   double give_below_, take_above_;
 };
 static_assert(MigratingRouter<Llumnix>);

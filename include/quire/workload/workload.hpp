@@ -3,6 +3,7 @@
 #include <quire/workload/alpaca.hpp>
 #include <quire/workload/arrivals.hpp>
 #include <quire/workload/chat.hpp>
+#include <quire/workload/conversations.hpp>
 #include <quire/workload/generator.hpp>
 #include <quire/workload/lengths.hpp>
 #include <quire/workload/provenance.hpp>
