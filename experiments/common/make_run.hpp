@@ -65,6 +65,8 @@ inline void check_workload(const Settings& s) {
                                              .beam_width = static_cast<std::int32_t>(s.beam_width)};
   if (s.workload == "sharegpt") return workload::sharegpt(generator);
   if (s.workload == "alpaca") return workload::alpaca(generator);
+  if (s.workload == "azure_conversation") return workload::azure_conversation(generator);
+  if (s.workload == "mooncake_conversation") return workload::mooncake_conversation(generator);
   if (s.workload == "shared_prefix") {
     return workload::shared_prefix({.prefix = s.prefix_len,
                                     .prefixes = static_cast<std::size_t>(s.num_prefixes),
@@ -201,16 +203,17 @@ inline void check_workload(const Settings& s) {
     throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
   }
   const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
-  return {
-      .model = shape,
-      .hardware = *device,
-      .tensor_parallel = s.tensor_parallel_size,
-      .limits = limits_of(s),
-      .memory = {.utilization = s.gpu_memory_utilization,
-                 .kv_bytes = gib(s.kv_memory_gib),
-                 .host_bytes = gib(s.swap_space_gib)},
-      .host = s.host_overhead == "python_2023" ? host_overhead::python_2023 : host_overhead::none,
-      .seed = static_cast<std::uint64_t>(s.seed)};
+  return {.model = shape,
+          .hardware = *device,
+          .tensor_parallel = s.tensor_parallel_size,
+          .limits = limits_of(s),
+          .memory = {.utilization = s.gpu_memory_utilization,
+                     .kv_bytes = gib(s.kv_memory_gib),
+                     .host_bytes = gib(s.swap_space_gib)},
+          .host = s.host_overhead == "python_2023"        ? host_overhead::python_2023
+                  : s.host_overhead == "python_2023_loop" ? host_overhead::python_2023_loop
+                                                          : host_overhead::none,
+          .seed = static_cast<std::uint64_t>(s.seed)};
 }
 
 }  // namespace quire::experiment

@@ -14,6 +14,7 @@
 
 #include <experiments/common/cells.hpp>
 #include <experiments/common/make_run.hpp>
+#include <experiments/common/rate_search.hpp>
 #include <experiments/common/terminal.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/metrics/chrome_trace.hpp>
@@ -31,6 +32,7 @@ struct Measurement {
   bool stream = false;   // sums up as requests end, in constant memory: percentiles within 0.1 %
   double timeout_s = 0;  // wall-clock seconds for a cell; 0: none
   std::filesystem::path chrome_trace{};  // empty: none
+  RateSearch search{};
 };
 
 /// What a cell gave.
@@ -42,6 +44,7 @@ struct Outcome {
   std::int64_t lines_without_tokens = 0;  // of a trace, left out
   std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
   double mfu = std::numeric_limits<double>::quiet_NaN();  // where the device's peak is known
+  std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
 };
 
 namespace detail {
@@ -163,6 +166,35 @@ class Timeline {
   return out;
 }
 
+[[nodiscard]] inline std::vector<std::pair<std::string, double>> values_of(
+    const Report& r, const std::vector<double>& percentiles) {
+  return r.is_streamed ? named_values(r.streamed, r.duration, percentiles)
+                       : named_values(r.summary(), percentiles);
+}
+
+/// Bisects for the highest rate at which a cell keeps what is asked, to 2 %; the outcome is that of
+/// the rate found, or of the lowest one where not even that keeps it. \errors as run_cell().
+[[nodiscard]] inline Outcome run_at_highest_rate(const Cell& cell, const Measurement& how) {
+  Outcome best;
+  double best_rate = 0;
+  const auto at = [&](double rate) {
+    Cell one = cell;
+    one.settings.request_rate = rate;
+    Outcome out = run_cell(one, workload_of(one.settings), how);
+    const bool kept = out.report.unfinished == 0 &&
+                      keeps(how.search, !how.slo.empty(), values_of(out.report, how.percentiles));
+    if (best_rate == 0 || (kept && rate > best_rate)) {
+      best_rate = rate;
+      best = std::move(out);
+    }
+    return kept ? 1.0 : 0.0;
+  };
+  const metrics::RateInterval found =
+      metrics::highest_rate_between(at, 1, how.search.low, how.search.high, 0.02);
+  best.highest_rate = found;
+  return best;
+}
+
 /// What went wrong, commonest first: `12: the prompt has 5000 tokens, the limit is 2047; 3: ...`.
 [[nodiscard]] inline std::string failures_of(const Report& report) {
   constexpr std::size_t most = 3;
@@ -185,8 +217,11 @@ class Timeline {
   const Report& r = outcome.report;
   metrics::JsonObject out;
   out.add("requests", outcome.requests);
-  for (const auto& [name, value] : r.is_streamed ? named_values(r.streamed, r.duration, percentiles)
-                                                 : named_values(r.summary(), percentiles)) {
+  if (outcome.highest_rate) {
+    out.add("highest_rate", outcome.highest_rate->attains)
+        .add("highest_rate_fails_at", outcome.highest_rate->fails);
+  }
+  for (const auto& [name, value] : values_of(r, percentiles)) {
     if (name != "preemptions" && name != "prefix_hit_tokens") out.add(name, value);
   }
   const auto memory = r.memory.by_time();
@@ -202,11 +237,16 @@ class Timeline {
       .add("block_saving", r.memory.block_saving());
   out.add("steps", r.counters.steps)
       .add("preemptions", r.counters.preemptions)
+      .add("swap_preemptions", r.counters.swap_preemptions)
+      .add("recompute_preemptions", r.counters.preemptions - r.counters.swap_preemptions)
       .add("recomputed_tokens", r.counters.recomputed_tokens.value)
       .add("swapped_out_blocks", r.counters.swapped_out_blocks.value)
+      .add("swapped_out_tokens", r.counters.swapped_out_tokens.value)
+      .add("bytes_moved", r.counters.bytes_moved.value)
       .add("swaps_refused", r.counters.swaps_refused)
       .add("evictions", outcome.evicted_blocks)
       .add("hit_rate", ratio(r.counters.prefix_hit_tokens, r.counters.prompt_tokens))
+      .add("block_hit_rate", ratio(r.counters.prefix_hit_blocks, r.counters.prompt_blocks))
       .add("rejected", r.counters.rejected)
       .add("unfinished", r.unfinished + r.not_submitted)
       .add("failures", failures_of(r))

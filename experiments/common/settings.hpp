@@ -73,12 +73,13 @@ struct SettingField {
 
 namespace detail {
 
-inline constexpr std::string_view workload_names[] = {"sharegpt", "alpaca", "shared_prefix",
-                                                      "chat",     "random", "trace"};
+inline constexpr std::string_view workload_names[] = {
+    "sharegpt", "alpaca", "azure_conversation", "mooncake_conversation", "shared_prefix", "chat",
+    "random",   "trace"};
 inline constexpr std::string_view arrival_names[] = {"poisson", "gamma",     "quantum_poisson",
                                                      "even",    "saturated", "trace"};
 inline constexpr std::string_view executor_names[] = {"simulated", "cpu"};
-inline constexpr std::string_view overhead_names[] = {"none", "python_2023"};
+inline constexpr std::string_view overhead_names[] = {"none", "python_2023", "python_2023_loop"};
 
 template <auto member, std::int64_t low, std::int64_t high>
 constexpr SettingField integer(std::string_view name, std::string_view help,
@@ -185,7 +186,8 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       real<&S::kv_memory_gib, Bound::not_negative>("kv_memory_gib", "> 0: GiB for keys and values"),
       real<&S::swap_space_gib, Bound::not_negative>("swap_space_gib", "GiB of the host tier",
                                                     "swap_space"),
-      text<&S::host_overhead>("host_overhead", "none or python_2023", overhead_names),
+      text<&S::host_overhead>("host_overhead", "none, python_2023 or python_2023_loop",
+                              overhead_names),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(

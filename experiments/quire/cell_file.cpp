@@ -27,13 +27,17 @@ RunOptions options_of(const std::vector<std::string>& words, const std::string& 
     throw data_error(where, std::string("its words are not those of a run: ") + error.what(),
                      "a cell that this program's `quire sweep plan` wrote");
   }
-  options.measurement.slo = metrics::parse_slo(options.goodput);
+  settle_measurement(options);
   return options;
 }
 
 std::string measured_as(const RunOptions& o) {
   std::string text = o.measurement.stream ? "stream " : "";
   for (const std::string& word : o.goodput) text += word + " ";
+  if (!o.search_rate.empty()) {
+    text += o.search_rate + " " + detail::plain_number(o.measurement.search.attainment) + " ";
+    for (const std::string& word : o.keep) text += word + " ";
+  }
   for (const double p : o.measurement.percentiles) text += detail::plain_number(p) + " ";
   return text;
 }
@@ -74,8 +78,8 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
                              std::vector<std::string>& hashes) {
   const bool asked = !o.selection.variants.empty() || !o.selection.filter.empty() ||
                      !o.axes.empty() || !o.selection.given.empty() || !o.goodput.empty() ||
-                     o.selection.repetitions > 1 || o.measurement.stream ||
-                     o.measurement.percentiles != Measurement{}.percentiles;
+                     !o.search_rate.empty() || o.selection.repetitions > 1 ||
+                     o.measurement.stream || o.measurement.percentiles != Measurement{}.percentiles;
   if (asked) {
     throw usage_error("--cells " + path.string(), "says what is run, and so do other flags",
                       "one of both");
@@ -116,6 +120,7 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
       o.measurement.slo = one.measurement.slo;
       o.measurement.percentiles = one.measurement.percentiles;
       o.measurement.stream = one.measurement.stream;
+      o.measurement.search = one.measurement.search;
       how = measured_as(one);
     } else if (one.selection.settings.executor != o.selection.settings.executor ||
                measured_as(one) != how) {

@@ -91,11 +91,31 @@ std::string percentiles_of(const Measurement& how) {
   return joined(words, ",");
 }
 
+/// The flags of a search for a rate.
+std::vector<std::string> search_words(const Measurement& how) {
+  using detail::plain_number;
+  std::vector<std::string> words{
+      "--search-rate", plain_number(how.search.low) + ":" + plain_number(how.search.high)};
+  if (!how.slo.empty() && how.search.attainment != RateSearch{}.attainment) {
+    words.insert(words.end(), {"--attainment", plain_number(how.search.attainment)});
+  }
+  if (!how.search.kept.empty()) words.emplace_back("--keep");
+  for (const KeptBelow& k : how.search.kept) {
+    words.push_back(k.metric + ":" + plain_number(k.most));
+  }
+  return words;
+}
+
 /// One line over a report: what ran on what.
 std::string headline(const Cell& cell, const Outcome& outcome) {
   const Settings& s = cell.settings;
   const metrics::ResultRow row = identity_of(cell);
   std::string text = std::string(cell.variant->name) + ": ";
+  if (outcome.highest_rate) {
+    text = "highest rate " + detail::plain_number(outcome.highest_rate->attains) +
+           " requests/s (not kept at " + detail::plain_number(outcome.highest_rate->fails) + ")\n" +
+           text;
+  }
   if (cell.variant->mode == metrics::Mode::measured) {
     text += s.model + " on this machine, " + std::to_string(cell.resolved.threads) + " threads";
   } else {
@@ -243,6 +263,22 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       .add_flag("--stream", o.measurement.stream,
                 "sum requests up as they end, for millions: percentiles within 0.1 %")
       ->group("Measurement");
+  command
+      .add_option("--search-rate", o.search_rate,
+                  "LOW:HIGH: find the highest request rate between these that keeps --goodput for "
+                  "--attainment of the requests, and --keep; the row is that rate's")
+      ->group("Measurement");
+  command
+      .add_option("--attainment", o.measurement.search.attainment,
+                  "share of requests that must meet --goodput [0.9]")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group("Measurement");
+  command
+      .add_option("--keep", o.keep,
+                  "METRIC:MOST of the whole run, such as p99_itl_ms:100 "
+                  "median_scheduling_delay_ms:2000")
+      ->expected(1, 8)
+      ->group("Measurement");
   command.add_option("--timeout", o.measurement.timeout_s, "wall-clock seconds a run may take")
       ->check(CLI::PositiveNumber)
       ->group("Measurement");
@@ -281,6 +317,36 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->group("Control");
 }
 
+void settle_measurement(RunOptions& o) {
+  o.measurement.slo = metrics::parse_slo(o.goodput);
+  RateSearch& search = o.measurement.search;
+  search.kept.clear();
+  for (const std::string& text : o.keep) {
+    search.kept.push_back(parse_kept(text, o.measurement.percentiles));
+  }
+  if (o.search_rate.empty()) {
+    if (o.keep.empty() && search.attainment == RateSearch{}.attainment) return;
+    throw usage_error("--keep --attainment", "say when a rate is too high, and none is looked for",
+                      "--search-rate LOW:HIGH");
+  }
+  parse_rates(o.search_rate, search);
+  if (o.goodput.empty() && o.keep.empty()) {
+    throw usage_error("--search-rate", "nothing says when a rate is too high",
+                      "--goodput, or --keep METRIC:MOST");
+  }
+  Selection& s = o.selection;
+  const bool given = std::find(s.given.begin(), s.given.end(), "request_rate") != s.given.end() ||
+                     std::any_of(o.axes.begin(), o.axes.end(), [](const std::string& axis) {
+                       return axis.starts_with("request_rate");
+                     });
+  if (given || s.settings.arrival == "saturated") {
+    throw usage_error("--search-rate", "the rate is said already",
+                      "no --request-rate, and arrivals "
+                      "that have one");
+  }
+  s.settings.request_rate = search.high;
+}
+
 std::string describe(const Cell& cell) {
   std::string text(cell.variant->name);
   text += " " + cell.settings.workload;
@@ -317,6 +383,7 @@ metrics::ResultRow row_of(const Prepared& p, std::size_t i) {
   if (!p.how.slo.empty()) row.axes.add("goodput", joined(words_of(p.how.slo), " "));
   row.axes.add("metric_percentiles", percentiles_of(p.how));
   if (p.how.stream) row.axes.add("stream", true);
+  if (p.how.search.wanted()) row.axes.add("search", joined(search_words(p.how), " "));
   return row;
 }
 
@@ -326,7 +393,8 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
   for (const SettingField& f : setting_fields()) {
     const std::string value = f.json(cell.settings);
     if (value == f.json(defaults) ||
-        !unread_because(f.name, cell.settings, *cell.variant).empty()) {
+        !unread_because(f.name, cell.settings, *cell.variant).empty() ||
+        (how.search.wanted() && f.name == "request_rate")) {
       continue;
     }
     words.push_back(flag_of(f.name));
@@ -345,6 +413,9 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
     words.insert(words.end(), {"--metric-percentiles", percentiles_of(how)});
   }
   if (how.stream) words.push_back("--stream");
+  if (how.search.wanted()) {
+    for (std::string& word : search_words(how)) words.push_back(std::move(word));
+  }
   words.insert(words.end(), {"--format", "jsonl"});
   return words;
 }
@@ -375,7 +446,7 @@ std::vector<Cell> planned_cells(RunOptions& o) {
       std::find(std::begin(formats), std::end(formats), o.format) == std::end(formats)) {
     throw unknown_name("--format", "format", o.format, formats);
   }
-  o.measurement.slo = metrics::parse_slo(o.goodput);
+  settle_measurement(o);
   static_cast<void>(labels_of(o));
   const Shard shard = shard_of(o);
   o.variants = variants_of(o.selection.settings.executor);
@@ -390,6 +461,9 @@ std::vector<Cell> planned_cells(RunOptions& o) {
   }
   std::vector<Cell> cells = make_cells(o.variants, o.selection);
   for (const Cell& cell : cells) check_cell(cell);
+  if (!o.measurement.chrome_trace.empty() && o.measurement.search.wanted()) {
+    throw usage_error("--chrome-trace", "a search for a rate is many runs", "one --request-rate");
+  }
   if (!o.measurement.chrome_trace.empty() && cells.size() != 1) {
     throw usage_error("--chrome-trace", "needs one run, not " + std::to_string(cells.size()),
                       "one variant, and no axis of several values");
@@ -432,7 +506,8 @@ CellRun run_one(const Prepared& p, std::size_t i) {
     if (!cell.variant->make && p.cells.size() > 1) {
       row.metrics.add("skipped", cell.variant->incompatible);
     } else {
-      Outcome outcome = run_cell(cell, workload_of(cell.settings), p.how);
+      Outcome outcome = p.how.search.wanted() ? run_at_highest_rate(cell, p.how)
+                                              : run_cell(cell, workload_of(cell.settings), p.how);
       row.metrics.append(metrics_of(outcome, p.how.percentiles, timed));
       row.metrics.add("rerun", command);
       run.wall_seconds = outcome.wall_seconds;

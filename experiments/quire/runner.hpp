@@ -25,6 +25,8 @@ struct RunOptions {
   std::vector<std::string> axes{};
   Measurement measurement{};
   std::vector<std::string> goodput{};
+  std::string search_rate{};
+  std::vector<std::string> keep{};
   std::filesystem::path out{};
   bool append = false, resume = false, force = false;
   std::string shard{};
@@ -39,6 +41,10 @@ struct RunOptions {
 
 /// Adds the flags of a run to a command.
 void add_run_flags(CLI::App& command, RunOptions& options);
+
+/// Reads the flags of the measurement that are text; a search for a rate sets its upper end as the rate.
+/// \errors usage error.
+void settle_measurement(RunOptions& options);
 
 /// Checks what can be wrong with a cell without running anything. \errors usage error.
 void check_cell(const Cell& cell);

@@ -389,7 +389,8 @@ TEST(QuireCommand, PrintsTheSummaryAndWritesARow) {
   for (const char* name :
        {"mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "std_e2el_ms", "request_throughput",
         "output_throughput", "total_token_throughput", "request_goodput", "duration",
-        "mean_normalized_latency_s", "swaps_refused", "preemptions", "recomputed_tokens"}) {
+        "mean_normalized_latency_s", "swaps_refused", "preemptions", "recomputed_tokens",
+        "swap_preemptions", "recompute_preemptions", "swapped_out_tokens", "bytes_moved"}) {
     ASSERT_NE(row.object()->find(name), nullptr) << name;
     EXPECT_TRUE(row.object()->find(name)->number().has_value()) << name;
   }
@@ -477,6 +478,47 @@ TEST(QuireCommand, ResumeRunsWhatIsMissing) {
   EXPECT_EQ(kept({"--goodput", "ttft:300"}), "");
   EXPECT_THAT(kept({"--goodput", "ttft:200"}), HasSubstr("4 runs were finished before"));
   EXPECT_EQ(kept({"--metric-percentiles", "50,99.9"}), "");
+}
+
+TEST(QuireCommand, FindsTheHighestRateThatKeepsWhatIsAsked) {
+  const Words engine{"run", "--variant", "vllm", "--num-prompts", "60", "--format", "jsonl"};
+  const auto ran = [&engine](const Words& more) {
+    Words words = engine;
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  const Words limits{"--goodput", "ttft:500", "tpot:100"};
+  Words search{"--search-rate", "0.5:16"};
+  search.insert(search.end(), limits.begin(), limits.end());
+  const auto found = row_of(ran(search));
+  const double rate = number(found, "highest_rate"), fails = number(found, "highest_rate_fails_at");
+  EXPECT_GT(rate, 0.5);
+  EXPECT_LT(fails, 16);
+  EXPECT_LE(fails, 1.02 * rate);
+  EXPECT_GE(number(found, "slo_attainment"), 0.9);
+  const auto attained = [&](double at) {
+    Words words{"--request-rate", std::to_string(at)};
+    words.insert(words.end(), limits.begin(), limits.end());
+    return number(row_of(ran(words)), "slo_attainment");
+  };
+  EXPECT_GE(attained(rate), 0.9);
+  EXPECT_LT(attained(fails), 0.9);
+  // a number of the whole run, as in Sarathi's capacity
+  const auto capacity = row_of(ran({"--search-rate", "0.5:16", "--keep", "p99_itl_ms:60"}));
+  EXPECT_LE(number(capacity, "p99_itl_ms"), 60);
+  EXPECT_GT(number(capacity, "highest_rate"), 0.5);
+
+  const auto refused = [&ran](const Words& more, const std::string& why) {
+    const Ran out = ran(more);
+    EXPECT_EQ(out.exit_code, 2);
+    EXPECT_THAT(out.err, HasSubstr(why));
+  };
+  refused({"--search-rate", "0.5:4"}, "--goodput, or --keep");
+  refused({"--search-rate", "4:1", "--goodput", "ttft:500"}, "LOW below HIGH");
+  refused({"--search-rate", "1:4", "--keep", "p99_itl:60"}, "p99_itl_ms (the nearest)");
+  refused({"--keep", "p99_itl_ms:60"}, "--search-rate LOW:HIGH");
+  refused({"--search-rate", "1:4", "--goodput", "ttft:500", "--request-rate", "2"},
+          "no --request-rate");
 }
 
 /// A model that continues a text as it went on when it last occurred: what it says is known.
