@@ -11,28 +11,27 @@ using Systems = type_list<presets::HfTransformers, presets::FasterTransformer, p
                           presets::OrcaPow2, presets::OrcaOracle, presets::Vllm>;
 
 /// Requests a second; one ladder for all systems, finer where their curves bend.
-inline constexpr double rates[] = {0.05, 0.1, 0.15, 0.2,  0.25, 0.3, 0.4, 0.5,
-                                   0.6,  0.7, 0.8,  0.9,  1.0,  1.1, 1.2, 1.35,
-                                   1.5,  1.6, 1.75, 1.85, 1.95, 2.1, 2.25};
+inline constexpr double rates[] = {0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4,  0.5, 0.6,
+                                   0.75, 0.9, 1.05, 1.2, 1.4,  1.6, 1.75, 1.9, 2.1};
 
-/// The rung above which a system is left out: past its published limit (1.17 times for vLLM, about twice
-/// for the others), where latency is only the length of the queue.
+/// The rung above which a system is left out: past its limit, where latency is only the length of the
+/// queue. The limit itself is found by bisection between the rungs.
 template <class System>
-inline constexpr double last_rate = 2.25;
+inline constexpr double last_rate = 2.1;
 template <>
-inline constexpr double last_rate<presets::HfTransformers> = 0.5;
+inline constexpr double last_rate<presets::HfTransformers> = 0.25;
 template <>
-inline constexpr double last_rate<presets::FasterTransformer> = 0.5;
+inline constexpr double last_rate<presets::FasterTransformer> = 0.4;
 template <>
-inline constexpr double last_rate<presets::OrcaMax> = 1.1;
+inline constexpr double last_rate<presets::OrcaMax> = 0.75;
 template <>
-inline constexpr double last_rate<presets::OrcaPow2> = 1.5;
+inline constexpr double last_rate<presets::OrcaPow2> = 1.05;
 template <>
-inline constexpr double last_rate<presets::OrcaOracle> = 1.95;
+inline constexpr double last_rate<presets::OrcaOracle> = 1.4;
 
 /// Host code around the model: FasterTransformer is C++, the others share one Python code base.
 template <class System>
-inline constexpr HostOverhead host = host_overhead::python_2023;
+inline constexpr HostOverhead host = host_overhead::python_2023_loop;
 template <>
 inline constexpr HostOverhead host<presets::FasterTransformer> = host_overhead::native_2023;
 

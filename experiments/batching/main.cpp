@@ -14,6 +14,7 @@
 #include <experiments/batching/panels.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/paper_setup.hpp>
+#include <experiments/common/rate_curve.hpp>
 #include <experiments/common/workloads.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
@@ -21,7 +22,8 @@
 namespace quire::experiment {
 namespace {
 
-using SharedWorkload = std::shared_ptr<const workload::Workload>;
+/// Seconds a token at which the figures' systems are compared.
+constexpr double half_a_second = 0.5;
 
 /// Batch cap of the request-level systems on OPT-13B and ShareGPT. \source the paper's artifact,
 /// ft/.
@@ -33,9 +35,12 @@ executor::Simulated::Options request_level_setup(executor::Simulated::Options se
 }
 
 template <class System>
-metrics::JsonObject latency(executor::Simulated::Options setup, const workload::Workload& requests,
-                            Seconds warm_up) {
+Rung latency(executor::Simulated::Options setup, const workload::Workload& requests,
+             Seconds warm_up) {
   setup.host = host<System>;
+  if (setup.tensor_parallel > 1 && setup.host.per_request > Seconds{0.0}) {  // the Python engines
+    setup.host.per_step = host_overhead::ray_2023_step;
+  }
   Engine<System, executor::Simulated> engine(setup);
   const Report report = replay(engine, requests, {.measure_from = warm_up, .record_from = warm_up});
   const metrics::ServingSummary seen = report.summary();
@@ -45,14 +50,15 @@ metrics::JsonObject latency(executor::Simulated::Options setup, const workload::
   for (const metrics::RequestRecord& r : report.records) {
     to_last_token += (r.last_token - r.arrival).value / r.output_length();
   }
-  return metrics::JsonObject()
-      .add("block_size", System::BlockSize::tokens.value)
+  Rung rung{.latency = seen.normalized_latency.mean(),
+            .other = to_last_token / static_cast<double>(seen.completed)};
+  rung.row.add("block_size", System::BlockSize::tokens.value)
       .add("scheduler", System::Scheduler::name)
       .add("reservation", System::Reservation::name)
-      .add("mean_normalized_latency_s", seen.normalized_latency.mean())
+      .add("mean_normalized_latency_s", rung.latency)
       .add("median_normalized_latency_s", seen.normalized_latency.median())
       .add("p99_normalized_latency_s", seen.normalized_latency.percentile(99))
-      .add("mean_normalized_last_token_s", to_last_token / static_cast<double>(seen.completed))
+      .add("mean_normalized_last_token_s", rung.other)
       .add("mean_batched_requests", report.memory.by_time().running_requests)
       .add("completed", seen.completed)
       .add("failed", seen.failed)
@@ -60,30 +66,72 @@ metrics::JsonObject latency(executor::Simulated::Options setup, const workload::
       .add("steps", report.counters.steps)
       .add("output_throughput", seen.output_throughput())
       .add("duration", report.duration.value);
+  return rung;
 }
 
-template <class System>
-Run ladder_run(SharedWorkload requests, const executor::Simulated::Options& setup,
-               std::uint64_t seed, double rate, Seconds warm_up) {
+using SharedCurve = std::shared_ptr<RateCurve>;
+
+Run run_at(const SharedCurve& curve, std::string_view part, std::string_view variant,
+           std::string_view workload, std::string_view model, std::uint64_t seed, double rate) {
   Run run;
-  run.row.variant = System::name;
-  run.row.workload = requests->name;
-  run.row.trace_sha256 = requests->provenance.sha256;
+  run.row.variant = variant;
+  run.row.workload = workload;
   run.row.seed = seed;
   run.row.mode = metrics::Mode::simulated;
-  run.row.axes.add("part", "ladder").add("model", setup.model.name).add("request_rate", rate);
-  run.row.axes.add("requests", requests->requests.size()).add("warm_up_s", warm_up.value);
-  run.measure = [=] { return latency<System>(setup, *requests, warm_up); };
+  run.row.axes.add("part", part).add("model", model).add("request_rate", rate);
+  run.measure = [curve, rate] { return curve->at(rate).row; };
   return run;
 }
 
-void add_rung(std::vector<Run>& runs, const executor::Simulated::Options& setup, std::uint64_t seed,
-              double rate, Seconds warm_up, workload::Workload requests, bool published_limits) {
-  const auto shared = std::make_shared<const workload::Workload>(std::move(requests));
-  for_each_type(Systems{}, [&]<class System>() {
-    if (published_limits && rate > last_rate<System>) return;
-    runs.push_back(ladder_run<System>(shared, setup, seed, rate, warm_up));
+/// The rate at which a system passes 0.5 s a token, by bisection between the rungs of its ladder.
+Run limit_of(const SharedCurve& curve, const std::vector<double>& ladder, std::string_view panel,
+             std::string_view variant, std::string_view workload, std::string_view model,
+             std::uint64_t seed, double Rung::*latency = &Rung::latency) {
+  Run run = run_at(curve, "limit", variant, workload, model, seed, 0);
+  run.row.axes = {};
+  run.row.axes.add("part", "limit").add("panel", panel).add("model", model);
+  run.row.axes.add("level_s_per_token", half_a_second);
+  run.row.axes.add("timed_to", latency == &Rung::latency ? "answer" : "last_token");
+  run.measure = [=] { return find_limit(*curve, ladder, half_a_second, 0.02, latency).row(); };
+  return run;
+}
+
+// ---- Figure 12(a) --------------------------------------------------------------------------------
+
+template <class System>
+void add_ladder(std::vector<Run>& runs, std::uint64_t seed, const Options& options) {
+  const double seconds = options.pick(300.0, 3600.0, 3600.0);
+  const executor::Simulated::Options setup = request_level_setup(opt_13b_setup());
+  const auto curve = std::make_shared<RateCurve>([=](double rate) {
+    return latency<System>(setup, workload::sharegpt(poisson_for(rate, seconds, seed)), 60.0);
   });
+  std::vector<double> ladder;
+  for (std::size_t i = 0; i < std::size(rates); i += options.pick<std::size_t>(3, 1, 1)) {
+    if (rates[i] <= last_rate<System>) ladder.push_back(rates[i]);
+  }
+  for (const double rate : ladder) {
+    Run run = run_at(curve, "ladder", System::name, "sharegpt", setup.model.name, seed, rate);
+    run.row.axes.add("requests", static_cast<std::size_t>(rate * seconds)).add("warm_up_s", 60.0);
+    runs.push_back(std::move(run));
+  }
+  const auto limit = [&](double Rung::*by) {
+    runs.push_back(
+        limit_of(curve, ladder, "fig12a", System::name, "sharegpt", setup.model.name, seed, by));
+  };
+  limit(&Rung::latency);
+  if (System::Scheduler::drains) limit(&Rung::other);
+}
+
+/// A real trace, with its own arrival pattern stretched; lengths without times arrive by a Poisson
+/// process.
+template <class System>
+void add_trace(std::vector<Run>& runs, const executor::Simulated::Options& setup, double rate,
+               const std::shared_ptr<const workload::Workload>& requests) {
+  Run run = run_at({}, "ladder", System::name, requests->name, setup.model.name, 0, rate);
+  run.row.trace_sha256 = requests->provenance.sha256;
+  run.row.axes.add("requests", requests->requests.size()).add("warm_up_s", 0.0);
+  run.measure = [=] { return latency<System>(setup, *requests, 0.0).row; };
+  runs.push_back(std::move(run));
 }
 
 // ---- Figures 12(b) to (f), 14, 16 and 17 --------------------------------------------------------
@@ -100,7 +148,10 @@ workload::Workload requests_of(const Panel& panel, double rate, Seconds seconds,
   if (panel.workload == "sharegpt") return workload::sharegpt(how);
   if (panel.workload == "alpaca") return workload::alpaca(how);
   if (panel.workload == "chat") {
-    return workload::chat({.context = 1024, .max_output = 1024, .generator = how});
+    return workload::chat({.context = 1024,
+                           .max_output = 1024,
+                           .new_probability = panel.new_probability,
+                           .generator = how});
   }
   return workload::shared_prefix({.prefix = panel.prefix, .generator = how});
 }
@@ -113,21 +164,20 @@ void add_panel(std::vector<Run>& runs, const Panel& panel, const Ladder& ladder,
   const bool forks = panel.n > 1 || panel.beam_width > 0;
   const double seconds = options.pick(60.0, forks ? 300.0 : 600.0, forks ? 600.0 : 3600.0);
   const Seconds warm_up = seconds / 10;
-  for (const double rate : rungs(ladder, options.pick<std::size_t>(2, forks ? 6 : 8, 12))) {
-    Run run;
-    run.row.variant = variant;
-    run.row.workload = panel.workload;
-    run.row.seed = 0;
-    run.row.mode = metrics::Mode::simulated;
-    run.row.axes.add("part", panel.part).add("model", panel.model->name);
-    run.row.axes.add("request_rate", rate).add("seconds", seconds);
-    run.row.axes.add("n", panel.n).add("beam_width", panel.beam_width);
+  const auto curve = std::make_shared<RateCurve>([=, &panel](double rate) {
+    return latency<System>(setup, requests_of(panel, rate, seconds, 0), warm_up);
+  });
+  const std::vector<double> climbed =
+      rungs(ladder, options.pick<std::size_t>(2, forks ? 4 : 5, 12));
+  if (climbed.empty()) return;
+  for (const double rate : climbed) {
+    Run run = run_at(curve, panel.part, variant, panel.workload, panel.model->name, 0, rate);
+    run.row.axes.add("seconds", seconds).add("n", panel.n).add("beam_width", panel.beam_width);
     run.row.axes.add("prefix", panel.prefix);
-    run.measure = [=, &panel] {
-      return latency<System>(setup, requests_of(panel, rate, seconds, 0), warm_up);
-    };
     runs.push_back(std::move(run));
   }
+  runs.push_back(
+      limit_of(curve, climbed, panel.part, variant, panel.workload, panel.model->name, 0));
 }
 
 void add_panels(std::vector<Run>& runs, const Options& options) {
@@ -162,7 +212,6 @@ void add_blog(std::vector<Run>& runs, std::string_view variant, std::int32_t n,
   run.measure = [=] {
     executor::Simulated::Options setup = opt_13b_setup();
     setup.model = model::llama_13b;
-    setup.host = host_overhead::python_2023;
     if (max_batch > 0) setup.limits.max_batch = max_batch;
     Engine<System, executor::Simulated> engine(setup);
     const Report report =
@@ -182,6 +231,9 @@ void add_blogs(std::vector<Run>& runs, const Options& options) {
     add_blog<presets::Vllm>(runs, "vllm", n, 0, options);
     // TGI reserves prompt and max_tokens; with max_tokens the true length that is Orca (Oracle)
     add_blog<presets::OrcaOracle>(runs, "tgi", n, 0, options);
+    // and with a max_tokens that says less: the next power of two, the model's whole length
+    add_blog<presets::OrcaPow2>(runs, "tgi_pow2", n, 0, options);
+    add_blog<presets::OrcaMax>(runs, "tgi_max_length", n, 0, options);
     for (const std::int64_t batch : {1, 2, 4}) {
       if (batch * n <= 7) {  // reservations of 2,048 tokens that the memory holds
         add_blog<presets::HfTransformers>(runs, "hf_transformers", n, batch, options);
@@ -190,30 +242,64 @@ void add_blogs(std::vector<Run>& runs, const Options& options) {
   }
 }
 
+// ---- the host time of mid-2023 -------------------------------------------------------------------
+
+/// vLLM pull request 820's runs: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, before and
+/// after its sampler took all sequences as one. What lies between the two gave python_2023_loop; their
+/// level gave nothing. Lengths are log-normal with the means of that benchmark, 246 in and 233 out.
+void add_sampler(std::vector<Run>& runs, const Options& options) {
+  const std::size_t count = options.pick<std::size_t>(100, 1000, 1000);
+  for (const auto& [sampler, host_time] : {std::pair{"loop", host_overhead::python_2023_loop},
+                                           std::pair{"vectorized", host_overhead::python_2023}}) {
+    Run run;
+    run.row.variant = presets::Vllm::name;
+    run.row.workload = "sharegpt_v3_fitted";
+    run.row.mode = metrics::Mode::simulated;
+    run.row.axes.add("part", "sampler").add("sampler", sampler).add("requests", count);
+    run.measure = [=] {
+      executor::Simulated::Options setup = opt_13b_setup();
+      setup.model = model::llama_13b;
+      setup.model.max_length = 4096;
+      setup.hardware = hardware::a100_80gb;
+      setup.memory.kv_bytes = 0;  // what the weights leave
+      setup.limits.max_sequences = 256;
+      setup.host = host_time;
+      Engine<presets::Vllm, executor::Simulated> engine(setup);
+      const Report report = replay(
+          engine,
+          workload::synthetic(workload::LogNormalLength{389.6, 1.2, 1024},
+                              workload::LogNormalLength{265.6, 0.9, 1024}, {.requests = count}),
+          {.stream = true});
+      return metrics::JsonObject()
+          .add("request_throughput",
+               static_cast<double>(report.streamed.completed) / report.duration.value)
+          .add("mean_batched_requests", report.memory.by_time().running_requests)
+          .add("failed", report.streamed.failed);
+    };
+    runs.push_back(std::move(run));
+  }
+}
+
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
-  const std::uint64_t seeds = options.pick(1, 2, 5);
-  const double seconds = options.pick(300.0, 3600.0, 3600.0);
-  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
-    for (std::size_t i = 0; i < std::size(rates); i += options.pick<std::size_t>(3, 1, 1)) {
-      add_rung(runs, request_level_setup(opt_13b_setup()), seed, rates[i], 60.0,
-               workload::sharegpt(poisson_for(rates[i], seconds, seed)), true);
-    }
+  for (std::uint64_t seed = 0; seed < options.pick<std::uint64_t>(1, 2, 5); ++seed) {
+    for_each_type(Systems{}, [&]<class System>() { add_ladder<System>(runs, seed, options); });
   }
   add_panels(runs, options);
   add_blogs(runs, options);
+  add_sampler(runs, options);
   if (options.traces.empty()) return runs;
   for (const auto& [trace, requests] : open_traces(options.traces)) {
     const workload::Workload some =
         workload::first_requests(requests, options.pick<std::size_t>(100, 600, 2000));
+    const auto setup = request_level_setup(long_context_setup(model_for(trace)));
     for (const double share : {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0}) {
       const double rate = share * trace.top_rate;
-      // A trace's own arrival pattern, stretched; lengths without times arrive by a Poisson
-      // process.
-      add_rung(runs, request_level_setup(long_context_setup(model_for(trace))), 0, rate, 0.0,
-               some.timed ? workload::at_rate(some, rate)
-                          : workload::with_arrivals(some, workload::Poisson{rate}),
-               false);
+      const auto shared = std::make_shared<const workload::Workload>(
+          some.timed ? workload::at_rate(some, rate)
+                     : workload::with_arrivals(some, workload::Poisson{rate}));
+      for_each_type(Systems{},
+                    [&]<class System>() { add_trace<System>(runs, setup, rate, shared); });
     }
   }
   return runs;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <experiments/common/paper_setup.hpp>
+#include <experiments/common/rate_curve.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/model/known_shapes.hpp>
 
@@ -26,6 +27,7 @@ struct Panel {
   std::int64_t prefix = 0;     // tokens of the shared prefix
   std::int64_t max_batch = 0;  // of the request-level system \source the paper's artifact, ft/
   Ladder vllm{}, oracle{}, pow2{}, max{}, faster_transformer{};
+  double new_probability = 0.5;  // of a request of `chat` to begin a conversation
 };
 
 /// Ladders bracket the rate at which a system passes 0.5 s a token.
@@ -135,6 +137,8 @@ inline constexpr Panel panels[] = {
      .prefix = 341,
      .vllm = {20, 110},
      .oracle = {4, 30}},
+    // Conversations as the paper's artifact starts them for vLLM, and as it starts them for Orca; here both
+    // for both.
     {.part = "fig17",
      .model = &model::opt_13b,
      .workload = "chat",
@@ -142,6 +146,14 @@ inline constexpr Panel panels[] = {
      .oracle = {0.1, 1.8},
      .pow2 = {0.1, 1.5},
      .max = {0.1, 1.2}},
+    {.part = "fig17_long",
+     .model = &model::opt_13b,
+     .workload = "chat",
+     .vllm = {0.2, 1.8},
+     .oracle = {0.1, 1.2},
+     .pow2 = {0.1, 1.2},
+     .max = {0.1, 1.2},
+     .new_probability = 0.1},
 };
 
 /// `count` rates of a ladder, each the same multiple of the one before.
@@ -151,9 +163,7 @@ inline constexpr Panel panels[] = {
   for (std::size_t i = 0; i < count; ++i) {
     const double part = static_cast<double>(i) / static_cast<double>(count - 1);
     const double rate = ladder.low * std::pow(ladder.high / ladder.low, part);
-    // three digits, so that a rate is written as it is run
-    const double unit = std::pow(10.0, 2 - std::floor(std::log10(rate)));
-    out.push_back(std::round(rate * unit) / unit);
+    out.push_back(three_digits(rate));
   }
   return out;
 }

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include <experiments/cluster/axes.hpp>
+#include <experiments/cluster/clusters.hpp>
+#include <experiments/cluster/splitwise.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/workloads.hpp>
 #include <quire/cost_model/affine.hpp>
@@ -23,77 +25,6 @@
 
 namespace quire::experiment {
 namespace {
-
-using Affine = executor::BasicSimulated<cost_model::Affine>;
-using Roofline = executor::Simulated;
-using Engines = std::vector<std::unique_ptr<AnyEngine>>;
-using Play =
-    std::function<ClusterReport(Engines, const ClusterOptions&, const workload::Workload&)>;
-
-template <class R>
-ClusterReport play(Engines engines, const ClusterOptions& options, const workload::Workload& w) {
-  return Cluster<R>(std::move(engines), options).replay(w);
-}
-template <class C, class E>
-std::unique_ptr<AnyEngine> engine(const typename E::Options& options) {
-  return std::make_unique<ErasedEngine<Engine<C, E>>>(options);
-}
-/// Keys and values of a token, two bytes a number.
-double kv_bytes(const model::Shape& m) {
-  return 4.0 * static_cast<double>(m.layers * m.kv_heads * m.head_dim);
-}
-double mean(const std::vector<double>& v) {
-  return v.empty() ? 0 : std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
-}
-double largest(const std::vector<double>& v) {
-  return v.empty() ? 0 : *std::max_element(v.begin(), v.end());
-}
-
-metrics::JsonObject metrics_of(const ClusterReport& report, const metrics::Slo& slo) {
-  const metrics::ServingSummary seen = report.summary(slo);
-  metrics::JsonObject out;
-  for (const auto& [name, value] : metrics::named_values(seen)) out.add(name, value);
-  if (!slo.empty()) {
-    out.add("met_percent", 100 * seen.attainment);
-    out.add("missed_percent", 100 * (1 - seen.attainment));
-  }
-  std::int64_t recomputed = 0, prompts = 0, found = 0;
-  for (const metrics::RequestRecord& r : report.records) recomputed += r.recomputed.value;
-  for (const EngineCounters& c : report.counters) {
-    prompts += c.prompt_tokens.value;
-    found += c.prefix_hit_tokens.value;
-  }
-  const auto& sent = report.transfer_seconds;
-  const double latency = 1e-3 * seen.e2el.mean() * static_cast<double>(seen.completed);
-  const auto [least, most] = std::minmax_element(report.placed.begin(), report.placed.end());
-  return out.add("recomputed_tokens", recomputed)
-      .add("hit_rate", ratio(Tokens{found}, Tokens{prompts}))
-      .add("moved", report.downtimes.size())
-      .add("moves_given_up", report.moves_given_up)
-      .add("mean_downtime_ms", 1e3 * mean(report.downtimes))
-      .add("max_downtime_ms", 1e3 * largest(report.downtimes))
-      .add("mean_transfer_ms", 1e3 * mean(sent))
-      .add("max_transfer_ms", 1e3 * largest(sent))
-      .add("transfer_percent_of_latency",
-           100 * mean(sent) * static_cast<double>(sent.size()) / std::max(1e-9, latency))
-      .add("held_tokens_peak", report.held_peak.value)
-      .add("least_placed", *least)
-      .add("most_placed", *most);
-}
-
-/// One run by what names it; the caller adds its axes.
-Run run_of(std::string_view part, std::string_view router, const workload::Workload& w,
-           std::uint64_t seed, std::function<metrics::JsonObject()> measure) {
-  Run run;
-  run.row.variant = router;
-  run.row.workload = w.name;
-  run.row.trace_sha256 = w.provenance.sha256;
-  run.row.seed = seed;
-  run.row.mode = metrics::Mode::simulated;
-  run.row.axes.add("part", part).add("router", router);
-  run.measure = std::move(measure);
-  return run;
-}
 
 /// A cluster's run, made when it is first asked for and by whoever asks first; what is compared of it.
 class Played {
@@ -157,90 +88,155 @@ workload::Workload distserve_sharegpt(std::size_t requests, double rate, std::ui
   return w;
 }
 
-Affine::Options opt_13b_on(const AffineCoefficients& profile, std::int64_t devices) {
-  Affine::Options o{.model = model::opt_13b, .hardware = hardware::a100_80gb};
-  o.tensor_parallel = devices;
-  o.limits = {.max_batched_tokens = 4096, .max_sequences = 1024};
-  o.memory.kv_bytes =
-      static_cast<std::int64_t>(kv_bytes(model::opt_13b)) * opt_13b_kv_tokens * devices;
-  o.affine = profile;
-  return o;
+workload::Workload requests_for(const Placement& p, bool distserve_lengths, double rate,
+                                std::uint64_t seed, double scale) {
+  const auto devices = static_cast<double>(p.devices());
+  const auto count = static_cast<std::size_t>(scale * static_cast<double>(p.requests) * devices);
+  return distserve_lengths
+             ? distserve_sharegpt(count, rate * devices, seed)
+             : workload::sharegpt({.requests = count, .rate = rate * devices, .seed = seed});
 }
 
-/// A way to use devices for OPT-13B: one that serves alone, or a prompt instance of two beside a decode
-/// instance of one.
-struct Placement {
-  std::string_view name;
-  std::int64_t devices;
-  Play play;
-  bool split;
-};
+ClusterReport served(const Placement& p, const workload::Workload& w) {
+  const model::Shape& shape = p.model_name == "opt_66b" ? model::opt_66b : model::opt_13b;
+  Engines engines;
+  ClusterOptions o;
+  for (const PlacedEngine& e : p.engines) {
+    Affine::Options one{.model = shape, .hardware = hardware::a100_80gb};
+    one.tensor_parallel = e.devices;
+    one.limits = {.max_batched_tokens = 4096, .max_sequences = 1024};
+    one.memory.kv_bytes = static_cast<std::int64_t>(kv_bytes(shape)) * e.kv_tokens;
+    one.affine = e.profile;
+    engines.push_back(engine<presets::Vllm, Affine>(one));
+    if (p.engines.size() > 1) o.roles.push_back(e.role);
+  }
+  o.link = {.bytes_per_second = nvlink};
+  o.kv_bytes_per_token = kv_bytes(shape);
+  o.layers = shape.layers;
+  if (p.name == "distserve") return play<router::DistServe>(std::move(engines), o, w);
+  if (p.name == "splitwise") return play<router::Splitwise>(std::move(engines), o, w);
+  return play<router::LeastOutstanding>(std::move(engines), o, w);
+}
+
+metrics::Slo limits_of(const Placement& p, double scale = 1) {
+  return {.ttft = scale * p.slo_ttft, .tpot = scale * p.slo_tpot};
+}
 
 void add_disaggregation(std::vector<Run>& runs, const Options& options) {
-  const Placement placements[] = {{"vllm", 1, play<router::LeastOutstanding>, false},
-                                  {"distserve", 3, play<router::DistServe>, true},
-                                  {"splitwise", 3, play<router::Splitwise>, true}};
+  const double size = options.pick(0.2, 1.0, 2.0);
   const auto add = [&](const Placement& p, bool distserve_lengths, double rate, double scale,
                        std::uint64_t seed) {
-    const std::size_t requests =
-        options.pick<std::size_t>(100, 500, 1000) * static_cast<std::size_t>(p.devices);
-    const double all = rate * static_cast<double>(p.devices);
-    const workload::Workload w =
-        distserve_lengths ? distserve_sharegpt(requests, all, seed)
-                          : workload::sharegpt({.requests = requests, .rate = all, .seed = seed});
-    const metrics::Slo slo{.ttft = scale * slo_ttft, .tpot = scale * slo_tpot};
-    Run run = run_of("distserve", p.name, w, seed, [play = p.play, split = p.split, w, slo] {
-      Engines engines;
-      ClusterOptions o;
-      if (split) {
-        engines.push_back(engine<presets::Vllm, Affine>(opt_13b_on(distserve_tp2, 2)));
-        engines.push_back(engine<presets::Vllm, Affine>(opt_13b_on(distserve_tp1, 1)));
-        o.roles = {Role::prefill, Role::decode};
-      } else {
-        engines.push_back(engine<presets::Vllm, Affine>(opt_13b_on(vllm_tp1, 1)));
-      }
-      o.link = {.bytes_per_second = nvlink};
-      o.kv_bytes_per_token = kv_bytes(model::opt_13b);
-      o.layers = model::opt_13b.layers;
-      return metrics_of(play(std::move(engines), o, w), slo);
-    });
-    run.row.axes.add("model", "opt_13b").add("devices", p.devices);
+    const workload::Workload w = requests_for(p, distserve_lengths, rate, seed, size);
+    Run run = run_of("distserve", p.name, w, seed,
+                     [=] { return metrics_of(served(p, w), limits_of(p, scale)); });
+    run.row.axes.add("model", p.model_name).add("devices", p.devices());
     run.row.axes.add("rate_per_gpu", rate).add("slo_scale", scale);
     runs.push_back(std::move(run));
   };
-  for (std::uint64_t seed = 0; seed < options.pick<std::uint64_t>(1, 6, 12); ++seed) {
-    for (const Placement& p : placements) {
-      for (const double rate : rates_per_gpu) {
-        add(p, true, rate, 1, seed);
-        if (seed == 0) add(p, false, rate, 1, seed);
+  for (const Placement& p : placements()) {
+    const bool small = p.model_name == "opt_13b";
+    for (std::uint64_t seed = 0; seed < options.pick(std::uint64_t{1}, p.seeds, 2 * p.seeds);
+         ++seed) {
+      for (const double rate : p.rates) {
+        if (seed < 2) add(p, true, rate, 1, seed);
+        if (seed == 0 && small) add(p, false, rate, 1, seed);
       }
       for (const double scale : slo_scales) {
-        if (scale != 1) add(p, true, 1.5, scale, seed);
+        if (small && !(scale == 1 && seed < 2)) add(p, true, 1.5, scale, seed);
       }
+      // goodput by bisection: nine requests in ten within both limits
+      Run run = run_of("goodput", p.name, distserve_sharegpt(1, 1, 0), seed, [=] {
+        const metrics::RateInterval found = metrics::highest_rate_between(
+            [&](double rate) {
+              return served(p, requests_for(p, true, rate, seed, size))
+                  .summary(limits_of(p))
+                  .attainment;
+            },
+            0.9, p.rates.front() / 4, p.rates.back(), 0.03);
+        return metrics::JsonObject()
+            .add("highest_rate", found.attains)
+            .add("highest_rate_fails_at", found.fails);
+      });
+      run.row.axes.add("model", p.model_name).add("devices", p.devices());
+      runs.push_back(std::move(run));
     }
   }
 }
 
 // ---- migration -----------------------------------------------------------------------------------
 
+/// Two classes of requests on Llumnix that knows of them and on one that does not: latencies of each class.
+metrics::JsonObject by_class(const ClusterReport& report) {
+  metrics::JsonObject out;
+  for (const auto& [name, tenant] : {std::pair{"urgent_", 1u}, std::pair{"normal_", 0u}}) {
+    std::vector<metrics::RequestRecord> of;
+    for (const metrics::RequestRecord& r : report.records) {
+      if (r.tenant == TenantId{tenant}) of.push_back(r);
+    }
+    const metrics::ServingSummary s = metrics::summarize(of, report.duration);
+    const std::string word(name);
+    out.add(word + "prefill_mean_ms", s.ttft.mean())
+        .add(word + "prefill_p99_ms", s.ttft.percentile(99))
+        .add(word + "decode_mean_ms", s.tpot.mean())
+        .add(word + "e2e_mean_ms", s.e2el.mean())
+        .add(word + "e2e_p99_ms", s.e2el.percentile(99))
+        .add(word + "requests", s.completed);
+  }
+  return out.add("moved", report.downtimes.size()).add("preemptions", report.preemptions());
+}
+
+template <class C>
+ClusterReport on_sixteen(const model::Shape& llama, const Play& play, const workload::Workload& w,
+                         Handover handover, BlockCount ideal = 0) {
+  Roofline::Options one{.model = llama, .hardware = a10};
+  one.limits = {.max_batched_tokens = 12800, .max_sequences = 512};
+  one.host = host_overhead::python_2023;
+  Engines engines;
+  for (std::size_t i = 0; i < llumnix_instances; ++i) engines.push_back(engine<C, Roofline>(one));
+  ClusterOptions o;
+  o.link = {.bytes_per_second = llumnix_network / 2, .latency = 1e-3};
+  o.kv_bytes_per_token = kv_bytes(llama);
+  o.layers = llama.layers;
+  o.handover = handover;
+  if (ideal > BlockCount{0}) {
+    o.router.headroom = engines.front()->geometry().device_blocks - ideal;
+  }
+  return play(std::move(engines), o, w);
+}
+
+void add_classes(std::vector<Run>& runs, const model::Shape& llama, const Options& options) {
+  const std::size_t requests = options.pick<std::size_t>(400, 5000, 10000);
+  for (const double cv : {2.0, 4.0, 6.0, 8.0}) {
+    workload::Workload w = workload::synthetic(
+        workload::ZipfLength{24, 6144, mean_128}, workload::ZipfLength{24, 6144, mean_128},
+        {.requests = requests, .arrivals = workload::Gamma{class_rate, cv}});
+    w.name = "power_law_128-128";
+    Rng rng(11);
+    for (Request& r : w.requests) {
+      if (rng.below(10) != 0) continue;
+      r.tenant = TenantId{1};
+      r.priority = -1;
+    }
+    for (const bool knows : {false, true}) {
+      Run run = run_of("classes", knows ? "llumnix" : "llumnix_one_class", w, 0, [=] {
+        const BlockCount ideal = ideal_tokens / 16;
+        return by_class(
+            knows ? on_sixteen<VllmByClass>(llama, play<router::Llumnix>, w, Handover::live, ideal)
+                  : on_sixteen<presets::Vllm>(llama, play<router::Llumnix>, w, Handover::live));
+      });
+      run.row.axes.add("cv", cv).add("request_rate", class_rate).add("requests", requests);
+      runs.push_back(std::move(run));
+    }
+  }
+}
+
 void add_migration(std::vector<Run>& runs, const Options& options) {
   model::Shape llama = model::llama_7b;
   llama.max_length = 6144 * 2 + 1;
   const auto cluster = [llama](const Play& play, const workload::Workload& w, Handover handover) {
-    Roofline::Options one{.model = llama, .hardware = a10};
-    one.limits = {.max_batched_tokens = 12800, .max_sequences = 512};
-    one.host = host_overhead::python_2023;
-    Engines engines;
-    for (std::size_t i = 0; i < llumnix_instances; ++i) {
-      engines.push_back(engine<presets::Vllm, Roofline>(one));
-    }
-    ClusterOptions o;
-    o.link = {.bytes_per_second = llumnix_network / 2, .latency = 1e-3};
-    o.kv_bytes_per_token = kv_bytes(llama);
-    o.layers = llama.layers;
-    o.handover = handover;
-    return play(std::move(engines), o, w);
+    return on_sixteen<presets::Vllm>(llama, play, w, handover);
   };
+  add_classes(runs, llama, options);
   const std::size_t requests = options.pick<std::size_t>(400, 4000, 10000);
   for (std::uint64_t seed = 0; seed < options.pick<std::uint64_t>(1, 1, 3); ++seed) {
     for (const PowerLaw& law : power_laws) {
@@ -350,6 +346,7 @@ std::vector<Run> make_runs(const Options& options) {
   add_disaggregation(runs, options);
   add_migration(runs, options);
   add_prefixes(runs, options);
+  add_splitwise(runs, options);
   return runs;
 }
 
@@ -359,7 +356,8 @@ std::vector<Run> make_runs(const Options& options) {
 int main(int argc, char** argv) {
   return quire::experiment::run_experiment(
       argc, argv, "cluster",
-      "Several engines behind a router: prompts and generation apart, migration, prefixes.\n\n"
+      "Several engines behind a router: prompts and generation apart, migration, classes,\n"
+      "prefixes, machines of two kinds.\n\n"
       "Examples:\n"
       "  cluster --out rows.jsonl\n"
       "  cluster --out rows.jsonl --filter llumnix --scale smoke\n",

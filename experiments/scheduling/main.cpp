@@ -1,4 +1,4 @@
-// What schedulers buy: the figures of Sarathi-Serve, FastServe, Andes and VTC, and eight policies at one
+// What schedulers buy: the figures of Sarathi-Serve, FastServe, Andes and VTC, and every policy at one
 // table. README.md says what is run and why.
 #include <algorithm>
 #include <cmath>
@@ -13,6 +13,7 @@
 
 #include <experiments/common/driver.hpp>
 #include <experiments/common/paper_setup.hpp>
+#include <experiments/common/rate_curve.hpp>
 #include <experiments/common/workloads.hpp>
 #include <experiments/scheduling/axes.hpp>
 #include <quire/engine/replay.hpp>
@@ -49,6 +50,7 @@ metrics::JsonObject judged(const Report& report) {
       .add("median_ttft_ms", s.ttft.median())
       .add("p99_ttft_ms", s.ttft.percentile(99))
       .add("mean_tpot_ms", s.tpot.mean())
+      .add("p99_tpot_ms", s.tpot.percentile(99))
       .add("p99_itl_ms", s.itl.percentile(99))
       .add("median_scheduling_delay_ms", s.scheduling_delay.median())
       .add("mean_normalized_latency_s", s.normalized_latency.mean())
@@ -61,6 +63,8 @@ metrics::JsonObject judged(const Report& report) {
       .add("speed_jain_index", metrics::speed_jain_index(report.records))
       .add("output_throughput", s.output_throughput())
       .add("preemptions", report.counters.preemptions)
+      .add("swap_preemptions", report.counters.swap_preemptions)
+      .add("hit_rate", ratio(report.counters.prefix_hit_tokens, report.counters.prompt_tokens))
       .add("recomputed_tokens", report.counters.recomputed_tokens.value)
       .add("completed", s.completed)
       .add("failed", s.failed)
@@ -83,23 +87,31 @@ Run named(std::string_view part, std::string_view variant, const Setup& setup,
 template <class System>
 void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view requests,
                 double low, double high, double standard_seconds) {
-  const std::size_t count = options.pick<std::size_t>(2, 6, 12);
+  const std::size_t count = options.pick<std::size_t>(2, 5, 12);
   const double seconds = options.pick(60.0, standard_seconds, 3600.0);
+  Setup setup = late_2023_setup();
+  setup.memory.host_bytes = std::int64_t{256} << 30;
+  const auto curve = std::make_shared<RateCurve>([=](double rate) {
+    const auto how = poisson_for(rate, seconds, 0);
+    const Report report =
+        play<System>(setup, requests == "alpaca" ? workload::alpaca(how) : workload::sharegpt(how),
+                     seconds / 10);
+    return Rung{.latency = report.summary().normalized_latency.mean(), .row = judged(report)};
+  });
+  std::vector<double> ladder;
   for (std::size_t i = 0; i < count; ++i) {
     const double share = static_cast<double>(i) / static_cast<double>(count - 1);
-    const double rate = std::round(100 * low * std::pow(high / low, share)) / 100;
-    Run run = named("ladder", System::Scheduler::name, opt_13b_setup(), requests);
-    run.row.axes.add("request_rate", rate).add("seconds", seconds);
-    run.measure = [=] {
-      const auto how = poisson_for(rate, seconds, 0);
-      Setup setup = opt_13b_setup();
-      setup.memory.host_bytes = std::int64_t{256} << 30;
-      return judged(play<System>(
-          setup, requests == "alpaca" ? workload::alpaca(how) : workload::sharegpt(how),
-          seconds / 10));
-    };
+    ladder.push_back(three_digits(low * std::pow(high / low, share)));
+    Run run = named("ladder", System::Scheduler::name, setup, requests);
+    run.row.axes.add("request_rate", ladder.back()).add("seconds", seconds);
+    run.measure = [curve, rate = ladder.back()] { return curve->at(rate).row; };
     runs.push_back(std::move(run));
   }
+  constexpr double level = 0.3;  // seconds a token, FastServe's limit
+  Run limit = named("limit", System::Scheduler::name, setup, requests);
+  limit.row.axes.add("level_s_per_token", level).add("seconds", seconds);
+  limit.measure = [=] { return find_limit(*curve, ladder, level).row(); };
+  runs.push_back(std::move(limit));
 }
 
 // ---- Sarathi-Serve: the tail between tokens, and capacity -----------------------------------------
@@ -185,7 +197,7 @@ workload::Workload of_clients(std::string_view name, const std::vector<Client>& 
 /// Llama-2-7B on one A10G with 10,000 tokens of keys and values.
 /// \source Sheng et al., OSDI '24, and its artifact.
 Setup vtc_setup() {
-  Setup setup = opt_13b_setup();
+  Setup setup = late_2023_setup();
   setup.model = model::llama_7b;
   setup.hardware = hardware::a10g;
   setup.memory.kv_bytes = 10'000 * std::int64_t{2 * 32 * 4096 * 2};
@@ -245,12 +257,20 @@ void add_vtc(std::vector<Run>& runs, const Options& options, std::string_view na
 
 // ---- all at one table -----------------------------------------------------------------------------
 
-/// Gives requests to three tenants, of which the first sends six in ten and the last one in ten.
+/// Requests a second at which schedulers meet on a conversation trace: near what the engine carries.
+double tournament_rate(const RealTrace& trace) {
+  return trace.name == "azure_conv" ? 2.0 : 0.45 * trace.top_rate;
+}
+
+/// Gives requests to three tenants, of which the first sends six in ten and the last one in ten; that
+/// one is more urgent to schedulers with classes, and has twice the claim where claims are weighted.
 workload::Workload of_three_tenants(workload::Workload w) {
   Rng rng(17);
   for (Request& r : w.requests) {
     const std::uint64_t draw = rng.below(10);
     r.tenant = TenantId{draw < 6 ? 0u : draw < 9 ? 1u : 2u};
+    r.priority = draw < 9 ? 1 : 0;
+    r.weight = draw < 9 ? 1 : 2;
   }
   return w;
 }
@@ -258,10 +278,33 @@ workload::Workload of_three_tenants(workload::Workload w) {
 template <class System>
 void add_tournament(std::vector<Run>& runs, const Setup& setup, const SharedWorkload& requests,
                     double rate) {
-  Run run = named("tournament", System::Scheduler::name, setup, requests->name);
+  Run run = named("tournament", label<System>, setup, requests->name);
   run.row.trace_sha256 = requests->provenance.sha256;
   run.row.axes.add("request_rate", rate).add("requests", requests->requests.size());
   run.measure = [=] { return judged(play<System>(setup, *requests, 0.0)); };
+  runs.push_back(std::move(run));
+}
+
+/// Goodput: the highest rate at which nine requests in ten meet chat_slo, by bisection.
+template <class System>
+void add_goodput(std::vector<Run>& runs, const Options& options) {
+  const Setup setup = late_2023_setup();
+  Run run = named("tournament_goodput", label<System>, setup, "sharegpt");
+  const double seconds = options.pick(60.0, 200.0, 1200.0);
+  run.row.axes.add("seconds", seconds).add("attainment", 0.9);
+  run.measure = [=] {
+    const auto attained = [&](double rate) {
+      return play<System>(setup,
+                          of_three_tenants(workload::sharegpt(poisson_for(rate, seconds, 0))), 0.0)
+          .summary()
+          .attainment;
+    };
+    const metrics::RateInterval found =
+        metrics::highest_rate_between(attained, 0.9, 0.2, 3.4, 0.04);
+    return metrics::JsonObject()
+        .add("highest_rate", found.attains)
+        .add("highest_rate_fails_at", found.fails);
+  };
   runs.push_back(std::move(run));
 }
 
@@ -288,13 +331,33 @@ std::vector<Run> make_runs(const Options& options) {
                   [&]<class System>() { add_tournament<System>(runs, setup, shared, rate); });
   };
   const double seconds = options.pick(60.0, 600.0, 3600.0);
-  contest(opt_13b_setup(), workload::sharegpt(poisson_for(1.9, seconds, 0)), 1.9);
+  contest(late_2023_setup(), workload::sharegpt(poisson_for(1.9, seconds, 0)), 1.9);
+  for_each_type(Schedulers{}, [&]<class System>() { add_goodput<System>(runs, options); });
+  // the conversation traces by their fitted generators, and by their files where those are given
+  const std::size_t count = options.pick<std::size_t>(100, 1000, 4000);
+  for (const RealTrace& trace : real_traces) {
+    const double rate = tournament_rate(trace);
+    const workload::GeneratorOptions how{.requests = count, .rate = rate};
+    workload::Workload fitted;
+    if (trace.name == "azure_conv") {
+      fitted = workload::azure_conversation(how);
+      fitted.name = "azure_fitted";
+    } else if (trace.name == "mooncake_conversation") {
+      fitted = workload::mooncake_conversation(how);
+      fitted.name = "mooncake_fitted";
+    } else {
+      continue;
+    }
+    std::erase_if(fitted.requests, [&](const Request& r) {
+      return r.prompt_length + *r.output_length >= trace.max_length;
+    });
+    contest(long_context_setup(model_for(trace)), std::move(fitted), rate);
+  }
   if (options.traces.empty()) return runs;
   for (const auto& [trace, requests] : open_traces(options.traces)) {
     if (!requests.timed) continue;
-    const double rate = 0.6 * trace.top_rate;
-    const auto some =
-        workload::first_requests(requests, options.pick<std::size_t>(100, 1000, 4000));
+    const double rate = tournament_rate(trace);
+    const auto some = workload::first_requests(requests, count);
     contest(long_context_setup(model_for(trace)), workload::at_rate(some, rate), rate);
   }
   return runs;
@@ -308,7 +371,7 @@ int main(int argc, char** argv) {
       argc, argv, "scheduling",
       "Schedulers: latency and quality of experience against rate, the tail between tokens, "
       "service\n"
-      "of unequal clients, and eight policies at one table.\n\n"
+      "of unequal clients, and every scheduler at one table.\n\n"
       "Examples:\n"
       "  scheduling --out rows.jsonl\n"
       "  scheduling --out rows.jsonl --filter vtc --scale smoke\n",

@@ -14,6 +14,8 @@ A claim says how its number is measured:
     mode = "simulated"
     here = {experiment = "...", rows = {field = value, ...}, metric = "...", reduce = "mean"}
 
+`here.between` = [low, high] names the numbers of a row between which its metric was found by bisection: the
+verdict's line prints what they allow.
 `here.over` (fields that replace some of `rows`) divides by the same metric over other rows: a ratio.
 `here.subtract_from` = 100 gives 100 - value.
 """
@@ -170,10 +172,19 @@ def spread_over_seeds(here, rows):
 
 
 def spread_over_rungs(here, rows):
-    """[least, most] of a crossing, or of the ratio of two, were the curves known at their points alone."""
-    if here.get("reduce") != "crossing":
+    """[least, most] of a crossing, or of the ratio of two, were the curves known at their points alone; with
+    `between`, of a rate that the rows found by bisection between these two of their numbers."""
+    if "between" in here:
+        reduce = REDUCERS[here.get("reduce", "mean")]
+        try:
+            brackets = [[reduce(part, {**here, "metric": end}) for end in here["between"]]
+                        for part in _chosen(here, rows)]
+        except Unanswered:
+            return None
+    elif here.get("reduce") == "crossing":
+        brackets = [[x for x, _ in _rungs(part, here)] for part in _chosen(here, rows)]
+    else:
         return None
-    brackets = [[x for x, _ in _rungs(part, here)] for part in _chosen(here, rows)]
     low, high = brackets[0]
     if len(brackets) > 1:
         low, high = low / brackets[1][1], high / brackets[1][0]

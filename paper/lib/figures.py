@@ -16,7 +16,7 @@ NAMES = {
     "faster_transformer": "FasterTransformer", "hf_transformers": "static batch",
     "sharegpt": "ShareGPT", "alpaca": "Alpaca", "azure_conv": "Azure conversation",
     "mooncake_conversation": "Mooncake conversation", "sarathi_sharegpt": "ShareGPT, 8k (trace)",
-    "multi_tenant": "many tenants",
+    "multi_tenant": "many tenants", "azure_fitted": "Azure, fitted", "mooncake_fitted": "Mooncake, fitted",
 }
 PUBLISHED = {"hatch": "////", "facecolor": "white"}  # published bars are hollow, ours are filled
 
@@ -120,6 +120,16 @@ class Context:
         return " and ".join(sorted({row["mode"] for row in self.rows(experiment, **where)}))
 
 
+def climbed(context, part, variant):
+    """(rates ascending, latencies) of the ladder of one panel and of the search between its rungs."""
+    points = {row["request_rate"]: row["mean_normalized_latency_s"]
+              for row in context.rows("batching", part=part, variant=variant)}
+    for row in context.optional_rows("batching", part="limit", panel=part, variant=variant, timed_to="answer"):
+        points.update(row["tried"])
+    rates = sorted(points)
+    return rates, [points[rate] for rate in rates]
+
+
 def rate_panels(context, plt, panels, variants, columns):
     """Normalized latency against rate, one panel a part of the experiment `batching`."""
     count = -(-len(panels) // columns)
@@ -133,8 +143,7 @@ def rate_panels(context, plt, panels, variants, columns):
         for variant in variants:
             if not context.optional_rows("batching", part=part, variant=variant):
                 continue
-            rates, latencies = context.curve("batching", "mean_normalized_latency_s", "request_rate", part=part,
-                                             variant=variant)
+            rates, latencies = climbed(context, part, variant)
             here.plot(rates, latencies, marker="o", markersize=2.5, color=colour(variant), label=name(variant))
         here.axhline(0.5, color="#888888", linewidth=0.8, linestyle="--")
         here.set_ylim(0, 1)

@@ -12,6 +12,8 @@ def draw(context, plt):
     for axes, n in zip(panels, (1, 3)):
         vllm = context.mean("batching", "output_throughput", part="blog", n=n, variant="vllm")
         baselines = [("TGI", context.mean("batching", "output_throughput", part="blog", n=n, variant="tgi"), "tgi")]
+        for variant, label in (("tgi_pow2", "TGI, max_tokens\nnext power of 2"), ("tgi_max_length", "TGI, max_tokens\n2,048")):
+            baselines.append((label, context.mean("batching", "output_throughput", part="blog", n=n, variant=variant), "tgi"))
         for row in sorted(context.rows("batching", part="blog", n=n, variant="hf_transformers"),
                           key=lambda row: row["max_batch"]):
             baselines.append((f"static,\nbatch {row['max_batch']}", row["output_throughput"], "hf"))
@@ -20,7 +22,7 @@ def draw(context, plt):
             axes.bar(x, high - low, 0.9, bottom=low, color="#dddddd")
             bar = axes.bar(x, vllm / throughput, 0.5, color="#0072B2" if kind == "tgi" else "#7F7F7F")
             axes.bar_label(bar, fmt="%.1f", fontsize=6, padding=1)
-        axes.set_xticks(range(len(baselines)), [label for label, _, _ in baselines])
+        axes.set_xticks(range(len(baselines)), [label for label, _, _ in baselines], fontsize=5, rotation=45)
         axes.grid(axis="x", visible=False)
         axes.set_title(f"{n} completion{'s' if n > 1 else ''} a request:\npublished (grey), "
                        f"{context.modes('batching', part='blog', n=n)} (bars)")
