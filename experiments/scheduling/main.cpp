@@ -288,7 +288,8 @@ void add_tournament(std::vector<Run>& runs, const Setup& setup, const SharedWork
 /// Goodput: the highest rate at which nine requests in ten meet chat_slo, by bisection.
 template <class System>
 void add_goodput(std::vector<Run>& runs, const Options& options) {
-  const Setup setup = late_2023_setup();
+  Setup setup = late_2023_setup();
+  setup.memory.host_bytes = std::int64_t{256} << 30;
   Run run = named("tournament_goodput", label<System>, setup, "sharegpt");
   const double seconds = options.pick(60.0, 200.0, 1200.0);
   run.row.axes.add("seconds", seconds).add("attainment", 0.9);
@@ -324,7 +325,8 @@ std::vector<Run> make_runs(const Options& options) {
   add_vtc<Under<Vtc>>(runs, options, "overload", overload);
   add_vtc<Under<PredictiveVtc>>(runs, options, "overload", overload);
   add_vtc<Under<WeightedVtc>>(runs, options, "weighted", {{0.8, 1}, {0.8, 2}, {1.2, 3}, {1.6, 4}});
-  const auto contest = [&](const Setup& setup, workload::Workload requests, double rate) {
+  const auto contest = [&](Setup setup, workload::Workload requests, double rate) {
+    setup.memory.host_bytes = std::int64_t{256} << 30;  // room for who is swapped, as in the ladder
     const auto shared =
         std::make_shared<const workload::Workload>(of_three_tenants(std::move(requests)));
     for_each_type(Schedulers{},
