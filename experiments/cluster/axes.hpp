@@ -57,6 +57,8 @@ struct PlacedEngine {
   AffineCoefficients profile;
   std::int64_t devices, kv_tokens;
   Role role = Role::both;
+  std::int64_t weights_on =
+      0;  // devices, where not its own: half of a pipeline's requests need all of it
 };
 /// A way to use devices, and the requests a second and device on which it is tried.
 struct Placement {
@@ -82,7 +84,7 @@ struct Placement {
   const PlacedEngine prompts13{distserve_tp2, 2, 163008, Role::prefill},
       tokens13{distserve_tp1, 1, 66144, Role::decode},
       prompts66{distserve_66b_tp4, 4, 78496, Role::prefill},
-      tokens66{distserve_66b_tp2, 2, 78512 / 2, Role::decode};
+      tokens66{distserve_66b_tp2, 2, 78512 / 2, Role::decode, 4};
   return {{"opt_13b", "vllm", {{vllm_tp1, 1, 66144}}, 0.25, 0.1, small, 500, 6},
           {"opt_13b", "distserve", {prompts13, tokens13}, 0.25, 0.1, small, 500, 6},
           {"opt_13b", "splitwise", {prompts13, tokens13}, 0.25, 0.1, small, 500, 6},

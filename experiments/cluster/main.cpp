@@ -103,7 +103,7 @@ ClusterReport served(const Placement& p, const workload::Workload& w) {
   ClusterOptions o;
   for (const PlacedEngine& e : p.engines) {
     Affine::Options one{.model = shape, .hardware = hardware::a100_80gb};
-    one.tensor_parallel = e.devices;
+    one.tensor_parallel = e.weights_on > 0 ? e.weights_on : e.devices;
     one.limits = {.max_batched_tokens = 4096, .max_sequences = 1024};
     one.memory.kv_bytes = static_cast<std::int64_t>(kv_bytes(shape)) * e.kv_tokens;
     one.affine = e.profile;
