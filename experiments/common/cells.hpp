@@ -36,6 +36,8 @@ struct Cell {
   Settings settings{};
   std::uint64_t repetition = 0;
   Resolved resolved{};
+  bool rate_is_sought =
+      false;  // request_rate is where a search for the highest one ends, not the run's
 };
 
 /// The part of a row that names the cell: the settings that the run reads, and what they come to.
@@ -58,6 +60,7 @@ struct Cell {
     }
   }
   for (const SettingField& f : setting_fields()) {
+    if (cell.rate_is_sought && f.name == "request_rate") continue;
     if (f.name == "workload" || f.name == "seed" || f.name == "trace") continue;
     if (!unread_because(f.name, cell.settings, *cell.variant).empty()) continue;
     if (f.name == "model" && !cell.resolved.model_hash.empty()) {

@@ -45,6 +45,7 @@ struct Outcome {
   std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
   double mfu = std::numeric_limits<double>::quiet_NaN();  // where the device's peak is known
   std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
+  double rate = 0;                                        // and the rate of this outcome
 };
 
 namespace detail {
@@ -192,6 +193,7 @@ class Timeline {
   const metrics::RateInterval found =
       metrics::highest_rate_between(at, 1, how.search.low, how.search.high, 0.02);
   best.highest_rate = found;
+  best.rate = best_rate;
   return best;
 }
 

@@ -108,9 +108,10 @@ std::vector<std::string> search_words(const Measurement& how) {
 
 /// One line over a report: what ran on what.
 std::string headline(const Cell& cell, const Outcome& outcome) {
-  const Settings& s = cell.settings;
+  Settings s = cell.settings;
   const metrics::ResultRow row = identity_of(cell);
   std::string text = std::string(cell.variant->name) + ": ";
+  if (outcome.highest_rate) s.request_rate = outcome.rate;
   if (outcome.highest_rate) {
     text = "highest rate " + detail::plain_number(outcome.highest_rate->attains) +
            " requests/s (not kept at " + detail::plain_number(outcome.highest_rate->fails) + ")\n" +
@@ -376,7 +377,9 @@ Existing existing_of(const RunOptions& o) {
 
 metrics::ResultRow row_of(const Prepared& p, std::size_t i) {
   const Cell& cell = p.cells[i];
-  metrics::ResultRow row = identity_of(cell);
+  Cell named = cell;
+  named.rate_is_sought = p.how.search.wanted();
+  metrics::ResultRow row = identity_of(named);
   if (!cell.settings.trace.empty()) row.trace_sha256 = p.trace_hashes.at(cell.settings.trace);
   // Objectives and percentiles name it too: a row without them is not the one that was asked for.
   // The label does not.
