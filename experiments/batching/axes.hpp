@@ -31,7 +31,7 @@ inline constexpr double last_rate<presets::OrcaOracle> = 1.4;
 
 /// Host code around the model: FasterTransformer is C++, the others share one Python code base.
 template <class System>
-inline constexpr HostOverhead host = host_overhead::python_2023_loop;
+inline constexpr HostOverhead host = host_overhead::python_2023;
 template <>
 inline constexpr HostOverhead host<presets::FasterTransformer> = host_overhead::native_2023;
 

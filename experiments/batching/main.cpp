@@ -242,7 +242,7 @@ void add_blogs(std::vector<Run>& runs, const Options& options) {
   }
 }
 
-// ---- the host time of mid-2023 -------------------------------------------------------------------
+// ---- what a slower sampler takes ------------------------------------------------------------------
 
 /// vLLM pull request 820's runs: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, before and
 /// after its sampler took all sequences as one. What lies between the two gave python_2023_loop; their

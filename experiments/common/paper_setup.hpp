@@ -17,20 +17,13 @@ namespace quire::experiment {
           .hardware = hardware::a100_40gb,
           .limits = {.max_batched_tokens = 2560, .max_sequences = 2048, .watermark = 0.01},
           .memory = {.kv_bytes = std::int64_t{12} << 30, .host_bytes = std::int64_t{20} << 30},
-          .host = host_overhead::python_2023_loop};
-}
-
-/// The same under an engine whose sampler takes all sequences at once, as later papers ran it.
-[[nodiscard]] inline executor::Simulated::Options late_2023_setup() {
-  executor::Simulated::Options setup = opt_13b_setup();
-  setup.host = host_overhead::python_2023;
-  return setup;
+          .host = host_overhead::python_2023};
 }
 
 /// Any model on one A100-80GB, for traces that are too long for OPT. A step may process as many tokens as
 /// one sequence may have, which vLLM asks for where prompts are not cut into chunks.
 [[nodiscard]] inline executor::Simulated::Options long_context_setup(const model::Shape& shape) {
-  executor::Simulated::Options setup = late_2023_setup();
+  executor::Simulated::Options setup = opt_13b_setup();
   setup.model = shape;
   setup.hardware = hardware::a100_80gb;
   setup.limits.max_batched_tokens = std::max(setup.limits.max_batched_tokens, shape.max_length);

@@ -89,7 +89,7 @@ checkpoint::Checkpoint story_model() {
 /// them is the same here as there.
 template <class Config>
 executor::EmulatedLink scaled_link(double recompute, std::size_t block_bytes) {
-  const executor::Simulated::Options there = late_2023_setup();
+  const executor::Simulated::Options there = opt_13b_setup();
   CostInputs in = executor::Simulated::inputs<Config>(there);
   in.host = host_overhead::none;
   SamplingParams greedy;
@@ -168,7 +168,7 @@ void add_figure_19a(std::vector<Run>& runs, int tries) {
       Run run = named<Paper>("move", metrics::Mode::simulated);
       run.row.axes.add("block_size", N).add("machine", hardware.name).add("model", "opt_13b");
       run.measure = [hardware] {
-        executor::Simulated::Options setup = late_2023_setup();
+        executor::Simulated::Options setup = opt_13b_setup();
         setup.hardware = hardware;
         return simulated_times<Paper>(setup);
       };
@@ -227,7 +227,7 @@ void add_figure_19b(std::vector<Run>& runs, double seconds, std::uint64_t seeds)
                   .add("preemption", Config::Offload::name)
                   .add("request_rate", served_on.rate);
               run.measure = [requests, seconds, hardware = served_on.hardware] {
-                executor::Simulated::Options setup = late_2023_setup();
+                executor::Simulated::Options setup = opt_13b_setup();
                 setup.hardware = hardware;
                 Engine<Config, executor::Simulated> engine(setup);
                 return served(
@@ -271,7 +271,7 @@ metrics::JsonObject serve_here() {
 
 /// Llama-13B on one A100-80GB, as in the CachedAttention paper but for the number of devices.
 executor::Simulated::Options session_setup(std::int64_t host_gib, std::int64_t disk_gib) {
-  executor::Simulated::Options setup = late_2023_setup();
+  executor::Simulated::Options setup = opt_13b_setup();
   setup.model = model::llama_13b;
   setup.model.max_length = 4096;
   setup.hardware = hardware::a100_80gb;

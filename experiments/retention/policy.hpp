@@ -57,7 +57,7 @@ namespace detail {
 /// paper.
 template <class P>
 Serving serve(std::size_t requests, std::int64_t budget) {
-  executor::Simulated::Options setup = experiment::late_2023_setup();
+  executor::Simulated::Options setup = experiment::opt_13b_setup();
   setup.limits.retention = {.budget = budget};
   Engine<Served<P>, executor::Simulated> engine(setup);
   const Report report = replay(

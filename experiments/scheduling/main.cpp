@@ -89,7 +89,7 @@ void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view
                 double low, double high, double standard_seconds) {
   const std::size_t count = options.pick<std::size_t>(2, 5, 12);
   const double seconds = options.pick(60.0, standard_seconds, 3600.0);
-  Setup setup = late_2023_setup();
+  Setup setup = opt_13b_setup();
   setup.memory.host_bytes = std::int64_t{256} << 30;
   const auto curve = std::make_shared<RateCurve>([=](double rate) {
     const auto how = poisson_for(rate, seconds, 0);
@@ -197,7 +197,7 @@ workload::Workload of_clients(std::string_view name, const std::vector<Client>& 
 /// Llama-2-7B on one A10G with 10,000 tokens of keys and values.
 /// \source Sheng et al., OSDI '24, and its artifact.
 Setup vtc_setup() {
-  Setup setup = late_2023_setup();
+  Setup setup = opt_13b_setup();
   setup.model = model::llama_7b;
   setup.hardware = hardware::a10g;
   setup.memory.kv_bytes = 10'000 * std::int64_t{2 * 32 * 4096 * 2};
@@ -288,7 +288,7 @@ void add_tournament(std::vector<Run>& runs, const Setup& setup, const SharedWork
 /// Goodput: the highest rate at which nine requests in ten meet chat_slo, by bisection.
 template <class System>
 void add_goodput(std::vector<Run>& runs, const Options& options) {
-  Setup setup = late_2023_setup();
+  Setup setup = opt_13b_setup();
   setup.memory.host_bytes = std::int64_t{256} << 30;
   Run run = named("tournament_goodput", label<System>, setup, "sharegpt");
   const double seconds = options.pick(60.0, 200.0, 1200.0);
@@ -333,7 +333,7 @@ std::vector<Run> make_runs(const Options& options) {
                   [&]<class System>() { add_tournament<System>(runs, setup, shared, rate); });
   };
   const double seconds = options.pick(60.0, 600.0, 3600.0);
-  contest(late_2023_setup(), workload::sharegpt(poisson_for(1.9, seconds, 0)), 1.9);
+  contest(opt_13b_setup(), workload::sharegpt(poisson_for(1.9, seconds, 0)), 1.9);
   for_each_type(Schedulers{}, [&]<class System>() { add_goodput<System>(runs, options); });
   // the conversation traces by their fitted generators, and by their files where those are given
   const std::size_t count = options.pick<std::size_t>(100, 1000, 4000);

@@ -40,12 +40,13 @@ inline constexpr HostOverhead none{};
 /// \source LLMServe/DistServe, simdistserve/estimators/profile_data/profiler-a100-80g.vllm.json.
 inline constexpr HostOverhead python_2023{.per_step = 0.0058, .per_sequence = 0.000035};
 
-/// The same engine before September 2023, as the PagedAttention paper and vLLM's launch post ran it: its
-/// sampler went through the requests one by one (a draw on the device for all samples or beams of one). Two published runs of one change, which made that
-/// a single operation, say what it took: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, 3.70
+/// The same engine before September 2023, when its sampler went through the requests one by one (a draw
+/// on the device for all samples or beams of one). Two published runs of one change, which made that a
+/// single operation, say what it took: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, 3.70
 /// requests/s before and 4.77 after, that is 60.6 ms a request; over 233 output tokens a request (478.6
 /// tokens in all, of which 246 are prompt), 0.26 ms a request and step. What further sequences of a request
-/// add is not known from these runs, and is taken to be nothing.
+/// add is not known from these runs, and is taken to be nothing. No figure uses it by default: it was
+/// looked for after a figure had come out too low, see experiments/batching.
 /// \source vLLM pull request 820 (August 2023, "Vectorized sampler"); the prompts' mean from the rates
 /// printed in pull request 5046.
 inline constexpr HostOverhead python_2023_loop{.per_step = python_2023.per_step,
