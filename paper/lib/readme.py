@@ -158,8 +158,21 @@ def weight_formats_part():
     return "\n".join(lines) + "\n"
 
 
+def fixed_memory_part():
+    found = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", weight_format="bf16")
+    here = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", hardware="cpu")
+    gpu = {(row["hardware"], row["kv_format"]): row for row in found}
+    lines = ["| Keys and values | here, 4 MiB, one thread (measured) | A100-80GB (simulated) | H200 (simulated) |",
+             "|---|---|---|---|"]
+    for row in sorted(here, key=lambda row: (row["sequences"], row["kv_format"])):
+        cells = [gpu[device, row["kv_format"]] for device in ("a100_80gb", "h200")]
+        lines.append(f"| `{row['kv_format']}` | {row['sequences']} sequences, {row['tokens_per_s']:,.0f} tokens/s | "
+                     + " | ".join(f"{cell['sequences']:,}, {cell['tokens_per_s']:,.0f} tokens/s" for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
-QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part}
+QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part, "fixed_memory": fixed_memory_part}
 FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 
 
