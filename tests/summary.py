@@ -72,7 +72,7 @@ def kernel_instantiations(program):
     if shutil.which("nm") is None:
         return None
     shown = subprocess.run(["nm", "-C", "--defined-only", program], capture_output=True, text=True)
-    return len(set(re.findall(r"TaskKernel<(.+?)>::run\(\)", shown.stdout)))
+    return len(set(re.findall(r"TaskKernel<(.+?)>::\w+\(", shown.stdout)))
 
 
 def report_cost(tally, clean):

@@ -29,7 +29,8 @@ inline constexpr std::size_t code_rows = 4;  // rows that one register tile serv
 /// A whole number in digits, the highest as large as it must be.
 inline void split_digits(std::int32_t number, std::int32_t* digits) {
   for (std::size_t d = 0; d + 1 < code_digits; ++d) {
-    digits[d] = static_cast<std::int8_t>(static_cast<std::uint32_t>(number) & 0xffu);
+    const std::uint32_t low = static_cast<std::uint32_t>(number) & 0xffu;
+    digits[d] = static_cast<std::int32_t>(low ^ 0x80u) - 0x80;  // the byte with its sign
     number = (number - digits[d]) / 256;
   }
   digits[code_digits - 1] = number;

@@ -63,7 +63,7 @@ namespace detail {
 [[nodiscard]] inline Quantisation read_compressed_tensors(const json::Field& field) {
   using Layout = Quantisation::Layout;
   const json::Field format = field.at("format"), groups = field.at("config_groups");
-  const std::string name = format.string();
+  const std::string& name = format.string();
   if (name != "pack-quantized" && name != "int-quantized" && name != "float-quantized") {
     throw format.error("compressed-tensors' format " + in_quotes(name),
                        "pack-quantized, int-quantized or float-quantized");

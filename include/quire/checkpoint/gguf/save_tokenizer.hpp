@@ -130,7 +130,9 @@ class TokenizerSaver {
       break;
     }
     std::vector<std::string> lines;
-    for (const auto& [left, right] : merges_) lines.push_back(left + " " + right);
+    for (const auto& [left, right] : merges_) {
+      lines.emplace_back(left).append(" ").append(right);
+    }
     m.add_texts("tokenizer.ggml.merges", lines);
   }
 

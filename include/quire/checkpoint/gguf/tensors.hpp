@@ -92,7 +92,8 @@ class TensorReader {
     for (const TensorName& n : layer_names) {
       if (n.ggml != name) continue;
       const bool turned = arch_.neighbours_turn && (name == "attn_q" || name == "attn_k");
-      const std::string as = layer + std::string(n.hugging_face) + kind;
+      std::string as = layer;
+      as.append(n.hugging_face).append(kind);
       if (!turned) return put(as, t);
       return put_halves(as, t, name == "attn_q" ? config_.shape.heads : config_.shape.kv_heads);
     }
@@ -131,9 +132,10 @@ class TensorReader {
     const bool mixtral = config_.shape.family == model::Family::mixtral;
     const std::size_t bytes = t.bytes.size() / static_cast<std::size_t>(experts);
     for (std::int64_t e = 0; e < experts; ++e) {
-      entries_.push_back({layer + std::string(experts_prefix(config_.shape.family)) +
-                              std::to_string(e) + "." +
-                              std::string(mixtral ? n.mixtral : n.qwen3_moe) + kind,
+      std::string name = layer;
+      name.append(experts_prefix(config_.shape.family)).append(std::to_string(e)).append(".");
+      name.append(mixtral ? n.mixtral : n.qwen3_moe).append(kind);
+      entries_.push_back({std::move(name),
                           t.dtype,
                           {t.shape[1], t.shape[2]},
                           t.bytes.subspan(static_cast<std::size_t>(e) * bytes, bytes)});
