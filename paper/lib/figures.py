@@ -70,16 +70,28 @@ class Figure:
         folder.mkdir(parents=True, exist_ok=True)
         paths = {}
         with plt.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"}):
-            figure = self._module.draw(context, plt)
+            opened_before = set(plt.get_fignums())
             try:
+                figure = self._module.draw(context, plt)
+                _settle(figure)
                 for kind, metadata in METADATA.items():
                     paths[kind] = folder / f"{self.id}.{kind}"
                     partial = folder / f".{self.id}.{kind}.partial"
                     figure.savefig(partial, format=kind, metadata=metadata)
                     os.replace(partial, paths[kind])
-            finally:
-                plt.close(figure)
+            finally:  # also those that a figure opened before it found its rows missing
+                for number in set(plt.get_fignums()) - opened_before:
+                    plt.close(number)
         return paths
+
+
+def _settle(figure):
+    """Lays the figure out once and rounds where its axes stand. The solver of the layout ends within its own rounding,
+    different from run to run; an SVG names its clip rectangles by a hash of their exact corners and would show it."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(side, 5) for side in axes.get_position(original=True).bounds])
 
 
 class Context:
