@@ -1,6 +1,10 @@
 #pragma once
 
+#include <type_traits>
+
+#include <experiments/common/paper_setup.hpp>
 #include <quire/core/type_list.hpp>
+#include <quire/cost_model/hardware.hpp>
 #include <quire/cost_model/host_overhead.hpp>
 #include <quire/presets/presets.hpp>
 
@@ -29,10 +33,19 @@ inline constexpr double last_rate<presets::OrcaPow2> = 1.05;
 template <>
 inline constexpr double last_rate<presets::OrcaOracle> = 1.4;
 
-/// Host code around the model: FasterTransformer is C++, the others share one Python code base.
+/// Host code around the model: Orca and vLLM share one Python code base.
 template <class System>
-inline constexpr HostOverhead host = host_overhead::python_2023;
+inline constexpr HostOverhead host = host_overhead::astra_2023;
 template <>
-inline constexpr HostOverhead host<presets::FasterTransformer> = host_overhead::native_2023;
+inline constexpr HostOverhead host<presets::HfTransformers> = host_overhead::python_2023;
+template <>
+inline constexpr HostOverhead host<presets::FasterTransformer> = host_overhead::none;
+
+/// The device as a system's kernels use it.
+template <class System>
+[[nodiscard]] constexpr Hardware as_used_by(const Hardware& hardware) {
+  return std::is_same_v<System, presets::FasterTransformer> ? under_faster_transformer(hardware)
+                                                            : hardware;
+}
 
 }  // namespace quire::experiment

@@ -38,9 +38,7 @@ template <class System>
 Rung latency(executor::Simulated::Options setup, const workload::Workload& requests,
              Seconds warm_up) {
   setup.host = host<System>;
-  if (setup.tensor_parallel > 1 && setup.host.per_request > Seconds{0.0}) {  // the Python engines
-    setup.host.per_step = host_overhead::ray_2023_step;
-  }
+  setup.hardware = as_used_by<System>(setup.hardware);
   Engine<System, executor::Simulated> engine(setup);
   const Report report = replay(engine, requests, {.measure_from = warm_up, .record_from = warm_up});
   const metrics::ServingSummary seen = report.summary();
@@ -101,7 +99,7 @@ Run limit_of(const SharedCurve& curve, const std::vector<double>& ladder, std::s
 template <class System>
 void add_ladder(std::vector<Run>& runs, std::uint64_t seed, const Options& options) {
   const double seconds = options.pick(300.0, 3600.0, 3600.0);
-  const executor::Simulated::Options setup = request_level_setup(opt_13b_setup());
+  const executor::Simulated::Options setup = request_level_setup(paper_engine_setup());
   const auto curve = std::make_shared<RateCurve>([=](double rate) {
     return latency<System>(setup, workload::sharegpt(poisson_for(rate, seconds, seed)), 60.0);
   });

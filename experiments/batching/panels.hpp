@@ -170,7 +170,7 @@ inline constexpr Panel panels[] = {
 
 /// The devices and memory of Table 1 for a model, and the engine constants of the paper.
 [[nodiscard]] inline executor::Simulated::Options table_1_setup(const model::Shape& shape) {
-  executor::Simulated::Options setup = opt_13b_setup();
+  executor::Simulated::Options setup = paper_engine_setup();
   setup.model = shape;
   const auto gib = [](std::int64_t n) { return n << 30; };
   if (shape.name == model::opt_66b.name) {

