@@ -61,6 +61,8 @@ inline constexpr std::array<float, 16> about_eight = [] {
 }();
 
 enum class Scale { fp16, fp32, e4m3, e8m0 };
+/// What a code is: 4 bits that number a table, a signed byte, or a byte about 128.
+enum class Code { of_table, signed_byte, about_128 };
 
 template <Scale scale>
 HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
@@ -71,12 +73,12 @@ HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
 }
 
 /// How a block lies: where its codes and its scale start, how the scale is read, what codes mean.
-/// table: of the 16 codes of 4 bits; null where codes are bytes, signed ones or about 128.
+/// table: of the 16 codes of 4 bits; null where codes are bytes.
 struct Layout {
   std::size_t codes_at, scale_at;
   Scale scale;
+  Code code;
   const float* table = nullptr;
-  bool about_128 = false;
 };
 
 /// Of blocks that can lie in columns; others have none.
@@ -84,31 +86,31 @@ template <class Block>
 struct LayoutOf {};
 template <std::size_t n>
 struct LayoutOf<blockwise::Symmetric<4, n>> {
-  static constexpr Layout value{0, n / 2, Scale::fp16, about_eight.data()};
+  static constexpr Layout value{0, n / 2, Scale::fp16, Code::of_table, about_eight.data()};
 };
 template <std::size_t n>
 struct LayoutOf<blockwise::Symmetric<8, n>> {
-  static constexpr Layout value{0, n, Scale::fp16, nullptr, true};
+  static constexpr Layout value{0, n, Scale::fp16, Code::about_128};
 };
 template <>
 struct LayoutOf<blockwise::Q8_0> {
-  static constexpr Layout value{2, 0, Scale::fp16};
+  static constexpr Layout value{2, 0, Scale::fp16, Code::signed_byte};
 };
 template <>
 struct LayoutOf<blockwise::Q4_0> {
-  static constexpr Layout value{2, 0, Scale::fp16, about_eight.data()};
+  static constexpr Layout value{2, 0, Scale::fp16, Code::of_table, about_eight.data()};
 };
 template <std::size_t n>
 struct LayoutOf<blockwise::Nf4<n>> {
-  static constexpr Layout value{0, n / 2, Scale::fp32, blockwise::nf4_codes.data()};
+  static constexpr Layout value{0, n / 2, Scale::fp32, Code::of_table, blockwise::nf4_codes.data()};
 };
 template <>
 struct LayoutOf<blockwise::Mxfp4> {
-  static constexpr Layout value{0, 16, Scale::e8m0, blockwise::e2m1_values.data()};
+  static constexpr Layout value{0, 16, Scale::e8m0, Code::of_table, blockwise::e2m1_values.data()};
 };
 template <bool four_over_six>
 struct LayoutOf<blockwise::Nvfp4<four_over_six>> {
-  static constexpr Layout value{0, 8, Scale::e4m3, blockwise::e2m1_values.data()};
+  static constexpr Layout value{0, 8, Scale::e4m3, Code::of_table, blockwise::e2m1_values.data()};
 };
 
 /// Whether panels of the block lie in columns.
@@ -168,7 +170,8 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
   });
   const std::byte* codes = planes + At::value.codes_at * outputs;
   const hn::Rebind<std::int32_t, simd::Floats> wide;
-  if constexpr (At::value.table != nullptr) {
+  // Not by the table's address: under -fsanitize=undefined g++ 12 does not take it for a constant.
+  if constexpr (At::value.code == Code::of_table) {
     const hn::Rebind<std::uint8_t, simd::Floats> narrow;
     const Table table(At::value.table);
     constexpr std::size_t run = Block::size / 2;
@@ -188,14 +191,15 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
     pass(std::min(first, run), std::min(last, run), std::integral_constant<int, 0>{});
     pass(std::max(first, run) - run, std::max(last, run) - run, std::integral_constant<int, 4>{});
   } else {
-    using Code = std::conditional_t<At::value.about_128, std::uint8_t, std::int8_t>;
-    const hn::Rebind<Code, simd::Floats> narrow;
+    constexpr bool about_128 = At::value.code == Code::about_128;
+    using Byte = std::conditional_t<about_128, std::uint8_t, std::int8_t>;
+    const hn::Rebind<Byte, simd::Floats> narrow;
     for (std::size_t i = first; i < first + count; ++i, values += outputs) {
-      const auto* from = reinterpret_cast<const Code*>(codes + i * outputs);
+      const auto* from = reinterpret_cast<const Byte*>(codes + i * outputs);
       simd::fetch_ahead(from + prefetch_bytes);
       simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
-        if constexpr (At::value.about_128) code = hn::Sub(code, hn::Set(wide, 128));
+        if constexpr (about_128) code = hn::Sub(code, hn::Set(wide, 128));
         simd::store(hn::Mul(scales[v], hn::ConvertTo(simd::Floats(), code)), values + v * lanes);
       });
     }
