@@ -5,7 +5,7 @@ quire_need_build_info()
 
 # What all experiments do alike, compiled once.
 add_library(quire_experiment_common STATIC EXCLUDE_FROM_ALL)
-foreach(source IN ITEMS build_info driver options workloads)
+foreach(source IN ITEMS build_info checkpoints driver options workloads)
   target_sources(quire_experiment_common PRIVATE "${CMAKE_CURRENT_LIST_DIR}/${source}.cpp")
 endforeach()
 target_link_libraries(quire_experiment_common PUBLIC quire_program)
@@ -19,4 +19,11 @@ function(quire_experiment name)
   add_executable(${name} main.cpp)
   target_link_libraries(${name} PRIVATE quire_experiment_common)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
+# The CPU executor of experiments/quire/cpu_steps.hpp, compiled once at -O2, for experiments that
+# include it.
+function(quire_link_cpu_steps target)
+  quire_driver_libraries()
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:quire_driver_cpu_steps>)
 endfunction()

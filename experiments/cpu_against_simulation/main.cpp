@@ -12,6 +12,7 @@
 #include <experiments/cpu_against_simulation/axes.hpp>
 #include <experiments/cpu_against_simulation/drifting.hpp>
 #include <experiments/cpu_against_simulation/random_model.hpp>
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/cost_model/affine.hpp>
 #include <quire/cost_model/calibrate.hpp>
 #include <quire/engine/replay.hpp>

@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include <experiments/common/checkpoints.hpp>
 #include <experiments/quire/cpu_steps.hpp>
 #include <experiments/retention/texts.hpp>
-#include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/engine/serving_engine.hpp>
@@ -88,7 +88,7 @@ std::vector<std::vector<TokenId>> generate(const checkpoint::Checkpoint& model,
 Outputs outputs_under(const Policy& policy) {
   const std::string source(QUIRE_SOURCE_DIR);
   const checkpoint::Checkpoint model =
-      checkpoint::open_checkpoint(source + "/experiments/small_models/checkpoints/stories");
+      experiment::opened_checkpoint(source + "/experiments/small_models/checkpoints/stories");
   const auto prompts = prompts_of(experiment::read_stories(
       source + "/experiments/retention/held_out.jsonl", *model.tokenizer, 16));
   Outputs out;

@@ -11,12 +11,13 @@
 
 #include <unistd.h>
 
+#include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/paper_setup.hpp>
 #include <experiments/common/workloads.hpp>
 #include <experiments/offload/axes.hpp>
 #include <experiments/offload/sessions.hpp>
-#include <quire/checkpoint/load.hpp>
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/cost_model/transfers.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
@@ -80,7 +81,7 @@ metrics::JsonObject simulated_times(const executor::Simulated::Options& setup) {
 }
 
 checkpoint::Checkpoint story_model() {
-  return checkpoint::open_checkpoint(
+  return opened_checkpoint(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "experiments/small_models/checkpoints/stories")
           .string());
 }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/quality/lab.hpp>
 #include <experiments/quality/memory_runs.hpp>
@@ -17,7 +18,6 @@
 #include <experiments/quality/subject.hpp>
 #include <experiments/quality/weight_runs.hpp>
 #include <experiments/retention/texts.hpp>
-#include <quire/checkpoint/load.hpp>
 #include <quire/model/known_shapes.hpp>
 
 namespace quire::quality {
@@ -151,7 +151,7 @@ bool has_float_layers(const checkpoint::Checkpoint& model) {
 std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats,
                            bool whole) {
   const std::string source(QUIRE_SOURCE_DIR);
-  const checkpoint::Checkpoint model = checkpoint::open_checkpoint(
+  const checkpoint::Checkpoint model = opened_checkpoint(
       options.model.empty() ? source + "/experiments/small_models/checkpoints/stories"
                             : options.model.string());
   const std::vector<Story> stories =

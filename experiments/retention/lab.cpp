@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/views.hpp>
 #include <experiments/retention/axes.hpp>
 #include <experiments/retention/induction_oracle.hpp>
 #include <experiments/retention/policy.hpp>
 #include <experiments/retention/texts.hpp>
-#include <quire/checkpoint/load.hpp>
 #include <quire/core/rng.hpp>
 
 namespace quire::experiment {
@@ -29,8 +29,8 @@ using retention_lab::Policy;
 using Texts = std::vector<std::vector<TokenId>>;
 
 checkpoint::Checkpoint small_model(std::string_view name) {
-  return checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) +
-                                     "/experiments/small_models/checkpoints/" + std::string(name));
+  return opened_checkpoint(std::string(QUIRE_SOURCE_DIR) +
+                           "/experiments/small_models/checkpoints/" + std::string(name));
 }
 
 /// What every part reports about memory.

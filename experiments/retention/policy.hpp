@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <experiments/common/paper_setup.hpp>
+#include <experiments/quire/cpu_steps.hpp>
 #include <experiments/retention/teacher_forced.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/kv_format/fp32.hpp>

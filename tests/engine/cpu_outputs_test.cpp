@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/engine/engine.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
@@ -16,6 +15,7 @@
 #include <quire/presets/presets.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 
 namespace quire {
@@ -43,7 +43,7 @@ struct Contiguous : presets::OrcaMax {
 };
 
 checkpoint::Checkpoint model() {
-  return checkpoint::open_checkpoint(
+  return testing::opened(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models/llama").string());
 }
 

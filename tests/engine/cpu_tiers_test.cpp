@@ -16,7 +16,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
@@ -26,6 +25,7 @@
 #include <quire/presets/vllm.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 #include "tests/common/fuzz.hpp"
 #include "tests/common/temp_file.hpp"
@@ -51,8 +51,8 @@ struct Tiers : Base {
 };
 
 const checkpoint::Checkpoint& model() {
-  static const auto opened = checkpoint::open_checkpoint(
-      (fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/llama").string());
+  static const auto opened =
+      testing::opened((fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/llama").string());
   return opened;
 }
 
@@ -188,8 +188,8 @@ TEST(CpuTiers, OtherWeightsFindNothing) {
   leave_cache(dir.path());
   Warned warned;
   auto other = options(dir.path(), warned);
-  other.model = checkpoint::open_checkpoint(
-      (fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/mistral").string());
+  other.model =
+      testing::opened((fs::path(QUIRE_SOURCE_DIR) / "tests/golden/models/mistral").string());
   const TiersEngine engine(other);
   EXPECT_EQ(engine.memory().tiers().counters().restored, 0);
 }

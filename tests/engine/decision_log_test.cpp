@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
@@ -15,6 +14,7 @@
 #include <quire/workload/arrivals.hpp>
 #include <quire/workload/provenance.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 #include "tests/executor/plan_words.hpp"
 
@@ -78,8 +78,7 @@ template <class C>
 void compare(const workload::Workload& w, bool asynchronous) {
   using Simulated = Recording<executor::Simulated>;
   using Timed = Recording<executor::Timed<executor::Cpu>>;
-  auto checkpoint =
-      checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
+  auto checkpoint = testing::opened(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
   const model::Shape shape = checkpoint.config.shape;
   const StorageCost storage = storage_cost<C>(shape);
 

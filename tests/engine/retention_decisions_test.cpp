@@ -7,7 +7,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
 #include <quire/executor/cpu.hpp>
@@ -15,6 +14,8 @@
 #include <quire/executor/timed.hpp>
 #include <quire/presets/presets.hpp>
 #include <quire/retention/retention.hpp>
+
+#include "tests/common/checkpoints.hpp"
 
 namespace quire::engine_test {
 namespace {
@@ -69,8 +70,7 @@ TYPED_TEST(RetentionDecisions, AreTheSameOnTheCpuAndInSimulatedTime) {
   using C = Kept<TypeParam>;
   // what is generated all stays under pyramid_kv
   constexpr std::int64_t blocks = std::is_base_of_v<retention::SnapKv, TypeParam> ? 60 : 18;
-  auto checkpoint =
-      checkpoint::open_checkpoint(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
+  auto checkpoint = testing::opened(std::string(QUIRE_SOURCE_DIR) + "/tests/golden/models/llama");
   const model::Shape shape = checkpoint.config.shape;
   const StorageCost storage = storage_cost<C>(shape);
   executor::Simulated::Options simulated{.model = shape, .hardware = hardware::a10g};

@@ -7,7 +7,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/engine/engine.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/bf16.hpp>
@@ -19,6 +18,7 @@
 #include <quire/retention/retention.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 #include "tests/engine/scripted.hpp"
 
@@ -72,7 +72,7 @@ Outcome run_retained(const RetentionLimits& limits, std::int64_t blocks = 400,
                      std::size_t threads = 1,
                      const std::vector<Request>& submitted = retention_requests()) {
   executor::Cpu::Options options{
-      .model = checkpoint::open_checkpoint(
+      .model = testing::opened(
           (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models/llama").string()),
       .limits = {.retention = limits},
       .threads = threads,

@@ -8,7 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/executor/cpu.hpp>
@@ -19,6 +18,7 @@
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 
 namespace quire::executor {
@@ -38,7 +38,7 @@ struct Half : Full {
 static_assert(ExecutorFor<Cpu, Full>);
 
 checkpoint::Checkpoint golden(const std::string& name) {
-  return checkpoint::open_checkpoint(
+  return testing::opened(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
 }
 std::vector<TokenId> text(std::size_t length, std::uint64_t seed) {

@@ -16,6 +16,7 @@
 #include <quire/weight_format/linear_only.hpp>
 #include <quire/weight_format/llm_int8.hpp>
 #include <quire/weight_format/w8a8.hpp>
+#include <tests/common/checkpoints.hpp>
 #include <tests/common/temp_file.hpp>
 
 namespace quire::model {
@@ -27,7 +28,7 @@ using Texts = std::vector<std::vector<TokenId>>;
 
 struct Stories {
   checkpoint::Checkpoint model =
-      checkpoint::open_checkpoint(QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories");
+      testing::opened(QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories");
   Texts seen, unseen;  // for calibration; for measuring
 
   Stories() {
@@ -115,7 +116,7 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
     const checkpoint::Checkpoint made = stories.calibrated(o);
     const std::string path = (directory.path() / std::to_string(number++)).string();
     checkpoint::save_checkpoint(made, path);
-    const checkpoint::Checkpoint read = checkpoint::open_checkpoint(path);
+    const checkpoint::Checkpoint read = testing::opened(path);
     EXPECT_EQ(read.config.quantisation->layout, layout);
     EXPECT_EQ(read.config.quantisation->symmetric, o.symmetric);
     ASSERT_EQ(read.tensors.size(), made.tensors.size());

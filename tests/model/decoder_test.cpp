@@ -5,14 +5,15 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/model/decoder.hpp>
+
+#include "tests/common/checkpoints.hpp"
 
 namespace quire::model {
 namespace {
 
 checkpoint::Checkpoint golden(const std::string& name) {
-  return checkpoint::open_checkpoint(
+  return testing::opened(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
 }
 

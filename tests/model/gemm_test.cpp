@@ -4,9 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/weight_format/bf16.hpp>
+#include <tests/common/checkpoints.hpp>
 #include <tests/model/eigen_gemm.hpp>
 
 namespace quire::model::testing {
@@ -17,7 +17,7 @@ static_assert(GemmFor<PanelGemm, weight_format::Bf16>);
 
 /// A whole model behind the seam: another library's product gives the same logits.
 TEST(Gemm, AModelRunsOnAnotherProduct) {
-  const auto checkpoint = checkpoint::open_checkpoint(
+  const auto checkpoint = quire::testing::opened(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models/opt_post_norm").string());
   ThreadPool threads(1);
   const Decoder<weight_format::Fp32> ours(checkpoint.config, checkpoint.tensors, threads);

@@ -6,16 +6,17 @@
 
 #include <gtest/gtest.h>
 
-#include <quire/checkpoint/load.hpp>
 #include <quire/model/weights.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/fp32.hpp>
+
+#include "tests/common/checkpoints.hpp"
 
 namespace quire::model {
 namespace {
 
 checkpoint::Checkpoint golden(const std::string& name) {
-  return checkpoint::open_checkpoint(
+  return testing::opened(
       (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
 }
 

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include <quire/checkpoint/load.hpp>
+
+namespace quire::testing {
+
+/// checkpoint::open_checkpoint, compiled once for all tests: tokenizers and file formats take some
+/// three seconds in each file that calls it.
+checkpoint::Checkpoint opened(const std::string& path);
+
+}  // namespace quire::testing
