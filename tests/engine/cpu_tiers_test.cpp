@@ -158,6 +158,33 @@ TEST(CpuTiers, ADiskTierNeedsADirectory) {
   EXPECT_THROW(TiersEngine(options("", warned)), Error);
 }
 
+// A pool that was asked for and would hold nothing is no pool: runs without it would pass for runs with it.
+TEST(CpuTiers, APoolThatHoldsNoBlockIsRefused) {
+  Warned warned;
+  const TempDir dir;
+  for (int pool = 0; pool < 3; ++pool) {
+    auto o = options(dir.path(), warned);
+    if (pool == 0) o.device_blocks = 0, o.kv_memory = 1;
+    if (pool == 1) o.host_blocks = 0, o.host_memory = 1;
+    if (pool == 2) o.disk_blocks = 0, o.disk_memory = 1;
+    EXPECT_THROW(TiersEngine{o}, Error);
+  }
+}
+
+// Fetching, spilling and prefetching with hardly a slot to do it in.
+TEST(CpuTiers, TiersOfOneBlockChangeNothing) {
+  const TempDir dir;
+  Warned warned;
+  auto o = options(dir.path(), warned);
+  o.host_blocks = o.disk_blocks = 1;
+  for (int life = 0; life < 2; ++life) {
+    TiersEngine engine(o);
+    EXPECT_EQ(run(engine, requests()), expected());
+    engine.persist();
+  }
+  EXPECT_TRUE(warned.lines.empty());
+}
+
 /// Leaves the cache of a run on disk; returns its data file.
 std::string leave_cache(const fs::path& directory) {
   Warned warned;

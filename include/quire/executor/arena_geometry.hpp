@@ -2,7 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
+#include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
@@ -14,8 +17,13 @@ namespace quire::executor {
 
 /// Blocks of `block_bytes` that a pool has: as many as were asked for, or, asked for none, what
 /// `memory` holds.
-[[nodiscard]] inline BlockCount blocks_of(BlockCount asked, Bytes memory,
+/// \errors usage, for memory that holds not even one; `option` names it
+[[nodiscard]] inline BlockCount blocks_of(std::string_view option, BlockCount asked, Bytes memory,
                                           std::int64_t block_bytes) {
+  if (asked == BlockCount{0} && memory > Bytes{0} && memory.value < block_bytes) {
+    throw usage_error(option, std::to_string(memory.value) + " bytes hold no block",
+                      std::to_string(block_bytes) + " bytes, the size of one, or more");
+  }
   return asked > BlockCount{0} ? asked : BlockCount{memory.value / block_bytes};
 }
 
@@ -34,9 +42,9 @@ template <class C, class Options>
 [[nodiscard]] KvGeometry arena_geometry(const Options& options) {
   const std::int64_t block = arena_block_bytes<C>(options.model.config.shape);
   KvGeometry g;
-  g.device_blocks = blocks_of(options.device_blocks, options.kv_memory, block);
+  g.device_blocks = blocks_of("kv_memory", options.device_blocks, options.kv_memory, block);
   if (C::Offload::uses_host) {
-    g.host_blocks = blocks_of(options.host_blocks, options.host_memory, block);
+    g.host_blocks = blocks_of("host_memory", options.host_blocks, options.host_memory, block);
   }
   g.block_tokens = C::BlockSize::tokens;
   g.tiers = tier_rules<typename C::Offload>();

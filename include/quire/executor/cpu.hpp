@@ -76,7 +76,7 @@ struct Cpu {
             "is empty, and offload policy " + std::string(C::Offload::name) + " has a disk tier",
             "a directory for its files");
       }
-      g.disk_blocks = blocks_of(options.disk_blocks, options.disk_memory,
+      g.disk_blocks = blocks_of("disk_memory", options.disk_blocks, options.disk_memory,
                                 arena_block_bytes<C>(options.model.config.shape));
     }
     g.attends = true;
