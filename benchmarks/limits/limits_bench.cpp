@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <thread>
@@ -35,9 +34,10 @@ using quire_bench::count_items;
 
 constexpr std::size_t large = 256u << 20;  // bytes; beyond the caches of most machines
 
-/// Copies between two buffers larger than the caches. Bytes are counted once, as memcpy's own.
+/// Copies between two buffers larger than the caches, on huge pages. Bytes are counted once, as memcpy's
+/// own.
 void memcpy_large(benchmark::State& state) {
-  std::vector<char> from(large, 1), to(large, 2);
+  quire::huge_vector<char> from(large, 1), to(large, 2);
   for (auto _ : state) {
     std::memcpy(to.data(), from.data(), large);
     benchmark::ClobberMemory();
@@ -191,44 +191,57 @@ void dependent_add(benchmark::State& state) {
 }
 BENCHMARK(dependent_add);
 
-/// Transfers a file of 256 MiB past the page cache, in pieces of 1 MiB, four at a time.
-void transfer_file(benchmark::State& state, bool write) {
+enum class Transfer { read, write, fill };
+/// Transfers a file of 256 MiB past the page cache, in pieces of 1 MiB on huge pages, four at a time.
+void transfer_file(benchmark::State& state, Transfer what) {
   constexpr std::size_t piece = 1u << 20, pieces = 256, threads = 4;
   const char* path = "quire_bench_limit";
-  const int file = ::open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+  const auto open = [path] {
+    ::unlink(path);
+    return ::open(path, O_RDWR | O_CREAT | O_DIRECT, 0600);
+  };
+  int file = open();
   if (file < 0) {
     state.SkipWithError("this file system has no direct transfers");
     return;
   }
+  quire::huge_vector<char> buffers(threads * piece, 'x');
   auto run = [&](bool writes) {
     std::atomic<std::size_t> next{0};
     std::atomic<bool> failed{false};
     std::vector<std::thread> helpers;
     for (std::size_t t = 0; t < threads; ++t) {
-      helpers.emplace_back([&] {
-        auto* buffer = static_cast<char*>(std::aligned_alloc(4096, piece));
-        std::fill_n(buffer, piece, 'x');
+      helpers.emplace_back([&, buffer = buffers.data() + t * piece] {
         for (std::size_t i = next++; i < pieces; i = next++) {
           const auto at = static_cast<off_t>(i * piece);
           const ssize_t n =
               writes ? ::pwrite(file, buffer, piece, at) : ::pread(file, buffer, piece, at);
           failed = failed || n != static_cast<ssize_t>(piece);
         }
-        std::free(buffer);
       });
     }
     for (auto& helper : helpers) helper.join();
     if (failed) state.SkipWithError("the file could not be transferred");
   };
   run(true);  // its space is given out once
-  for (auto _ : state) run(write);
+  for (auto _ : state) {
+    if (what == Transfer::fill) {
+      state.PauseTiming();
+      ::close(file);
+      file = open();
+      state.ResumeTiming();
+    }
+    run(what != Transfer::read);
+  }
   ::close(file);
   ::unlink(path);
   count_bytes(state, static_cast<std::int64_t>(piece * pieces));
 }
-void disk_write(benchmark::State& state) { transfer_file(state, true); }
-void disk_read(benchmark::State& state) { transfer_file(state, false); }
+void disk_write(benchmark::State& state) { transfer_file(state, Transfer::write); }
+void disk_fill(benchmark::State& state) { transfer_file(state, Transfer::fill); }
+void disk_read(benchmark::State& state) { transfer_file(state, Transfer::read); }
 BENCHMARK(disk_write)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(disk_fill)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(disk_read)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

@@ -16,6 +16,7 @@ TEST(AlignedArray, StartsOnALineAndIsZero) {
     a[size - 1] = 1;
   }
   EXPECT_EQ(AlignedArray<int>().data(), nullptr);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(AlignedArray<int>(9, 4096).data()) % 4096, 0u);
 }
 
 TEST(AlignedArray, MovesItsMemory) {

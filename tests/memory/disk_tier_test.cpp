@@ -1,6 +1,7 @@
 #include <quire/memory/disk_tier.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,11 @@ void fill(const fs::path& directory, std::uint32_t blocks = 6) {
   for (std::uint32_t i = 0; i < blocks; ++i) b.put(i, i + 1, i);
   b.close();
   ASSERT_TRUE(b.warnings.empty()) << b.warnings[0];
+}
+
+std::string only_warning(const Bench& b) {
+  EXPECT_EQ(b.warnings.size(), 1u);
+  return b.warnings.empty() ? "" : b.warnings[0];
 }
 
 class DiskTierBackEnd : public ::testing::TestWithParam<bool> {};
@@ -160,10 +166,99 @@ TEST(DiskTier, TwoModelsShareADirectoryAndTwoProcessesDoNot) {
   EXPECT_THROW(Bench(dir.path()), Error);
 }
 
+// What a run with other blocks left under the same name: told apart by what the header says.
+TEST(DiskTier, BlocksOfAnotherSizeAreNotTakenForItsOwn) {
+  const TempDir dir;
+  fill(dir.path());
+  for (const auto& [bytes, tokens] : {std::pair<std::size_t, int>{block_bytes, 2 * block_tokens},
+                                      {5 * block_bytes, block_tokens}}) {
+    std::vector<std::string> warnings;
+    DiskTierOptions options;
+    options.directory = dir.path();
+    options.warn = [&](const std::string& line) { warnings.push_back(line); };
+    DiskTier tier(options, 8, bytes, tokens, 7);
+    EXPECT_TRUE(tier.stored().empty());
+    ASSERT_EQ(warnings.size(), 1u);
+    EXPECT_NE(warnings[0].find(tier.manifest_file()), std::string::npos);
+    const Block in(bytes, std::byte{9});
+    Block out(bytes);
+    EXPECT_FALSE(tier.read(BlockId{0}, out)) << "what lies there is another's";
+    tier.write(BlockId{0}, in);
+    EXPECT_TRUE(tier.read(BlockId{0}, out));
+    EXPECT_EQ(out, in);
+  }
+}
+
+TEST(DiskTier, ADirectoryIsFreeAgainWhenItsProcessWasKilled) {
+  const TempDir dir;
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    Bench b(dir.path());
+    b.put(0, 1);
+    b.tier->flush();
+    [[maybe_unused]] const ssize_t told = ::write(ready[1], "x", 1);
+    for (;;) ::pause();
+  }
+  char c = 0;
+  ASSERT_EQ(::read(ready[0], &c, 1), 1);
+  EXPECT_THROW(Bench(dir.path()), Error);
+  ASSERT_EQ(::kill(child, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  Bench b(dir.path());
+  EXPECT_EQ(b.get(0), block_of(1)) << "the one that was there";
+}
+
+TEST(DiskTier, AManifestThatIsNoFileIsSaidAndPassedBy) {
+  const TempDir dir;
+  fill(dir.path());
+  const std::string file = Bench(dir.path()).tier->manifest_file();
+  fs::remove(file);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  {
+    Bench b(dir.path());  // without waiting for a writer
+    EXPECT_TRUE(b.tier->stored().empty());
+    EXPECT_NE(only_warning(b).find(file), std::string::npos);
+    b.put(0, 1);
+    EXPECT_EQ(b.get(0), block_of(1));
+  }
+  EXPECT_EQ(Bench(dir.path()).tier->stored().size(), 1u) << "a manifest is there again";
+}
+
 TEST(DiskTier, RefusesAFileForADirectory) {
   const TempDir dir;
   const fs::path file = dir.write("file", "text");
   EXPECT_THROW(Bench{file}, Error);
+}
+TEST(DiskTier, RefusesToHaveNoTransferUnderWay) {
+  const TempDir dir;
+  DiskTierOptions options;
+  options.directory = dir.path();
+  options.depth = 0;
+  EXPECT_THROW(DiskTier(options, 8, block_bytes, block_tokens, 7), Error);
+}
+
+// A caller that waits for nothing cannot fill the tier up: reads have a buffer left to them.
+TEST(DiskTier, ReadsGetThroughBeforeWritesThatHoldTheBuffers) {
+  const TempDir dir;
+  DiskTierOptions options;
+  options.directory = dir.path();
+  options.depth = 1;
+  DiskTier tier(options, 8, block_bytes, block_tokens, 7);
+  std::vector<Block> targets(200, Block(block_bytes));
+  std::vector<DiskTier::Ticket> tickets;
+  for (std::uint64_t i = 0; i < targets.size(); ++i) {
+    tier.write(BlockId{static_cast<std::uint32_t>(i % 8)}, block_of(i));
+    tickets.push_back(tier.start_read(BlockId{static_cast<std::uint32_t>(i % 8)}, targets[i]));
+  }
+  for (std::uint64_t i = 0; i < targets.size(); ++i) {
+    ASSERT_TRUE(tier.wait(tickets[i]));
+    ASSERT_EQ(targets[i], block_of(i));
+  }
 }
 
 /// Flips one bit of a file.
@@ -173,10 +268,6 @@ void flip(const fs::path& file, std::uint64_t byte, int bit = 0) {
   const int c = f.get();
   f.seekp(static_cast<std::streamoff>(byte));
   f.put(static_cast<char>(c ^ (1 << bit)));
-}
-std::string only_warning(const Bench& b) {
-  EXPECT_EQ(b.warnings.size(), 1u);
-  return b.warnings.empty() ? "" : b.warnings[0];
 }
 
 // Every byte of the data file, one at a time: the block it belongs to is gone, the other is not.

@@ -9,16 +9,16 @@
 
 namespace quire {
 
-/// A fixed array of plain values that starts on a 64-byte line. Memory that was never written is
-/// zero and costs no page until it is touched.
+/// A fixed array of plain values that starts on a 64-byte line, or where it is asked to. Memory that was
+/// never written is zero and costs no page until it is touched.
 template <class T>
 class AlignedArray {
   static_assert(std::is_trivially_copyable_v<T>);
-  static constexpr std::size_t alignment = 64;
 
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t size) : size_(size) {
+  /// alignment: in bytes, a power of two
+  explicit AlignedArray(std::size_t size, std::size_t alignment = 64) : size_(size) {
     if (size == 0) return;
     if (size > (PTRDIFF_MAX - alignment) / sizeof(T)) throw std::bad_array_new_length();
     // calloc takes zero pages straight from the system; what it lacks is the alignment

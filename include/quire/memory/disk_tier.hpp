@@ -12,14 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,10 +28,13 @@
 #include <utility>
 #include <vector>
 
+#include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/core/stream_copy.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/memory/disk_io.hpp>
@@ -48,7 +49,7 @@ struct DiskTierOptions {
   std::filesystem::path directory;  // made when it is not there
   bool direct = true;               // past the page cache, where the file system can
   bool io_uring = true;             // where the system has it, else pread and pwrite
-  unsigned depth = 32;              // transfers under way at once
+  unsigned depth = 32;              // transfers under way at once, at most
   /// Told once a kind of fault, with the file's name; by default a line on stderr.
   std::function<void(const std::string&)> warn{};
   disk::FaultHook fault{};  // tests break things here
@@ -65,20 +66,21 @@ struct DiskCounters {
 /// Blocks in a file, with a manifest beside it that says which text each holds, so that the next
 /// process finds them.
 ///
-/// One thread of its own does all transfers, in the order of asking for each slot: write() and
-/// start_read() return when the block is in a buffer, and wait only where all buffers are in use. The
+/// One thread of its own does all transfers, in the order of asking for each slot: write() returns when
+/// the block is in a buffer, and waits only where all buffers are in use; start_read() never waits. The
 /// checksum of each slot is kept apart from it, seeded with its place and its text, and checked before
 /// a read says yes: a slot that was damaged, torn, or written by someone else reads as gone. Nothing
 /// that the file system does is an error to the caller: what cannot be written or read is gone, the
 /// counters say so, and `warn` is told once a kind.
 ///
 /// \cost a copy and a checksum of the block each way beside the transfer.
-/// \errors usage, when the directory is in use by another process; state, when it is not a directory
-/// and cannot be made.
+/// \errors usage, when the directory is in use by another process or is none, or depth is 0.
 class DiskTier {
  public:
   static constexpr std::string_view name = "disk";
   static constexpr std::size_t page = 4096;  // what direct transfers are aligned to
+  /// Bytes that are under way at most, but for the first four transfers: more leave the caches.
+  static constexpr std::size_t in_caches = std::size_t{8} << 20;
 
   /// fingerprint: of all that the bytes of a block depend on; tiers of different ones may share a
   /// directory.
@@ -90,16 +92,19 @@ class DiskTier {
                   static_cast<std::uint64_t>(block_tokens.value)},
         slots_(static_cast<std::size_t>(slots.value)),
         queue_(options_.io_uring, options_.depth) {
+    if (options_.depth == 0) {
+      throw usage_error("disk.depth", "is 0", "transfers under way at once, 1 or more");
+    }
     open_files();
     adopt();
+    // Few, and the last one back goes out first: what moves bytes for the disk finds them in a cache, as
+    // it would not where it moved blocks to and from their places. On huge pages a transfer stays whole.
     const std::size_t bytes = identity_.slot_bytes;
-    const std::size_t most =
-        std::max<std::size_t>(4, std::min<std::size_t>(2 * options_.depth, (64u << 20) / bytes));
-    for (std::size_t i = 0; i < most; ++i) {
-      buffers_.push_back(Buffer(static_cast<std::byte*>(std::aligned_alloc(page, bytes))));
-      if (!buffers_.back()) throw std::bad_alloc();
-      free_buffers_.push_back(buffers_.back().get());
-    }
+    depth_ = std::min<std::size_t>(options_.depth, std::max<std::size_t>(4, in_caches / bytes));
+    const std::size_t buffers = 4 * depth_;
+    buffers_ = AlignedArray<std::byte>(buffers * bytes, std::size_t{2} << 20);
+    ask_for_huge_pages(buffers_.data(), buffers_.size());
+    for (std::size_t i = buffers; i-- > 0;) free_buffers_.push_back(buffers_.data() + i * bytes);
     thread_ = std::thread([this] { serve(); });
   }
   DiskTier(const DiskTier&) = delete;
@@ -153,7 +158,7 @@ class DiskTier {
   /// Begins to read a slot into `target`, which must stay until wait() says how it went.
   [[nodiscard]] Ticket start_read(BlockId slot, std::span<std::byte> target) {
     assert(target.size() == block_bytes_);
-    Job job{.op = disk::Op::read, .slot = slot.value, .buffer = take_buffer()};
+    Job job{.op = disk::Op::read, .slot = slot.value};
     job.target = target.data();
     job.ticket = next_ticket_++;
     const Ticket ticket = job.ticket;
@@ -192,15 +197,11 @@ class DiskTier {
  private:
   using Kind = disk::manifest::Kind;
   using Entry = disk::manifest::Entry;
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
-  };
-  using Buffer = std::unique_ptr<std::byte, Free>;
 
   struct Job {
     disk::Op op = disk::Op::write;
     std::uint32_t slot = 0;
-    std::byte* buffer = nullptr;  // a write without one forgets the slot
+    std::byte* buffer = nullptr;  // of a read: once it starts; a write without one forgets the slot
     std::byte* target = nullptr;  // of a read
     Ticket ticket = 0;
     Entry text{};  // of a write; id 0: none
@@ -259,6 +260,8 @@ class DiskTier {
                "); the disk tier takes no new blocks");
     }
     if (buffered_ < 0) return;
+    struct stat info {};
+    if (::fstat(buffered_, &info) == 0) room_ = static_cast<std::uint64_t>(info.st_size);
     const int mode = read_only_ ? O_RDONLY : O_RDWR;
     if (options_.direct) data_ = ::open(file.c_str(), mode | O_DIRECT | O_CLOEXEC);
     direct_ = data_ >= 0;
@@ -290,7 +293,8 @@ class DiskTier {
   }
   /// False when there is no such file; what cannot be read is missing from `bytes`.
   [[nodiscard]] bool read_file(const std::string& file, std::vector<std::byte>& bytes) {
-    const int in = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    // a pipe in its place must not hold us up
+    const int in = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (in < 0) return false;
     struct stat info {};
     if (::fstat(in, &info) == 0 && S_ISREG(info.st_mode)) {
@@ -368,21 +372,39 @@ class DiskTier {
     warn("manifest", manifest_file(), std::string("cannot be written: ") + std::strerror(error));
   }
 
+  /// Gives the file room up to `end` and for as much again, so that writes find their place there:
+  /// those that lengthen a file wait for one another.
+  void make_room(std::uint64_t end) {
+    if (end <= room_) return;
+    const std::uint64_t all = slots_.size() * identity_.slot_bytes;
+    const std::uint64_t to = std::min(all, std::max(end, 2 * room_));
+    const bool made =
+        ::fallocate(buffered_, 0, static_cast<off_t>(room_), static_cast<off_t>(to - room_)) == 0;
+    room_ = made ? to : all;  // where it cannot be had, the write says why
+  }
+
   // ---- asking ---------------------------------------------------------------------------------------
 
+  /// A buffer for a write. The last one is left to reads: they may stand before all that hold the others.
   [[nodiscard]] std::byte* take_buffer() {
     std::unique_lock lock(mutex_);
-    answered_.wait(lock, [this] { return !free_buffers_.empty(); });
+    answered_.wait(lock, [this] { return free_buffers_.size() > 1; });
+    return take_free_buffer();
+  }
+  [[nodiscard]] std::byte* take_free_buffer() {
     std::byte* buffer = free_buffers_.back();
     free_buffers_.pop_back();
     return buffer;
   }
   void ask(Job job) {
+    bool waits_for_disk = false;
     {
       const std::lock_guard lock(mutex_);
       jobs_.push_back(std::move(job));
+      waits_for_disk = std::exchange(listening_, false);
     }
     asked_.notify_one();
+    if (waits_for_disk) queue_.wake();
   }
 
   // ---- the thread -----------------------------------------------------------------------------------
@@ -392,28 +414,33 @@ class DiskTier {
       std::unique_ptr<Job> job;
       {
         std::unique_lock lock(mutex_);
-        if (queue_.under_way() == 0) {
+        if (queue_.under_way() == 0 && jobs_.empty()) {
           asked_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
           if (jobs_.empty()) return;
         }
-        if (!jobs_.empty() && queue_.under_way() < options_.depth &&
-            !slots_[jobs_.front().slot].busy) {
+        if (!jobs_.empty() && may_start(jobs_.front())) {
           job = std::make_unique<Job>(std::move(jobs_.front()));
           jobs_.pop_front();
           ++busy_;
+          if (job->op == disk::Op::read) job->buffer = take_free_buffer();
         }
+        listening_ = !job && jobs_.empty();
       }
-      if (job) {
-        start(std::move(job));
-      } else {
-        disk::Transfer* done = queue_.wait();
-        const auto running = under_way_.extract(done);
-        slots_[running.mapped()->slot].busy = false;
-        finish(*running.mapped(), done->error);
-      }
+      const bool more = job != nullptr;
+      if (more) start(std::move(job));
+      if (queue_.under_way() == 0) continue;
+      disk::Transfer* done = more ? queue_.poll() : queue_.wait();
+      if (done == nullptr) continue;
+      const auto running = under_way_.extract(done);
+      slots_[running.mapped()->slot].busy = false;
+      finish(*running.mapped(), done->error);
     }
   }
 
+  [[nodiscard]] bool may_start(const Job& job) const {
+    return queue_.under_way() < depth_ && !slots_[job.slot].busy &&
+           (job.op == disk::Op::write || !free_buffers_.empty());
+  }
   [[nodiscard]] std::uint64_t checksum(const Job& job, std::uint64_t id) const {
     const std::uint64_t seed = hash_combine(mix64(identity_.fingerprint ^ job.slot), id);
     return hash_bytes({job.buffer, static_cast<std::size_t>(identity_.slot_bytes)}, seed);
@@ -439,6 +466,7 @@ class DiskTier {
       const bool tear = job->fault.kind == What::tear;
       return finish(*job, failed != 0 ? failed : tear ? 0 : job->fault.error);
     }
+    if (job->op == disk::Op::write) make_room(offset + bytes);
     if (job->fault.kind == What::flip && job->op == disk::Op::write) flip(*job);
     job->transfer = {job->op, data_, buffered_, job->buffer, bytes, offset, 0};
     disk::Transfer* transfer = &job->transfer;
@@ -464,7 +492,7 @@ class DiskTier {
       if (job.fault.kind == disk::Fault::Kind::flip) flip(job);
       sound = checksum(job, slot.text.id) == slot.checksum;
       if (sound) {
-        std::memcpy(job.target, job.buffer, block_bytes_);
+        stream_copy(job.target, job.buffer, block_bytes_);
       } else {
         error = EBADMSG;
       }
@@ -516,10 +544,12 @@ class DiskTier {
   disk::manifest::Identity identity_;
   std::vector<SlotState> slots_;
   std::vector<StoredBlock> stored_;
-  std::vector<Buffer> buffers_;  // \shape (slot_bytes) each, aligned to pages
+  AlignedArray<std::byte> buffers_;  // \shape (buffers, slot_bytes)
   std::vector<std::string> told_;
   int data_ = -1, buffered_ = -1, manifest_ = -1, lock_ = -1;
+  std::size_t depth_ = 0;  // transfers under way at most
   bool direct_ = false, read_only_ = false, manifest_sound_ = true;
+  std::uint64_t room_ = 0;    // bytes of the data file
   std::uint64_t places_ = 0;  // entries in the manifest
   disk::Queue queue_;
   std::unordered_map<disk::Transfer*, std::unique_ptr<Job>> under_way_;
@@ -533,6 +563,7 @@ class DiskTier {
   DiskCounters counters_;
   std::size_t busy_ = 0;  // jobs taken, not finished
   bool stop_ = false;
+  bool listening_ = false;  // the thread waits for the disk, and would rather have more to do
   Ticket next_ticket_ = 1;
   std::thread thread_;
 };
