@@ -23,6 +23,7 @@ using Served =
               kv_format::Kivi<2>, kv_format::Kivi<2, 32, 32>, kv_format::Kivi<2, 32, 64>,
               kv_format::SkipLayers<kv_format::Int2, kv_format::Fp16, 1, 0>,
               kv_format::SkipLayers<kv_format::Int2, kv_format::Fp16, 0, 1>,
+              kv_format::Fp8PerHead<kv_format::ScaleFrom::none>,
               kv_format::Fp8PerHead<kv_format::ScaleFrom::min_max>,
               kv_format::Fp8PerHead<kv_format::ScaleFrom::percentile>,
               kv_format::Fp8PerHead<kv_format::ScaleFrom::mse>, kv_format::QserveKv4,

@@ -66,7 +66,9 @@ struct Forced {
   [[nodiscard]] static model::Shape shape(const Options& o) { return executor::Cpu::shape(o); }
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
-    return executor::Cpu::geometry<C>(options);
+    KvGeometry g = executor::Cpu::geometry<C>(options);
+    g.tells_freed = options.codec->keeps_open_blocks();
+    return g;
   }
 
   using Base = executor::Cpu::Steps<kv_format::Packed, weight_format::Packed, Attending>;
@@ -276,6 +278,7 @@ template <class Of>
 /// What keys and values of a sequence take: its blocks in the pool, and beside it those not packed yet.
 struct SequenceBytes {
   double block = 0, open = 0;
+  double unpacked = 0;  // that a step reads more than the pool's, for tokens not packed yet; the mean
   [[nodiscard]] double of(Tokens length, Tokens block_tokens) const {
     return block * static_cast<double>(ceil_div(length.value, block_tokens.value)) + open;
   }
@@ -290,7 +293,12 @@ struct SequenceBytes {
     const kv_format::KvCodec& c =
         codec.of_layer(static_cast<std::size_t>(l), static_cast<std::size_t>(m.layers));
     for (const kv_format::SideCodec* side : {&c.keys, &c.values}) {
-      bytes.block += static_cast<double>(side->slab_bytes(block, head_dim));
+      const auto slab = static_cast<double>(side->slab_bytes(block, head_dim));
+      bytes.block += slab;
+      const bool sealed = side->seal != nullptr;  // then between one and all tokens of a group wait
+      const auto group = static_cast<double>(std::max(side->residual, sealed ? block : 0));
+      bytes.unpacked += (sealed ? (group + 1) / 2 : group) *
+                        (2.0 * static_cast<double>(head_dim) - slab / static_cast<double>(block));
     }
     if (c.keeps_open_blocks()) {  // the window, and the block that is being filled
       const std::size_t window = std::max(c.keys.residual, c.values.residual);
@@ -299,6 +307,7 @@ struct SequenceBytes {
   }
   bytes.block *= static_cast<double>(m.kv_heads);
   bytes.open *= static_cast<double>(m.kv_heads);
+  bytes.unpacked *= static_cast<double>(m.kv_heads);
   return bytes;
 }
 

@@ -23,8 +23,9 @@ namespace quire::experiment {
 namespace detail {
 
 inline constexpr std::string_view measured_formats[] = {
-    "fp32",           "fp16",           "fp8_e4m3",   "int8_per_token_head", "int4_per_token_head",
-    "kivi4_g32_r128", "kivi2_g32_r128", "turboquant4"};
+    "fp32",        "fp16",           "fp8_e4m3",       "int8_per_token_head",  "int4_per_token_head",
+    "turboquant4", "kivi4_g32_r128", "kivi2_g32_r128", "fp8_per_head_min_max", "qserve_kv4",
+    "kvquant3",    "gear2_r1_s2"};
 
 [[nodiscard]] inline Run memory_run(std::string_view hardware, std::string_view model,
                                     std::string_view kv, std::string_view weights,
@@ -40,7 +41,7 @@ inline constexpr std::string_view measured_formats[] = {
 
 /// The engine itself on one thread: a pool of four MiB, less what the planner counts for a format's
 /// windows, and as many texts at a time as then fit whole. used_bytes: the pool and the most that lay
-/// beside it, which for formats with windows can be more than was planned.
+/// beside it.
 [[nodiscard]] inline metrics::JsonObject fixed_memory(Subject& subject,
                                                       const quality::Format& format) {
   constexpr std::int64_t memory = std::int64_t{4} << 20;
@@ -66,6 +67,9 @@ inline constexpr std::string_view measured_formats[] = {
   return metrics::JsonObject()
       .add("kv_memory_bytes", memory)
       .add("used_bytes", used)
+      .add("used_percent", 100.0 * static_cast<double>(used) / static_cast<double>(memory))
+      .add("open_bytes", static_cast<std::int64_t>(r->open_bytes))
+      .add("open_bytes_planned", static_cast<double>(how.together) * bytes.open)
       .add("sequences", how.together)
       .add("most_together", r->most_together)
       .add("mean_together", r->tokens / r->steps)
@@ -93,7 +97,8 @@ inline constexpr std::string_view measured_formats[] = {
                             all;
   in.storage.block_tokens = block_tokens;
   in.storage.kv_block_bytes = bytes.block;
-  in.storage.kv_token_bytes = bytes.block / static_cast<double>(block_tokens.value);
+  const double token_bytes = bytes.block / static_cast<double>(block_tokens.value);
+  in.storage.kv_token_bytes = token_bytes + bytes.unpacked / static_cast<double>(mean_context);
   const MemoryPlan plan = plan_memory(in, {});
   const auto sequences = static_cast<std::int64_t>(plan.kv_bytes / bytes.of(length, block_tokens));
   const cost_model::Roofline roofline(in);
@@ -113,7 +118,9 @@ inline constexpr std::string_view measured_formats[] = {
   return metrics::JsonObject()
       .add("kv_gb", plan.kv_bytes / 1e9)
       .add("weight_gb", plan.weight_bytes / 1e9)
-      .add("kv_token_bytes", in.storage.kv_token_bytes)
+      .add("kv_token_bytes", token_bytes)
+      .add("read_token_bytes", in.storage.kv_token_bytes)
+      .add("open_sequence_bytes", bytes.open)
       .add("sequences", sequences)
       .add("step_ms", 1e3 * seconds)
       .add("tokens_per_s", static_cast<double>(sequences) / seconds)

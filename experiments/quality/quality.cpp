@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <iostream>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
+#include <experiments/quality/kv_calibration.hpp>
 #include <experiments/quality/lab.hpp>
 #include <experiments/quality/memory_runs.hpp>
 #include <experiments/quality/outliers.hpp>
@@ -39,7 +41,12 @@ constexpr std::pair<std::string_view, std::string_view> orders[] = {
     {"rotated_int2_per_token_head", "int2_per_token_head"},
     {"kivi2_g32_r128", "kivi2_g32_r32"},
     {"turboquant4", "int4_per_token_head"},
-    {"turboquant2", "int2_per_token_head"}};
+    {"turboquant2", "int2_per_token_head"},
+    {"kivi4_g32_r128", "int4_per_token_head"},
+    {"qserve_kv4", "int4_per_token_head"},
+    {"gear2_r1_s2", "k_int2_channel_g32_v_int2_g32"},
+    {"kvquant2", "pre_rope_k_int2_channel_g32_v_int2_g32"},
+    {"fp8_per_head_mse", "fp8_per_head_min_max"}};
 /// What the claims and the figure need.
 constexpr std::string_view drawn[] = {"fp32",
                                       "int8_per_token_head",
@@ -63,7 +70,16 @@ constexpr std::string_view drawn[] = {"fp32",
                                       "k_fp32_v_int2",
                                       "k_int2_channel_g32_v_int2_g32",
                                       "k_int2_channel_g32_v_int2_channel_g32",
-                                      "pre_rope_k_int2_channel_g32_v_int2_g32"};
+                                      "pre_rope_k_int2_channel_g32_v_int2_g32",
+                                      "fp8_per_head_min_max",
+                                      "fp8_per_head_percentile",
+                                      "fp8_per_head_mse",
+                                      "qserve_kv4",
+                                      "kvquant4",
+                                      "kvquant3",
+                                      "kvquant2",
+                                      "gear4_r1_s2",
+                                      "gear2_r1_s2"};
 constexpr std::string_view drawn_with_outliers[] = {"int4_per_token_head",
                                                     "rotated_int4_per_token_head",
                                                     "nvfp4",
@@ -71,6 +87,8 @@ constexpr std::string_view drawn_with_outliers[] = {"int4_per_token_head",
                                                     "kivi4_g32_r128",
                                                     "int2",
                                                     "k_int2_channel_g32_v_int2_g32"};
+constexpr std::string_view drawn_with_larger_outliers[] = {
+    "int4_per_token_head", "rotated_int4_per_token_head", "qserve_kv4", "kivi4_g32_r128"};
 constexpr std::pair<std::string_view, std::string_view> drawn_orders[] = {
     {"kivi4_g32_r128", "int4_g32"},
     {"k_int2_channel_g32_v_int2_g32", "int2"},
@@ -79,11 +97,31 @@ constexpr std::pair<std::string_view, std::string_view> drawn_orders[] = {
     {"k_int2_channel_g32_v_int2_g32", "k_int2_channel_g32_v_int2_channel_g32"},
     {"k_fp32_v_int2", "k_int2_v_fp32"},
     {"nvfp4", "mxfp4"},
-    {"rotated_int4_per_token_head", "int4_per_token_head"}};
+    {"rotated_int4_per_token_head", "int4_per_token_head"},
+    {"kivi4_g32_r128", "int4_per_token_head"},
+    {"gear2_r1_s2", "k_int2_channel_g32_v_int2_g32"},
+    {"kvquant2", "pre_rope_k_int2_channel_g32_v_int2_g32"}};
+constexpr std::pair<std::string_view, std::string_view> drawn_orders_with_larger_outliers[] = {
+    {"kivi4_g32_r128", "int4_per_token_head"},
+    {"rotated_int4_per_token_head", "int4_per_token_head"},
+    {"qserve_kv4", "int4_per_token_head"}};
 
-template <class List, class T>
-bool has(const List& list, const T& what) {
-  return std::find(std::begin(list), std::end(list), what) != std::end(list);
+/// What a figure or a claim needs of a subject.
+bool is_drawn(std::string_view keys, std::string_view format) {
+  const auto in = [&](const auto& list) {
+    return std::find(std::begin(list), std::end(list), format) != std::end(list);
+  };
+  return keys == "as_trained"          ? in(drawn)
+         : keys == "outliers_emulated" ? in(drawn_with_outliers)
+                                       : in(drawn_with_larger_outliers);
+}
+bool is_drawn(std::string_view keys, const std::pair<std::string_view, std::string_view>& order) {
+  const auto in = [&](const auto& list) {
+    return std::find(std::begin(list), std::end(list), order) != std::end(list);
+  };
+  return keys == "as_trained"          ? in(drawn_orders)
+         : keys == "outliers_emulated" ? false
+                                       : in(drawn_orders_with_larger_outliers);
 }
 }  // namespace
 }  // namespace quire::quality
@@ -111,12 +149,16 @@ metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) 
   return out;
 }
 
-Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::Format& format) {
+Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::Format& format,
+           const quality::KvCalibration& fitting) {
   Run run;
   run.row.variant = format.codec->name;
   run.row.workload = "stories";
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("kv_format", format.codec->name).add("weight_format", "fp32").add("keys", keys);
+  if (!fitting.text.empty() && kv_format::needs_calibration(*format.codec)) {
+    run.row.axes.add("kv_calibration_text", fitting.text);
+  }
   run.measure = [subject, format] { return measure_kv(*subject, format); };
   return run;
 }
@@ -149,7 +191,7 @@ bool has_float_layers(const checkpoint::Checkpoint& model) {
 }
 
 std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats,
-                           bool whole) {
+                           bool whole, const quality::KvCalibration& fitting) {
   const std::string source(QUIRE_SOURCE_DIR);
   const checkpoint::Checkpoint model = opened_checkpoint(
       options.model.empty() ? source + "/experiments/small_models/checkpoints/stories"
@@ -165,19 +207,22 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     subjects.emplace_back(
         std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories, trained),
         "outliers_emulated");
+    subjects.emplace_back(
+        std::make_shared<Subject>(quality::with_key_outliers(model, 2, 24.0f), stories, trained),
+        "larger_outliers_emulated");
   }
-  quality::Texts calibration;
-  for (const Story& s :
-       read_stories(source + "/experiments/quality/calibration.jsonl", *model.tokenizer, 16)) {
-    calibration.push_back(s.tokens);
-  }
+  const quality::Texts calibration =
+      fitting.text.empty()
+          ? quality::calibration_texts(source + "/experiments/quality/calibration.jsonl",
+                                       *model.tokenizer, 16)
+          : quality::calibration_texts(fitting.text, *model.tokenizer);
   for (const auto& [subject, keys] : subjects) subject->calibrate_on(calibration);
   for (const auto& [subject, keys] : subjects) {
     for (const quality::Format& f : formats) {
-      const std::string_view name = f.codec->name;
-      const bool is_drawn = keys == "as_trained" ? quality::has(quality::drawn, name)
-                                                 : quality::has(quality::drawn_with_outliers, name);
-      if (all || is_drawn) runs.push_back(kv_run(subject, keys, f));
+      // the larger outliers ask one question alone: whether formats of 4 bits stand them
+      if (quality::is_drawn(keys, f.codec->name) || (all && keys != "larger_outliers_emulated")) {
+        runs.push_back(kv_run(subject, keys, f, fitting));
+      }
     }
   }
   if (!whole || options.scale == Scale::full) {  // a user's own list is of KV formats
@@ -191,9 +236,8 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   };
   for (const auto& [subject, keys] : subjects) {
     for (const auto& [better, worse] : quality::orders) {
-      const bool is_drawn =
-          keys == "as_trained" && quality::has(quality::drawn_orders, std::pair(better, worse));
-      if (!all && !is_drawn) continue;
+      const bool needed = quality::is_drawn(keys, std::pair(better, worse));
+      if (!needed && (!all || keys == "larger_outliers_emulated")) continue;
       const auto a = named(better), b = named(worse);
       if (a == formats.end() || b == formats.end()) continue;  // not in this list
       runs.push_back(order_run(subject, keys, *a, *b));
@@ -212,6 +256,13 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
     names_file = names_file || w.starts_with("--out") || w == "--list" || w == "-l" ||
                  w == "--help" || w == "-h";
   }
+  KvCalibration fitting;
+  try {
+    fitting = take_kv_calibration(words, formats);
+  } catch (const Error& error) {
+    std::cerr << "quality: " << error.what() << '\n';
+    return error.exit_code();
+  }
   if (!names_file) {
     words.insert(words.end(), {"--out", "quality.jsonl"});
     std::printf("rows are appended to quality.jsonl\n");
@@ -227,8 +278,13 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "Examples:\n"
       "  quality --axis kv_format=[int8_per_token_head,kivi2_g32_r128]\n"
       "  quality --axis weight_format=[nf4,gptq_int3_zero_point_g128]\n"
-      "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n",
+      "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n"
+      "  quality --kv-calibration mse --kv-calibration-text notes.txt\n\n"
+      "  --kv-calibration METHOD        how fp8_per_head finds its scales: none, min-max, percentile "
+      "or mse\n"
+      "  --kv-calibration-text FILE     what formats that are fitted are fitted on, in place of 16 "
+      "stories\n",
       [&](const experiment::Options& options) {
-        return experiment::make_runs(options, formats, whole);
+        return experiment::make_runs(options, formats, whole, fitting);
       });
 }

@@ -53,6 +53,7 @@ class Result:
     reason: str
     seeds: object = None   # [least, most] of the number by single seeds, where there are several
     rungs: object = None   # [least, most] that the axis values beside a crossing allow
+    interval: object = None  # [low, high] of the number, or of the one whose end it is, as its row has it
 
 
 # ---- reducers: rows -> one number ------------------------------------------------------------------
@@ -191,6 +192,16 @@ def spread_over_rungs(here, rows):
     return [low, high]
 
 
+def interval_of_row(here, rows):
+    """[low, high] that one row gives beside its metric, or of which the metric is an end; None without them."""
+    chosen = _chosen(here, rows)
+    if len(chosen) != 1 or len(chosen[0]) != 1 or "subtract_from" in here:
+        return None
+    stem = here["metric"].removesuffix("_low").removesuffix("_high")
+    ends = [chosen[0][0].get(f"{stem}_{end}") for end in ("low", "high")]
+    return ends if all(isinstance(end, (int, float)) for end in ends) else None
+
+
 # ---- tolerances: (published, here) -> does it hold ---------------------------------------------------
 
 def _bounds(published):
@@ -277,6 +288,7 @@ def evaluate(claim, rows):
     result.here = here
     result.seeds = spread_over_seeds(claim["here"], rows)
     result.rungs = spread_over_rungs(claim["here"], rows)
+    result.interval = interval_of_row(claim["here"], rows)
     if modes != {claim["mode"]}:
         result.mode = " and ".join(sorted(modes))
         result.reason = f"the rows are {result.mode}, the claim is about {claim['mode']} ones"
@@ -312,9 +324,10 @@ def score(results):
 
 
 def uncertainty(result):
-    """What the number may also be: `, seeds 37.90 to 40.04`, `, rungs 1.05 to 2.28`; or nothing."""
+    """What the number may also be: `, seeds 37.90 to 40.04`, `, rungs 1.05 to 2.28`, `, interval -0.02 to 0.07`; or
+    nothing."""
     text = ""
-    for name, interval in (("seeds", result.seeds), ("rungs", result.rungs)):
+    for name, interval in (("seeds", result.seeds), ("rungs", result.rungs), ("interval", result.interval)):
         if interval and interval[0] != interval[1]:
             text += f", {name} {number(interval)}"
     return text

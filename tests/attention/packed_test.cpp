@@ -55,7 +55,8 @@ struct Data {
 /// each step. \shape result (steps)(heads, dim)
 std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
                                     const std::vector<std::size_t>& steps,
-                                    std::shared_ptr<const Calibration> fitted = nullptr) {
+                                    std::shared_ptr<const Calibration> fitted = nullptr,
+                                    std::size_t* open_bytes = nullptr) {
   model::Shape shape;
   shape.layers = 1;
   shape.kv_heads = kv_heads;
@@ -92,6 +93,7 @@ std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
     at += rows;
     results.emplace_back(out.end() - heads * dim, out.end());
   }
+  if (open_bytes != nullptr) *open_bytes = arena.open_bytes();
   return results;
 }
 
@@ -177,7 +179,10 @@ TEST(Packed, KiviKeepsItsWindowAndPacksTheRest) {
   };
   for (const std::size_t window : {std::size_t{32}, std::size_t{64}}) {
     const KvCodec& codec = window == 32 ? codec_of<Kivi<2, 32, 32>>() : codec_of<Kivi<2, 32, 64>>();
-    const auto got = run(codec, d, ones(n));
+    std::size_t open = 0;
+    const auto got = run(codec, d, ones(n), nullptr, &open);
+    // The window and the block that is being filled, keys and values in fp16: what planners count.
+    EXPECT_EQ(open, (window + block) * dim * kv_heads * 2 * sizeof(Fp16));
     for (const std::size_t p : {std::size_t{31}, std::size_t{32}, std::size_t{63}, std::size_t{64},
                                 std::size_t{97}, std::size_t{149}}) {
       const auto key = [&](std::size_t j, std::size_t h) {

@@ -13,7 +13,7 @@ namespace {
 
 template <unsigned bits>
 void round_trip() {
-  for (const std::size_t n : {std::size_t{8}, std::size_t{24}, std::size_t{64}, std::size_t{256}}) {
+  for (const std::size_t n : {8u, 16u, 24u, 32u, 64u, 256u}) {
     std::vector<std::uint8_t> codes(n);
     Rng rng(n);
     for (auto& c : codes) c = static_cast<std::uint8_t>(rng.below(1u << bits));

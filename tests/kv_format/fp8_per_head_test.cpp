@@ -1,5 +1,6 @@
 #include <quire/kv_format/fp8_per_head.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include <tests/kv_format/tokens.hpp>
@@ -51,6 +52,73 @@ TEST(Fp8PerHeadKvFormat, FindsItsScaleOnTexts) {
   float scale = 0;
   Fp8PerHead<ScaleFrom::mse>::fit(silent.data(), 1, 64, &scale);
   EXPECT_EQ(scale, 1);
+}
+
+/// Every finite number of E4M3, by its definition: 1 sign, 4 exponent, 3 mantissa bits, bias 7, up to 448.
+std::vector<double> e4m3_numbers() {
+  std::vector<double> all;
+  for (int e = 0; e < 16; ++e) {
+    for (int m = 0; m < 8; ++m) {
+      if (e == 15 && m == 7) continue;  // NaN
+      const double x = e == 0 ? std::ldexp(m, -9) : std::ldexp(8 + m, e - 10);
+      all.push_back(x);
+      all.push_back(-x);
+    }
+  }
+  return all;
+}
+double distance_to_e4m3(double x) {
+  static const std::vector<double> all = e4m3_numbers();
+  double least = 1e300;
+  for (const double y : all) least = std::min(least, std::abs(x - y));
+  return least;
+}
+
+/// Each value comes back at the nearest multiple of its head's scale; the scale is what its method says.
+template <ScaleFrom from>
+void expect_nearest(const std::vector<float>& rows, double wanted) {
+  using Side = Fp8PerHead<from>;
+  constexpr std::size_t dim = 64;
+  const std::size_t count = rows.size() / dim;
+  float scale = 0;
+  Side::fit(rows.data(), count, dim, &scale);
+  EXPECT_NEAR(scale, wanted, 1e-6 * wanted);
+  const auto s = static_cast<double>(scale);
+  AlignedArray<std::byte> slab(Side::slab_bytes(count, dim));
+  std::vector<float> got(dim);
+  for (std::size_t t = 0; t < count; ++t) {
+    Side::store(&scale, slab.data(), count, dim, t, rows.data() + t * dim);
+    Side::load(&scale, slab.data(), count, dim, t, got.data());
+    for (std::size_t i = 0; i < dim; ++i) {
+      const auto x = static_cast<double>(rows[t * dim + i]);
+      ASSERT_LE(std::abs(static_cast<double>(got[i]) - x),
+                s * distance_to_e4m3(x / s) + 1e-6 * std::abs(x))
+          << name_of(from) << ' ' << x;
+    }
+  }
+}
+
+TEST(Fp8PerHeadKvFormat, ValuesComeBackAtTheNearestNumberForTheScaleOfTheMethod) {
+  const std::vector<float> rows = rows_with_outliers(32, 64);
+  std::vector<double> sizes;
+  for (const float x : rows) sizes.push_back(std::abs(static_cast<double>(x)));
+  std::sort(sizes.begin(), sizes.end());
+  const double largest = sizes.back() / 448;
+  double best = 0, least = 1e300;
+  for (int step = 0; step < 32; ++step) {
+    const double scale = largest * std::exp2(-3.0 * step / 31);
+    double error = 0;
+    for (const double x : sizes) error += std::pow(scale * distance_to_e4m3(x / scale), 2);
+    if (error < least) {
+      least = error;
+      best = scale;
+    }
+  }
+  EXPECT_LT(best, 0.99 * largest);  // the search has something to find here
+  expect_nearest<ScaleFrom::none>(rows, 1);
+  expect_nearest<ScaleFrom::min_max>(rows, largest);
+  expect_nearest<ScaleFrom::percentile>(rows, sizes[(sizes.size() - 1) * 999 / 1000] / 448);
+  expect_nearest<ScaleFrom::mse>(rows, best);
 }
 
 }  // namespace

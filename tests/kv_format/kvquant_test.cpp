@@ -1,5 +1,6 @@
 #include <quire/kv_format/kvquant.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include <quire/core/lloyd_max.hpp>
@@ -73,6 +74,104 @@ TEST(KvquantKvFormat, LevelsAndOutliersEachHelp) {
   EXPECT_EQ(Keys::token_bytes(64), 27.0);   // 3.375 bits a value
   EXPECT_EQ(Keys::token_bytes(128), 54.0);  // two outliers
   EXPECT_EQ(Kvquant<3>::Values::token_bytes(64), 31.0);
+}
+
+/// Distance to the nearest level.
+double miss(double x, const float* levels, std::size_t count) {
+  double least = 1e300;
+  for (std::size_t i = 0; i < count; ++i) {
+    least = std::min(least, std::abs(x - static_cast<double>(levels[i])));
+  }
+  return least;
+}
+/// Half a step of fp16.
+double half_step(float x) { return std::abs(static_cast<double>(x)) * 0x1p-11 + 0x1p-25; }
+
+/// The channel that the levels miss most comes back as fp16 has it, every other one at its nearest level,
+/// and its bounds are the channel's 0.5 % and 99.5 %.
+TEST(KvquantKvFormat, KeysComeBackAtTheNearestLevelBetweenTheBoundsOfTheirChannel) {
+  using Keys = Kvquant<2>::Keys;
+  constexpr std::size_t levels = 4;
+  const std::vector<float> rows = keys();
+  std::vector<float> fitted(Keys::fit_floats(dim)), channel(count), got(dim);
+  Keys::fit(rows.data(), count, dim, fitted.data());
+  const float *middle = fitted.data(), *half = middle + dim, *table = half + dim;
+  double sums[levels] = {}, weights[levels] = {};
+  for (std::size_t c = 0; c < dim; ++c) {
+    for (std::size_t t = 0; t < count; ++t) channel[t] = rows[t * dim + c];
+    std::sort(channel.begin(), channel.end());
+    const float low = channel[count / 200], high = channel[count - 1 - count / 200];
+    EXPECT_FLOAT_EQ(middle[c], low + (high - low) / 2);
+    EXPECT_FLOAT_EQ(half[c], (high - low) / 2);
+    for (const float x : channel) {
+      const double u = static_cast<double>((x - middle[c]) / half[c]);
+      std::size_t near = 0;
+      for (std::size_t l = 1; l < levels; ++l) {
+        if (std::abs(u - static_cast<double>(table[l])) <
+            std::abs(u - static_cast<double>(table[near]))) {
+          near = l;
+        }
+      }
+      const double weight = static_cast<double>(half[c]) * static_cast<double>(half[c]);
+      if (std::abs(u) <= 1) sums[near] += weight * u, weights[near] += weight;
+    }
+  }
+  // Levels are the means of what is nearest to them: a fixed point, as far as bins of 1 / 1024 go.
+  for (std::size_t l = 0; l < levels; ++l) EXPECT_NEAR(sums[l] / weights[l], table[l], 2e-3);
+  AlignedArray<std::byte> slab(Keys::slab_bytes(count, dim));
+  for (std::size_t t = 0; t < count; ++t) {
+    const float* row = rows.data() + t * dim;
+    Keys::store(fitted.data(), slab.data(), count, dim, t, row);
+    Keys::load(fitted.data(), slab.data(), count, dim, t, got.data());
+    std::vector<double> missed(dim);
+    for (std::size_t c = 0; c < dim; ++c) {
+      const double h = static_cast<double>(half[c]);
+      missed[c] = h * miss(static_cast<double>(row[c] - middle[c]) / h, table, levels);
+    }
+    const auto most = std::max_element(missed.begin(), missed.end());
+    for (std::size_t c = 0; c < dim; ++c) {
+      const double error = std::abs(static_cast<double>(got[c]) - static_cast<double>(row[c]));
+      const bool outlier = &missed[c] == &*most;
+      const double size = static_cast<double>(half[c] + std::abs(middle[c]));
+      ASSERT_LE(error, outlier ? half_step(row[c]) : missed[c] + 1e-6 * size) << t << ' ' << c;
+    }
+  }
+}
+
+/// The value farthest from the mean comes back as fp16 has it, every other one at its nearest level between
+/// the bounds of what is left.
+TEST(KvquantKvFormat, ValuesComeBackAtTheNearestLevelBetweenTheBoundsOfTheirToken) {
+  using Values = Kvquant<2>::Values;
+  const std::vector<float> rows = keys();
+  std::vector<float> table(4), got(dim);
+  Values::fit(rows.data(), count, dim, table.data());
+  AlignedArray<std::byte> slab(Values::slab_bytes(count, dim));
+  for (std::size_t t = 0; t < count; ++t) {
+    const float* row = rows.data() + t * dim;
+    Values::store(table.data(), slab.data(), count, dim, t, row);
+    Values::load(table.data(), slab.data(), count, dim, t, got.data());
+    double mean = 0, low = 1e300, high = -1e300;
+    for (std::size_t c = 0; c < dim; ++c) mean += static_cast<double>(row[c]) / dim;
+    std::size_t far = 0;
+    for (std::size_t c = 1; c < dim; ++c) {
+      const auto distance = [&](std::size_t i) { return std::abs(static_cast<double>(row[i]) - mean); };
+      if (distance(c) > distance(far)) far = c;
+    }
+    for (std::size_t c = 0; c < dim; ++c) {
+      if (c == far) continue;
+      low = std::min(low, static_cast<double>(row[c]));
+      high = std::max(high, static_cast<double>(row[c]));
+    }
+    const double middle = (low + high) / 2, half = (high - low) / 2;
+    // Middle and width lie in fp16: a value moves against its level by half a step of each.
+    const double slack = (std::abs(middle) + half) * 0x1p-10;
+    for (std::size_t c = 0; c < dim; ++c) {
+      const double x = static_cast<double>(row[c]);
+      const double error = std::abs(static_cast<double>(got[c]) - x);
+      const double bound = half * miss((x - middle) / half, table.data(), 4) + slack;
+      ASSERT_LE(error, c == far ? half_step(row[c]) : bound) << t << ' ' << c;
+    }
+  }
 }
 
 TEST(KvquantKvFormat, ValuesTakeTheirBoundsFromTheToken) {

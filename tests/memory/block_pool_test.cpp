@@ -242,6 +242,30 @@ TEST(BlockPool, WithoutAnIndexFreesAtOnceAndEvictsNothing) {
   EXPECT_TRUE(evicted.empty());
 }
 
+TEST(BlockPool, NotesWhatBecomesFreeWhenAsked) {
+  BlockPool<eviction::Lru, prefix_index::HashChain> pool(2, 2);
+  std::vector<BlockId> freed;
+  const BlockId a = *pool.allocate(), b = *pool.allocate();
+  pool.release(b);
+  pool.take_freed(freed);
+  EXPECT_TRUE(freed.empty());  // nobody asked
+  pool.note_freed();
+  ASSERT_EQ(pool.allocate(), b);
+  ASSERT_TRUE(pool.publish(a, std::nullopt, Text{1, 2}, 0, {}));
+  pool.acquire(b);
+  pool.release(a);  // stays cached
+  pool.release(b);  // one reference is left
+  pool.take_freed(freed);
+  EXPECT_TRUE(freed.empty());
+  pool.release(b);
+  ASSERT_EQ(pool.allocate(), b);
+  ASSERT_EQ(pool.allocate(), a);  // evicted for it
+  pool.take_freed(freed);
+  EXPECT_EQ(freed, (std::vector<BlockId>{b, a}));
+  pool.take_freed(freed);
+  EXPECT_EQ(freed.size(), 2u);
+}
+
 TEST(BlockPool, HandsOutFreeBlocksInTheGivenOrder) {
   const std::vector<BlockId> order{BlockId{2}, BlockId{0}, BlockId{1}};
   BlockPool<eviction::Lru, prefix_index::None> pool(3, 4, order);

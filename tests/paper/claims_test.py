@@ -94,6 +94,14 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(claims.line(claim(unit="%"), failed),
                          "[false] It is so (published 10 %, here 20 %, simulated): 20 % is not within 1 of 10 %")
 
+    def test_the_line_shows_the_interval_whose_end_is_judged(self):
+        made = {"unit": "%", "here": {**claim()["here"], "metric": "gap_low"}, "tolerance": {"at_least": 0}, "published": 0}
+        result = judge(made, row(gap=0.5, gap_low=-0.25, gap_high=1.5))
+        self.assertEqual(result.interval, [-0.25, 1.5])
+        self.assertEqual(claims.line(claim(**made), result),
+                         "[false] It is so (published 0 %, here -0.25 %, interval -0.25 to 1.50, simulated): "
+                         "-0.25 % is not at least 0 %")
+
     def test_checks_of_substitutes_are_counted_apart(self):
         check = judge({"mark": "measured", "unit": "%"}, row(value=10))
         self.assertIn("(real data 10 %, here 10 %", claims.line(claim(mark="measured", unit="%"), check))
@@ -107,7 +115,7 @@ class Evaluate(unittest.TestCase):
             claims.write_json(path, [judge({}, row(value=10))])
             [written] = json.loads(path.read_text())
         self.assertEqual(list(written), ["id", "figure", "sentence", "source", "published", "here", "tolerance", "mode",
-                                         "holds", "reason", "seeds", "rungs"])
+                                         "holds", "reason", "seeds", "rungs", "interval"])
 
 
 class Load(unittest.TestCase):

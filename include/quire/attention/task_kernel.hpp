@@ -437,14 +437,26 @@ class TaskKernel {
     return cache_.codec->keys.before_rotation && cache_.rotations != nullptr;
   }
 
+  /// A token that is not packed yet, as fp32.
+  void widen(const Fp16* from, float* to) const {
+    std::size_t i = 0;
+    for (; i + simd::lanes <= cache_.head_dim; i += simd::lanes) {
+      simd::store(simd::load(from + i), to + i);
+    }
+    for (; i < cache_.head_dim; ++i) to[i] = to_float(from[i]);
+  }
+
   /// One key as fp32, padded with zeros.
   const float* decode_key(std::size_t t, float* to) const {
     if constexpr (plain) {
       Format::load(key_slab(t), cache_.block_tokens, cache_.head_dim, here_->slots[t], to);
     } else {
       const kv_format::SideCodec& side = cache_.codec->keys;
+      if (!Keys::shifts && side.is_fp32 && cache_.head_dim == padded_ && !turns_keys()) {
+        return reinterpret_cast<const float*>(key_slab(t)) + here_->slots[t] * padded_;
+      }
       if (reads_open_ && open_keys_[t] != nullptr) {
-        for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_keys_[t][i]);
+        widen(open_keys_[t], to);
         if (key_basis_) side.to_basis(to, cache_.head_dim);
       } else {
         side.read(cache_.key_fit(task_.kv_head), key_slab(t), cache_.block_tokens, cache_.head_dim,
@@ -466,8 +478,11 @@ class TaskKernel {
       Format::load(value_slab(t), cache_.block_tokens, cache_.head_dim, here_->slots[t], to);
     } else {
       const kv_format::SideCodec& side = cache_.codec->values;
+      if (side.is_fp32 && cache_.head_dim == padded_) {
+        return reinterpret_cast<const float*>(value_slab(t)) + here_->slots[t] * padded_;
+      }
       if (reads_open_ && open_values_[t] != nullptr) {
-        for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = to_float(open_values_[t][i]);
+        widen(open_values_[t], to);
         if (side.to_basis != nullptr) side.to_basis(to, cache_.head_dim);
       } else {
         side.read(cache_.value_fit(task_.kv_head), value_slab(t), cache_.block_tokens,
@@ -609,11 +624,11 @@ class TaskKernel {
           for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
             simd::store(simd::load(from + i), to + i);
           }
+          row = to;
         } else {
           fetch(next_->values[t], value_bytes_);
-          decode_value(t, to);
+          row = decode_value(t, to);
         }
-        row = to;
       }
       values_[t] = reinterpret_cast<const std::byte*>(row);
     }

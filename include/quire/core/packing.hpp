@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include <quire/core/simd.hpp>
 
@@ -64,6 +66,43 @@ template <unsigned bits>
 
 namespace detail {
 
+/// Calls use(codes as int vector, first element) where a part has as many bytes as a Word, and a vector
+/// takes several parts. \pre n is a whole number of vectors
+template <unsigned bits, class Word, class Use>
+HWY_INLINE void each_short_part(const std::uint8_t* from, Use&& use) {
+  namespace hn = simd::hn;
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const hn::Rebind<std::int32_t, simd::Floats> wide;
+  constexpr std::size_t run = sizeof(Word), together = simd::lanes / run;
+  Word word;
+  std::memcpy(&word, from, run);
+  const auto bytes = hn::BitCast(narrow, hn::Set(hn::Repartition<Word, decltype(narrow)>(), word));
+  // Kept: computing it takes longer than all the rest.
+  static constexpr auto parts = [] {
+    std::array<std::int32_t, simd::lanes> out{};
+    for (std::size_t l = 0; l < simd::lanes; ++l) out[l] = static_cast<int>(l / run * bits);
+    return out;
+  }();
+  const auto first = hn::Shr(hn::PromoteTo(wide, bytes), hn::LoadU(wide, parts.data()));
+  simd::unrolled<8 / bits / together>([&](auto j) __attribute__((always_inline)) {
+    constexpr std::size_t v = decltype(j)::value;
+    const auto shifted = hn::ShiftRight<static_cast<int>(v * together * bits)>(first);
+    use(hn::And(shifted, hn::Set(wide, (1 << bits) - 1)), v * simd::lanes);
+  });
+}
+/// That for parts of `Word` bytes, if n has such and vectors are wide enough.
+template <unsigned bits, class Word, class Use>
+HWY_INLINE bool took_short_parts(const std::uint8_t* from, std::size_t n, Use& use) {
+  constexpr std::size_t parts = 8 / bits;
+  if constexpr (simd::lanes > sizeof(Word) && parts * sizeof(Word) >= simd::lanes) {
+    if (n == parts * sizeof(Word)) {
+      each_short_part<bits, Word>(from, use);
+      return true;
+    }
+  }
+  return false;
+}
+
 /// Calls use(codes as int vector, first element) for whole vectors of a part, one(code, element)
 /// for what is left. \pre bits is not 3
 template <unsigned bits, class Use, class One>
@@ -73,6 +112,9 @@ HWY_INLINE void each_part(const std::byte* bytes, std::size_t n, Use&& use, One&
   const hn::Rebind<std::int32_t, simd::Floats> wide;
   const auto* from = reinterpret_cast<const std::uint8_t*>(bytes);
   constexpr std::size_t parts = 8 / bits;
+  if (took_short_parts<bits, std::uint64_t>(from, n, use)) return;
+  if (took_short_parts<bits, std::uint32_t>(from, n, use)) return;
+  if (took_short_parts<bits, std::uint16_t>(from, n, use)) return;
   const std::size_t run = n / parts, whole = run / simd::lanes * simd::lanes;
   for (std::size_t i = 0; i < whole; i += simd::lanes) {
     const auto eight = hn::PromoteTo(wide, hn::LoadU(narrow, from + i));
@@ -161,9 +203,20 @@ void unpack_table(const std::byte* bytes, std::size_t n, const float* table, flo
   constexpr bool by_vector = simd::lanes >= 8 && HWY_IS_DEBUG_BUILD == 0;
   if constexpr (bits == 3) {
     unpack_linear<3>(bytes, n, 1, 0, values);
-    for (std::size_t i = 0; i < n; ++i) {
-      values[i] = scale * table[static_cast<unsigned>(values[i])];
+    std::size_t i = 0;
+    if constexpr (by_vector) {
+      namespace hn = simd::hn;
+      const simd::Floats d;
+      float all[16]{};
+      std::memcpy(all, table, entries * sizeof(float));
+      const auto looked_up = hn::LoadU(d, all);
+      for (; i + simd::lanes <= n; i += simd::lanes) {
+        const auto codes = hn::ConvertTo(hn::RebindToSigned<simd::Floats>(), simd::load(values + i));
+        const auto v = hn::TableLookupLanes(looked_up, hn::IndicesFromVec(d, codes));
+        simd::store(hn::Mul(simd::set(scale), v), values + i);
+      }
     }
+    for (; i < n; ++i) values[i] = scale * table[static_cast<unsigned>(values[i])];
   } else if constexpr (entries < 16) {
     float all[16]{};
     for (std::size_t i = 0; i < entries; ++i) all[i] = table[i];

@@ -32,6 +32,8 @@ struct KvGeometry {
   /// Whether steps attend for real, layer by layer and head by head. Where they do not, one head
   /// stands for all: how many tokens a retention policy keeps is the same, which ones is not known.
   bool attends = false;
+  /// Whether plans say which blocks lost their content (StepPlan::freed).
+  bool tells_freed = false;
 };
 
 /// What an executor offers once it is bound to an engine's configuration.

@@ -80,6 +80,7 @@ struct Cpu {
                                 arena_block_bytes<C>(options.model.config.shape));
     }
     g.attends = true;
+    g.tells_freed = kv_format::keeps_open_blocks<typename C::KvFormat>;
     return g;
   }
 
@@ -183,6 +184,7 @@ struct Cpu {
         kv_format::copy_block(device_, c.from, device_, c.to);
         attending_.copied(c.from, c.to);
       }
+      close_freed(plan);
       const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + plan.copies.size() +
                                 plan.spills.size() + plan.prefetches.size();
       result.bytes_moved = static_cast<std::int64_t>(moved * device_.block_bytes());
@@ -196,6 +198,23 @@ struct Cpu {
       for (const BlockSwap& s : plan.swap_out) open.swapped_out(s.device, s.host);
       for (const TierMove& m : plan.prefetches) open.moved(m.from, m.to);
       for (const BlockSwap& s : plan.swap_in) open.swapped_in(s.host, s.device);
+    }
+
+    /// Blocks that lost their content keep no room beside the pool, but where this plan filled them anew.
+    void close_freed(const StepPlan& plan) {
+      kv_format::OpenBlocks& open = device_.open_blocks();
+      if (open.empty()) return;
+      for (const BlockId b : plan.freed) {
+        const auto fills = [b](const auto& list, auto member) {
+          return std::any_of(list.begin(), list.end(),
+                             [&](const auto& entry) { return entry.*member == b; });
+        };
+        if (static_cast<std::int64_t>(b.value) >= device_.blocks().value ||
+            fills(plan.swap_in, &BlockSwap::device) || fills(plan.copies, &BlockCopy::to)) {
+          continue;
+        }
+        open.close(b);
+      }
     }
 
     /// The plan's rows as one ragged batch.

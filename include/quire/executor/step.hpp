@@ -117,6 +117,9 @@ struct StepPlan {
   std::vector<TierRecord> records;   // of cached blocks that go to disk; others have none
   std::vector<BlockId> evicted;      // cached blocks that lost their content, in order of eviction
   std::vector<RequestId> preempted;  // in order of preemption
+  /// Blocks that lost their content since the last plan, where the executor asked for them
+  /// (KvGeometry::tells_freed); some may be in use again.
+  std::vector<BlockId> freed;
   Tokens batched_tokens = 0;         // sum of tokens over sequences
   /// Tokens of padding that a batch of equal lengths computes beside the real ones (static
   /// batching).
@@ -133,6 +136,7 @@ struct StepPlan {
     records.clear();
     evicted.clear();
     preempted.clear();
+    freed.clear();
     batched_tokens = padding = 0;
   }
   /// Exchanges two plans, and the memory behind them.
@@ -148,6 +152,7 @@ struct StepPlan {
     a.records.swap(b.records);
     a.evicted.swap(b.evicted);
     a.preempted.swap(b.preempted);
+    a.freed.swap(b.freed);
     std::swap(a.batched_tokens, b.batched_tokens);
     std::swap(a.padding, b.padding);
   }

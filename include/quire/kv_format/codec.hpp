@@ -25,6 +25,7 @@ struct SideCodec {
   CodeLayout (*code_layout)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
   std::size_t residual = 0;
   bool before_rotation = false;
+  bool is_fp32 = false;  // slabs are rows of floats, which can be read as they lie
 
   // Sides that are fitted to a model beforehand (FittedKvSlab).
   std::size_t (*fit_floats)(std::size_t head_dim) = nullptr;
@@ -69,6 +70,9 @@ template <KvSide Side>
     c.code_layout = &Side::code_layout;
   }
   c.residual = residual_of<Side>;
+  if constexpr (requires { typename Side::Element; }) {
+    c.is_fp32 = std::is_same_v<typename Side::Element, float> && c.seal == nullptr;
+  }
   if constexpr (FittedKvSlab<Side>) {
     c.fit_floats = &Side::fit_floats;
     c.fit = &Side::fit;

@@ -14,12 +14,16 @@ namespace quire::kv_format {
 
 /// How a scale is found from what a head's keys or values were on some texts.
 enum class ScaleFrom {
+  none,        // texts are not asked: 1
   min_max,     // the largest magnitude
   percentile,  // the one that 1 of 1,000 values exceeds
   mse,  // the one with the least squared error, of 32 between the largest and an eighth of it
 };
 [[nodiscard]] constexpr std::string_view name_of(ScaleFrom from) {
-  return from == ScaleFrom::min_max ? "min_max" : from == ScaleFrom::mse ? "mse" : "percentile";
+  return from == ScaleFrom::none      ? "none"
+         : from == ScaleFrom::min_max ? "min_max"
+         : from == ScaleFrom::mse     ? "mse"
+                                      : "percentile";
 }
 
 /// Keys and values as FP8 E4M3 with one scale a head, found beforehand on texts; beyond it they saturate.
@@ -38,6 +42,7 @@ struct Fp8PerHead : FittedRows<Fp8PerHead<from>> {
   static void start(std::size_t /*head_dim*/, float* fitted) { fitted[0] = 1; }
 
   static void fit(const float* rows, std::size_t count, std::size_t head_dim, float* fitted) {
+    if (from == ScaleFrom::none) return start(head_dim, fitted);
     std::vector<float> sizes(count * head_dim);
     for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = std::abs(rows[i]);
     const auto place = static_cast<std::ptrdiff_t>(

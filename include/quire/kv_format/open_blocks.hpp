@@ -15,7 +15,8 @@ namespace quire::kv_format {
 
 /// Keys and values of tokens that are not packed yet, in fp16, by block. Beside the pool: the blocks
 /// that sequences are just filling, and those in the window that their format keeps as it was.
-/// A block that its sequence left half filled gives its place back when it is used again.
+/// A block that its sequence left behind gives its place back when its content is gone, or at the
+/// latest when it is used again.
 class OpenBlocks {
  public:
   OpenBlocks() = default;

@@ -100,7 +100,7 @@ class BlockPool {
       }
     } else {
       forget_name(block);
-      free_.push_back(block);
+      put_free(block);
     }
   }
 
@@ -191,6 +191,13 @@ class BlockPool {
     eviction_.on_access(block, context);
   }
 
+  /// From now on blocks that become free are noted, for take_freed().
+  void note_freed() { notes_freed_ = true; }
+  /// Blocks that became free since the last call, in order.
+  void take_freed(std::vector<BlockId>& out) {
+    out.insert(out.end(), freed_.begin(), freed_.end());
+    freed_.clear();
+  }
   /// Blocks evicted since the last call, in order.
   void take_evicted(std::vector<BlockId>& out) {
     out.insert(out.end(), evicted_.begin(), evicted_.end());
@@ -246,8 +253,12 @@ class BlockPool {
     b.parent.reset();
     forget_name(*victim);
     cached_ -= 1;
-    free_.push_back(*victim);
+    put_free(*victim);
     evicted_.push_back(*victim);
+  }
+  void put_free(BlockId block) {
+    free_.push_back(block);
+    if (notes_freed_) freed_.push_back(block);
   }
 
   // A policy may be a stranger's: what it answers is checked, since a wrong block would be silent.
@@ -266,6 +277,8 @@ class BlockPool {
   std::vector<Block> blocks_;
   std::vector<BlockId> free_;  // last in, first out
   std::vector<BlockId> evicted_;
+  std::vector<BlockId> freed_;
+  bool notes_freed_ = false;
   Eviction eviction_;
   PrefixIndex index_;
   Admission admission_;

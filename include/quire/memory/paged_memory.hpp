@@ -50,6 +50,7 @@ class BasicPagedMemory {
             static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))),
         pins_(geometry.device_blocks) {
     scratch_.reserve(static_cast<std::size_t>(geometry.device_blocks.value));  // no text has more
+    if (geometry.tells_freed) pool_.note_freed();
   }
 
   [[nodiscard]] const Pool& pool() const { return pool_; }
@@ -389,6 +390,7 @@ class BasicPagedMemory {
     for (const BlockId block : copied_) pool_.release(block);
     copied_.clear();
     pool_.take_evicted(plan.evicted);
+    if (!plan.empty()) pool_.take_freed(plan.freed);  // who asked must come to read them
     statistics_.evicted_blocks += static_cast<std::int64_t>(plan.evicted.size());
     tiers_.end_step();
     plan_ = nullptr;

@@ -4,7 +4,8 @@ formats on the same tokens; right of zero the first is better, as its paper says
 
 TITLE = "KV formats: quality against bits a value"
 EXPERIMENTS = ("quality",)
-KINDS = (("kivi", "KIVI", "#D55E00"), ("k_", "sides apart", "#7F7F7F"), ("pre_rope", "before rotation", "#CC79A7"),
+KINDS = (("kivi", "KIVI", "#D55E00"), ("kvquant", "KVQuant", "#882255"), ("gear", "GEAR", "#117733"),
+         ("qserve", "QServe", "#332288"), ("k_", "sides apart", "#7F7F7F"), ("pre_rope", "before rotation", "#CC79A7"),
          ("rotated", "rotated", "#009E73"), ("turboquant", "TurboQuant", "#56B4E9"), ("int", "integers", "#0072B2"),
          ("q", "GGUF blocks", "#8C564B"), ("", "floating point", "#E69F00"))
 
