@@ -87,9 +87,8 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
   KvCalibration out;
   out.text = detail::take_flag(words, detail::text_flag);
   out.method = detail::take_flag(words, detail::method_flag);
-  if (!out.method.empty() &&
-      std::find(detail::methods.begin(), detail::methods.end(), out.method) ==
-          detail::methods.end()) {
+  if (!out.method.empty() && std::find(detail::methods.begin(), detail::methods.end(),
+                                       out.method) == detail::methods.end()) {
     throw usage_error(std::string(detail::method_flag), "unknown method " + in_quotes(out.method),
                       "none, min-max, percentile or mse");
   }
@@ -119,12 +118,14 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
   if (!named) {
     fitted = true;
     if (!out.method.empty()) {
-      words.insert(words.end(), {"--axis", "kv_format=" + detail::with_method(std::string(
-                                               detail::fp8_family), out.method, formats)});
+      words.insert(words.end(),
+                   {"--axis", "kv_format=" + detail::with_method(std::string(detail::fp8_family),
+                                                                 out.method, formats)});
     }
   }
   if (!out.text.empty() && !fitted) {
-    throw usage_error(std::string(detail::text_flag), "no format that was asked for is fitted to texts",
+    throw usage_error(std::string(detail::text_flag),
+                      "no format that was asked for is fitted to texts",
                       "kv_format=" + std::string(detail::fp8_family) + ", kvquant3 or qserve_kv4");
   }
   return out;
@@ -147,9 +148,9 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
     const std::vector<TokenId> tokens = tokenizer.encode(text);
     constexpr std::size_t length = 512;
     for (std::size_t i = 0; i < tokens.size() && texts.size() < most; i += length) {
-      texts.emplace_back(tokens.begin() + static_cast<std::ptrdiff_t>(i),
-                         tokens.begin() + static_cast<std::ptrdiff_t>(
-                                              std::min(tokens.size(), i + length)));
+      texts.emplace_back(
+          tokens.begin() + static_cast<std::ptrdiff_t>(i),
+          tokens.begin() + static_cast<std::ptrdiff_t>(std::min(tokens.size(), i + length)));
     }
   }
   if (texts.empty()) throw data_error(path, "it holds no text", "something to fit formats on");

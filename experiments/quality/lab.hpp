@@ -278,7 +278,8 @@ template <class Of>
 /// What keys and values of a sequence take: its blocks in the pool, and beside it those not packed yet.
 struct SequenceBytes {
   double block = 0, open = 0;
-  double unpacked = 0;  // that a step reads more than the pool's, for tokens not packed yet; the mean
+  double unpacked =
+      0;  // that a step reads more than the pool's, for tokens not packed yet; the mean
   [[nodiscard]] double of(Tokens length, Tokens block_tokens) const {
     return block * static_cast<double>(ceil_div(length.value, block_tokens.value)) + open;
   }

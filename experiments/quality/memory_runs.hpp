@@ -22,10 +22,18 @@
 namespace quire::experiment {
 namespace detail {
 
-inline constexpr std::string_view measured_formats[] = {
-    "fp32",        "fp16",           "fp8_e4m3",       "int8_per_token_head",  "int4_per_token_head",
-    "turboquant4", "kivi4_g32_r128", "kivi2_g32_r128", "fp8_per_head_min_max", "qserve_kv4",
-    "kvquant3",    "gear2_r1_s2"};
+inline constexpr std::string_view measured_formats[] = {"fp32",
+                                                        "fp16",
+                                                        "fp8_e4m3",
+                                                        "int8_per_token_head",
+                                                        "int4_per_token_head",
+                                                        "turboquant4",
+                                                        "kivi4_g32_r128",
+                                                        "kivi2_g32_r128",
+                                                        "fp8_per_head_min_max",
+                                                        "qserve_kv4",
+                                                        "kvquant3",
+                                                        "gear2_r1_s2"};
 
 [[nodiscard]] inline Run memory_run(std::string_view hardware, std::string_view model,
                                     std::string_view kv, std::string_view weights,

@@ -280,7 +280,8 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "  quality --axis weight_format=[nf4,gptq_int3_zero_point_g128]\n"
       "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n"
       "  quality --kv-calibration mse --kv-calibration-text notes.txt\n\n"
-      "  --kv-calibration METHOD        how fp8_per_head finds its scales: none, min-max, percentile "
+      "  --kv-calibration METHOD        how fp8_per_head finds its scales: none, min-max, "
+      "percentile "
       "or mse\n"
       "  --kv-calibration-text FILE     what formats that are fitted are fitted on, in place of 16 "
       "stories\n",

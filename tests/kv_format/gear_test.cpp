@@ -88,8 +88,7 @@ struct Group {
         high = std::max(high, x);
       }
       // Half a step, and what fp16 moves the least value and the step by.
-      bound[i] = (high - low) / ((1u << bits) - 1u) / 2 +
-                 (high - low + std::abs(low)) * 0x1p-10;
+      bound[i] = (high - low) / ((1u << bits) - 1u) / 2 + (high - low + std::abs(low)) * 0x1p-10;
     }
   }
 };

@@ -154,7 +154,9 @@ TEST(KvquantKvFormat, ValuesComeBackAtTheNearestLevelBetweenTheBoundsOfTheirToke
     for (std::size_t c = 0; c < dim; ++c) mean += static_cast<double>(row[c]) / dim;
     std::size_t far = 0;
     for (std::size_t c = 1; c < dim; ++c) {
-      const auto distance = [&](std::size_t i) { return std::abs(static_cast<double>(row[i]) - mean); };
+      const auto distance = [&](std::size_t i) {
+        return std::abs(static_cast<double>(row[i]) - mean);
+      };
       if (distance(c) > distance(far)) far = c;
     }
     for (std::size_t c = 0; c < dim; ++c) {

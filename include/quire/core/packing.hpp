@@ -211,7 +211,8 @@ void unpack_table(const std::byte* bytes, std::size_t n, const float* table, flo
       std::memcpy(all, table, entries * sizeof(float));
       const auto looked_up = hn::LoadU(d, all);
       for (; i + simd::lanes <= n; i += simd::lanes) {
-        const auto codes = hn::ConvertTo(hn::RebindToSigned<simd::Floats>(), simd::load(values + i));
+        const auto codes =
+            hn::ConvertTo(hn::RebindToSigned<simd::Floats>(), simd::load(values + i));
         const auto v = hn::TableLookupLanes(looked_up, hn::IndicesFromVec(d, codes));
         simd::store(hn::Mul(simd::set(scale), v), values + i);
       }

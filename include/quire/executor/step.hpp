@@ -120,7 +120,7 @@ struct StepPlan {
   /// Blocks that lost their content since the last plan, where the executor asked for them
   /// (KvGeometry::tells_freed); some may be in use again.
   std::vector<BlockId> freed;
-  Tokens batched_tokens = 0;         // sum of tokens over sequences
+  Tokens batched_tokens = 0;  // sum of tokens over sequences
   /// Tokens of padding that a batch of equal lengths computes beside the real ones (static
   /// batching).
   Tokens padding = 0;
