@@ -182,7 +182,7 @@ TEST(Packed, KiviKeepsItsWindowAndPacksTheRest) {
     std::size_t open = 0;
     const auto got = run(codec, d, ones(n), nullptr, &open);
     // The window and the block that is being filled, keys and values in fp16: what planners count.
-    EXPECT_EQ(open, (window + block) * dim * kv_heads * 2 * sizeof(Fp16));
+    EXPECT_EQ(open, (window + block) * dim * kv_heads * 2 * sizeof(quire::Fp16));
     for (const std::size_t p : {std::size_t{31}, std::size_t{32}, std::size_t{63}, std::size_t{64},
                                 std::size_t{97}, std::size_t{149}}) {
       const auto key = [&](std::size_t j, std::size_t h) {

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <string_view>
+#include <type_traits>
 
 #include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
