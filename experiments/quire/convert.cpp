@@ -24,7 +24,7 @@ constexpr WrittenType written_types[] = {
     {"f32", checkpoint::DType::f32},   {"f16", checkpoint::DType::f16},
     {"bf16", checkpoint::DType::bf16}, {"q8_0", checkpoint::DType::q8_0},
     {"q4_0", checkpoint::DType::q4_0}, {"q4_k", checkpoint::DType::q4_k},
-    {"q6_k", checkpoint::DType::q6_k}};
+    {"q5_k", checkpoint::DType::q5_k}, {"q6_k", checkpoint::DType::q6_k}};
 
 checkpoint::DType type_named(const std::string& name) {
   std::array<std::string_view, std::size(written_types)> names;
@@ -51,7 +51,7 @@ void add_convert(CLI::App& app, int& exit_code) {
   command->add_option("out", asked->out, "the file to write")->required();
   command->add_option(
       "--type", asked->type,
-      "of matrices: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k; as stored if not given");
+      "of matrices: f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k; as stored if not given");
   command->callback([asked, &exit_code] {
     using checkpoint::DType;
     DType dtype = asked->type.empty() ? DType::f32 : type_named(asked->type);

@@ -174,7 +174,8 @@ TEST_F(FuzzTest, SafetensorsIndex) {
 }
 
 /// A small model in a GGUF file: every kind of metadata, blocks, q and k whose rows are put in order.
-std::string sample_gguf(const std::filesystem::path& path) {
+/// part of two: 0 or 1, with half of the tensors each; -1: one file
+std::string sample_gguf(const std::filesystem::path& path, int part = -1) {
   namespace gguf = checkpoint::gguf;
   gguf::MetadataText m;
   m.add_text("general.architecture", "llama");
@@ -196,26 +197,62 @@ std::string sample_gguf(const std::filesystem::path& path) {
   m.add("tokenizer.ggml.bos_token_id", std::uint32_t{1});
   m.add("tokenizer.ggml.add_bos_token", true);
   const auto row = [](std::int64_t, float* values) { std::fill_n(values, 32, 0.5f); };
-  gguf::write_file(path, m,
-                   {{"token_embd.weight", DType::q8_0, {7, 32}, row},
-                    {"blk.0.attn_q.weight", DType::q4_0, {32, 32}, row},
-                    {"blk.0.attn_k.weight", DType::f16, {16, 32}, row},
-                    {"output_norm.weight", DType::f32, {32}, row}});
+  const auto long_row = [](std::int64_t, float* values) { std::fill_n(values, 256, 0.5f); };
+  const std::vector<gguf::TensorSource> tensors = {
+      {"token_embd.weight", DType::q8_0, {7, 32}, row},
+      {"blk.0.attn_q.weight", DType::q4_0, {32, 32}, row},
+      {"blk.0.attn_k.weight", DType::f16, {16, 32}, row},
+      {"blk.0.ffn_down.weight", DType::q5_k, {2, 256}, long_row},
+      {"output_norm.weight", DType::f32, {32}, row}};
+  if (part == -1) {
+    gguf::write_file(path, m, tensors);
+  } else {
+    if (part > 0) m = {};
+    m.add("split.no", static_cast<std::uint32_t>(part));
+    m.add("split.count", std::uint32_t{2});
+    m.add("split.tensors.count", std::int32_t{5});
+    const auto half = tensors.begin() + 3;
+    gguf::write_file(
+        path, m, part == 0 ? std::vector(tensors.begin(), half) : std::vector(half, tensors.end()));
+  }
   return quire::testing::read_file(path);
 }
 
 void expect_sane(const checkpoint::ModelConfig& config);
 
+void read_all(const std::string& path) {
+  const auto model = checkpoint::open_checkpoint(path);
+  expect_sane(model.config);
+  for (const TensorView& t : model.tensors.all()) {
+    float first = 0;
+    if (t.elements() > 0) checkpoint::read_elements(t, t.elements() - 1, {&first, 1});
+  }
+}
+
+/// Either part damaged, beside the other as it is.
+TEST_F(FuzzTest, SplitGguf) {
+  const std::string names[] = {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"};
+  std::string texts[2];
+  for (const int i : {0, 1}) texts[i] = sample_gguf(directory_.path() / names[i], i);
+  const std::string first = directory_.path() / names[0];
+  EXPECT_NO_THROW(read_all(first));
+  for (const std::size_t i : {0u, 1u}) {
+    const auto load = [&](const std::string& damaged) {
+      fresh(names[i], damaged);
+      read_all(first);
+    };
+    EXPECT_GT(damage(texts[i],
+                     Mutator(8 + i, {"split.no", "split.count", "split.tensors.count",
+                                     std::string("\x02\0\0\0", 4)}),
+                     "m-0000", load),
+              0u);
+    fresh(names[i], texts[i]);
+  }
+}
+
 TEST_F(FuzzTest, Gguf) {
   const std::string text = sample_gguf(directory_.path() / "sample.gguf");
-  const auto load = [&](const std::string& damaged) {
-    const auto model = checkpoint::open_checkpoint(fresh("m.gguf", damaged));
-    expect_sane(model.config);
-    for (const TensorView& t : model.tensors.all()) {
-      float first = 0;
-      if (t.elements() > 0) checkpoint::read_elements(t, t.elements() - 1, {&first, 1});
-    }
-  };
+  const auto load = [&](const std::string& damaged) { read_all(fresh("m.gguf", damaged)); };
   EXPECT_NO_THROW(load(text));
   EXPECT_GT(damage(text,
                    Mutator(7, {"GGUF", std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8),

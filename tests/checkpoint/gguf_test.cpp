@@ -111,6 +111,56 @@ TEST(Gguf, GivesTheTensorsOfTheDirectoryThatAnotherWriterMadeItFrom) {
   }
 }
 
+std::string part_of_llama(int part) { return golden + "llama_split" + gguf::split_suffix(part, 3); }
+
+TEST(Gguf, ReadsAllPartsOfAModelThatAnotherWriterSplit) {
+  const Checkpoint whole = open_checkpoint(golden + "llama.gguf");
+  const Checkpoint read = open_checkpoint(part_of_llama(0));
+  EXPECT_EQ(read.config.shape.name, "llama_split");
+  ASSERT_EQ(read.tensors.size(), whole.tensors.size());
+  for (const TensorView& t : whole.tensors.all()) {
+    const TensorView& found = read.tensors.at(t.name);
+    EXPECT_TRUE(found.has_shape(t.shape)) << t.name;
+    EXPECT_TRUE(std::equal(t.bytes.begin(), t.bytes.end(), found.bytes.begin())) << t.name;
+  }
+}
+
+TEST(Gguf, RefusesPartsThatDoNotBelongTogether) {
+  const testing::TempDir folder;
+  std::string parts[3];
+  for (int i = 0; i < 3; ++i) parts[i] = read_file(part_of_llama(i), 1 << 20);
+  const std::string name = folder.path() / "m";
+  const auto error = [&](const std::string& first, const std::string& second) {
+    folder.write("m" + gguf::split_suffix(0, 3), first);
+    folder.write("m" + gguf::split_suffix(1, 3), second);
+    folder.write("m" + gguf::split_suffix(2, 3), parts[2]);
+    return error_of([&] { (void)open_checkpoint(name + gguf::split_suffix(0, 3)); });
+  };
+  EXPECT_EQ(error(parts[0], parts[1]), "no error");
+  expect_error(error(parts[0], parts[2]), "m-00002-of-00003.gguf: split.no: it is part 3 of 3");
+  expect_error(error(parts[0], parts[0]), "it is part 1 of 3; expected part 2 of 3");
+  expect_error(error(parts[0], read_file(golden + "llama.gguf", 1 << 20)), "it is part 1 of 1");
+  expect_error(error(parts[0], parts[1].substr(0, 5000)), "00002-of-00003.gguf: byte");
+  const auto edited = [](std::string part, const std::string& key, char value) {
+    const std::size_t at = part.find(key);
+    part[at + key.size() + 4] = value;  // behind its type
+    return part;
+  };
+  expect_error(error(edited(parts[0], "split.tensors.count", 20), parts[1]),
+               "split.tensors.count: the parts have 21 tensors together");
+  expect_error(error(edited(parts[0], "split.count", 4), parts[1]), "name ends in -00001-of-00004");
+  expect_error(error(edited(parts[0], "split.no", 3), parts[1]), "value 3 out of range");
+  expect_error(error_of([&] { (void)open_checkpoint(part_of_llama(1)); }),
+               "this is part 2 of a split model; expected the first, " + part_of_llama(0));
+  fs::copy_file(part_of_llama(0), folder.path() / "renamed.gguf");
+  expect_error(error_of([&] { (void)open_checkpoint(folder.path() / "renamed.gguf"); }),
+               "a file whose name ends in -00001-of-00003.gguf");
+  EXPECT_EQ(error(parts[0], parts[1]), "no error");
+  fs::remove(name + gguf::split_suffix(1, 3));
+  expect_error(error_of([&] { (void)open_checkpoint(name + gguf::split_suffix(0, 3)); }),
+               "m-00002-of-00003.gguf: cannot open it");
+}
+
 TEST(Gguf, FindsTheIdsOfOtherWritersTokenizers) {
   const auto read = [](const std::string& name) {
     const gguf::File file = gguf::open_file(golden + name);

@@ -59,8 +59,10 @@ TEST(Ggml, Q8_0AndQ4_0EqualItsBlocksBitForBit) {
 
 TEST(Ggml, SuperBlocksAreReadBitForBit) {
   const json::Value file = golden();
-  const json::Value &q4 = *file.object()->find("Q4_K"), &q6 = *file.object()->find("Q6_K");
+  const json::Value &q4 = *file.object()->find("Q4_K"), &q5 = *file.object()->find("Q5_K"),
+                    &q6 = *file.object()->find("Q6_K");
   EXPECT_EQ(decoded<Q4K>(numbers<std::uint8_t>(q4, "bytes")), numbers<float>(q4, "dequantised"));
+  EXPECT_EQ(decoded<Q5K>(numbers<std::uint8_t>(q5, "bytes")), numbers<float>(q5, "dequantised"));
   EXPECT_EQ(decoded<Q6K>(numbers<std::uint8_t>(q6, "bytes")), numbers<float>(q6, "dequantised"));
 }
 
@@ -84,6 +86,7 @@ double error_of_writing() {
 
 TEST(Ggml, SuperBlocksThatAreWrittenAreReadBackClose) {
   EXPECT_LT(error_of_writing<Q4K>(), 0.1);
+  EXPECT_LT(error_of_writing<Q5K>(), 0.05);
   EXPECT_LT(error_of_writing<Q6K>(), 0.025);
 }
 

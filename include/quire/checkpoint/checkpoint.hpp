@@ -7,6 +7,7 @@
 #include <quire/checkpoint/generation_config.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
 #include <quire/checkpoint/gguf/config.hpp>
+#include <quire/checkpoint/gguf/cursor.hpp>
 #include <quire/checkpoint/gguf/file.hpp>
 #include <quire/checkpoint/gguf/metadata.hpp>
 #include <quire/checkpoint/gguf/save.hpp>

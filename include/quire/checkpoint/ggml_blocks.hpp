@@ -40,6 +40,8 @@ template <class Block>
       return detail::block_functions<blockwise::Q8_0>("q8_0");
     case DType::q4_k:
       return detail::block_functions<blockwise::Q4K>("q4_k");
+    case DType::q5_k:
+      return detail::block_functions<blockwise::Q5K>("q5_k");
     case DType::q6_k:
       return detail::block_functions<blockwise::Q6K>("q6_k");
     default:

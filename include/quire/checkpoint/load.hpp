@@ -35,7 +35,7 @@ struct Checkpoint {
   Checkpoint out;
   out.directory = path;
   out.config = gguf::config_of(file);
-  out.config.shape.name = std::filesystem::path(path).stem().string();
+  out.config.shape.name = file.name;
   out.generation = gguf::generation_of(file.metadata);
   const std::string tokenizer = gguf::tokenizer_text(file.metadata);
   if (!tokenizer.empty()) out.tokenizer = Tokenizer::from_text(tokenizer, path + ": tokenizer");

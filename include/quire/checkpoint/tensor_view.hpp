@@ -37,6 +37,7 @@ enum class DType {
   q4_0,
   q8_0,
   q4_k,
+  q5_k,
   q6_k
 };
 
@@ -47,14 +48,26 @@ struct DTypeRow {
   std::int64_t size;
   std::int64_t block = 1;
 };
-inline constexpr DTypeRow dtype_rows[] = {
-    {DType::boolean, "BOOL", 1},    {DType::u8, "U8", 1},           {DType::i8, "I8", 1},
-    {DType::f8_e5m2, "F8_E5M2", 1}, {DType::f8_e4m3, "F8_E4M3", 1}, {DType::i16, "I16", 2},
-    {DType::u16, "U16", 2},         {DType::f16, "F16", 2},         {DType::bf16, "BF16", 2},
-    {DType::i32, "I32", 4},         {DType::u32, "U32", 4},         {DType::f32, "F32", 4},
-    {DType::f64, "F64", 8},         {DType::i64, "I64", 8},         {DType::u64, "U64", 8},
-    {DType::q4_0, "Q4_0", 18, 32},  {DType::q8_0, "Q8_0", 34, 32},  {DType::q4_k, "Q4_K", 144, 256},
-    {DType::q6_k, "Q6_K", 210, 256}};
+inline constexpr DTypeRow dtype_rows[] = {{DType::boolean, "BOOL", 1},
+                                          {DType::u8, "U8", 1},
+                                          {DType::i8, "I8", 1},
+                                          {DType::f8_e5m2, "F8_E5M2", 1},
+                                          {DType::f8_e4m3, "F8_E4M3", 1},
+                                          {DType::i16, "I16", 2},
+                                          {DType::u16, "U16", 2},
+                                          {DType::f16, "F16", 2},
+                                          {DType::bf16, "BF16", 2},
+                                          {DType::i32, "I32", 4},
+                                          {DType::u32, "U32", 4},
+                                          {DType::f32, "F32", 4},
+                                          {DType::f64, "F64", 8},
+                                          {DType::i64, "I64", 8},
+                                          {DType::u64, "U64", 8},
+                                          {DType::q4_0, "Q4_0", 18, 32},
+                                          {DType::q8_0, "Q8_0", 34, 32},
+                                          {DType::q4_k, "Q4_K", 144, 256},
+                                          {DType::q5_k, "Q5_K", 176, 256},
+                                          {DType::q6_k, "Q6_K", 210, 256}};
 }  // namespace detail
 
 /// Bytes of one element, or of one block of them.

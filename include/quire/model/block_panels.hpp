@@ -32,7 +32,8 @@ template <class Block>
 }
 inline constexpr BlockPanels block_panels[] = {
     panels_of<blockwise::Q4_0>("q4_0"), panels_of<blockwise::Q8_0>("q8_0"),
-    panels_of<blockwise::Q4K>("q4_k"), panels_of<blockwise::Q6K>("q6_k")};
+    panels_of<blockwise::Q4K>("q4_k"), panels_of<blockwise::Q5K>("q5_k"),
+    panels_of<blockwise::Q6K>("q6_k")};
 }  // namespace detail
 
 /// How a format takes blocks of the given kind; null where it reads them as numbers. Floats take every

@@ -13,10 +13,14 @@
 /// sub-block's range, where ggml searches for better ones.
 namespace quire::blockwise {
 
-/// Eight sub-blocks of 32 codes of 4 bits with 6-bit scales and least values: 144 bytes, 4.5 bits each.
-/// x = d * scale * q - dmin * least. \shape bytes: fp16 d, fp16 dmin, 12 of scales, 128 of codes
-struct Q4K {
-  static constexpr std::size_t size = 256, bytes = 144;
+/// Eight sub-blocks of 32 codes of 4 or 5 bits with 6-bit scales and least values: 144 or 176 bytes, 4.5
+/// or 5.5 bits each. x = d * scale * q - dmin * least.
+/// \shape bytes: fp16 d, fp16 dmin, 12 of scales, with 5 bits 32 of upper bits (bit j of byte i: value i
+/// of sub-block j), 128 of lower 4 bits
+template <unsigned bits>
+struct OffsetSuperBlock {
+  static_assert(bits == 4 || bits == 5, "quire: ggml has such blocks of 4 and of 5 bits");
+  static constexpr std::size_t size = 256, bytes = bits == 4 ? 144 : 176;
 
   static void decode(const std::byte* from, float* values) {
     const float d = to_float(get<Fp16>(from)), dmin = to_float(get<Fp16>(from + 2));
@@ -24,18 +28,21 @@ struct Q4K {
       const auto [scale, least] = scales_of(from + 4, j);
       const float s = d * static_cast<float>(scale), m = dmin * static_cast<float>(least);
       for (std::size_t i = 0; i < 32; ++i) {
-        const auto byte = std::to_integer<unsigned>(from[16 + j / 2 * 32 + i]);
-        values[j * 32 + i] = s * static_cast<float>(j % 2 == 0 ? byte & 15u : byte >> 4) - m;
+        const auto byte = std::to_integer<unsigned>(from[lower + j / 2 * 32 + i]);
+        unsigned q = j % 2 == 0 ? byte & 15u : byte >> 4;
+        if constexpr (bits == 5) q |= (std::to_integer<unsigned>(from[upper + i]) >> j & 1u) << 4;
+        values[j * 32 + i] = s * static_cast<float>(q) - m;
       }
     }
   }
 
   static void encode(const float* values, std::byte* to) {
+    constexpr int top = (1 << bits) - 1;
     float scale[8], least[8], most_scale = 0, most_least = 0;
     for (std::size_t j = 0; j < 8; ++j) {
       const auto [low, high] = std::minmax_element(values + j * 32, values + j * 32 + 32);
       least[j] = std::max(0.0f, -*low);
-      scale[j] = (*high + least[j]) / 15;
+      scale[j] = (*high + least[j]) / static_cast<float>(top);
       most_scale = std::max(most_scale, scale[j]);
       most_least = std::max(most_least, least[j]);
     }
@@ -53,13 +60,16 @@ struct Q4K {
       const float step = to_float(d) * static_cast<float>(s);
       const float inverse = inverse_of(step), offset = to_float(dmin) * static_cast<float>(m);
       for (std::size_t i = 0; i < 32; ++i) {
-        const int q = nearest((values[j * 32 + i] + offset) * inverse, 0, 15);
-        to[16 + j / 2 * 32 + i] |= static_cast<std::byte>(q << (j % 2 == 0 ? 0 : 4));
+        const auto q =
+            static_cast<unsigned>(nearest((values[j * 32 + i] + offset) * inverse, 0, top));
+        to[lower + j / 2 * 32 + i] |= static_cast<std::byte>((q & 15u) << (j % 2 == 0 ? 0 : 4));
+        if constexpr (bits == 5) to[upper + i] |= static_cast<std::byte>(q >> 4 << j);
       }
     }
   }
 
  private:
+  static constexpr std::size_t upper = 16, lower = bits == 4 ? 16 : 48;
   struct Scales {
     unsigned scale, least;
   };
@@ -70,7 +80,7 @@ struct Q4K {
     return {(at(j + 4) & 15u) | (at(j - 4) >> 6 << 4), (at(j + 4) >> 4) | (at(j) >> 6 << 4)};
   }
   static void put_scales(std::byte* q, std::size_t j, unsigned scale, unsigned least) {
-    const auto add = [q](std::size_t i, unsigned bits) { q[i] |= static_cast<std::byte>(bits); };
+    const auto add = [q](std::size_t i, unsigned some) { q[i] |= static_cast<std::byte>(some); };
     if (j < 4) {
       add(j, scale);
       add(j + 4, least);
@@ -81,6 +91,9 @@ struct Q4K {
     }
   }
 };
+
+using Q4K = OffsetSuperBlock<4>;
+using Q5K = OffsetSuperBlock<5>;
 
 /// Sixteen sub-blocks of 16 codes of 6 bits about 32 with 8-bit scales: 210 bytes, 6.5625 bits each.
 /// x = d * scale * (q - 32). \shape bytes: 128 of lower 4 bits, 64 of upper 2, 16 scales, fp16 d

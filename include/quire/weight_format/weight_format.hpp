@@ -25,6 +25,7 @@
 #include <quire/weight_format/plain.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q4_k.hpp>
+#include <quire/weight_format/q5_k.hpp>
 #include <quire/weight_format/q6_k.hpp>
 #include <quire/weight_format/q8_0.hpp>
 #include <quire/weight_format/row_blocks.hpp>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes ggml.json: Q8_0 and Q4_0 blocks as the gguf package makes them, and Q4_K and Q6_K blocks of random
+"""Writes ggml.json: Q8_0 and Q4_0 blocks as the gguf package makes them, and Q4_K, Q5_K and Q6_K blocks of random
 bytes as it reads them.
 
     pip install gguf numpy
@@ -25,7 +25,8 @@ def main():
         blocks = quants.quantize(values, kind)
         out[kind.name] = {"bytes": blocks.flatten().tolist(),
                           "dequantised": quants.dequantize(blocks, kind).flatten().tolist()}
-    for kind, size, halves in ((Type.Q4_K, 144, (0, 2)), (Type.Q6_K, 210, (208,))):
+    for kind, size, halves in ((Type.Q4_K, 144, (0, 2)), (Type.Q6_K, 210, (208,)),
+                               (Type.Q5_K, 176, (0, 2))):
         block = random.integers(0, 256, (2, size), dtype=numpy.uint8)
         for at in halves:  # scales that are numbers
             scale = random.standard_normal(2).astype(numpy.float16).view(numpy.uint8)

@@ -4,7 +4,8 @@
     pip install gguf==0.19.0 numpy safetensors tokenizers
     python3 tests/golden/formats/make_gguf.py
 
-llama.gguf is the model of tests/golden/models/llama in F32, rows of q and k in ggml's order.
+llama.gguf is the model of tests/golden/models/llama in F32, rows of q and k in ggml's order;
+llama_split-00001-of-00003.gguf and the two others are the same in parts of eight tensors.
 mixed.gguf has every type of tensor that is read, and two experts a layer; gguf.json holds a hash of the
 values that the library makes of each tensor. vocab_llama3.gguf and vocab_spm.gguf are tokenizers alone.
 """
@@ -43,12 +44,12 @@ def write(writer):
     writer.close()
 
 
-def make_llama():
+def make_llama(name, **parts):
     folder = GOLDEN / "models" / "llama"
     config = json.loads((folder / "config.json").read_text())
     tensors = load_file(folder / "model.safetensors")
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    writer = GGUFWriter(HERE / "llama.gguf", "llama")
+    writer = GGUFWriter(HERE / name, "llama", **parts)
     writer.add_name("llama")
     writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -83,7 +84,7 @@ def make_llama():
 
 def blocks(random, kind, rows, columns):
     """Random blocks of a type that the library reads and does not write."""
-    size, halves = {Type.Q4_K: (144, (0, 2)), Type.Q6_K: (210, (208,))}[kind]
+    size, halves = {Type.Q4_K: (144, (0, 2)), Type.Q5_K: (176, (0, 2)), Type.Q6_K: (210, (208,))}[kind]
     data = random.integers(0, 256, (rows, columns // 256, size), dtype=numpy.uint8)
     for at in halves:
         scale = (random.standard_normal((rows, columns // 256)) * 0.002).astype(numpy.float16)
@@ -140,6 +141,7 @@ def make_mixed():
     add("blk.0.ffn_gate_exps.weight", normal(experts, width, hidden), Type.BF16)
     add("blk.0.ffn_up_exps.weight", normal(experts, width, hidden), Type.F16)
     add("blk.0.ffn_down_exps.weight", normal(experts, hidden, width), Type.Q8_0)
+    add("quire.test.more", blocks(random, Type.Q5_K, 3, hidden), Type.Q5_K)
     write(writer)
     reader = GGUFReader(HERE / "mixed.gguf")
     assert {t.name for t in reader.tensors} == set(found)
@@ -201,7 +203,8 @@ def make_sentence_piece_vocabulary():
 
 
 if __name__ == "__main__":
-    make_llama()
+    make_llama("llama.gguf")
+    make_llama("llama_split.gguf", split_max_tensors=8)
     make_mixed()
     make_llama3_vocabulary()
     make_sentence_piece_vocabulary()

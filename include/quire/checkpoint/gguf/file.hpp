@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
-#include <limits>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,13 +15,14 @@
 #include <vector>
 
 #include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/gguf/cursor.hpp>
 #include <quire/checkpoint/gguf/metadata.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/text.hpp>
 
 /// Reads GGUF files: a header, metadata by key, where each tensor lies, and the tensors' bytes.
-/// \source ggml, docs/gguf.md, version 3; version 2 has the same layout.
+/// \source ggml, docs/gguf.md, version 3; version 2 has the same layout. Parts: llama.cpp, gguf-split.
 namespace quire::checkpoint::gguf {
 
 inline constexpr std::string_view magic = "GGUF";
@@ -35,107 +37,15 @@ struct TensorType {
   DType dtype;
 };
 inline constexpr TensorType tensor_types[] = {
-    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0}, {8, DType::q8_0},
-    {12, DType::q4_k}, {14, DType::q6_k}, {24, DType::i8},  {25, DType::i16},
-    {26, DType::i32},  {27, DType::i64},  {28, DType::f64}, {30, DType::bf16}};
+    {0, DType::f32},   {1, DType::f16},   {2, DType::q4_0}, {8, DType::q8_0}, {12, DType::q4_k},
+    {13, DType::q5_k}, {14, DType::q6_k}, {24, DType::i8},  {25, DType::i16}, {26, DType::i32},
+    {27, DType::i64},  {28, DType::f64},  {30, DType::bf16}};
 
-namespace detail {
-
-/// Takes the file from front to back; nothing is read that is not there.
-class Cursor {
- public:
-  Cursor(std::span<const std::byte> bytes, const std::string& path) : bytes_(bytes), path_(path) {}
-
-  [[nodiscard]] std::size_t at() const { return at_; }
-  [[nodiscard]] std::size_t left() const { return bytes_.size() - at_; }
-  [[nodiscard]] Error error(std::size_t at, std::string_view what,
-                            std::string_view expected) const {
-    return data_error(path_ + ": byte " + std::to_string(at), what, expected);
-  }
-  [[nodiscard]] std::span<const std::byte> take(std::uint64_t count, std::string_view what) {
-    if (count > left()) {
-      throw error(at_, "the file ends inside " + std::string(what),
-                  std::to_string(count) + " bytes, not " + std::to_string(left()));
-    }
-    const auto taken = bytes_.subspan(at_, static_cast<std::size_t>(count));
-    at_ += taken.size();
-    return taken;
-  }
-  template <class T>
-  [[nodiscard]] T number(std::string_view what) {
-    return checkpoint::detail::load_unaligned<T>(take(sizeof(T), what).data());
-  }
-  [[nodiscard]] std::string_view text(std::uint64_t longest, std::string_view what) {
-    const std::size_t begin = at_;
-    const auto length = number<std::uint64_t>(what);
-    if (length > longest) {
-      throw error(begin, std::string(what) + " of " + std::to_string(length) + " bytes",
-                  "at most " + std::to_string(longest));
-    }
-    const auto taken = take(length, what);
-    return {reinterpret_cast<const char*>(taken.data()), taken.size()};
-  }
-  /// How many of something follow, each of which takes at least `least` bytes.
-  [[nodiscard]] std::uint64_t count(std::size_t least, std::string_view what) {
-    const std::size_t begin = at_;
-    const auto n = number<std::uint64_t>(what);
-    if (n > left() / least) {
-      throw error(begin, std::to_string(n) + " " + std::string(what),
-                  "at most " + std::to_string(left() / least) + ", for which the file has room");
-    }
-    return n;
-  }
-  [[nodiscard]] Type type() {
-    const std::size_t begin = at_;
-    const auto number_read = number<std::uint32_t>("a value's type");
-    if (number_read > static_cast<std::uint32_t>(Type::f64)) {
-      throw error(begin, "a value of type " + std::to_string(number_read), "0 to 12");
-    }
-    return static_cast<Type>(number_read);
-  }
-  [[nodiscard]] Value value() {
-    Value v;
-    v.type = type();
-    if (v.type == Type::string) {
-      const std::string_view s = text(std::numeric_limits<std::uint64_t>::max(), "a string");
-      v.bytes = std::as_bytes(std::span(s));
-      return v;
-    }
-    if (v.type != Type::array) {
-      v.bytes = take(size_of(v.type), "a value");
-      return v;
-    }
-    const std::size_t begin = at_;
-    v.element = type();
-    if (v.element == Type::array) {
-      throw error(begin, "an array of arrays is not supported", "an array of plain values");
-    }
-    v.count = count(std::max<std::size_t>(size_of(v.element), v.element == Type::string ? 8 : 1),
-                    "elements of an array");
-    if (v.element != Type::string) {
-      v.bytes = take(v.count * size_of(v.element), "an array");
-      return v;
-    }
-    const std::size_t first = at_;
-    for (std::uint64_t i = 0; i < v.count; ++i) {
-      (void)text(std::numeric_limits<std::uint64_t>::max(), "a string");
-    }
-    v.bytes = bytes_.subspan(first, at_ - first);
-    return v;
-  }
-  void align(std::size_t to) { at_ = std::min(bytes_.size(), (at_ + to - 1) / to * to); }
-
- private:
-  std::span<const std::byte> bytes_;
-  const std::string& path_;
-  std::size_t at_ = 0;
-};
-
-}  // namespace detail
-
-/// An open file: its metadata, and its tensors under their own names, dimensions outermost first.
+/// An open file, or all files of a model that is split: the metadata of the first, and all tensors under
+/// their own names, dimensions outermost first.
 struct File {
-  std::shared_ptr<const FileMap> map;
+  std::string name;  // without folder, number of the part, or .gguf
+  std::vector<std::shared_ptr<const FileMap>> maps;
   Metadata metadata;
   std::vector<TensorSet::Entry> tensors;  // in the order of their names
 };
@@ -147,10 +57,11 @@ namespace detail {
   for (const TensorType& t : tensor_types) {
     if (t.number == number) return t.dtype;
   }
-  throw cursor.error(at,
-                     "tensor " + in_quotes(name, 120) + " is of ggml's type " +
-                         std::to_string(number) + ", which is not supported",
-                     "F32 (0), F16 (1), Q4_0 (2), Q8_0 (8), Q4_K (12), Q6_K (14) or BF16 (30)");
+  throw cursor.error(
+      at,
+      "tensor " + in_quotes(name, 120) + " is of ggml's type " + std::to_string(number) +
+          ", which is not supported",
+      "F32 (0), F16 (1), Q4_0 (2), Q8_0 (8), Q4_K (12), Q5_K (13), Q6_K (14) or BF16 (30)");
 }
 
 /// Where a tensor lies, with the offset into the data as the file has it.
@@ -249,16 +160,18 @@ inline void place_tensors(std::vector<Placed>& placed, std::span<const std::byte
   }
 }
 
-}  // namespace detail
+/// One file of a model, with its own metadata; its tensors in the order of their bytes.
+struct Part {
+  std::shared_ptr<const FileMap> map;
+  Metadata metadata;
+  std::vector<Placed> tensors;
+};
 
-/// Opens one GGUF file. \complexity O(header); tensors' bytes are mapped and stay on disk until touched
-/// \errors data, with the file and the place: not GGUF, cut off, counts that the file has no room for,
-/// tensors outside it or of types that are not read here
-[[nodiscard]] inline File open_file(const std::string& path) {
-  File file;
-  file.map = std::make_shared<const FileMap>(path);
-  const std::string& name = file.map->path();
-  detail::Cursor cursor(file.map->bytes(), name);
+[[nodiscard]] inline Part open_part(const std::string& path) {
+  Part part;
+  part.map = std::make_shared<const FileMap>(path);
+  const std::string& name = part.map->path();
+  Cursor cursor(part.map->bytes(), name);
   const auto begin = cursor.take(4, "the first four bytes");
   if (std::string_view(reinterpret_cast<const char*>(begin.data()), 4) != magic) {
     throw cursor.error(0, "this is no GGUF file", "the letters GGUF");
@@ -273,29 +186,98 @@ inline void place_tensors(std::vector<Placed>& placed, std::span<const std::byte
   }
   const std::uint64_t tensors = cursor.count(32, "tensors");
   const std::uint64_t keys = cursor.count(13, "keys");
-  file.metadata = detail::read_metadata(cursor, keys, name);
-  if (file.metadata.find_integer("split.count", 0, 65535).value_or(1) > 1) {
-    throw file.metadata.error("split.count", "the model is split over several files",
-                              "one file, as gguf-split --merge makes it");
-  }
+  part.metadata = read_metadata(cursor, keys, name);
   const auto alignment = static_cast<std::uint64_t>(
-      file.metadata.find_integer("general.alignment", 1, most_alignment).value_or(32));
+      part.metadata.find_integer("general.alignment", 1, most_alignment).value_or(32));
   if ((alignment & (alignment - 1)) != 0) {
-    throw file.metadata.error("general.alignment", std::to_string(alignment), "a power of two");
+    throw part.metadata.error("general.alignment", std::to_string(alignment), "a power of two");
+  }
+  part.tensors.reserve(
+      static_cast<std::size_t>(std::min<std::uint64_t>(tensors, cursor.left() / 32)));
+  for (std::uint64_t i = 0; i < tensors; ++i) part.tensors.push_back(read_tensor(cursor));
+  cursor.align(static_cast<std::size_t>(alignment));
+  place_tensors(part.tensors, part.map->bytes().subspan(cursor.at()), alignment, cursor);
+  return part;
+}
+
+/// Which part of how many a file says that it is. Tools that write one file leave the keys out.
+struct PartNumber {
+  std::int64_t no = 0, count = 1;
+};
+[[nodiscard]] inline PartNumber part_number(const Metadata& metadata) {
+  PartNumber n;
+  n.count = metadata.find_integer("split.count", 0, 65535).value_or(1);
+  if (n.count > 1) n.no = metadata.integer("split.no", 0, n.count - 1);
+  return n;
+}
+
+}  // namespace detail
+
+/// What gguf-split calls a part, counted from 0: prefix-00001-of-00003.gguf.
+[[nodiscard]] inline std::string split_suffix(std::int64_t no, std::int64_t count) {
+  char text[64];
+  std::snprintf(text, sizeof text, "-%05lld-of-%05lld.gguf", static_cast<long long>(no + 1),
+                static_cast<long long>(count));
+  return text;
+}
+
+/// Opens a GGUF file, and with the first of a model that is split all others, which lie beside it.
+/// \complexity O(headers); tensors' bytes are mapped and stay on disk until touched
+/// \errors data, with the file and the place: not GGUF, cut off, counts that the file has no room for,
+/// tensors outside it or of types that are not read here; parts that are missing, or of another model
+[[nodiscard]] inline File open_file(const std::string& path) {
+  File file;
+  file.name = std::filesystem::path(path).stem().string();
+  std::vector<detail::Part> parts;
+  parts.push_back(detail::open_part(path));
+  const detail::PartNumber first = detail::part_number(parts.front().metadata);
+  if (first.count > 1) {
+    const Metadata& m = parts.front().metadata;
+    const std::string suffix = split_suffix(first.no, first.count);
+    if (!std::string_view(path).ends_with(suffix)) {
+      throw m.error("split.no",
+                    "this is part " + std::to_string(first.no + 1) + " of a split model",
+                    "a file whose name ends in " + suffix);
+    }
+    const std::string prefix = path.substr(0, path.size() - suffix.size());
+    if (first.no != 0) {
+      throw m.error("split.no",
+                    "this is part " + std::to_string(first.no + 1) + " of a split model",
+                    "the first, " + prefix + split_suffix(0, first.count));
+    }
+    file.name = std::filesystem::path(prefix).filename().string();
+    for (std::int64_t i = 1; i < first.count; ++i) {
+      parts.push_back(detail::open_part(prefix + split_suffix(i, first.count)));
+      const Metadata& other = parts.back().metadata;
+      const detail::PartNumber n = detail::part_number(other);
+      if (n.no != i || n.count != first.count) {
+        throw other.error(
+            "split.no", "it is part " + std::to_string(n.no + 1) + " of " + std::to_string(n.count),
+            "part " + std::to_string(i + 1) + " of " + std::to_string(first.count));
+      }
+    }
   }
   std::vector<detail::Placed> placed;
-  placed.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(tensors, cursor.left() / 32)));
-  for (std::uint64_t i = 0; i < tensors; ++i) placed.push_back(detail::read_tensor(cursor));
-  cursor.align(static_cast<std::size_t>(alignment));
-  detail::place_tensors(placed, file.map->bytes().subspan(cursor.at()), alignment, cursor);
+  for (detail::Part& part : parts) {
+    file.maps.push_back(std::move(part.map));
+    for (detail::Placed& p : part.tensors) placed.push_back(std::move(p));
+  }
+  file.metadata = std::move(parts.front().metadata);
   std::sort(placed.begin(), placed.end(), [](const detail::Placed& a, const detail::Placed& b) {
     return a.entry.name < b.entry.name;
   });
   for (std::size_t i = 1; i < placed.size(); ++i) {
     if (placed[i].entry.name != placed[i - 1].entry.name) continue;
-    throw cursor.error(placed[i].at,
-                       "tensor " + in_quotes(placed[i].entry.name, 120) + " occurs twice",
-                       "each name once");
+    throw data_error(path, "tensor " + in_quotes(placed[i].entry.name, 120) + " occurs twice",
+                     "each name once");
+  }
+  const std::int64_t all = std::ssize(placed);
+  if (first.count > 1 &&
+      file.metadata.find_integer("split.tensors.count", 0, std::int64_t{1} << 40).value_or(all) !=
+          all) {
+    throw file.metadata.error("split.tensors.count",
+                              "the parts have " + std::to_string(all) + " tensors together",
+                              "as many as the key says");
   }
   for (detail::Placed& p : placed) file.tensors.push_back(std::move(p.entry));
   return file;

@@ -33,6 +33,8 @@ namespace gguf::detail {
       return 7;
     case DType::q4_k:
       return 14;
+    case DType::q5_k:
+      return 16;
     case DType::q6_k:
       return 18;
     case DType::bf16:
@@ -249,7 +251,7 @@ class Saver {
 
 /// Writes a model as a GGUF file that other readers of the format take as well: matrices in one type,
 /// norms, biases and routers in fp32, the tokenizer in ggml's own keys and, beside them, as it was.
-/// dtype: f32, f16, bf16, q8_0, q4_0, q4_k or q6_k; K-quants are rounded to nearest, without ggml's
+/// dtype: f32, f16, bf16, q8_0, q4_0, q4_k, q5_k or q6_k; K-quants are rounded to nearest, without ggml's
 /// search for scales.
 /// \errors data for a model that the format has no place for, one line that says what; usage for rows
 /// that are no whole number of a type's blocks; state when the file cannot be written

@@ -65,7 +65,7 @@ class TensorReader {
       : file_(file), config_(config), arch_(architecture_of(file.metadata)) {}
 
   [[nodiscard]] TensorSet read() {
-    owners_.push_back(file_.map);
+    owners_.assign(file_.maps.begin(), file_.maps.end());
     for (const TensorSet::Entry& t : file_.tensors) add(t);
     return TensorSet(file_.metadata.path(), std::move(entries_), std::move(owners_));
   }
