@@ -216,7 +216,7 @@ struct PartNumber {
 /// What gguf-split calls a part, counted from 0: prefix-00001-of-00003.gguf.
 [[nodiscard]] inline std::string split_suffix(std::int64_t no, std::int64_t count) {
   char text[64];
-  std::snprintf(text, sizeof text, "-%05lld-of-%05lld.gguf", static_cast<long long>(no + 1),
+  std::snprintf(text, sizeof text, "-%05lld-of-%05lld.gguf", static_cast<long long>(no) + 1,
                 static_cast<long long>(count));
   return text;
 }
