@@ -13,9 +13,11 @@ namespace quire::executor_test {
 /// Everything that a plan decides, in full: two plans with the same words are the same plan. The
 /// decision log's hash stands for this.
 [[nodiscard]] inline std::vector<std::uint64_t> words(const StepPlan& plan) {
-  // a member that is added to the plan does not compile here until it is written below
+  // a member that is added to the plan does not compile here until it is written below; only `freed` is
+  // left out, which follows from the others and is told to those executors alone that ask for it
   const auto& [step, sequences, slot_moves, swap_out, swap_in, copies, spills, prefetches, records,
-               evicted, preempted, batched, padding] = plan;
+               evicted, preempted, freed, batched, padding] = plan;
+  (void)freed;
   std::vector<std::uint64_t> out{step, static_cast<std::uint64_t>(batched.value),
                                  static_cast<std::uint64_t>(padding.value), sequences.size()};
   for (const SequencePlan& s : sequences) {
