@@ -35,7 +35,7 @@ inline constexpr double last_rate<presets::OrcaOracle> = 1.4;
 
 /// Host code around the model: Orca and vLLM share one Python code base.
 template <class System>
-inline constexpr HostOverhead host = host_overhead::astra_2023;
+inline constexpr HostOverhead host = host_overhead::python_2023_loop;
 template <>
 inline constexpr HostOverhead host<presets::HfTransformers> = host_overhead::python_2023;
 template <>

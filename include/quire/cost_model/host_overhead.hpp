@@ -57,13 +57,6 @@ inline constexpr HostOverhead python_2023_loop{.per_step = python_2023.per_step,
 /// 500 tokens and 17.4 at 64, so 13.3 ms a step (with four devices 13, OPT-13B on two 12).
 inline constexpr Seconds ray_2023_step = 0.0133;
 
-/// The engine of the PagedAttention paper, and the Orca that its authors built on it, as their artifact has
-/// them: the worker is behind Ray on one device too, and the sampler takes the requests one by one.
-/// \source sosp-ae-39/sosp-ae-astra, {astra,orca}/cacheflow/worker/controller.py and models/sample.py.
-inline constexpr HostOverhead astra_2023{.per_step = ray_2023_step,
-                                         .per_sequence = python_2023.per_sequence,
-                                         .per_request = python_2023_loop.per_request};
-
 /// A C++ engine of that time, in the same way from DistServe's own engine on the same card: 19.93 ms +
 /// 0.627 us a context token + 38.5 us a sequence, less the roofline.
 /// \source profiler-a100-80g.distserve.json, ibid.
