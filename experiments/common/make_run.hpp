@@ -213,7 +213,8 @@ inline void check_workload(const Settings& s) {
           .host = s.host_overhead == "python_2023"        ? host_overhead::python_2023
                   : s.host_overhead == "python_2023_loop" ? host_overhead::python_2023_loop
                                                           : host_overhead::none,
-          .seed = static_cast<std::uint64_t>(s.seed)};
+          .seed = static_cast<std::uint64_t>(s.seed),
+          .acceptance = s.acceptance};
 }
 
 }  // namespace quire::experiment

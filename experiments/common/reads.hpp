@@ -68,6 +68,11 @@ template <std::size_t n>
   if (is_one_of(setting, {"hardware", "tensor_parallel_size", "host_overhead"})) {
     return measured ? "the machine is this one; it is of --executor simulated" : "";
   }
+  if (setting == "acceptance") {
+    return measured ? "texts say which drafts hold; it is of --executor simulated"
+           : detail::policy_of(variant, "speculation") == "none" ? "the variant guesses nothing"
+                                                                 : "";
+  }
   if (setting == "gpu_memory_utilization") {
     return measured              ? "it is of --executor simulated"
            : s.kv_memory_gib > 0 ? "--kv-memory-gib says how much memory there is"

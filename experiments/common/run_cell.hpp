@@ -249,6 +249,8 @@ class Timeline {
       .add("evictions", outcome.evicted_blocks)
       .add("hit_rate", ratio(r.counters.prefix_hit_tokens, r.counters.prompt_tokens))
       .add("block_hit_rate", ratio(r.counters.prefix_hit_blocks, r.counters.prompt_blocks))
+      .add("drafted_tokens", r.counters.drafted_tokens.value)
+      .add("accepted_tokens", r.counters.accepted_tokens.value)
       .add("rejected", r.counters.rejected)
       .add("unfinished", r.unfinished + r.not_submitted)
       .add("failures", failures_of(r))

@@ -47,6 +47,7 @@ struct Settings {
   double kv_memory_gib = 0;
   double swap_space_gib = 4;
   std::string host_overhead = "none";
+  double acceptance = 0.7;
   std::int64_t threads = 0;
   // limits
   std::int64_t max_num_seqs = 256;
@@ -188,6 +189,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
                                                     "swap_space"),
       text<&S::host_overhead>("host_overhead", "none, python_2023 or python_2023_loop",
                               overhead_names),
+      real<&S::acceptance, Bound::share>("acceptance", "chance that a draft of speculation holds"),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(

@@ -18,6 +18,7 @@
 #include <experiments/quire/cpu_steps.hpp>
 #include <quire/llm/llm.hpp>
 #include <quire/metrics/json_object.hpp>
+#include <quire/speculation/prompt_lookup.hpp>
 
 namespace quire::experiment {
 namespace {
@@ -34,6 +35,7 @@ struct GenerateOptions {
   std::size_t threads = 0;
   std::int64_t kv_memory_mib = 4096;
   std::int64_t max_model_len = 0;
+  std::string speculation = "none";
   bool json = false, no_stream = false, stats = false;
 };
 
@@ -124,6 +126,12 @@ void print_stats(const std::vector<RequestOutput>& outputs) {
             << static_cast<double>(generated) / (end - begin) << " tokens/s\n";
 }
 
+struct GuessingLlm : LlmConfig {
+  static constexpr std::string_view name = "llm+speculation=prompt_lookup";
+  using Speculation = speculation::PromptLookup;
+};
+
+template <class Config>
 void generate(const GenerateOptions& o) {
   std::vector<std::string> prompts = o.prompts;
   if (!o.prompt_file.empty()) {
@@ -136,9 +144,9 @@ void generate(const GenerateOptions& o) {
   SamplingParams asked = o.params;
   asked.top_p = o.top_p.value_or(asked.top_p);
   check_sampling(asked);  // before a large model is opened
-  LLM llm(o.model, {.threads = o.threads,
-                    .limits = {.max_length = o.max_model_len},
-                    .kv_memory = o.kv_memory_mib << 20});
+  LLM<Config> llm(o.model, {.threads = o.threads,
+                            .limits = {.max_length = o.max_model_len},
+                            .kv_memory = o.kv_memory_mib << 20});
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -163,7 +171,15 @@ void generate(const GenerateOptions& o) {
   } else {
     print_text(outputs);
   }
-  if (o.stats) print_stats(outputs);
+  if (o.stats) {
+    print_stats(outputs);
+    const EngineCounters& counters = llm.engine().counters();
+    if (counters.drafted_tokens > Tokens{0}) {
+      std::cerr << counters.drafted_tokens.value << " tokens guessed, "
+                << counters.accepted_tokens.value << " of them right; " << counters.steps
+                << " steps\n";
+    }
+  }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tokens longest = llm.engine().limits().max_length;
     for (const Completion& c : outputs[i].outputs) {
@@ -231,6 +247,12 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, 1 << 24));
   command->add_option("--max-model-len", o->max_model_len, "prompt and output; 0: the model's")
       ->check(CLI::Range(0, 1 << 24));
+  command
+      ->add_option(
+          "--speculation", o->speculation,
+          "prompt_lookup guesses that text goes on as it did before; same text, fewer steps")
+      ->check(CLI::IsMember({"none", "prompt_lookup"}))
+      ->capture_default_str();
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts and speed on stderr");
@@ -244,7 +266,11 @@ void add_generate(CLI::App& app, int& exit_code) {
     if (o->params.best_of > 0 && o->params.best_of < o->params.n) {
       throw usage_error("--best-of", "is smaller than --n", "at least n");
     }
-    generate(*o);
+    if (o->speculation == "prompt_lookup") {
+      generate<GuessingLlm>(*o);
+    } else {
+      generate<LlmConfig>(*o);
+    }
     exit_code = 0;
   });
 }

@@ -197,6 +197,9 @@ void print_rows(const std::vector<std::string>& lines, const std::string& format
     if (table.differs("offload")) {
       columns.insert(columns.end(), {{"swapped_out_blocks"}, {"recomputed_tokens"}});
     }
+    if (table.differs("speculation")) {
+      columns.insert(columns.end(), {{"steps"}, {"drafted_tokens"}, {"accepted_tokens"}});
+    }
     table.print_markdown(std::cout, columns);
   }
 }

@@ -10,6 +10,7 @@
 #include <quire/presets/presets.hpp>
 #include <quire/reservation/reservation.hpp>
 #include <quire/scheduler/scheduler.hpp>
+#include <quire/speculation/speculation.hpp>
 #include <quire/weight_format/weight_format.hpp>
 
 namespace quire::experiment {
@@ -44,6 +45,7 @@ using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill, scheduler::Pri
                         scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc,
                         scheduler::Qoe, scheduler::LearningToRank, scheduler::PredictiveVtc>;
 using PrefixSchedulers = axis<set_scheduler, scheduler::LongestPrefix>;
+using Speculations = axis<set_speculation, speculation::PromptLookup>;
 using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
                           reservation::Oracle, reservation::RequestLimit>;
 
@@ -61,7 +63,8 @@ using changes_of = typename Tail<one_at_a_time<Base, Axes...>>::type;
 /// something only where cached blocks are kept, and a reservation only where one is made.
 using DefaultVariants =
     concat_t<Presets,
-             changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers>,
+             changes_of<presets::Vllm, BlockSizes, Offloads, KvFormats, WeightFormats, Schedulers,
+                        Speculations>,
              changes_of<presets::VllmPrefixCache, BlockSizes, PrefixIndexes, Evictions, Admissions,
                         Offloads, Tiers, PrefixSchedulers>,
              changes_of<presets::OrcaMax, Reservations>>;

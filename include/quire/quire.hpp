@@ -21,5 +21,6 @@
 #include <quire/router/router.hpp>
 #include <quire/sampling/sampling.hpp>
 #include <quire/scheduler/scheduler.hpp>
+#include <quire/speculation/speculation.hpp>
 #include <quire/weight_format/weight_format.hpp>
 #include <quire/workload/workload.hpp>

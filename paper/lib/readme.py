@@ -43,7 +43,7 @@ def claims_part():
 
 
 _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", "offload", "kv_format", "weight_format",
-          "retention", "scheduler", "router")
+          "retention", "scheduler", "speculation", "router")
 # Headers whose policies are a family: how their names are made.
 _FAMILIES = {
     "eviction/lru_k": "lru_k", "weight_format/int4_grouped": "int<bits>_g<group>",

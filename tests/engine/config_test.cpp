@@ -14,10 +14,12 @@
 #include <quire/eviction/fifo.hpp>
 #include <quire/eviction/priority.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/kivi.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/presets.hpp>
 #include <quire/scheduler/priority.hpp>
+#include <quire/speculation/prompt_lookup.hpp>
 #include <quire/weight_format/fp32.hpp>
 
 namespace quire::engine_test {
@@ -106,6 +108,37 @@ TEST(Compatible, RefusesAPolicyThatNeedsTheFuture) {
   EXPECT_THAT(std::string(incompatible_because<Clairvoyant>), ::testing::StartsWith("eviction: "));
 }
 
+TEST(Compatible, RefusesGuessesThatCannotBeTakenBack) {
+  using ::testing::StartsWith;
+  using Guessing = with<Vllm, set_speculation<speculation::PromptLookup>>;
+  static_assert(incompatible_because<Guessing>.empty());
+  static_assert(changed_slots<Guessing, Vllm> == Slot::speculation);
+  static_assert(Guessing::name == "vllm+speculation=prompt_lookup");
+  using Dropping = with<Guessing, set_retention<DropsSome>>;
+  using Packing = with<Guessing, set_kv_format<kv_format::Kivi<2>>>;
+  using Padding = with<presets::HfTransformers, set_speculation<speculation::PromptLookup>>;
+  EXPECT_THAT(std::string(incompatible_because<Dropping>), StartsWith("speculation: "));
+  EXPECT_THAT(std::string(incompatible_because<Packing>), StartsWith("speculation: "));
+  EXPECT_THAT(std::string(incompatible_because<Padding>), StartsWith("speculation: "));
+}
+
+/// As configurations are that were written before the slot: they guess nothing.
+struct SaysNothing {
+  static constexpr std::string_view name = "says_nothing";
+  using BlockSize = Vllm::BlockSize;
+  using Reservation = Vllm::Reservation;
+  using PrefixIndex = Vllm::PrefixIndex;
+  using Eviction = Vllm::Eviction;
+  using Admission = Vllm::Admission;
+  using Offload = Vllm::Offload;
+  using KvFormat = Vllm::KvFormat;
+  using WeightFormat = Vllm::WeightFormat;
+  using Retention = Vllm::Retention;
+  using Scheduler = Vllm::Scheduler;
+};
+static_assert(FillsAllSlots<SaysNothing>);
+static_assert(changed_slots<SaysNothing, Vllm> == Slot::none);
+
 // A change in such a slot is no change of the engine.
 static_assert(unused_slots<Vllm> == (Slot::eviction | Slot::admission));
 static_assert(unused_slots<presets::VllmPrefixCache> == Slot::none);
@@ -130,7 +163,8 @@ TEST(Describe, ListsEverySlotWithItsPolicy) {
             "  kv_format      fp16\n"
             "  weight_format  fp16\n"
             "  retention      keep_all\n"
-            "  scheduler      fcfs");
+            "  scheduler      fcfs\n"
+            "  speculation    none");
 }
 
 }  // namespace

@@ -283,8 +283,9 @@ TEST(QuireCommand, ListsEveryVariantAsJson) {
   std::set<std::string> names;
   for (const auto& v : *all.object()->find("variants")->array()) {
     EXPECT_TRUE(names.insert(text(v, "name")).second) << text(v, "name");
-    for (const char* slot : {"block_size", "reservation", "prefix_index", "eviction", "admission",
-                             "offload", "kv_format", "weight_format", "retention", "scheduler"}) {
+    for (const char* slot :
+         {"block_size", "reservation", "prefix_index", "eviction", "admission", "offload",
+          "kv_format", "weight_format", "retention", "scheduler", "speculation"}) {
       EXPECT_NE(text(v, slot), "") << slot;
     }
   }

@@ -17,7 +17,7 @@ import tempfile
 from standard_includes import GIVEN_BY
 
 SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_format",
-         "weight_format", "retention", "scheduler", "router")
+         "weight_format", "retention", "scheduler", "speculation", "router")
 MACROS_ALLOWED = {"QUIRE_HD"}
 # Switches of libraries that we include, which must be set before the include.
 MACRO_PREFIXES_ALLOWED = ("XXH_", "EIGEN_", "HWY_", "JSON_")

@@ -27,6 +27,7 @@ inline constexpr Slot changed_slots = [] {
   compare(std::is_same_v<typename A::WeightFormat, typename B::WeightFormat>, Slot::weight_format);
   compare(std::is_same_v<typename A::Retention, typename B::Retention>, Slot::retention);
   compare(std::is_same_v<typename A::Scheduler, typename B::Scheduler>, Slot::scheduler);
+  compare(std::is_same_v<speculation_of<A>, speculation_of<B>>, Slot::speculation);
   return changed;
 }();
 

@@ -6,6 +6,7 @@
 #include <quire/engine/config.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/retention/concepts.hpp>
+#include <quire/speculation/concepts.hpp>
 
 namespace quire {
 
@@ -109,6 +110,16 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (kv_format::layers_differ<typename C::KvFormat> && moves_by_layer<typename C::Offload>) {
     return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;
+  }
+  constexpr bool guesses = speculation::guesses<speculation_of<C>>;
+  if (guesses && lists_tokens) {
+    return "speculation: tokens that turn out wrong are taken back, and retention has counted them"sv;
+  }
+  if (guesses && kv_format::keeps_open_blocks<typename C::KvFormat>) {
+    return "speculation: tokens that turn out wrong are taken back, and kv_format has packed them"sv;
+  }
+  if (guesses && C::Scheduler::pads) {
+    return "speculation: static batching pads every sequence to the longest, drafts too"sv;
   }
   if (!kv_format::divides_block<typename C::KvFormat>(C::BlockSize::tokens.value)) {
     return "block_size: a block is no whole number of the KV format's groups of tokens, or its "

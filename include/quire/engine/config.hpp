@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <quire/core/units.hpp>
+#include <quire/speculation/none.hpp>
 
 namespace quire {
 
@@ -32,6 +33,7 @@ enum class Slot : std::uint32_t {
   weight_format = 1u << 7,
   retention = 1u << 8,
   scheduler = 1u << 9,
+  speculation = 1u << 10,
 };
 
 [[nodiscard]] constexpr Slot operator|(Slot a, Slot b) {
@@ -43,9 +45,27 @@ enum class Slot : std::uint32_t {
 
 /// Slot names in the order in which tables list them; the same words name folders and CLI axes.
 inline constexpr std::string_view slot_names[] = {
-    "block_size", "reservation", "prefix_index",  "eviction",  "admission",
-    "offload",    "kv_format",   "weight_format", "retention", "scheduler"};
+    "block_size", "reservation",   "prefix_index", "eviction",  "admission",  "offload",
+    "kv_format",  "weight_format", "retention",    "scheduler", "speculation"};
 inline constexpr std::size_t slot_count = sizeof(slot_names) / sizeof(slot_names[0]);
+
+namespace detail {
+
+template <class C>
+struct SpeculationOf {
+  using type = speculation::None;
+};
+template <class C>
+requires requires { typename C::Speculation; }
+struct SpeculationOf<C> {
+  using type = typename C::Speculation;
+};
+
+}  // namespace detail
+
+/// The speculation policy of a configuration. The one slot that may be left out, which means none.
+template <class C>
+using speculation_of = typename detail::SpeculationOf<C>::type;
 
 /// Whether C fills every slot; says nothing yet about whether the policies fit.
 template <class C>

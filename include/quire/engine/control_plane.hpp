@@ -28,6 +28,7 @@
 #include <quire/offload/concepts.hpp>
 #include <quire/scheduler/arrival_order.hpp>
 #include <quire/scheduler/concepts.hpp>
+#include <quire/speculation/none.hpp>
 
 namespace quire {
 
@@ -47,7 +48,8 @@ namespace quire {
 /// taken out of the plan that was made ahead; vLLM computes and discards them.
 /// \errors throws quire::Error (usage) for limits that let nothing run, (state) when the pool is too
 /// small to hold one block.
-template <class MemoryType, class SchedulerType, class OffloadType, class ExecutorType>
+template <class MemoryType, class SchedulerType, class OffloadType, class ExecutorType,
+          class SpeculationType = speculation::None>
 class ControlPlane : public PlanBook {
  public:
   using Memory = MemoryType;
@@ -69,6 +71,11 @@ class ControlPlane : public PlanBook {
         executor_(make_executor(checked_geometry(geometry_))),
         memory_(make_memory()),
         scheduler_(limits_) {
+    if (guesses && limits_.asynchronous) {
+      throw usage_error("limits.asynchronous",
+                        "plans a step before it is known how many drafts of the one before it held",
+                        "synchronous scheduling, or speculation none");
+    }
     if constexpr (requires { memory_.restore(executor_.stored()); }) {
       memory_.restore(executor_.stored());
     }
@@ -213,9 +220,10 @@ class ControlPlane : public PlanBook {
   /// a retention policy will have dropped some by then.
   static constexpr bool step_by_step = requires { Memory::takes_blocks_step_by_step; };
 
-  static constexpr bool may_be_steady = !SchedulerType::dynamic_rank && !SchedulerType::drains &&
-                                        !SchedulerType::pads && !step_by_step &&
-                                        !scheduler::keeps_accounts<SchedulerType>;
+  static constexpr bool guesses = speculation::guesses<SpeculationType>;
+  static constexpr bool may_be_steady = !guesses && !SchedulerType::dynamic_rank &&
+                                        !SchedulerType::drains && !SchedulerType::pads &&
+                                        !step_by_step && !scheduler::keeps_accounts<SchedulerType>;
   static constexpr bool grows_by_block = requires(Memory & memory, Sequence& s) {
     memory.append_block(s);
   };
@@ -392,11 +400,22 @@ class ControlPlane : public PlanBook {
   void continue_running(bool prompts) {
     for (std::size_t i = 0; i < running_.size();) {
       SequenceGroup* group = running_[i];
-      if (is_planned(*group) || group->in_prompt() != prompts || !allot(*group)) {
+      if (is_planned(*group) || group->in_prompt() != prompts) {
+        ++i;
+        continue;
+      }
+      if (guesses && !prompts) guess(*group);
+      const bool any = allot(*group);
+      if (guesses) keep_drafts_allotted(*group);
+      if (!any) {
         ++i;
         continue;
       }
       bool fits = memory_.grow(*group, allotted_, plan_);
+      if (guesses && !fits) {
+        drop_drafts(*group);
+        fits = memory_.grow(*group, allotted_, plan_);
+      }
       while (!fits) {
         SequenceGroup* victim = last_unplanned();
         if (victim == group && running_.size() == 1 && draining_.empty()) {
@@ -411,6 +430,54 @@ class ControlPlane : public PlanBook {
       add_rows(*group);
       // victims stand behind the group, so its place has not changed
       ++i;
+    }
+  }
+
+  /// Adds drafts to the sequences of a group that decodes, as its next tokens until the step has
+  /// run. Never so many that a sequence could end before the last of them.
+  void guess(SequenceGroup& group) {
+    if (!group.forked || group.request.sampling.beam_width > 0 || group.request.reply != 0) return;
+    for (Sequence& s : group.sequences) {
+      if (s.finished() || s.remaining() != Tokens{1}) continue;
+      const Tokens most =
+          std::min<Tokens>(SpeculationType::most, final_length(group) - s.length - 1);
+      if (most <= Tokens{0}) continue;
+      Tokens count = most;  // where no text is known, what a text that invites guesses would have
+      if constexpr (Executor::needs_tokens) {
+        drafts_.clear();
+        speculation_.propose(s.tokens, most, drafts_);
+        if (std::ssize(drafts_) > most.value) {
+          throw state_error("speculation policy " + std::string(SpeculationType::name),
+                            "proposes " + std::to_string(drafts_.size()) + " tokens",
+                            "at most " + std::to_string(most.value));
+        }
+        count = std::ssize(drafts_);
+        s.tokens.insert(s.tokens.end(), drafts_.begin(), drafts_.end());
+      } else if constexpr (tracks_tokens) {
+        s.tokens.resize(s.tokens.size() + static_cast<std::size_t>(count.value));
+      }
+      s.drafts = count;
+      s.length += count;
+    }
+  }
+  /// Leaves a sequence its first `kept` drafts.
+  static void keep_drafts(Sequence& s, Tokens kept) {
+    const auto gone = static_cast<std::size_t>((s.drafts - kept).value);
+    s.length -= s.drafts - kept;
+    s.drafts = kept;
+    if constexpr (tracks_tokens) s.tokens.resize(s.tokens.size() - gone);
+  }
+  /// Drafts beyond what the scheduler lets a sequence compute go.
+  void keep_drafts_allotted(SequenceGroup& group) {
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      Sequence& s = group.sequences[i];
+      keep_drafts(s, std::min(s.drafts, std::max(allotted_[i] - 1, Tokens{0})));
+    }
+  }
+  void drop_drafts(SequenceGroup& group) {
+    for (std::size_t i = 0; i < group.sequences.size(); ++i) {
+      allotted_[i] -= group.sequences[i].drafts;
+      keep_drafts(group.sequences[i], 0);
     }
   }
 
@@ -638,6 +705,9 @@ class ControlPlane : public PlanBook {
     const StepPlan& ran = flight_.plan;
     const Rows& rows = flight_.rows;
     begin_commit();
+    if constexpr (guesses) {
+      for (const auto& [group, i] : rows) keep_drafts(group->sequences[i], 0);
+    }
     if (!result_.failed.empty() || !result_.lost.empty()) recover();
     const std::size_t steady = steady_.size();
     if constexpr (tracks_tokens) {
@@ -652,7 +722,8 @@ class ControlPlane : public PlanBook {
       const auto [group, i] = rows[r];
       if (group == nullptr) continue;  // computed on lost blocks
       Sequence& s = group->sequences[i];
-      const Tokens begin = ran.sequences[r].computed, tokens = ran.sequences[r].tokens;
+      const std::int64_t drafts = ran.sequences[r].drafts;  // which of them hold is seen below
+      const Tokens begin = ran.sequences[r].computed, tokens = ran.sequences[r].tokens - drafts;
       if (begin < group->prompt_length()) {
         scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
                           std::min(tokens, group->prompt_length() - begin));
@@ -751,10 +822,19 @@ class ControlPlane : public PlanBook {
       for (std::size_t k = 0; k < group.sequences.size(); ++k) append(group, k, draws[k]);
       return;
     }
-    // an executor that speculates returns several tokens for one
-    for (const Draw& draw : draws) {
-      append(group, i, draw);
-      if (group.sequences[i].finished()) break;
+    // one more for each draft that held, whose keys and values have come with it
+    if constexpr (guesses) {
+      counters_.drafted_tokens += flight_.plan.sequences[r].drafts;
+      counters_.accepted_tokens += std::ssize(draws) - 1;
+    }
+    for (std::size_t k = 0; k < draws.size(); ++k) {
+      Sequence& s = group.sequences[i];
+      if (k > 0) {
+        s.computed += 1;
+        memory_.publish(group, s);
+      }
+      append(group, i, draws[k]);
+      if (s.finished()) break;
     }
   }
 
@@ -840,7 +920,9 @@ class ControlPlane : public PlanBook {
   Memory memory_;
   SchedulerType scheduler_;
   OffloadType offload_{};
+  SpeculationType speculation_{};
   std::vector<Tokens> allotted_;
+  std::vector<TokenId> drafts_;
 };
 
 }  // namespace quire

@@ -23,7 +23,8 @@ template <FillsAllSlots C>
           std::string(C::KvFormat::name),
           std::string(C::WeightFormat::name),
           std::string(C::Retention::name),
-          std::string(C::Scheduler::name)};
+          std::string(C::Scheduler::name),
+          std::string(speculation_of<C>::name)};
 }
 
 /// A configuration as a table: its name, then one slot a line. A policy that is never asked, because

@@ -17,6 +17,7 @@
 #include <quire/reservation/concepts.hpp>
 #include <quire/retention/concepts.hpp>
 #include <quire/scheduler/concepts.hpp>
+#include <quire/speculation/concepts.hpp>
 #include <quire/weight_format/concepts.hpp>
 
 /// Says in one sentence what a policy lacks. Each struct asks for one slot's members one by one, so
@@ -295,6 +296,25 @@ struct Scheduler : Named<P> {
       "Tokens)`; smallest model: quire/scheduler/fcfs.hpp");
 };
 
+template <class P>
+struct Speculation : Named<P> {
+  static_assert(
+      requires {
+        { P::most } -> std::convertible_to<Tokens>;
+      },
+      "quire: speculation: the policy has no `static constexpr Tokens most`, the drafts a sequence "
+      "and step at most; smallest model: quire/speculation/prompt_lookup.hpp");
+  static_assert(
+      std::default_initializable<P> &&
+          requires(const P& p, std::span<const TokenId> text, Tokens most,
+                   std::vector<TokenId>& drafts) {
+            { p.propose(text, most, drafts) } -> std::same_as<void>;
+          },
+      "quire: speculation: the policy has no `void propose(std::span<const TokenId> text, Tokens "
+      "most, std::vector<TokenId>& drafts) const`; smallest model: "
+      "quire/speculation/prompt_lookup.hpp");
+};
+
 template <class C>
 struct Compatible {
   static constexpr bool reservation_shares_blocks =
@@ -330,6 +350,7 @@ struct Policies : Reservation<typename C::Reservation>,
                   WeightFormat<typename C::WeightFormat>,
                   Retention<typename C::Retention>,
                   Scheduler<typename C::Scheduler>,
+                  Speculation<speculation_of<C>>,
                   Compatible<C> {};
 struct Nothing {};
 template <class C, bool filled = FillsAllSlots<C>>

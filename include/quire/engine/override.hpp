@@ -61,6 +61,11 @@ struct set_scheduler {
   using policy = P;
   static constexpr Slot slot = Slot::scheduler;
 };
+template <class P>
+struct set_speculation {
+  using policy = P;
+  static constexpr Slot slot = Slot::speculation;
+};
 
 namespace detail {
 
@@ -174,6 +179,11 @@ template <class Base, class P>
 struct Override<Base, P, Slot::scheduler> : Base {
   static constexpr std::string_view name = JoinedName<Base, P, Slot::scheduler>::value;
   using Scheduler = P;
+};
+template <class Base, class P>
+struct Override<Base, P, Slot::speculation> : Base {
+  static constexpr std::string_view name = JoinedName<Base, P, Slot::speculation>::value;
+  using Speculation = P;
 };
 
 template <class Base, class... Changes>

@@ -110,11 +110,12 @@ class PlanBook : public RequestBook {
     row.sampling = &p;
     row.sample_index = s.sample_index;
     row.admitted = s.table_changed;
+    row.drafts = static_cast<std::int32_t>(s.drafts.value);
     if (s.computed + tokens == s.length) {
       row.draws = p.beam_width > 0 ? 2 * p.beam_width
                                    : (group.forked ? 1 : static_cast<std::int32_t>(p.width()));
     }
-    row.counted = row.draws > 0 && !wants_text(group);
+    row.counted = row.draws > 0 && row.drafts == 0 && !wants_text(group);
     return row;
   }
   /// Static batching: what the batch computes beyond its real tokens, as one token each for

@@ -41,8 +41,8 @@ using ExecutorOf = decltype(bind_executor<C, E>(std::declval<const typename E::O
                                                 std::declval<const KvGeometry&>()));
 
 template <class C, class E>
-using ControlPlaneOf =
-    ControlPlane<MemoryOf<C>, typename C::Scheduler, typename C::Offload, ExecutorOf<C, E>>;
+using ControlPlaneOf = ControlPlane<MemoryOf<C>, typename C::Scheduler, typename C::Offload,
+                                    ExecutorOf<C, E>, speculation_of<C>>;
 
 /// The control plane of C over E. A class of its own between Engine and ControlPlane, so that a
 /// compiler looks into it only after explain::Configuration<C> has found nothing to say.

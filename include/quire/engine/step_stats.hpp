@@ -53,6 +53,8 @@ struct EngineCounters {
   BlockCount prompt_blocks = 0, prefix_hit_blocks = 0;  // the same in blocks, begun ones counted
   Bytes bytes_moved = 0;                                // swaps and block copies
   Tokens output_tokens = 0;
+  Tokens drafted_tokens = 0;   // guesses that steps have checked
+  Tokens accepted_tokens = 0;  // of these, the ones that held
 };
 
 /// What an engine keeps of generated tokens beside their number.

@@ -111,7 +111,8 @@ struct Cpu {
     [[nodiscard]] const Decoder& decoder() const { return decoder_; }
     [[nodiscard]] ThreadPool& threads() { return threads_; }
     [[nodiscard]] const kv_format::Arena<KvFormat>& arena() const { return device_; }
-    /// Logits of the last step, one row per sequence that drew, in the plan's order; sampling has
+    /// Logits of the last step, one row per sequence that drew and one more for each of its drafts, in
+    /// the plan's order; sampling has
     /// changed them by then where it applied penalties, a temperature or truncation.
     /// \shape (rows that drew, vocab)
     [[nodiscard]] std::span<const float> logits(std::size_t row) const {
@@ -246,7 +247,10 @@ struct Cpu {
         batch_.add(s.history.subspan(static_cast<std::size_t>(s.computed.value),
                                      static_cast<std::size_t>(s.tokens.value)),
                    s.computed.value, blocks);
-        if (s.draws > 0) batch_.logits_rows.push_back(batch_.rows() - 1);
+        if (s.draws <= 0) continue;
+        for (std::int32_t d = s.drafts; d >= 0; --d) {
+          batch_.logits_rows.push_back(batch_.rows() - 1 - static_cast<std::size_t>(d));
+        }
       }
       if (wrap_) {
         for (TokenId& t : batch_.tokens) t %= static_cast<TokenId>(decoder_.vocab());
@@ -256,15 +260,16 @@ struct Cpu {
     void sample(const StepPlan& plan, StepResult& result) {
       struct Row {
         const SequencePlan* plan;
-        std::size_t draw, alternative;
+        std::size_t logits, draw, alternative;
       };
       std::vector<Row> rows;
-      std::size_t draws = 0, alternatives = 0;
+      std::size_t draws = 0, alternatives = 0, logits = 0;
       for (const SequencePlan& s : plan.sequences) {
         result.begin.push_back(static_cast<std::uint32_t>(draws));
         if (s.draws <= 0) continue;
-        rows.push_back({&s, draws, alternatives});
-        const auto count = static_cast<std::size_t>(s.draws);
+        rows.push_back({&s, logits, draws, alternatives});
+        const auto count = static_cast<std::size_t>(s.draws) + static_cast<std::size_t>(s.drafts);
+        logits += 1 + static_cast<std::size_t>(s.drafts);
         draws += count;
         if (s.sampling->beam_width <= 0) {
           alternatives += count * sampling::alternatives_per_draw(*s.sampling, decoder_.vocab());
@@ -273,13 +278,30 @@ struct Cpu {
       result.begin.push_back(static_cast<std::uint32_t>(draws));
       result.draws.resize(draws);
       result.alternatives.resize(alternatives);
+      std::vector<std::uint32_t> held(rows.size(), 0);  // drafts of each row
       auto run = [&](std::size_t r, sampling::Sampler& sampler) {
-        const auto count = static_cast<std::size_t>(rows[r].plan->draws);
-        sampler.sample(*rows[r].plan,
-                       {logits_.data() + r * decoder_.logits_stride(), decoder_.vocab()},
-                       {result.draws.data() + rows[r].draw, count},
-                       static_cast<std::uint32_t>(rows[r].alternative),
-                       std::span(result.alternatives).subspan(rows[r].alternative));
+        SequencePlan s = *rows[r].plan;
+        const auto count = static_cast<std::size_t>(s.draws);
+        const auto after = [&](std::size_t draft) {  // draws after so many drafts
+          const std::size_t each = s.sampling->beam_width > 0 ? 0
+                                                              : sampling::alternatives_per_draw(
+                                                                    *s.sampling, decoder_.vocab());
+          const std::size_t alternative = rows[r].alternative + draft * each;
+          sampler.sample(s,
+                         {logits_.data() + (rows[r].logits + draft) * decoder_.logits_stride(),
+                          decoder_.vocab()},
+                         {result.draws.data() + rows[r].draw + draft, count},
+                         static_cast<std::uint32_t>(alternative),
+                         std::span(result.alternatives).subspan(alternative));
+        };
+        s.tokens -= s.drafts;
+        after(0);
+        while (held[r] < static_cast<std::uint32_t>(s.drafts)) {
+          const auto next = static_cast<std::size_t>((s.computed + s.tokens).value);
+          if (result.draws[rows[r].draw + held[r]].token != s.history[next]) break;
+          s.tokens += 1;
+          after(++held[r]);
+        }
       };
       const bool small = rows.size() * decoder_.vocab() < 50'000;
       const std::size_t workers = small ? 1 : std::min(threads_.size(), rows.size());
@@ -287,6 +309,24 @@ struct Cpu {
       threads_.parallel_for(workers, [&](std::size_t worker) {
         for (std::size_t r = next++; r < rows.size(); r = next++) run(r, samplers_[worker]);
       });
+      if (logits > rows.size()) leave_out_rejected(plan, held, result);
+    }
+
+    /// Closes the gaps that drafts left which did not hold. \shape held (rows that draw)
+    static void leave_out_rejected(const StepPlan& plan, std::span<const std::uint32_t> held,
+                                   StepResult& result) {
+      std::size_t row = 0, to = 0;
+      for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+        const std::size_t from = result.begin[i];
+        result.begin[i] = static_cast<std::uint32_t>(to);
+        if (plan.sequences[i].draws <= 0) continue;
+        const std::size_t count = static_cast<std::size_t>(plan.sequences[i].draws) + held[row++];
+        std::copy_n(result.draws.begin() + static_cast<std::ptrdiff_t>(from), count,
+                    result.draws.begin() + static_cast<std::ptrdiff_t>(to));
+        to += count;
+      }
+      result.begin.back() = static_cast<std::uint32_t>(to);
+      result.draws.resize(to);
     }
 
     ThreadPool threads_;

@@ -34,6 +34,9 @@ struct BasicSimulated {
     std::shared_ptr<const OperatorProfile> profile{};
     std::optional<AffineCoefficients> affine{};
     std::uint64_t seed = 0;
+    /// Of a speculation policy: the chance that a draft is what the model would draw, given that
+    /// those before it were.
+    double acceptance = 0.7;
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) { return options.model; }
@@ -92,7 +95,13 @@ struct BasicSimulated {
     Steps(const Options& options, const CostInputs& inputs)
         : cost_(inputs),
           vocab_(static_cast<std::uint64_t>(options.model.vocab)),
-          seed_(options.seed) {}
+          seed_(options.seed),
+          acceptance_(options.acceptance) {
+      if (!(acceptance_ >= 0 && acceptance_ <= 1)) {
+        throw usage_error("acceptance", "is " + std::to_string(acceptance_),
+                          "a probability from 0 to 1");
+      }
+    }
 
     void execute(const StepPlan& plan, StepResult& result) {
       result.clear();
@@ -106,13 +115,23 @@ struct BasicSimulated {
         const SequencePlan& s = plan.sequences[r];
         result.begin[r] = static_cast<std::uint32_t>(result.draws.size());
         if (s.counted) continue;
-        const auto position = static_cast<std::uint64_t>((s.computed + s.tokens).value);
+        auto position = static_cast<std::uint64_t>((s.computed + s.tokens - s.drafts).value);
         for (std::int32_t d = 0; d < s.draws; ++d) draw(s, position, d, result);
+        for (std::int32_t d = 0; d < s.drafts && holds(s, position); ++d) {
+          draw(s, ++position, 0, result);
+        }
       }
       result.begin[rows] = static_cast<std::uint32_t>(result.draws.size());
     }
 
    private:
+    /// Whether the draft at a position is what is drawn there.
+    [[nodiscard]] bool holds(const SequencePlan& s, std::uint64_t position) const {
+      const std::uint64_t bits =
+          counter_bits(mix64(seed_ + s.sampling->seed) ^ s.request.value, position,
+                       static_cast<std::uint64_t>(s.sample_index) << 8 | 0xd7);
+      return unit_interval(bits) < acceptance_;
+    }
     void draw(const SequencePlan& s, std::uint64_t position, std::int32_t d, StepResult& result) {
       // a pure function of request, sample and position: preemption and batching change no text
       const bool beam = s.sampling->beam_width > 0;
@@ -131,6 +150,7 @@ struct BasicSimulated {
 
     Cost cost_;
     std::uint64_t vocab_, seed_;
+    double acceptance_;
   };
 
   template <class C>

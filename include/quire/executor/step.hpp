@@ -42,8 +42,12 @@ struct SequencePlan {
   /// `width` when a parallel group finishes its prompt, 2 * beam_width best candidates for a beam.
   std::int32_t draws = 0;
   std::int32_t sample_index = 0;  // first draw's index in the request; draw i uses seed + index + i
-  bool admitted = false;          // first step since admission, swap-in or recompute
-  bool counted = false;           // nobody reads its one draw, which an executor may leave out
+  /// The last `drafts` of the step's tokens are guesses of what will be drawn before them. An executor
+  /// draws after the last token before them and after each of them, and keeps the draws up to the
+  /// first that differs from the draft in its place, itself included.
+  std::int32_t drafts = 0;
+  bool admitted = false;  // first step since admission, swap-in or recompute
+  bool counted = false;   // nobody reads its one draw, which an executor may leave out
 
   /// Keys in the cache that the step's first token may attend to.
   [[nodiscard]] Tokens keys_cached() const { return kept < Tokens{0} ? computed : kept; }
@@ -51,9 +55,9 @@ struct SequencePlan {
   /// Hash of the row in a plan with blocks of 2^block_shift tokens; see StepPlan::hash().
   [[nodiscard]] std::uint64_t hash(int block_shift) const {
     const auto word = [](auto value) { return static_cast<std::uint64_t>(value); };
-    std::uint64_t w = sequence.value * 0x9fb21c651e98df25ULL +
-                      word(computed.value) * 0xd6e8feb86659fd93ULL +
-                      word(tokens.value) * 0xa0761d6478bd642fULL + word(draws);
+    std::uint64_t w =
+        sequence.value * 0x9fb21c651e98df25ULL + word(computed.value) * 0xd6e8feb86659fd93ULL +
+        word(tokens.value) * 0xa0761d6478bd642fULL + word(draws) + (word(drafts) << 32);
     const auto first =
         admitted ? std::size_t{0} : static_cast<std::size_t>(computed.value >> block_shift);
     const auto last = static_cast<std::size_t>((computed + tokens - 1).value >> block_shift);
@@ -205,7 +209,7 @@ struct Draw {
 
 /// What one step produced and cost. Reused from step to step: clear() keeps the memory.
 /// Draws of row r of the plan are draws[begin[r] .. begin[r + 1]); a row that asked for d draws has
-/// d of them, or more when an executor speculates; beam candidates come best first.
+/// d of them, and one more for each draft that holds; beam candidates come best first.
 struct StepResult {
   Seconds seconds = 0.0;  // duration of the step: measured, or from a cost model
   Joules joules = 0.0;    // 0 where unknown

@@ -11,6 +11,7 @@
 #include <quire/reservation/on_demand.hpp>
 #include <quire/retention/keep_all.hpp>
 #include <quire/scheduler/fcfs.hpp>
+#include <quire/speculation/none.hpp>
 #include <quire/weight_format/fp16.hpp>
 
 namespace quire::presets {
@@ -30,6 +31,7 @@ struct Vllm {
   using WeightFormat = weight_format::Fp16;
   using Retention = retention::KeepAll;
   using Scheduler = scheduler::Fcfs;
+  using Speculation = speculation::None;
 };
 
 }  // namespace quire::presets

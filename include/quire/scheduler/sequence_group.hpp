@@ -46,6 +46,7 @@ struct Sequence {
   Tokens shared = 0;    // leading tokens that the group's first sequence computes for this one
   Tokens dropped = 0;   // tokens that were computed before a preemption dropped them
   Tokens expected = 0;  // of `length`: not drawn yet, but counted on by a plan made ahead
+  Tokens drafts = 0;    // of `length`: guesses that the step at hand checks
   std::vector<TokenId> tokens;             // all `length` ids, or none when only lengths are known
   std::vector<float> logprobs;             // one a generated token
   std::vector<TokenLogprob> alternatives;  // SamplingParams::logprobs of them a token

@@ -20,6 +20,7 @@
 #include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/engine/config.hpp>
 #include <quire/executor/arena_geometry.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
@@ -74,6 +75,9 @@ struct BasicCuda {
                     "quire: retention: the CUDA executor keeps every token and attends to all; use "
                     "quire::retention::KeepAll, or quire::executor::Cpu");
     }
+    static_assert(!speculation::guesses<speculation_of<C>>,
+                  "quire: speculation: the CUDA executor draws one token a sequence and step; use "
+                  "quire::speculation::None, or quire::executor::Cpu");
     const KvGeometry g = quire::executor::arena_geometry<C>(options);
     if (g.tiers.uses_disk || g.tiers.overlaps) {
       throw usage_error("offload policy " + std::string(C::Offload::name),

@@ -29,6 +29,8 @@
 // expect: quire: scheduler: the policy has no `void charge(SchedulerEvent, const SequenceGroup&,
 // expect: quire: scheduler: it preempts, and a contiguous reservation is not given back
 // expect: quire: scheduler: a bucketed length oracle needs at least one bucket
+// expect: quire: speculation: the policy has no `static constexpr Tokens most`
+// expect: quire: speculation: the policy has no `void propose(std::span<const TokenId> text, Tokens
 // expect: quire: retention: a block whose tokens were dropped cannot be found by its text
 #include <quire/engine/explain.hpp>
 #include <quire/eviction/fifo.hpp>
@@ -41,6 +43,7 @@
 #include <quire/scheduler/fcfs.hpp>
 #include <quire/scheduler/length_oracle.hpp>
 #include <quire/scheduler/mlfq.hpp>
+#include <quire/speculation/prompt_lookup.hpp>
 
 // Each policy is right but for one member, which hides the one that it should have; together in one
 // program, since a compiler's start costs more than the question.
@@ -149,6 +152,13 @@ struct NoCharge : scheduler::Fcfs {
   void charge();
 };
 
+struct NoMost : speculation::PromptLookup {
+  Private most;
+};
+struct NoPropose : speculation::PromptLookup {
+  void propose();
+};
+
 struct PreemptsReserved : presets::OrcaMax {
   using Scheduler = scheduler::Mlfq;
 };
@@ -187,6 +197,8 @@ template struct explain::Scheduler<NoRank>;
 template struct explain::Scheduler<NoAllot>;
 template struct explain::Scheduler<NoWakeAt>;
 template struct explain::Scheduler<NoCharge>;
+template struct explain::Speculation<NoMost>;
+template struct explain::Speculation<NoPropose>;
 template struct explain::Compatible<PreemptsReserved>;
 template struct explain::Compatible<DropsIndexed>;
 template class eviction::BasicLruK<1>;
@@ -198,6 +210,7 @@ template struct explain::Reservation<reservation::OnDemand>;
 template struct explain::PrefixIndex<prefix_index::None>;
 template struct explain::Eviction<eviction::Fifo>;
 template struct explain::Offload<offload::Recompute>;
+template struct explain::Speculation<speculation::PromptLookup>;
 template struct explain::Scheduler<scheduler::Fcfs>;
 template struct explain::Compatible<presets::OrcaMax>;
 template struct explain::Compatible<presets::Vllm>;

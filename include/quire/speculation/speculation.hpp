@@ -1,0 +1,5 @@
+#pragma once
+
+#include <quire/speculation/concepts.hpp>
+#include <quire/speculation/none.hpp>
+#include <quire/speculation/prompt_lookup.hpp>
