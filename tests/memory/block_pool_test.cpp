@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include <quire/admission/tiny_lfu.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/eviction/fifo.hpp>
 #include <quire/eviction/lru.hpp>
@@ -14,6 +15,7 @@
 #include <quire/prefix_index/none.hpp>
 
 #include "tests/common/fuzz.hpp"
+#include "tests/memory/stranger.hpp"
 
 namespace quire::memory_test {
 namespace {
@@ -300,6 +302,34 @@ TEST(BlockPool, TellsThePolicyWhichTextIsInsertedAndUsed) {
   ASSERT_EQ(pool.eviction().contents.size(), 2u);
   EXPECT_NE(pool.eviction().contents[0], 0u);
   EXPECT_EQ(pool.eviction().contents[1], pool.eviction().contents[0]);
+}
+
+/// Asks for a block while the policy answers `victim`.
+template <class Pool>
+void take_with(Pool& pool, std::optional<BlockId> victim) {
+  Stranger::answer = victim;
+  (void)pool.allocate();
+}
+
+TEST(BlockPool, RefusesAWrongAnswerOfAPolicy) {
+  BlockPool<Stranger, prefix_index::HashChain> pool(2, 2);
+  const BlockId used = *pool.allocate(), idle = *pool.allocate();
+  ASSERT_TRUE(pool.publish(used, std::nullopt, Text{1, 2}, 0, {}));
+  ASSERT_TRUE(pool.publish(idle, std::nullopt, Text{3, 4}, 0, {}));
+  pool.release(idle);
+  EXPECT_THROW(take_with(pool, std::nullopt), Error);
+  EXPECT_THROW(take_with(pool, used), Error);
+  EXPECT_THROW(take_with(pool, BlockId{2}), Error);
+  EXPECT_THROW(take_with(pool, BlockId{1u << 31}), Error);
+  Stranger::answer = idle;
+  EXPECT_EQ(pool.allocate(), idle);
+}
+
+TEST(BlockPool, RefusesAWrongAnswerOfAPolicyWhereItIsComparedWith) {
+  BlockPool<Stranger, prefix_index::HashChain, admission::TinyLfu> pool(1, 2);
+  const BlockId used = *pool.allocate();
+  Stranger::answer = BlockId{1u << 31};
+  EXPECT_THROW(pool.admit(used, std::nullopt, Text{1, 2}, 0, {}), Error);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <quire/eviction/lru.hpp>
 
 #include "tests/common/fuzz.hpp"
+#include "tests/memory/stranger.hpp"
 
 namespace quire::memory_test {
 namespace {
@@ -70,6 +71,20 @@ TEST(TierSlots, ClaimsTheSlotsThatAnEarlierProcessFilled) {
   EXPECT_EQ(tier.references(BlockId{2}), 1u);
   EXPECT_EQ(tier.allocate(), BlockId{1});
   EXPECT_EQ(tier.allocate(), BlockId{3});
+}
+
+TEST(TierSlots, RefusesAWrongAnswerOfAPolicy) {
+  TierSlots<Stranger> tier(2);
+  const BlockId used = tier.allocate(), idle = tier.allocate();
+  tier.keep(used, 0, {});
+  tier.keep(idle, 0, {});
+  tier.release(idle);
+  for (const BlockId wrong : {used, BlockId{2}, BlockId{1u << 31}}) {
+    Stranger::answer = wrong;
+    EXPECT_THROW((void)tier.victim(), Error);
+  }
+  Stranger::answer = idle;
+  EXPECT_EQ(tier.victim(), idle);
 }
 
 // Against plain counters and a list in order of use.

@@ -118,7 +118,9 @@ class BlockPool {
       admission_.on_request(context);
       std::optional<std::uint64_t> rival;
       if (free_.empty()) {
-        if (const std::optional<BlockId> victim = eviction_.victim()) rival = names_[victim->value];
+        if (const std::optional<BlockId> victim = eviction_.victim()) {
+          rival = names_[checked(*victim).value];
+        }
       }
       return admission_.admit(context, rival);
     }
@@ -232,15 +234,7 @@ class BlockPool {
                           " unreferenced blocks are cached and " +
                           std::to_string(idle_pinned_.value) + " of them pinned");
     }
-    if (static_cast<std::int64_t>(victim->value) >= capacity().value) {
-      throw broken_policy("victim() names block " + std::to_string(victim->value) + " of " +
-                          std::to_string(capacity().value));
-    }
-    Block& b = at(*victim);
-    if (b.references != 0 || b.pins != 0 || !b.indexed || b.children != 0) {
-      throw broken_policy("victim() names block " + std::to_string(victim->value) +
-                          ", which set_evictable did not offer");
-    }
+    Block& b = at(checked(*victim));
     index_.erase(*victim);
     eviction_.on_remove(*victim);
     if (b.parent) {
@@ -262,6 +256,18 @@ class BlockPool {
   }
 
   // A policy may be a stranger's: what it answers is checked, since a wrong block would be silent.
+  [[nodiscard]] BlockId checked(BlockId victim) const {
+    if (static_cast<std::int64_t>(victim.value) >= capacity().value) {
+      throw broken_policy("victim() names block " + std::to_string(victim.value) + " of " +
+                          std::to_string(capacity().value));
+    }
+    const Block& b = blocks_[victim.value];
+    if (b.references != 0 || b.pins != 0 || !b.indexed || b.children != 0) {
+      throw broken_policy("victim() names block " + std::to_string(victim.value) +
+                          ", which set_evictable did not offer");
+    }
+    return victim;
+  }
   [[nodiscard]] static Error broken_policy(const std::string& what) {
     return state_error("eviction policy " + std::string(Eviction::name), what,
                        "one of the blocks last passed to set_evictable(block, true)");
