@@ -1,6 +1,7 @@
 // Whatever is guessed, and however often it is wrong, clients get what they get without guesses.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include <quire/model/known_shapes.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 
+#include "tests/common/fuzz.hpp"
 #include "tests/engine/cpu_outputs.hpp"
 
 namespace quire::cpu_outputs {
@@ -38,7 +40,12 @@ const std::vector<std::vector<TokenId>>& known_texts() {
 struct Erratic {
   static constexpr std::string_view name = "erratic";
   static constexpr Tokens most = 10;
+  static inline std::vector<TokenId> always;  // where it is not empty, nothing else
   void propose(std::span<const TokenId> text, Tokens limit, std::vector<TokenId>& drafts) const {
+    for (std::size_t i = 0; i < always.size() && i < static_cast<std::size_t>(limit.value); ++i) {
+      drafts.push_back(always[i]);
+    }
+    if (!always.empty()) return;
     const std::uint64_t bits = mix64(text.size() * 31 + text.back());
     const auto count =
         std::min<std::size_t>(1 + bits / 8 % 10, static_cast<std::size_t>(limit.value));
@@ -101,6 +108,81 @@ TEST(Speculation, LeavesNoWrongTokenInAPrefixIndex) {
   const Served tight = run<GuessingCached>(twice, 18, 80);  // evicts, preempts and finds again
   EXPECT_GT(tight.counters.preemptions, 0);
   EXPECT_EQ(tight.texts, off.texts);
+}
+
+/// Probabilities of the four tokens that top_k = 4 leaves after each of these texts, by token.
+std::vector<std::map<TokenId, double>> next_of(const std::vector<std::vector<TokenId>>& texts) {
+  std::vector<Request> asked(texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    asked[i].prompt = texts[i];
+    asked[i].sampling.max_tokens = 1;
+    asked[i].sampling.temperature = 0;
+    asked[i].sampling.logprobs = 4;
+  }
+  const Texts drawn = run<Swapping>(asked, 8, 100).texts;
+  std::vector<std::map<TokenId, double>> out(texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const std::vector<float>& best = drawn[i][0].alternatives;  // token, log-probability, ...
+    double total = 0;
+    for (std::size_t k = 1; k < best.size(); k += 2) total += std::exp(best[k]);
+    for (std::size_t k = 0; k < best.size(); k += 2) {
+      out[i][static_cast<TokenId>(best[k])] = std::exp(best[k + 1]) / total;
+    }
+  }
+  return out;
+}
+
+TEST(Speculation, DrawsFromTheModelsDistribution) {
+  // Three tokens of four choices each: 64 outcomes, whose probabilities the model says without guesses.
+  const std::vector<TokenId> prompt = requests()[0].prompt;
+  std::vector<std::vector<TokenId>> texts{prompt};
+  std::map<std::vector<TokenId>, double> expected{{{}, 1.0}};
+  for (int level = 0; level < 3; ++level) {
+    std::map<std::vector<TokenId>, double> longer;
+    std::vector<std::vector<TokenId>> asked;
+    for (const auto& [tokens, p] : expected) {
+      asked.push_back(prompt);
+      asked.back().insert(asked.back().end(), tokens.begin(), tokens.end());
+    }
+    const auto next = next_of(asked);
+    std::size_t i = 0;
+    for (const auto& [tokens, p] : expected) {
+      for (const auto& [token, q] : next[i]) {
+        std::vector<TokenId> more = tokens;
+        more.push_back(token);
+        longer[more] = p * q;
+      }
+      ++i;
+    }
+    expected = std::move(longer);
+  }
+  ASSERT_EQ(expected.size(), 64u);
+
+  const auto draws = static_cast<std::size_t>(testing::fuzz_count(5'000));  // 100,000 at scale 20
+  std::vector<Request> asked(draws);
+  for (std::size_t i = 0; i < draws; ++i) {
+    asked[i].prompt = prompt;
+    asked[i].sampling.max_tokens = 3;
+    asked[i].sampling.top_k = 4;
+    asked[i].sampling.seed = i;
+  }
+  Erratic::always = {one_by_one()[0][0].tokens[1]};  // what greedy decoding has in second place
+  const Served served = run<Guessing>(asked, 64, 300);
+  Erratic::always.clear();
+  EXPECT_GT(served.counters.accepted_tokens, Tokens{static_cast<std::int64_t>(draws) / 20});
+  EXPECT_GT(served.counters.drafted_tokens, 3 * served.counters.accepted_tokens / 2);
+  std::map<std::vector<TokenId>, std::size_t> seen;
+  for (const auto& text : served.texts) ++seen[text[0].tokens];
+  double chi_square = 0;
+  std::size_t in_all = 0;
+  for (const auto& [tokens, p] : expected) {
+    const double mean = p * static_cast<double>(draws);
+    const auto count = static_cast<double>(seen[tokens]);
+    in_all += seen[tokens];
+    chi_square += (count - mean) * (count - mean) / mean;
+  }
+  EXPECT_EQ(in_all, draws);     // nothing but these
+  EXPECT_LT(chi_square, 110.);  // 63 degrees of freedom: one run in five thousand has more
 }
 
 // ---- in simulated time --------------------------------------------------------------------------
