@@ -14,6 +14,7 @@
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/temp_file.hpp"
 
 namespace quire::checkpoint {
@@ -85,7 +86,7 @@ TEST(Gguf, ReadsEveryTypeOfTensorAsGgmlDoes) {
 }
 
 TEST(Gguf, ReadsAMixture) {
-  const Checkpoint model = open_checkpoint(golden + "mixed.gguf");
+  const Checkpoint model = testing::opened(golden + "mixed.gguf");
   EXPECT_EQ(model.config.shape.family, model::Family::mixtral);
   EXPECT_EQ(model.config.shape.head_dim, 16);
   EXPECT_EQ(model.config.shape.vocab, 40);
@@ -101,8 +102,8 @@ TEST(Gguf, ReadsAMixture) {
 }
 
 TEST(Gguf, GivesTheTensorsOfTheDirectoryThatAnotherWriterMadeItFrom) {
-  const Checkpoint from = open_checkpoint(model_folder("llama"));
-  const Checkpoint read = open_checkpoint(golden + "llama.gguf");
+  const Checkpoint from = testing::opened(model_folder("llama"));
+  const Checkpoint read = testing::opened(golden + "llama.gguf");
   ASSERT_EQ(read.tensors.size(), from.tensors.size());
   for (const TensorView& t : from.tensors.all()) {
     const TensorView& found = read.tensors.at(t.name);
@@ -114,8 +115,8 @@ TEST(Gguf, GivesTheTensorsOfTheDirectoryThatAnotherWriterMadeItFrom) {
 std::string part_of_llama(int part) { return golden + "llama_split" + gguf::split_suffix(part, 3); }
 
 TEST(Gguf, ReadsAllPartsOfAModelThatAnotherWriterSplit) {
-  const Checkpoint whole = open_checkpoint(golden + "llama.gguf");
-  const Checkpoint read = open_checkpoint(part_of_llama(0));
+  const Checkpoint whole = testing::opened(golden + "llama.gguf");
+  const Checkpoint read = testing::opened(part_of_llama(0));
   EXPECT_EQ(read.config.shape.name, "llama_split");
   ASSERT_EQ(read.tensors.size(), whole.tensors.size());
   for (const TensorView& t : whole.tensors.all()) {
@@ -134,7 +135,7 @@ TEST(Gguf, RefusesPartsThatDoNotBelongTogether) {
     folder.write("m" + gguf::split_suffix(0, 3), first);
     folder.write("m" + gguf::split_suffix(1, 3), second);
     folder.write("m" + gguf::split_suffix(2, 3), parts[2]);
-    return error_of([&] { (void)open_checkpoint(name + gguf::split_suffix(0, 3)); });
+    return error_of([&] { (void)testing::opened(name + gguf::split_suffix(0, 3)); });
   };
   EXPECT_EQ(error(parts[0], parts[1]), "no error");
   expect_error(error(parts[0], parts[2]), "m-00002-of-00003.gguf: split.no: it is part 3 of 3");
@@ -150,14 +151,14 @@ TEST(Gguf, RefusesPartsThatDoNotBelongTogether) {
                "split.tensors.count: the parts have 21 tensors together");
   expect_error(error(edited(parts[0], "split.count", 4), parts[1]), "name ends in -00001-of-00004");
   expect_error(error(edited(parts[0], "split.no", 3), parts[1]), "value 3 out of range");
-  expect_error(error_of([&] { (void)open_checkpoint(part_of_llama(1)); }),
+  expect_error(error_of([&] { (void)testing::opened(part_of_llama(1)); }),
                "this is part 2 of a split model; expected the first, " + part_of_llama(0));
   fs::copy_file(part_of_llama(0), folder.path() / "renamed.gguf");
-  expect_error(error_of([&] { (void)open_checkpoint(folder.path() / "renamed.gguf"); }),
+  expect_error(error_of([&] { (void)testing::opened(folder.path() / "renamed.gguf"); }),
                "a file whose name ends in -00001-of-00003.gguf");
   EXPECT_EQ(error(parts[0], parts[1]), "no error");
   fs::remove(name + gguf::split_suffix(1, 3));
-  expect_error(error_of([&] { (void)open_checkpoint(name + gguf::split_suffix(0, 3)); }),
+  expect_error(error_of([&] { (void)testing::opened(name + gguf::split_suffix(0, 3)); }),
                "m-00002-of-00003.gguf: cannot open it");
 }
 
@@ -194,9 +195,9 @@ class WrittenGguf : public ::testing::TestWithParam<const char*> {};
 TEST_P(WrittenGguf, IsReadBack) {
   const testing::TempDir folder;
   const std::string path = folder.path() / "model.gguf";
-  const Checkpoint from = open_checkpoint(model_folder(GetParam()));
+  const Checkpoint from = testing::opened(model_folder(GetParam()));
   save_gguf(from, path, DType::f32);
-  const Checkpoint read = open_checkpoint(path);
+  const Checkpoint read = testing::opened(path);
   for (const TensorView& t : from.tensors.all()) {
     if (t.name == "lm_head.weight" && from.config.shape.tied_embedding) continue;
     const TensorView& found = read.tensors.at(t.name);
@@ -204,23 +205,24 @@ TEST_P(WrittenGguf, IsReadBack) {
     EXPECT_EQ(values_of(found), values_of(t)) << t.name;
   }
   const ModelConfig &a = from.config, &b = read.config;
-  EXPECT_EQ(a.shape.layers, b.shape.layers);
-  EXPECT_EQ(a.shape.heads, b.shape.heads);
-  EXPECT_EQ(a.shape.kv_heads, b.shape.kv_heads);
-  EXPECT_EQ(a.shape.head_dim, b.shape.head_dim);
-  EXPECT_EQ(a.shape.ffn, b.shape.ffn);
-  EXPECT_EQ(a.shape.vocab, b.shape.vocab);
-  EXPECT_EQ(a.shape.max_length, b.shape.max_length);
-  EXPECT_EQ(a.shape.experts, b.shape.experts);
-  EXPECT_EQ(a.shape.experts_per_token, b.shape.experts_per_token);
-  EXPECT_EQ(a.shape.tied_embedding, b.shape.tied_embedding);
-  EXPECT_EQ(a.windows, b.windows);
-  EXPECT_EQ(a.qkv_bias, b.qkv_bias);
-  EXPECT_EQ(a.output_bias, b.output_bias);
-  EXPECT_EQ(a.mlp_bias, b.mlp_bias);
-  EXPECT_EQ(a.query_key_norm, b.query_key_norm);
-  EXPECT_EQ(static_cast<float>(a.norm_eps), static_cast<float>(b.norm_eps));
-  EXPECT_EQ(a.rope_theta, b.rope_theta);
+  const auto numbers =
+      [](const ModelConfig& c) {  // in one list: each comparison has to be compiled
+        const model::Shape& s = c.shape;
+        std::vector<double> all;
+        for (const std::int64_t n : {s.layers, s.heads, s.kv_heads, s.head_dim, s.ffn, s.vocab,
+                                     s.max_length.value, s.experts, s.experts_per_token}) {
+          all.push_back(static_cast<double>(n));
+        }
+        for (const bool yes :
+             {s.tied_embedding, c.qkv_bias, c.output_bias, c.mlp_bias, c.query_key_norm}) {
+          all.push_back(yes ? 1 : 0);
+        }
+        all.push_back(static_cast<double>(static_cast<float>(c.norm_eps)));
+        all.push_back(c.rope_theta);
+        for (const std::int64_t w : c.windows) all.push_back(static_cast<double>(w));
+        return all;
+      };
+  EXPECT_EQ(numbers(a), numbers(b));
   EXPECT_EQ(a.rope_scaling.has_value(), !b.rope_divisors.empty());
   EXPECT_EQ(a.bos, b.bos);
   EXPECT_EQ(from.generation.eos.empty() ? a.eos : from.generation.eos, b.eos);
@@ -237,25 +239,25 @@ TEST(Gguf, RefusesModelsThatItHasNoPlaceFor) {
                                   std::pair{"qwen2_window", "no place for these sliding windows"},
                                   std::pair{"qwen3_moe", "no place for layers without experts"}}) {
     expect_error(
-        error_of([&] { save_gguf(open_checkpoint(model_folder(name)), path, DType::f32); }), (why));
+        error_of([&] { save_gguf(testing::opened(model_folder(name)), path, DType::f32); }), (why));
   }
-  const Checkpoint llama = open_checkpoint(model_folder("llama"));
+  const Checkpoint llama = testing::opened(model_folder("llama"));
   expect_error(error_of([&] { save_gguf(llama, path, DType::q4_k); }),
                ("rows of 32 are no whole number of Q4_K blocks; expected a multiple of 256"));
   expect_error(error_of([&] { save_gguf(llama, path, DType::i8); }), ("tensors of I8"));
   EXPECT_FALSE(fs::exists(path));
   expect_error(
-      error_of([&] { save_gguf(open_checkpoint(golden + "llama.gguf"), path, DType::f32); }),
+      error_of([&] { save_gguf(testing::opened(golden + "llama.gguf"), path, DType::f32); }),
       ("is a GGUF file already"));
 }
 
 TEST(Gguf, WritesBlocksAndTheTokenizer) {
   const testing::TempDir folder;
-  const Checkpoint from = open_checkpoint("experiments/small_models/checkpoints/stories");
+  const Checkpoint from = testing::opened("experiments/small_models/checkpoints/stories");
   for (const DType dtype : {DType::q8_0, DType::q4_0, DType::f16, DType::bf16}) {
     const std::string path = folder.path() / (std::string(name_of(dtype)) + ".gguf");
     save_gguf(from, path, dtype);
-    const Checkpoint read = open_checkpoint(path);
+    const Checkpoint read = testing::opened(path);
     for (const char* name : {"model.embed_tokens.weight", "model.layers.2.self_attn.q_proj.weight",
                              "model.layers.1.mlp.down_proj.weight"}) {
       const std::vector<float> a = values_of(from.tensors.at(name));
@@ -365,7 +367,7 @@ TEST(Gguf, RefusesWhatIsNotSound) {
   m.add_text("general.architecture", "falcon");
   const std::string path = folder.path() / "falcon.gguf";
   gguf::write_file(path, m, {});
-  expect_error(error_of([&] { (void)open_checkpoint(path); }),
+  expect_error(error_of([&] { (void)testing::opened(path); }),
                ("general.architecture: models of kind \"falcon\" are not supported"));
 }
 

@@ -312,8 +312,13 @@ class PanelMatrix {
       alignas(64) float part[chunk_inputs * panel_outputs];
       for (std::size_t k = 0; k < inputs_; k += chunk_inputs) {
         const std::size_t count = std::min(chunk_inputs, inputs_ - k);
-        format_.unpack(panel, panel_outputs, inputs_, k, count, part);
-        add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
+        const float* values = part;
+        if (detail::codec_of(format_).floats) {
+          values = reinterpret_cast<const float*>(panel) + k * panel_outputs;
+        } else {
+          format_.unpack(panel, panel_outputs, inputs_, k, count, part);
+        }
+        add_product(values, count, x + k, x_stride, rows, y, y_stride);
       }
     }
   }

@@ -20,6 +20,7 @@ namespace quire::weight_format {
 struct WeightCodec {
   std::string_view name;
   bool plain = false;
+  bool floats = false;  // a panel is the numbers themselves, inputs outermost
   std::size_t (*panel_bytes)(std::size_t outputs, std::size_t inputs) = nullptr;
   double (*weight_bytes)(std::size_t inputs) = nullptr;
   void (*pack)(std::byte*, std::size_t, std::size_t, const float*) = nullptr;
@@ -50,6 +51,7 @@ inline constexpr WeightCodec codec = [] {
   WeightCodec c;
   c.name = F::name;
   c.plain = PlainWeightFormat<F>;
+  if constexpr (PlainWeightFormat<F>) c.floats = std::same_as<typename F::Element, float>;
   c.panel_bytes = &F::panel_bytes;
   c.weight_bytes = &F::weight_bytes;
   c.pack = &F::pack;

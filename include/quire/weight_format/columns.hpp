@@ -61,8 +61,9 @@ inline constexpr std::array<float, 16> about_eight = [] {
 }();
 
 enum class Scale { fp16, fp32, e4m3, e8m0 };
-/// What a code is: 4 bits that number a table, a signed byte, or a byte about 128.
-enum class Code { of_table, signed_byte, about_128 };
+/// What a code is: 4 bits that number a table, or about a zero point, the byte behind the scale; a signed
+/// byte, or a byte about 128.
+enum class Code { of_table, about_zero_point, signed_byte, about_128 };
 
 template <Scale scale>
 HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
@@ -73,7 +74,7 @@ HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
 }
 
 /// How a block lies: where its codes and its scale start, how the scale is read, what codes mean.
-/// table: of the 16 codes of 4 bits; null where codes are bytes.
+/// table: of the 16 codes of 4 bits; null where they are numbers.
 struct Layout {
   std::size_t codes_at, scale_at;
   Scale scale;
@@ -91,6 +92,10 @@ struct LayoutOf<blockwise::Symmetric<4, n>> {
 template <std::size_t n>
 struct LayoutOf<blockwise::Symmetric<8, n>> {
   static constexpr Layout value{0, n, Scale::fp16, Code::about_128};
+};
+template <std::size_t n>
+struct LayoutOf<blockwise::ZeroPoint<4, n>> {
+  static constexpr Layout value{0, n / 2, Scale::fp16, Code::about_zero_point};
 };
 template <>
 struct LayoutOf<blockwise::Q8_0> {
@@ -171,9 +176,18 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
   const std::byte* codes = planes + At::value.codes_at * outputs;
   const hn::Rebind<std::int32_t, simd::Floats> wide;
   // Not by the table's address: under -fsanitize=undefined g++ 12 does not take it for a constant.
-  if constexpr (At::value.code == Code::of_table) {
+  if constexpr (At::value.code == Code::of_table || At::value.code == Code::about_zero_point) {
+    constexpr bool of_table = At::value.code == Code::of_table;
     const hn::Rebind<std::uint8_t, simd::Floats> narrow;
-    const Table table(At::value.table);
+    const Table table(of_table ? At::value.table : about_eight.data());
+    [[maybe_unused]] Vec offsets[Vectors];
+    if constexpr (!of_table) {
+      const auto* zeros = reinterpret_cast<const std::uint8_t*>(scales_at + 2 * outputs);
+      simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        const auto zero = hn::PromoteTo(wide, hn::LoadU(narrow, zeros + v * lanes));
+        offsets[v] = hn::Mul(hn::Neg(scales[v]), hn::ConvertTo(simd::Floats(), zero));
+      });
+    }
     constexpr std::size_t run = Block::size / 2;
     const auto pass = [&](std::size_t begin, std::size_t end, auto shift)
         __attribute__((always_inline)) {
@@ -183,7 +197,12 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
         simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
           auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
           if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
-          simd::store(hn::Mul(scales[v], table(code)), values + v * lanes);
+          if constexpr (of_table) {
+            simd::store(hn::Mul(scales[v], table(code)), values + v * lanes);
+          } else {
+            const auto number = hn::ConvertTo(simd::Floats(), hn::And(code, hn::Set(wide, 15)));
+            simd::store(hn::MulAdd(number, scales[v], offsets[v]), values + v * lanes);
+          }
         });
       }
     };
