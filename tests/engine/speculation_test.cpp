@@ -222,6 +222,36 @@ TEST(Speculation, SimulatedStepsAreAsManyAsTheFormulaSays) {
   EXPECT_NEAR(1000 / steps_per_request(a, 1001), expected, 0.05 * expected);
 }
 
+/// Steps to serve forty requests that come two at a time, with a budget of 64 tokens a step and no
+/// guess that holds.
+template <class C>
+EngineCounters busy() {
+  auto o = simulated(0);
+  o.limits.max_batched_tokens = o.limits.chunk = 64;
+  quire::Engine<C, executor::Simulated> engine(o);
+  for (int sent = 0; sent < 40 || engine.has_work();) {
+    for (int i = 0; i < 2 && sent < 40; ++i, ++sent) {
+      Request r;
+      r.prompt_length = 20 + sent;
+      r.output_length = 30;
+      engine.submit(std::move(r));
+    }
+    engine.step();
+    EXPECT_LE(engine.last_plan().batched_tokens, Tokens{64});
+    static_cast<void>(engine.take_finished());
+  }
+  return engine.counters();
+}
+
+TEST(Speculation, TakesTokenBudgetFromNobody) {
+  using Chunked = with<presets::Sarathi, set_speculation<speculation::PromptLookup>>;
+  const EngineCounters whole = busy<Simulated>(), chunked = busy<Chunked>();
+  EXPECT_EQ(whole.steps, busy<presets::Vllm>().steps);
+  EXPECT_EQ(chunked.steps, busy<presets::Sarathi>().steps);
+  EXPECT_GT(whole.drafted_tokens, Tokens{500});
+  EXPECT_GT(chunked.drafted_tokens, Tokens{500});
+}
+
 TEST(Speculation, IsRefusedWithStepsPlannedAhead) {
   auto o = simulated(0.5);
   o.limits.asynchronous = true;

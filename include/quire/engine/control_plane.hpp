@@ -285,6 +285,7 @@ class ControlPlane : public PlanBook {
       sort(swapped_);
     }
     count_running();
+    if constexpr (guesses) note_wants();
     if constexpr (requires { memory_.expire(now_); }) memory_.expire(now_);
     memory_.begin_step(plan_);
     exchange();
@@ -405,8 +406,8 @@ class ControlPlane : public PlanBook {
         continue;
       }
       if (guesses && !prompts) guess(*group);
-      const bool any = allot(*group);
-      if (guesses) keep_drafts_allotted(*group);
+      bool any = allot(*group);
+      if (guesses && !keep_drafts_allotted(*group)) any = allot(*group);
       if (!any) {
         ++i;
         continue;
@@ -434,14 +435,23 @@ class ControlPlane : public PlanBook {
   }
 
   /// Adds drafts to the sequences of a group that decodes, as its next tokens until the step has
-  /// run. Never so many that a sequence could end before the last of them.
+  /// run. Never so many that a sequence could end before the last of them, and only from a token
+  /// budget that nobody else wants: not the others that run, nor the prompt that is next.
   void guess(SequenceGroup& group) {
     if (!group.forked || group.request.sampling.beam_width > 0 || group.request.reply != 0) return;
+    Tokens drafts = plan_.batched_tokens - std::ssize(rows_);  // planned already
+    const auto gets = [this](Tokens drafts_before) {           // the prompt that is served last
+      BatchState s = state();
+      s.batched_tokens = before_last_prompt_ + drafts_before;
+      return allotment(s, last_prompt_);
+    };
     for (Sequence& s : group.sequences) {
       if (s.finished() || s.remaining() != Tokens{1}) continue;
+      const Tokens budget = limits_.max_batched_tokens - decoding_ - drafts;
       const Tokens most =
-          std::min<Tokens>(SpeculationType::most, final_length(group) - s.length - 1);
+          std::min({Tokens{SpeculationType::most}, final_length(group) - s.length - 1, budget});
       if (most <= Tokens{0}) continue;
+      if (last_prompt_ > Tokens{0} && gets(drafts + most) < gets(0)) continue;
       Tokens count = most;  // where no text is known, what a text that invites guesses would have
       if constexpr (Executor::needs_tokens) {
         drafts_.clear();
@@ -458,6 +468,38 @@ class ControlPlane : public PlanBook {
       }
       s.drafts = count;
       s.length += count;
+      drafts += count;
+    }
+  }
+  /// Notes who wants token budget beside drafts: sequences that decode, and the prompts that this step
+  /// would serve without drafts, begun ones and then those that wait.
+  void note_wants() {
+    decoding_ = last_prompt_ = 0;
+    std::int64_t prompts = 0;
+    for (const SequenceGroup* group : running_) {
+      for (const Sequence& s : group->sequences) {
+        if (s.finished()) continue;
+        (s.remaining() == Tokens{1} ? decoding_.value : prompts) += 1;
+      }
+    }
+    BatchState s = state();
+    s.batched_tokens = decoding_;
+    const auto serve = [&](Tokens remaining) {
+      const Tokens given = allotment(s, remaining);
+      if (given == Tokens{0}) return false;
+      before_last_prompt_ = s.batched_tokens;
+      last_prompt_ = remaining;
+      s.batched_tokens += given;
+      return given == remaining;
+    };
+    for (auto group = running_.begin(); prompts > 0 && group != running_.end(); ++group) {
+      for (const Sequence& sequence : (*group)->sequences) {
+        if (sequence.finished() || sequence.remaining() == Tokens{1}) continue;
+        if (!serve(sequence.remaining())) return;
+      }
+    }
+    for (const SequenceGroup* group : waiting_) {
+      if (!serve(group->sequences.front().length)) return;
     }
   }
   /// Leaves a sequence its first `kept` drafts.
@@ -467,12 +509,20 @@ class ControlPlane : public PlanBook {
     s.drafts = kept;
     if constexpr (tracks_tokens) s.tokens.resize(s.tokens.size() - gone);
   }
-  /// Drafts beyond what the scheduler lets a sequence compute go.
-  void keep_drafts_allotted(SequenceGroup& group) {
+  /// Drafts beyond what the scheduler lets a sequence compute go. False, with all of them gone, where
+  /// one is to compute nothing: it has to be asked for without.
+  [[nodiscard]] bool keep_drafts_allotted(SequenceGroup& group) {
+    bool all = true;
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
       Sequence& s = group.sequences[i];
+      if (s.drafts == Tokens{0}) continue;
+      all = all && allotted_[i] > Tokens{0};
       keep_drafts(s, std::min(s.drafts, std::max(allotted_[i] - 1, Tokens{0})));
     }
+    if (!all) {
+      for (Sequence& s : group.sequences) keep_drafts(s, 0);
+    }
+    return all;
   }
   void drop_drafts(SequenceGroup& group) {
     for (std::size_t i = 0; i < group.sequences.size(); ++i) {
@@ -921,6 +971,7 @@ class ControlPlane : public PlanBook {
   SchedulerType scheduler_;
   OffloadType offload_{};
   SpeculationType speculation_{};
+  Tokens decoding_ = 0, before_last_prompt_ = 0, last_prompt_ = 0;  // see note_wants()
   std::vector<Tokens> allotted_;
   std::vector<TokenId> drafts_;
 };
