@@ -1,6 +1,6 @@
 """Block size. Left: how full the allocated blocks are when a request ends, which falls as blocks grow; crosses are the
 paper's own ShareGPT lengths replayed. Right: normalized latency at a fixed rate (Figure 18(b) of the paper), at the
-published rates and, for Alpaca, also where the simulated engine saturates; the grey band is the published range of good
+published rates; the grey band is the published range of good
 sizes on ShareGPT, 16 to 128. That small blocks are slow rests on two assumed constants of the attention kernel; thin
 lines have attention equally fast at every size."""
 
@@ -18,7 +18,7 @@ def draw(context, plt):
         if context.optional_rows("block_size", part="utilisation", workload=workload):
             left.plot(*context.curve("block_size", "utilisation_percent", "block_size", part="utilisation",
                                      workload=workload), marker="o", color=colour, label=figures.name(workload))
-    for workload, rate, line in (("sharegpt", 2.01, "-"), ("alpaca", 45.15, "-"), ("alpaca", 30.1, ":")):
+    for workload, rate, line in (("sharegpt", 2.01, "-"), ("alpaca", 30.1, "-")):
         right.plot(*context.curve("block_size", "mean_normalized_latency_s", "block_size", part="latency",
                                   workload=workload, request_rate=rate), marker="o", linestyle=line,
                    color=COLOURS[workload], label=f"{figures.name(workload)}, {rate:g} requests/s")
