@@ -213,6 +213,27 @@ TEST(DiskTier, ADirectoryIsFreeAgainWhenItsProcessWasKilled) {
   EXPECT_EQ(b.get(0), block_of(1)) << "the one that was there";
 }
 
+TEST(DiskTier, AManifestGrowsNoLongerThanItsSlotsAskFor) {
+  const TempDir dir, copy;
+  Bench b(dir.path());
+  for (std::uint64_t id = 1; id <= 1500; ++id) {
+    b.put(static_cast<std::uint32_t>(id % 8), id);
+    if (id % 500 == 0 || id % 500 == 289) {  // whoever is killed here leaves the eight last ones
+      b.tier->flush();
+      EXPECT_LT(fs::file_size(b.tier->manifest_file()), 300u * 72);
+      fs::copy(dir.path(), copy.path(),
+               fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+      Bench next(copy.path());
+      EXPECT_EQ(next.tier->stored().size(), 8u) << only_warning(next);
+      for (const StoredBlock& s : next.tier->stored()) {
+        EXPECT_GT(s.id + 8, id);
+        EXPECT_EQ(next.get(s.slot.value), block_of(s.id));
+      }
+    }
+  }
+  EXPECT_TRUE(b.warnings.empty());
+}
+
 TEST(DiskTier, AManifestThatIsNoFileIsSaidAndPassedBy) {
   const TempDir dir;
   fill(dir.path());

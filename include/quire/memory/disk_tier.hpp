@@ -339,7 +339,10 @@ class DiskTier {
     int error = manifest_ < 0 ? errno : write_listed(bytes, 0);
     if (error == 0 && ::rename(fresh.c_str(), file.c_str()) != 0) error = errno;
     if (error == 0) return true;
-    counters_.manifest_faults += 1;
+    {
+      const std::lock_guard lock(mutex_);
+      counters_.manifest_faults += 1;
+    }
     manifest_sound_ = false;
     warn("manifest", file, std::string("cannot be written: ") + std::strerror(error));
     return false;
@@ -359,8 +362,11 @@ class DiskTier {
     const int failed = disk::transfer(disk::Op::write, manifest_, bytes.data(), count, offset);
     return error != 0 ? error : failed;
   }
+  /// Adds what has become of a slot, or, when the list has grown long, begins one of what there is now.
+  /// \pre the slot's state says the same
   void append(const Entry& entry) {
     if (!manifest_sound_ || manifest_ < 0) return;
+    if (places_ >= 4 * slots_.size() + 256) return begin_manifest();
     auto bytes = disk::manifest::encode_entry(identity_, entry, places_);
     const std::uint64_t offset = disk::manifest::header_bytes + places_ * bytes.size();
     ++places_;
