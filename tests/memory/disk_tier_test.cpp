@@ -455,8 +455,8 @@ TEST(DiskTier, ADirectoryThatCannotBeWrittenKeepsNothingAndSaysSo) {
   EXPECT_NE(only_warning(b).find(sealed.string()), std::string::npos);
 }
 
-// What the data file or the manifest suffers while a tier is at work, ten thousand times at
-// QUIRE_FUZZ_SCALE=10: each fault is counted where it strikes, and what reads back is right or gone.
+// What the data file suffers while a tier is at work, more than ten thousand times at
+// QUIRE_FUZZ_SCALE=50: each fault is counted where it strikes, and what reads back is right or gone.
 TEST(DiskTier, NoInjectedFaultIsSilent) {
   const std::int64_t worlds = testing::fuzz_count(std::int64_t{40});
   std::int64_t injected = 0;
