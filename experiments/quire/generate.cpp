@@ -174,11 +174,12 @@ void generate(const GenerateOptions& o) {
   if (o.stats) {
     print_stats(outputs);
     const EngineCounters& counters = llm.engine().counters();
-    if (counters.drafted_tokens > Tokens{0}) {
-      std::cerr << counters.drafted_tokens.value << " tokens guessed, "
-                << counters.accepted_tokens.value << " of them right; " << counters.steps
-                << " steps\n";
+    std::cerr << counters.steps << " steps";
+    if (o.speculation != "none") {
+      std::cerr << ", " << counters.drafted_tokens.value << " tokens guessed, "
+                << counters.accepted_tokens.value << " of them right";
     }
+    std::cerr << '\n';
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tokens longest = llm.engine().limits().max_length;

@@ -252,6 +252,18 @@ TEST(Speculation, TakesTokenBudgetFromNobody) {
   EXPECT_GT(chunked.drafted_tokens, Tokens{500});
 }
 
+TEST(Speculation, NamesThePolicyWhoseDraftIsNoToken) {
+  Erratic::always = {101};
+  try {
+    static_cast<void>(run<Guessing>(requests(), 4, 300));
+    ADD_FAILURE() << "it was not refused";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("speculation policy erratic"), std::string::npos);
+    EXPECT_NE(std::string(e.what()).find("below 101"), std::string::npos) << e.what();
+  }
+  Erratic::always.clear();
+}
+
 TEST(Speculation, IsRefusedWithStepsPlannedAhead) {
   auto o = simulated(0.5);
   o.limits.asynchronous = true;

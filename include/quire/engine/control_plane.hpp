@@ -461,6 +461,7 @@ class ControlPlane : public PlanBook {
                             "proposes " + std::to_string(drafts_.size()) + " tokens",
                             "at most " + std::to_string(most.value));
         }
+        for (const TokenId draft : drafts_) check_draft(s, draft);
         count = std::ssize(drafts_);
         s.tokens.insert(s.tokens.end(), drafts_.begin(), drafts_.end());
       } else if constexpr (tracks_tokens) {
@@ -471,6 +472,18 @@ class ControlPlane : public PlanBook {
       drafts += count;
     }
   }
+  /// \errors state: a draft that no text of the model can hold; made-up texts may have any.
+  void check_draft(const Sequence& s, TokenId draft) const {
+    const auto in_vocabulary = [&](TokenId t) {
+      return static_cast<std::int64_t>(t) < shape_.vocab;
+    };
+    if (in_vocabulary(draft) || !std::all_of(s.tokens.begin(), s.tokens.end(), in_vocabulary))
+      return;
+    throw state_error("speculation policy " + std::string(SpeculationType::name),
+                      "propose() guesses token " + std::to_string(draft),
+                      "an id below " + std::to_string(shape_.vocab));
+  }
+
   /// Notes who wants token budget beside drafts: sequences that decode, and the prompts that this step
   /// would serve without drafts, begun ones and then those that wait.
   void note_wants() {
