@@ -35,11 +35,17 @@ inline constexpr double last_rate<presets::OrcaOracle> = 1.4;
 
 /// Host code around the model: Orca and vLLM share one Python code base.
 template <class System>
-inline constexpr HostOverhead host = host_overhead::python_2023_loop;
-template <>
-inline constexpr HostOverhead host<presets::HfTransformers> = host_overhead::python_2023;
+inline constexpr HostOverhead host = host_overhead::python_2023;
 template <>
 inline constexpr HostOverhead host<presets::FasterTransformer> = host_overhead::none;
+
+/// Whether workers of several devices are processes that are called through Ray.
+template <class System>
+inline constexpr bool behind_ray = true;
+template <>
+inline constexpr bool behind_ray<presets::HfTransformers> = false;
+template <>
+inline constexpr bool behind_ray<presets::FasterTransformer> = false;
 
 /// The device as a system's kernels use it.
 template <class System>

@@ -38,7 +38,7 @@ template <class System>
 Rung latency(executor::Simulated::Options setup, const workload::Workload& requests,
              Seconds warm_up) {
   setup.host = host<System>;
-  if (setup.tensor_parallel > 1 && setup.host.per_request > Seconds{0.0}) {  // the Python engines
+  if (setup.tensor_parallel > 1 && behind_ray<System>) {
     setup.host.per_step = host_overhead::ray_2023_step;
   }
   setup.hardware = as_used_by<System>(setup.hardware);

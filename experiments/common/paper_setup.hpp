@@ -43,7 +43,7 @@ namespace quire::experiment {
 [[nodiscard]] inline executor::Simulated::Options paper_engine_setup() {
   executor::Simulated::Options setup = opt_13b_setup();
   setup.hardware = under_paged_attention(setup.hardware);
-  setup.host = host_overhead::python_2023_loop;
+  setup.host = host_overhead::python_2023;
   return setup;
 }
 

@@ -45,7 +45,8 @@ inline constexpr HostOverhead python_2023{.per_step = 0.0058, .per_sequence = 0.
 /// single operation, say what it took: Llama-2-13B on an A100-80GB, 1,000 ShareGPT prompts at once, 3.70
 /// requests/s before and 4.77 after, that is 60.6 ms a request; over 233 output tokens a request (478.6
 /// tokens in all, of which 246 are prompt), 0.26 ms a request and step. What further sequences of a request
-/// add is not known from these runs, and is taken to be nothing.
+/// add is not known from these runs, and is taken to be nothing. No figure uses it by default;
+/// experiments/batching says what it would move.
 /// \source vLLM pull request 820 (August 2023, "Vectorized sampler"); the prompts' mean from the rates
 /// printed in pull request 5046.
 inline constexpr HostOverhead python_2023_loop{.per_step = python_2023.per_step,
