@@ -260,6 +260,11 @@ TEST_F(FuzzTest, Gguf) {
                                "general.alignment", "split.count"}),
                    "m.gguf", load),
             0u);
+  // Weights said to be integers: behind the name stand the dimensions and the type.
+  std::string integers = text;
+  const std::size_t name = text.find("token_embd.weight");
+  integers[name + std::string_view("token_embd.weight").size() + 4 + 2 * 8] = 24;  // I8
+  EXPECT_FALSE(loads([&] { load(integers); }, "m.gguf"));
   // A count of eight bytes anywhere in the header, made huge.
   for (std::size_t at = 0; at + 8 <= 1200 && !HasFailure(); ++at) {
     std::string huge = text;

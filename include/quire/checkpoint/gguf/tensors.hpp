@@ -98,12 +98,29 @@ class TensorReader {
       return put_halves(as, t, name == "attn_q" ? config_.shape.heads : config_.shape.kv_heads);
     }
   }
+  /// Weights are floats or blocks of codes; ggml's plain integers hold other things.
+  void refuse_integers(const TensorSet::Entry& t) const {
+    switch (t.dtype) {
+      case DType::i8:
+      case DType::i16:
+      case DType::i32:
+      case DType::i64:
+        throw data_error(file_.metadata.path(),
+                         "tensor " + in_quotes(t.name, 120) + " holds integers, " +
+                             std::string(name_of(t.dtype)),
+                         "F32, F16, BF16, F64 or blocks");
+      default:
+        return;
+    }
+  }
   void put(std::string name, const TensorSet::Entry& t) {
+    refuse_integers(t);
     entries_.push_back({std::move(name), t.dtype, t.shape, t.bytes});
   }
 
   /// Rows in the order whose halves turn together; the one copy that loading makes.
   void put_halves(std::string name, const TensorSet::Entry& t, std::int64_t heads) {
+    refuse_integers(t);
     const std::int64_t rows = heads * config_.shape.head_dim;
     if (t.shape.front() != rows) {
       throw data_error(file_.metadata.path(),
@@ -123,6 +140,7 @@ class TensorReader {
 
   void put_experts(const std::string& layer, const ExpertName& n, const std::string& kind,
                    const TensorSet::Entry& t) {
+    refuse_integers(t);
     const std::int64_t experts = config_.shape.experts;
     if (t.shape.size() != 3 || t.shape.front() != experts) {
       throw data_error(file_.metadata.path(),
