@@ -1,4 +1,4 @@
-"""Where the memory for keys and values goes in overload, OPT-13B (Figure 2 of the paper): averages over time, from 300 to
+"""Where the memory for keys and values goes in overload, OPT-13B (Figure 2 of the paper): averages over steps, from 300 to
 900 s, at 4 requests a second. Hatched bars are published, filled bars are simulated. For vLLM the paper prints the
 token states alone."""
 

@@ -1,5 +1,5 @@
 """Where the memory for keys and values goes in overload, for every way of reserving it and every workload, OPT-13B: averages
-over time, from 300 to 900 s, simulated. The request's own limit is its output rounded up to 256 tokens."""
+over steps, from 300 to 900 s, simulated. The request's own limit is its output rounded up to 256 tokens."""
 
 TITLE = "Every reservation under every workload"
 EXPERIMENTS = ("kv_memory_waste",)

@@ -1,6 +1,6 @@
 """The CPU executor for real beside its own simulation: mean normalized latency of a small random llama on this machine
-(measured, crosses) and of the simulator calibrated on steps of the same executor (simulated, dots), against the rate of requests
-as a share of the measured capacity. The bands are the claim: 10 % for latency, 5 % for throughput."""
+(measured, crosses) and of the simulator (simulated, dots), calibrated on and slowed with steps of the same executor that were taken
+between those of the run, against the rate of requests as a share of the measured capacity. The bands are the claim: 10 % for latency, 5 % for throughput."""
 
 TITLE = "The simulator against this machine's own engine"
 EXPERIMENTS = ("cpu_against_simulation",)
