@@ -54,8 +54,10 @@ struct TraceOptions {
 
 /// Makes requests replayable: in order of arrival, numbered, running exactly their output length.
 inline void number_requests(std::vector<Request>& requests) {
-  std::stable_sort(requests.begin(), requests.end(),
-                   [](const Request& a, const Request& b) { return a.arrival < b.arrival; });
+  const auto earlier = [](const Request& a, const Request& b) { return a.arrival < b.arrival; };
+  if (!std::is_sorted(requests.begin(), requests.end(), earlier)) {
+    std::stable_sort(requests.begin(), requests.end(), earlier);
+  }
   for (std::size_t i = 0; i < requests.size(); ++i) {
     Request& r = requests[i];
     r.id = RequestId{i};
