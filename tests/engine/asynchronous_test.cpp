@@ -12,7 +12,7 @@
 #include <quire/presets/presets.hpp>
 
 #include "tests/common/fuzz.hpp"
-#include "tests/engine/scripted.hpp"
+#include "tests/engine/scripted_engines.hpp"
 
 namespace quire::engine_test {
 namespace {

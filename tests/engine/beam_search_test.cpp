@@ -11,7 +11,7 @@
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/vllm.hpp>
 
-#include "tests/engine/scripted.hpp"
+#include "tests/engine/scripted_engines.hpp"
 
 namespace quire::engine_test {
 namespace {

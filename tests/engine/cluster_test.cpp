@@ -15,6 +15,8 @@
 #include <quire/router/router.hpp>
 #include <quire/workload/workload.hpp>
 
+#include "tests/common/engines.hpp"
+
 namespace quire::engine_test {
 namespace {
 

@@ -16,6 +16,7 @@
 
 #include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
+#include "tests/common/engines.hpp"
 #include "tests/executor/plan_words.hpp"
 
 namespace quire::testing {

@@ -16,7 +16,7 @@
 #include <quire/reservation/concepts.hpp>
 
 #include "tests/common/fuzz.hpp"
-#include "tests/engine/scripted.hpp"
+#include "tests/engine/scripted_engines.hpp"
 
 // What an engine generates depends on the request alone: not on how memory is organised, not on who
 // shares the batch, not on what was preempted, shared, cut into chunks or moved.

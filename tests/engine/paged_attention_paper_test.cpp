@@ -11,6 +11,8 @@
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/vllm.hpp>
 
+#include "tests/common/engines.hpp"
+
 // Numbers and diagrams of Kwon et al., "Efficient Memory Management for Large Language Model
 // Serving with PagedAttention", SOSP '23, that need no hardware.
 namespace quire::engine_test {

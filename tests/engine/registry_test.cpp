@@ -9,6 +9,8 @@
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/vllm.hpp>
 
+#include "tests/common/engines.hpp"
+
 namespace quire {
 namespace {
 

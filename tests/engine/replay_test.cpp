@@ -14,6 +14,8 @@
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/vllm.hpp>
 
+#include "tests/common/engines.hpp"
+
 namespace quire::engine_test {
 
 /// Policies of other people, each wrong in one place.

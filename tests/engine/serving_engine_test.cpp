@@ -15,7 +15,7 @@
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/presets.hpp>
 
-#include "tests/engine/scripted.hpp"
+#include "tests/engine/scripted_engines.hpp"
 
 namespace quire::engine_test {
 namespace {

@@ -13,6 +13,7 @@
 #include <quire/model/known_shapes.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 
+#include "tests/common/engines.hpp"
 #include "tests/common/fuzz.hpp"
 #include "tests/engine/cpu_outputs.hpp"
 

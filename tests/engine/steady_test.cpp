@@ -18,6 +18,8 @@
 #include <quire/scheduler/priority.hpp>
 #include <quire/scheduler/vtc.hpp>
 
+#include "tests/common/engines.hpp"
+
 namespace quire::engine_test {
 namespace {
 

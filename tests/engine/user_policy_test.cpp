@@ -12,6 +12,7 @@
 #include <quire/presets/vllm.hpp>
 #include <quire/weight_format/fp32.hpp>
 
+#include "tests/common/engines.hpp"
 #include "tests/engine/scripted.hpp"
 
 // Policies as a user of the library writes them, in a namespace of their own and without touching

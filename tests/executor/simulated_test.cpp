@@ -11,6 +11,8 @@
 #include <quire/offload/recompute.hpp>
 #include <quire/presets/vllm.hpp>
 
+#include "tests/common/engines.hpp"
+
 namespace quire::executor_test {
 namespace {
 

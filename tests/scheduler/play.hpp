@@ -18,6 +18,7 @@
 #include <quire/presets/vllm.hpp>
 #include <quire/reservation/request_limit.hpp>
 
+#include "tests/common/engines.hpp"
 #include "tests/common/fuzz.hpp"
 
 namespace quire::scheduler_test {
@@ -215,3 +216,13 @@ inline std::vector<Job> random_jobs(std::uint64_t seed, std::size_t count, doubl
 }
 
 }  // namespace quire::scheduler_test
+
+// What most of these tests' files use; play.cpp compiles it once.
+namespace quire {
+
+extern template class ControlPlane<
+    BasicPagedMemory<eviction::Lru, prefix_index::None, BlockSize<16>, admission::Always>,
+    scheduler::Fcfs, offload::Recompute,
+    executor::BasicSimulated<scheduler_test::OneSecond>::Steps>;
+
+}  // namespace quire
