@@ -36,7 +36,8 @@ class QuantileSketch {
       zeros_ += count;
       return;
     }
-    const std::size_t at = std::min((std::bit_cast<std::uint64_t>(value) >> dropped_bits) - first, most);
+    const std::size_t at =
+        std::min((std::bit_cast<std::uint64_t>(value) >> dropped_bits) - first, most);
     if (at >= counts_.size()) counts_.resize(at + 1, 0);
     counts_[at] += count;
   }
@@ -93,7 +94,8 @@ class QuantileSketch {
   static constexpr double least = 0x1p-30;
   static constexpr int dropped_bits = 52 - 9;  // a bucket is at most 1/512 of its values wide
   static constexpr std::uint64_t first = std::bit_cast<std::uint64_t>(least) >> dropped_bits;
-  static constexpr std::size_t most = (std::bit_cast<std::uint64_t>(0x1p37) >> dropped_bits) - first;
+  static constexpr std::size_t most =
+      (std::bit_cast<std::uint64_t>(0x1p37) >> dropped_bits) - first;
   [[nodiscard]] static double lower_bound(std::size_t bucket) {
     return std::bit_cast<double>((first + bucket) << dropped_bits);
   }
