@@ -1,8 +1,11 @@
-// What one call of a speculation policy costs, by length of the text: once a sequence and step. Beside
-// it the sum of a text of that length, which reads each token once.
+// What one call of a speculation policy costs, by length of the text: once a sequence and step; of one
+// whose drafts a model makes, finding what the model has of the sequence. Beside it the sum of a text
+// of that length, which reads each token once.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -11,12 +14,13 @@
 
 #include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
+#include <quire/executor/draft_book.hpp>
 #include <quire/speculation/speculation.hpp>
 
 namespace {
 
 using namespace quire;
-using Policies = type_list<speculation::None, speculation::PromptLookup>;
+using Policies = type_list<speculation::None, speculation::PromptLookup, speculation::DraftModel>;
 
 /// A text of a vocabulary of 32,000 in which the last two tokens stood nowhere before: the longest
 /// search. \shape (tokens)
@@ -31,10 +35,20 @@ template <class Policy>
 void propose(benchmark::State& state) {
   const auto text = prose(state.range(0));
   std::vector<TokenId> drafts;
-  const Policy policy;
+  [[maybe_unused]] const Policy policy;
+  [[maybe_unused]] executor::DraftBook book(4096, 16);
   for (auto _ : state) {
-    drafts.clear();
-    policy.propose(text, Policy::most, drafts);
+    if constexpr (speculation::drafts_by_model<Policy>) {
+      book.begin_step();
+      executor::DraftBook::Entry* known = book.take({1}, std::ssize(text) + Policy::most.value);
+      const auto same =
+          std::mismatch(known->text.begin(), known->text.end(), text.begin(), text.end());
+      known->text.assign(text.begin(), text.end());
+      benchmark::DoNotOptimize(same.first);
+    } else {
+      drafts.clear();
+      policy.propose(text, Policy::most, drafts);
+    }
     benchmark::DoNotOptimize(drafts.data());
   }
   quire_bench::count_items(state, state.range(0));

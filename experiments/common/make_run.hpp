@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -193,9 +194,11 @@ inline void check_workload(const Settings& s) {
   return text;
 }
 
-/// What the simulated executor is told. \errors as shape_of(); usage error: an unknown device, heads
-/// that the devices cannot share.
-[[nodiscard]] inline executor::Simulated::Options simulated_options(const Settings& s) {
+/// What the simulated executor is told; drafts: of a variant that guesses with a draft model.
+/// \errors as shape_of(); usage error: an unknown device or draft model, heads that the devices cannot
+/// share.
+[[nodiscard]] inline executor::Simulated::Options simulated_options(const Settings& s,
+                                                                    bool drafts = false) {
   const model::Shape shape = shape_of(s);
   executor::Simulated::check_tensor_parallel(shape, s.tensor_parallel_size);
   const Hardware* device = hardware::find(s.hardware);
@@ -203,6 +206,17 @@ inline void check_workload(const Settings& s) {
     throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
   }
   const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
+  const model::Shape* draft = drafts ? model::find_shape(s.draft_model) : nullptr;
+  if (drafts && draft == nullptr) {
+    throw unknown_name("--draft-model", "model", s.draft_model, model_names());
+  }
+  if (draft != nullptr && draft->vocab != shape.vocab) {
+    throw usage_error("--draft-model " + s.draft_model,
+                      "has another vocabulary than " + shape.name + ": " +
+                          std::to_string(draft->vocab) + " and " + std::to_string(shape.vocab) +
+                          " tokens",
+                      "two models with one vocabulary");
+  }
   return {.model = shape,
           .hardware = *device,
           .tensor_parallel = s.tensor_parallel_size,
@@ -214,7 +228,8 @@ inline void check_workload(const Settings& s) {
                   : s.host_overhead == "python_2023_loop" ? host_overhead::python_2023_loop
                                                           : host_overhead::none,
           .seed = static_cast<std::uint64_t>(s.seed),
-          .acceptance = s.acceptance};
+          .acceptance = s.acceptance,
+          .draft_model = draft == nullptr ? std::nullopt : std::optional(*draft)};
 }
 
 }  // namespace quire::experiment

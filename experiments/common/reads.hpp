@@ -73,6 +73,12 @@ template <std::size_t n>
            : detail::policy_of(variant, "speculation") == "none" ? "the variant guesses nothing"
                                                                  : "";
   }
+  if (setting == "draft_model") {
+    return measured ? "it is of --executor simulated"
+           : detail::policy_of(variant, "speculation") != "draft_model"
+               ? "the variant guesses with no model"
+               : "";
+  }
   if (setting == "gpu_memory_utilization") {
     return measured              ? "it is of --executor simulated"
            : s.kv_memory_gib > 0 ? "--kv-memory-gib says how much memory there is"

@@ -48,6 +48,7 @@ struct Settings {
   double swap_space_gib = 4;
   std::string host_overhead = "none";
   double acceptance = 0.7;
+  std::string draft_model = "opt_125m";
   std::int64_t threads = 0;
   // limits
   std::int64_t max_num_seqs = 256;
@@ -190,6 +191,8 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       text<&S::host_overhead>("host_overhead", "none, python_2023 or python_2023_loop",
                               overhead_names),
       real<&S::acceptance, Bound::share>("acceptance", "chance that a draft of speculation holds"),
+      text<&S::draft_model>("draft_model",
+                            "shape of the model that guesses, by name, where one does"),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(

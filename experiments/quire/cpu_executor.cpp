@@ -15,7 +15,7 @@ namespace quire::experiment {
 namespace {
 
 /// What the CPU executor is told: --model is the folder of a checkpoint.
-executor::Cpu::Options cpu_options(const Settings& s) {
+executor::Cpu::Options cpu_options(const Settings& s, bool) {
   const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   executor::Cpu::Options options{.model = checkpoint::open_checkpoint(s.model),
                                  .limits = limits_of(s)};

@@ -18,6 +18,7 @@
 #include <experiments/quire/cpu_steps.hpp>
 #include <quire/llm/llm.hpp>
 #include <quire/metrics/json_object.hpp>
+#include <quire/speculation/draft_model.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 
 namespace quire::experiment {
@@ -35,7 +36,7 @@ struct GenerateOptions {
   std::size_t threads = 0;
   std::int64_t kv_memory_mib = 4096;
   std::int64_t max_model_len = 0;
-  std::string speculation = "none";
+  std::string speculation = "none", draft;
   bool json = false, no_stream = false, stats = false;
 };
 
@@ -130,6 +131,10 @@ struct GuessingLlm : LlmConfig {
   static constexpr std::string_view name = "llm+speculation=prompt_lookup";
   using Speculation = speculation::PromptLookup;
 };
+struct DraftingLlm : LlmConfig {
+  static constexpr std::string_view name = "llm+speculation=draft_model";
+  using Speculation = speculation::DraftModel;
+};
 
 template <class Config>
 void generate(const GenerateOptions& o) {
@@ -146,7 +151,8 @@ void generate(const GenerateOptions& o) {
   check_sampling(asked);  // before a large model is opened
   LLM<Config> llm(o.model, {.threads = o.threads,
                             .limits = {.max_length = o.max_model_len},
-                            .kv_memory = o.kv_memory_mib << 20});
+                            .kv_memory = o.kv_memory_mib << 20,
+                            .draft_model = o.draft});
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -251,9 +257,14 @@ void add_generate(CLI::App& app, int& exit_code) {
   command
       ->add_option(
           "--speculation", o->speculation,
-          "prompt_lookup guesses that text goes on as it did before; same text, fewer steps")
-      ->check(CLI::IsMember({"none", "prompt_lookup"}))
+          "same text in fewer steps: prompt_lookup guesses that text goes on as it did before, "
+          "draft_model has a smaller model guess")
+      ->check(CLI::IsMember({"none", "prompt_lookup", "draft_model"}))
       ->capture_default_str();
+  command->add_option(
+      "--draft", o->draft,
+      "the smaller model of --speculation draft_model: a folder or a .gguf, with the "
+      "same vocabulary");
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts and speed on stderr");
@@ -267,7 +278,15 @@ void add_generate(CLI::App& app, int& exit_code) {
     if (o->params.best_of > 0 && o->params.best_of < o->params.n) {
       throw usage_error("--best-of", "is smaller than --n", "at least n");
     }
-    if (o->speculation == "prompt_lookup") {
+    if (o->draft.empty() == (o->speculation == "draft_model")) {
+      throw usage_error("--draft",
+                        o->draft.empty() ? "is not given, and --speculation draft_model needs it"
+                                         : "is given, and --speculation is " + o->speculation,
+                        "--speculation draft_model --draft DIR");
+    }
+    if (o->speculation == "draft_model") {
+      generate<DraftingLlm>(*o);
+    } else if (o->speculation == "prompt_lookup") {
       generate<GuessingLlm>(*o);
     } else {
       generate<LlmConfig>(*o);

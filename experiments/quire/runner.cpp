@@ -428,7 +428,8 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
 
 void check_cell(const Cell& cell) {
   if (cell.settings.executor == "simulated") {
-    static_cast<void>(simulated_options(cell.settings));
+    const bool drafts = detail::policy_of(*cell.variant, "speculation") == "draft_model";
+    static_cast<void>(simulated_options(cell.settings, drafts));
   } else if (model::find_shape(cell.settings.model) != nullptr) {
     throw usage_error("--executor " + cell.settings.executor,
                       "runs a checkpoint, and " + cell.settings.model + " is a shape alone",

@@ -45,7 +45,7 @@ using Schedulers = axis<set_scheduler, scheduler::ChunkedPrefill, scheduler::Pri
                         scheduler::Sjf, scheduler::Srpt, scheduler::Mlfq, scheduler::Vtc,
                         scheduler::Qoe, scheduler::LearningToRank, scheduler::PredictiveVtc>;
 using PrefixSchedulers = axis<set_scheduler, scheduler::LongestPrefix>;
-using Speculations = axis<set_speculation, speculation::PromptLookup>;
+using Speculations = axis<set_speculation, speculation::PromptLookup, speculation::DraftModel>;
 using Reservations = axis<set_reservation, reservation::MaxLength, reservation::PowerOfTwo,
                           reservation::Oracle, reservation::RequestLimit>;
 

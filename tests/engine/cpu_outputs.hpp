@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -93,10 +95,11 @@ struct Served {
 /// Submits requests, `at_once` of them at a time, and runs them to their ends.
 template <class C>
 Served run(const std::vector<Request>& requests, std::size_t at_once, std::int64_t blocks,
-           std::size_t threads = 1) {
+           std::size_t threads = 1, std::optional<checkpoint::Checkpoint> draft = {}) {
   executor::Cpu::Options options{.model = model(), .threads = threads, .poison = true};
   options.device_blocks = blocks;
   options.host_blocks = 200;
+  options.draft_model = std::move(draft);
   Engine<C, executor::Cpu> engine(options);
   Served out;
   out.texts.resize(requests.size());

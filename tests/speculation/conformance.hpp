@@ -14,10 +14,13 @@
 /// - Equal text gives equal guesses, whatever was asked before: no state, no clock, no global.
 /// - Fewer asked for are the first of more.
 /// - The text it is shown is read, never written behind its end.
+/// A policy whose drafts a model makes proposes nothing; what it promises is tested where the model
+/// runs (tests/engine/draft_model_test.cpp).
 namespace quire::speculation_test {
 
 /// Every speculation policy of the library; a new one is added here.
-using all_policies = type_list<speculation::None, speculation::PromptLookup>;
+using all_policies =
+    type_list<speculation::None, speculation::PromptLookup, speculation::DraftModel>;
 
 template <class List>
 struct as_gtest_types;

@@ -19,6 +19,7 @@
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
+#include <quire/checkpoint/random_model.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>
 #include <quire/checkpoint/save.hpp>

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <quire/checkpoint/tensor_view.hpp>
 #include <quire/core/error.hpp>
@@ -13,35 +15,58 @@
 
 namespace quire::checkpoint::safetensors {
 
-/// Serialises tensors in the order given, their data aligned to 8 bytes, as one safetensors file.
-/// \pre names are unique; each tensor's bytes match its shape and dtype
-/// \errors usage when a tensor's bytes do not match its shape
-[[nodiscard]] inline std::string serialize(std::span<const TensorView> tensors) {
+/// A tensor that a file will have.
+struct Declared {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> shape;
+
+  [[nodiscard]] std::int64_t bytes() const {
+    std::int64_t bytes = size_of(dtype);
+    for (const std::int64_t dim : shape) bytes *= dim;
+    return bytes;
+  }
+};
+
+/// What stands before the data of these tensors, in the order given. \pre names are unique
+[[nodiscard]] inline std::string header_of(std::span<const Declared> tensors) {
   std::string header = "{\"__metadata__\":{\"format\":\"pt\"}";
-  std::uint64_t at = 0;
-  for (const TensorView& tensor : tensors) {
-    std::int64_t bytes = size_of(tensor.dtype);
-    for (std::int64_t dim : tensor.shape) bytes *= dim;
-    if (bytes != static_cast<std::int64_t>(tensor.bytes.size())) {
-      throw usage_error("tensor " + in_quotes(tensor.name),
-                        std::to_string(tensor.bytes.size()) + " bytes given",
-                        std::to_string(bytes) + " as dtype and shape say");
-    }
+  std::int64_t at = 0;
+  for (const Declared& tensor : tensors) {
+    const std::int64_t end = at + tensor.bytes();
     header += "," + json::quote(tensor.name) + ":{\"dtype\":\"" +
               std::string(name_of(tensor.dtype)) + "\",\"shape\":" + shape_text(tensor.shape) +
-              ",\"data_offsets\":[" + std::to_string(at) + "," +
-              std::to_string(at + tensor.bytes.size()) + "]}";
-    at += tensor.bytes.size();
+              ",\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(end) + "]}";
+    at = end;
   }
   header += "}";
-  header.resize((header.size() + 7) / 8 * 8, ' ');
-
+  header.resize((header.size() + 7) / 8 * 8, ' ');  // data are aligned to 8 bytes
   std::string out;
-  out.reserve(8 + header.size() + at);
   for (int shift = 0; shift < 64; shift += 8) {
     out.push_back(static_cast<char>((header.size() >> shift) & 0xFF));
   }
-  out += header;
+  return out + header;
+}
+
+namespace detail {
+[[nodiscard]] inline std::vector<Declared> declared(std::span<const TensorView> tensors) {
+  std::vector<Declared> out;
+  for (const TensorView& t : tensors) {
+    out.push_back({std::string(t.name), t.dtype, {t.shape.begin(), t.shape.end()}});
+    if (out.back().bytes() == static_cast<std::int64_t>(t.bytes.size())) continue;
+    throw usage_error("tensor " + in_quotes(t.name),
+                      std::to_string(t.bytes.size()) + " bytes given",
+                      std::to_string(out.back().bytes()) + " as dtype and shape say");
+  }
+  return out;
+}
+}  // namespace detail
+
+/// Serialises tensors in the order given as one safetensors file.
+/// \pre names are unique; each tensor's bytes match its shape and dtype
+/// \errors usage when a tensor's bytes do not match its shape
+[[nodiscard]] inline std::string serialize(std::span<const TensorView> tensors) {
+  std::string out = header_of(detail::declared(tensors));
   for (const TensorView& tensor : tensors) {
     out.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
   }
@@ -49,14 +74,19 @@ namespace quire::checkpoint::safetensors {
 }
 
 /// Writes tensors as one safetensors file; an old file of that name is replaced at once, or kept.
-/// \errors usage when a tensor's bytes do not match its shape; state when the file cannot be
-/// written
-inline void save(const std::string& path, std::span<const TensorView> tensors) {
-  const std::string text = serialize(tensors);
+/// bytes_of(i): the data of tensor i, asked for in order, valid until the next is asked for
+/// \errors state when the file cannot be written
+template <class BytesOf>
+void write(const std::string& path, std::span<const Declared> tensors, BytesOf bytes_of) {
+  const std::string header = header_of(tensors);
   const std::string temporary = path + ".part";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   if (file == nullptr) throw state_error(temporary, "cannot open it for writing");
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  bool written = std::fwrite(header.data(), 1, header.size(), file) == header.size();
+  for (std::size_t i = 0; i < tensors.size() && written; ++i) {
+    const std::span<const std::byte> bytes = bytes_of(i);
+    written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  }
   const bool closed = std::fclose(file) == 0;
   std::error_code failed;
   if (written && closed) std::filesystem::rename(temporary, path, failed);
@@ -64,6 +94,13 @@ inline void save(const std::string& path, std::span<const TensorView> tensors) {
     std::remove(temporary.c_str());
     throw state_error(path, "cannot write it");
   }
+}
+
+/// The same for tensors in memory.
+/// \errors usage when a tensor's bytes do not match its shape; state when the file cannot be
+/// written
+inline void save(const std::string& path, std::span<const TensorView> tensors) {
+  write(path, detail::declared(tensors), [&](std::size_t i) { return tensors[i].bytes; });
 }
 
 }  // namespace quire::checkpoint::safetensors

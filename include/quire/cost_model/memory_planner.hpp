@@ -51,10 +51,17 @@ struct MemoryPlan {
   }
 };
 
+/// What lies beside the model's own: a draft model's weights, and its part of each block.
+struct MemoryBeside {
+  double weight_bytes = 0;
+  double block_bytes = 0;
+};
+
 /// Turns model, device and formats into a number of KV blocks.
 /// \errors quire::Error (state) when the weights, with the keys and values that were asked for, do not
 /// fit into the devices, (usage) for shares and numbers of devices that are none.
-[[nodiscard]] inline MemoryPlan plan_memory(const CostInputs& in, const MemoryBudget& budget) {
+[[nodiscard]] inline MemoryPlan plan_memory(const CostInputs& in, const MemoryBudget& budget,
+                                            const MemoryBeside& beside = {}) {
   if (in.tensor_parallel < 1) {
     throw usage_error("tensor_parallel", std::to_string(in.tensor_parallel) + " devices",
                       "at least one");
@@ -66,7 +73,8 @@ struct MemoryPlan {
   const auto devices = static_cast<double>(in.tensor_parallel);
   MemoryPlan plan;
   plan.device_bytes = in.hardware.memory_bytes * devices;
-  plan.weight_bytes = static_cast<double>(in.model.parameters()) * in.storage.weight_bytes;
+  plan.weight_bytes =
+      static_cast<double>(in.model.parameters()) * in.storage.weight_bytes + beside.weight_bytes;
   plan.block_bytes = in.storage.kv_block_bytes;
   plan.block_tokens = in.storage.block_tokens;
   auto gigabytes = [](double bytes) {
@@ -93,7 +101,8 @@ struct MemoryPlan {
       refuse("leave no room for keys and values in", plan.device_bytes * budget.utilization);
     }
   }
-  plan.device_blocks = static_cast<std::int64_t>(plan.kv_bytes / plan.block_bytes);
+  plan.device_blocks =
+      static_cast<std::int64_t>(plan.kv_bytes / (plan.block_bytes + beside.block_bytes));
   plan.host_blocks =
       static_cast<std::int64_t>(static_cast<double>(budget.host_bytes.value) / plan.block_bytes);
   plan.disk_blocks =

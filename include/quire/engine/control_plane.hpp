@@ -221,6 +221,7 @@ class ControlPlane : public PlanBook {
   static constexpr bool step_by_step = requires { Memory::takes_blocks_step_by_step; };
 
   static constexpr bool guesses = speculation::guesses<SpeculationType>;
+  static constexpr bool by_model = speculation::drafts_by_model<SpeculationType>;
   static constexpr bool may_be_steady = !guesses && !SchedulerType::dynamic_rank &&
                                         !SchedulerType::drains && !SchedulerType::pads &&
                                         !step_by_step && !scheduler::keeps_accounts<SchedulerType>;
@@ -453,7 +454,9 @@ class ControlPlane : public PlanBook {
       if (most <= Tokens{0}) continue;
       if (last_prompt_ > Tokens{0} && gets(drafts + most) < gets(0)) continue;
       Tokens count = most;  // where no text is known, what a text that invites guesses would have
-      if constexpr (Executor::needs_tokens) {
+      if constexpr (by_model) {
+        if constexpr (tracks_tokens) s.tokens.resize(s.tokens.size() + to_size(count));
+      } else if constexpr (Executor::needs_tokens) {
         drafts_.clear();
         speculation_.propose(s.tokens, most, drafts_);
         if (std::ssize(drafts_) > most.value) {
@@ -465,12 +468,15 @@ class ControlPlane : public PlanBook {
         count = std::ssize(drafts_);
         s.tokens.insert(s.tokens.end(), drafts_.begin(), drafts_.end());
       } else if constexpr (tracks_tokens) {
-        s.tokens.resize(s.tokens.size() + static_cast<std::size_t>(count.value));
+        s.tokens.resize(s.tokens.size() + to_size(count));
       }
       s.drafts = count;
       s.length += count;
       drafts += count;
     }
+  }
+  [[nodiscard]] static std::size_t to_size(Tokens tokens) {
+    return static_cast<std::size_t>(tokens.value);
   }
   /// \errors state: a draft that no text of the model can hold; made-up texts may have any.
   void check_draft(const Sequence& s, TokenId draft) const {
@@ -706,6 +712,10 @@ class ControlPlane : public PlanBook {
       if constexpr (step_by_step) {
         row.lanes = group.sequences[i].lanes;
         row.kept = memory_.kept(group.sequences[i]) - row.tokens;
+      }
+      if constexpr (by_model && tracks_tokens) {
+        row.to_guess =
+            std::span(group.sequences[i].tokens).last(to_size(group.sequences[i].drafts));
       }
       plan_.batched_tokens += allotted_[i];
       rows_.push_back({&group, i});

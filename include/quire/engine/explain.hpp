@@ -305,11 +305,11 @@ struct Speculation : Named<P> {
       "quire: speculation: the policy has no `static constexpr Tokens most`, the drafts a sequence "
       "and step at most; smallest model: quire/speculation/prompt_lookup.hpp");
   static_assert(
-      std::default_initializable<P> &&
-          requires(const P& p, std::span<const TokenId> text, Tokens most,
-                   std::vector<TokenId>& drafts) {
-            { p.propose(text, most, drafts) } -> std::same_as<void>;
-          },
+      std::default_initializable<P> && (speculation::drafts_by_model<P> ||
+                                        requires(const P& p, std::span<const TokenId> text,
+                                                 Tokens most, std::vector<TokenId>& drafts) {
+                                          { p.propose(text, most, drafts) } -> std::same_as<void>;
+                                        }),
       "quire: speculation: the policy has no `void propose(std::span<const TokenId> text, Tokens "
       "most, std::vector<TokenId>& drafts) const`; smallest model: "
       "quire/speculation/prompt_lookup.hpp");

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,8 @@
 #include <quire/executor/attending.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu_tiers.hpp>
+#include <quire/executor/draft_book.hpp>
+#include <quire/executor/drafter.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/calibration.hpp>
@@ -59,6 +62,9 @@ struct Cpu {
     bool poison = false;  // fills unwritten KV with NaN: a wrong read shows in the results
     /// Of a KV format that is fitted to the model beforehand: what model::calibrate_kv found.
     std::shared_ptr<const kv_format::Calibration> kv_calibration{};
+    /// Of a speculation policy that guesses with a second model. It runs in the formats of the first,
+    /// and has a KV pool of as many blocks beside kv_memory, touched as it is used.
+    std::optional<checkpoint::Checkpoint> draft_model{};
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -67,6 +73,9 @@ struct Cpu {
 
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    check_draft_model<C>(shape(options),
+                         options.draft_model ? &options.draft_model->config.shape : nullptr,
+                         options.limits.max_length);
     KvGeometry g = arena_geometry<C>(options);
     g.costs = options.costs;
     if (g.tiers.uses_disk) {
@@ -123,10 +132,10 @@ struct Cpu {
     /// Attends to a layer when what tiers still had of it has come.
     struct LayerByLayer {
       Attending& attending;
-      CpuTiers& tiers;
+      CpuTiers* tiers;  // null: of a model that has none
       template <kv_format::KvStorage Format>
       void attend(const model::AttentionCall& call) const {
-        tiers.wait(call.layer);
+        if (tiers != nullptr) tiers->wait(call.layer);
         attending.template attend<Format>(call);
       }
     };
@@ -336,6 +345,7 @@ struct Cpu {
     Tokens block_tokens_;
     bool wrap_;
     Attending attending_;
+    std::unique_ptr<Drafter<Decoder, KvFormat>> drafter_;
     model::Batch batch_;
     model::Activations memory_;
     std::vector<float> logits_;
@@ -379,7 +389,14 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
       samplers_(threads_.size()) {
   attending_.check(decoder_);
   device_.calibrate(options.kv_calibration);
-  if (options.poison) device_.poison();
+  if (options.draft_model) {
+    drafter_ = std::make_unique<Drafter<Decoder, KvFormat>>(*options.draft_model, geometry, codec,
+                                                            weights, threads_, options.wrap_tokens);
+  }
+  if (options.poison) {
+    device_.poison();
+    if (drafter_) drafter_->poison();
+  }
   if (geometry.tiers.uses_disk) {
     tiers_.open_disk(options.disk, geometry, fingerprint(options, geometry));
   }
@@ -391,12 +408,13 @@ void Cpu::Steps<KvFormat, WeightFormat, Attending>::execute(const StepPlan& plan
   const auto start = std::chrono::steady_clock::now();
   result.clear();
   move_blocks(plan, result);
+  if (drafter_) drafter_->draft(plan, threads_, samplers_, LayerByLayer{attending_, nullptr});
   gather(plan);
   logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
   attending_.begin(plan);
   if (batch_.rows() > 0) {
     decoder_.forward(batch_, device_, memory_, threads_, logits_.data(),
-                     LayerByLayer{attending_, tiers_});
+                     LayerByLayer{attending_, &tiers_});
   }
   tiers_.wait();
   attending_.end(result);

@@ -5,6 +5,8 @@
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cpu_tiers.hpp>
+#include <quire/executor/draft_book.hpp>
+#include <quire/executor/drafter.hpp>
 #include <quire/executor/layer_loader.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/executor/step.hpp>

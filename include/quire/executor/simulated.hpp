@@ -8,12 +8,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/cost_model/host_overhead.hpp>
 #include <quire/cost_model/memory_planner.hpp>
 #include <quire/cost_model/roofline.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/draft_book.hpp>
 #include <quire/retention/concepts.hpp>
 
 namespace quire::executor {
@@ -37,6 +41,10 @@ struct BasicSimulated {
     /// Of a speculation policy: the chance that a draft is what the model would draw, given that
     /// those before it were.
     double acceptance = 0.7;
+    /// Of a speculation policy that guesses with a second model: its shape. It takes memory for its
+    /// weights and as many KV blocks as the model has, and time on all devices; nothing is drawn
+    /// with it, and how often it is right is `acceptance`.
+    std::optional<model::Shape> draft_model{};
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) { return options.model; }
@@ -68,10 +76,30 @@ struct BasicSimulated {
             .selected_pages = pages,
             .dense_layers = options.limits.retention.dense_layers};
   }
+  /// The same of the draft model; nothing where there is none.
+  template <class C>
+  [[nodiscard]] static std::optional<CostInputs> draft_inputs(const Options& options) {
+    check_draft_model<C>(options.model, options.draft_model ? &*options.draft_model : nullptr,
+                         options.limits.max_length);
+    if (!options.draft_model) return std::nullopt;
+    check_tensor_parallel(*options.draft_model, options.tensor_parallel);
+    CostInputs in = inputs<C>(options);
+    in.model = *options.draft_model;
+    in.storage = storage_cost<C>(in.model);
+    in.host = host_overhead::none;  // its passes are planned within a step
+    in.affine = std::nullopt;       // of the model
+    return in;
+  }
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
     const CostInputs in = inputs<C>(options);
-    const MemoryPlan plan = plan_memory(in, options.memory);
+    MemoryBeside beside;
+    if (const auto draft = draft_inputs<C>(options)) {
+      beside.weight_bytes =
+          static_cast<double>(draft->model.parameters()) * draft->storage.weight_bytes;
+      beside.block_bytes = draft->storage.kv_block_bytes;
+    }
+    const MemoryPlan plan = plan_memory(in, options.memory, beside);
     const TierRules rules = tier_rules<typename C::Offload>();
     const Hardware& h = in.hardware;
     const auto devices = static_cast<double>(in.tensor_parallel);
@@ -92,8 +120,10 @@ struct BasicSimulated {
     static constexpr std::string_view name = "simulated";
     static constexpr bool needs_tokens = false;
 
-    Steps(const Options& options, const CostInputs& inputs)
+    Steps(const Options& options, const CostInputs& inputs,
+          const std::optional<CostInputs>& draft = std::nullopt, BlockCount draft_blocks = 0)
         : cost_(inputs),
+          draft_book_(draft ? draft_blocks : BlockCount{0}, inputs.storage.block_tokens),
           vocab_(static_cast<std::uint64_t>(options.model.vocab)),
           seed_(options.seed),
           acceptance_(options.acceptance) {
@@ -101,6 +131,7 @@ struct BasicSimulated {
         throw usage_error("acceptance", "is " + std::to_string(acceptance_),
                           "a probability from 0 to 1");
       }
+      if (draft) draft_cost_.emplace(*draft);
     }
 
     void execute(const StepPlan& plan, StepResult& result) {
@@ -109,6 +140,7 @@ struct BasicSimulated {
       result.seconds = cost.seconds;
       result.joules = cost.joules;
       result.bytes_moved = cost.bytes_moved;
+      if (draft_cost_) draft_passes(plan, result);
       const std::size_t rows = plan.sequences.size();
       result.begin.resize(rows + 1);
       for (std::size_t r = 0; r < rows; ++r) {
@@ -120,11 +152,53 @@ struct BasicSimulated {
         for (std::int32_t d = 0; d < s.drafts && holds(s, position); ++d) {
           draw(s, ++position, 0, result);
         }
+        if (s.drafts > 0 && draft_cost_) note_held(s, position);
       }
       result.begin[rows] = static_cast<std::uint32_t>(result.draws.size());
     }
 
    private:
+    /// Charges what the draft model takes, pass by pass as executor::Drafter makes them, but for texts
+    /// that it has not seen, which come in one pass whatever their length.
+    void draft_passes(const StepPlan& plan, StepResult& result) {
+      draft_book_.begin_step();
+      drafting_.clear();
+      std::int32_t passes = 0;
+      for (const SequencePlan& s : plan.sequences) {
+        if (s.drafts <= 0) continue;
+        const Tokens text = s.computed + s.tokens - s.drafts;
+        DraftBook::Entry* entry = draft_book_.take(s.sequence, text + s.drafts);
+        if (entry == nullptr) continue;
+        SequencePlan row;
+        row.sequence = s.sequence;
+        row.computed = entry->computed;
+        row.tokens = text - entry->computed;
+        row.sampling = s.sampling;
+        row.draws = 1;
+        drafting_.emplace_back(row, s.drafts);
+        passes = std::max(passes, s.drafts);
+      }
+      for (std::int32_t pass = 0; pass < passes; ++pass) {
+        draft_plan_.clear();
+        for (auto& [row, drafts] : drafting_) {
+          if (pass >= drafts) continue;
+          draft_plan_.sequences.push_back(row);
+          draft_plan_.batched_tokens += row.tokens;
+          row.computed += row.tokens;
+          row.tokens = 1;
+        }
+        const StepCost cost = draft_cost_->cost(draft_plan_);
+        result.seconds += cost.seconds;
+        result.joules += cost.joules;
+      }
+    }
+    /// The draft model keeps what held, but for a last draft that it has not computed.
+    void note_held(const SequencePlan& s, std::uint64_t last) {
+      const Tokens end = s.computed + s.tokens;
+      DraftBook::Entry* entry = draft_book_.take(s.sequence, end);
+      if (entry == nullptr) return;
+      entry->computed = std::min(Tokens{static_cast<std::int64_t>(last)}, end - 1);
+    }
     /// Whether the draft at a position is what is drawn there.
     [[nodiscard]] bool holds(const SequencePlan& s, std::uint64_t position) const {
       const std::uint64_t bits =
@@ -149,6 +223,10 @@ struct BasicSimulated {
     }
 
     Cost cost_;
+    std::optional<Cost> draft_cost_;
+    DraftBook draft_book_;
+    StepPlan draft_plan_;
+    std::vector<std::pair<SequencePlan, std::int32_t>> drafting_;  // rows of a pass, and drafts
     std::uint64_t vocab_, seed_;
     double acceptance_;
   };
@@ -157,11 +235,13 @@ struct BasicSimulated {
   class Bound : public Steps {
    public:
     Bound(const Options& options, const KvGeometry& geometry)
-        : Steps(options, bound_inputs<C>(options, geometry)) {}
+        : Steps(options, bound_inputs<C>(options, geometry), draft_inputs<C>(options),
+                geometry.device_blocks) {}
   };
   template <class C>
   [[nodiscard]] static Steps bind(const Options& options, const KvGeometry& geometry) {
-    return Steps(options, bound_inputs<C>(options, geometry));
+    return Steps(options, bound_inputs<C>(options, geometry), draft_inputs<C>(options),
+                 geometry.device_blocks);
   }
 
  private:

@@ -46,6 +46,9 @@ struct SequencePlan {
   /// draws after the last token before them and after each of them, and keeps the draws up to the
   /// first that differs from the draft in its place, itself included.
   std::int32_t drafts = 0;
+  /// Those of the drafts that a draft model is to write before the step computes them: the end of
+  /// history; empty where the policy has written them. Valid until the step is committed.
+  std::span<TokenId> to_guess;
   bool admitted = false;  // first step since admission, swap-in or recompute
   bool counted = false;   // nobody reads its one draw, which an executor may leave out
 

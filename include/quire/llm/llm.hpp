@@ -82,6 +82,9 @@ class LLM {
     SchedulerLimits limits{};
     Bytes kv_memory = std::int64_t{4} << 30;    // at most; touched as it is used
     Bytes host_memory = std::int64_t{1} << 30;  // likewise, where the configuration swaps
+    /// Folder or GGUF file of a smaller model with the same vocabulary, where the configuration
+    /// speculates with one.
+    std::string draft_model{};
   };
   using TextCallback = std::function<void(const TextEvent&)>;
 
@@ -93,7 +96,7 @@ class LLM {
         tokenizer_(std::move(tokenizer)),
         generation_(checkpoint.generation),
         eos_(generation_.eos.empty() ? checkpoint.config.eos : generation_.eos),
-        engine_(engine_options(std::move(checkpoint), options)) {}
+        engine_(engine_options(std::move(checkpoint), options, tokenizer_)) {}
 
   /// Parameters that the checkpoint's authors recommend, over the defaults.
   [[nodiscard]] SamplingParams default_params() const {
@@ -174,9 +177,31 @@ class LLM {
     std::map<std::int32_t, Writing> writing;  // by sample index
   };
 
+  /// The draft model, whose tokens must be those of the tokenizer. \errors usage, with the first that is
+  /// not
+  static checkpoint::Checkpoint open_draft(const std::string& path,
+                                           const checkpoint::Tokenizer& tokenizer) {
+    checkpoint::Checkpoint draft = checkpoint::open_checkpoint(path);
+    if (!draft.tokenizer) return draft;
+    const auto said = [](const std::optional<std::string_view>& piece) {
+      return piece ? "'" + std::string(*piece) + "'" : std::string("nothing");
+    };
+    const auto vocab = static_cast<TokenId>(draft.config.shape.vocab);
+    for (TokenId id = 0; id < vocab; ++id) {
+      const auto mine = tokenizer.id_to_piece(id), its = draft.tokenizer->id_to_piece(id);
+      if (mine == its) continue;
+      throw usage_error("draft_model " + path,
+                        "has another vocabulary: token " + std::to_string(id) + " is " + said(its) +
+                            ", and of the model " + said(mine),
+                        "two models with one tokenizer");
+    }
+    return draft;
+  }
   static executor::Cpu::Options engine_options(checkpoint::Checkpoint checkpoint,
-                                               const Options& options) {
+                                               const Options& options,
+                                               const checkpoint::Tokenizer& tokenizer) {
     executor::Cpu::Options out{.model = std::move(checkpoint), .limits = options.limits};
+    if (!options.draft_model.empty()) out.draft_model = open_draft(options.draft_model, tokenizer);
     out.threads = options.threads > 0
                       ? options.threads
                       : std::max<std::size_t>(1, std::thread::hardware_concurrency());

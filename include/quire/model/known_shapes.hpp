@@ -50,9 +50,13 @@ inline Shape qwen3(const char* name, std::int64_t layers, std::int64_t hidden, s
 }
 }  // namespace detail
 
+inline const Shape opt_125m = detail::opt("opt_125m", 12, 768, 12);
 inline const Shape opt_13b = detail::opt("opt_13b", 40, 5120, 40);
 inline const Shape opt_66b = detail::opt("opt_66b", 64, 9216, 72);
 inline const Shape opt_175b = detail::opt("opt_175b", 96, 12288, 96);
+/// TinyLlama's shape, and a llama a ninth of that, on which processors are compared with other engines.
+inline const Shape llama_1_1b = detail::llama("llama_1_1b", 22, 2048, 32, 4, 5632, 32000, 32768);
+inline const Shape llama_125m = detail::llama("llama_125m", 12, 768, 12, 12, 2048, 32000, 32768);
 inline const Shape llama_7b = detail::llama("llama_7b", 32, 4096, 32, 32, 11008, 32000, 2048);
 inline const Shape llama_13b = detail::llama("llama_13b", 40, 5120, 40, 40, 13824, 32000, 2048);
 inline const Shape llama2_70b = detail::llama("llama2_70b", 80, 8192, 64, 8, 28672, 32000, 4096);
@@ -78,8 +82,9 @@ inline const Shape mixtral_8x7b = [] {
 }();
 
 inline const std::array known_shapes{
-    &opt_13b,     &opt_66b,      &opt_175b,   &llama_7b, &llama_13b, &llama2_70b, &llama3_8b,
-    &llama3_1_8b, &llama3_1_70b, &mistral_7b, &qwen3_8b, &qwen3_14b, &qwen3_32b,  &mixtral_8x7b};
+    &opt_125m,   &opt_13b,   &opt_66b,    &opt_175b,  &llama_1_1b,  &llama_125m,
+    &llama_7b,   &llama_13b, &llama2_70b, &llama3_8b, &llama3_1_8b, &llama3_1_70b,
+    &mistral_7b, &qwen3_8b,  &qwen3_14b,  &qwen3_32b, &mixtral_8x7b};
 
 /// The shape of that name, or nothing.
 [[nodiscard]] inline const Shape* find_shape(std::string_view name) {

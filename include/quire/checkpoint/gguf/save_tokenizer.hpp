@@ -225,7 +225,10 @@ inline void add_tokenizer(MetadataText& m, const std::string& directory,
   if (config.pad) id("padding_token_id", *config.pad);
   const std::filesystem::path file = std::filesystem::path(directory) / "tokenizer.json";
   std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) return;
+  if (!std::filesystem::exists(file, ignored)) {
+    m.add_text("tokenizer.ggml.model", "no_vocab");  // ggml's word; it reads no file without one
+    return;
+  }
   detail::TokenizerSaver(read_file(file.string(), tokenizer::longest_tokenizer_file), file.string(),
                          config)
       .add(m);

@@ -294,6 +294,8 @@ class TokenizerText {
     return std::string(metadata.text("tokenizer.huggingface.json"));
   }
   if (metadata.find("tokenizer.ggml.model") == nullptr) return {};
+  const std::string_view kind = metadata.text("tokenizer.ggml.model");
+  if (kind == "no_vocab" || kind == "none") return {};
   return detail::TokenizerText(metadata).text();
 }
 
