@@ -11,8 +11,10 @@
 
 #include <quire/checkpoint/gguf/save.hpp>
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/random_model.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
+#include <quire/model/known_shapes.hpp>
 
 #include "tests/common/checkpoints.hpp"
 #include "tests/common/temp_file.hpp"
@@ -369,6 +371,44 @@ TEST(Gguf, RefusesWhatIsNotSound) {
   gguf::write_file(path, m, {});
   expect_error(error_of([&] { (void)testing::opened(path); }),
                ("general.architecture: models of kind \"falcon\" are not supported"));
+}
+
+TEST(Gguf, RandomModelsAreTheSameInAFolderAndInAFile) {
+  model::Shape shape = model::llama_125m;
+  shape.layers = 2;
+  shape.hidden = 64;
+  shape.heads = 4;
+  shape.kv_heads = 2;
+  shape.head_dim = 16;
+  shape.ffn = 96;
+  shape.vocab = 300;
+  testing::TempDir folder;
+  const std::string a = (folder.path() / "a").string(), b = (folder.path() / "b").string(),
+                    c = (folder.path() / "c").string();
+  save_random_llama(shape, DType::bf16, 1, a);
+  save_random_llama(shape, DType::bf16, 1, b);
+  save_random_llama(shape, DType::f32, 2, c);
+  const std::string weights = "/model.safetensors";
+  EXPECT_EQ(read_file(a + weights, 1 << 24), read_file(b + weights, 1 << 24));
+  EXPECT_NE(read_file(a + weights, 1 << 24), read_file(c + weights, 1 << 24));
+  const Checkpoint model = open_checkpoint(a);
+  EXPECT_EQ(model.config.shape.parameters(), shape.parameters());
+  EXPECT_FALSE(model.tokenizer);
+  const std::vector<float> q =
+      values_of(model.tensors.at("model.layers.1.self_attn.q_proj.weight"));
+  double squares = 0;
+  for (const float x : q) squares += double{x} * double{x};
+  EXPECT_NEAR(std::sqrt(squares / static_cast<double>(q.size())), 0.02, 0.001);
+  EXPECT_EQ(values_of(model.tensors.at("model.norm.weight")), std::vector<float>(64, 1.0f));
+  const std::string file = (folder.path() / "a.gguf").string();
+  save_gguf(model, file, DType::bf16);
+  EXPECT_EQ(gguf::open_file(file).metadata.text("tokenizer.ggml.model"), "no_vocab");
+  const Checkpoint back = open_checkpoint(file);
+  EXPECT_FALSE(back.tokenizer);
+  EXPECT_EQ(values_of(back.tensors.at("model.layers.1.self_attn.q_proj.weight")), q);
+  expect_error(error_of([&] { save_random_llama(shape, DType::q8_0, 1, a); }), "f32, f16 or bf16");
+  shape.family = model::Family::opt;
+  expect_error(error_of([&] { save_random_llama(shape, DType::f32, 1, a); }), "is no llama");
 }
 
 }  // namespace

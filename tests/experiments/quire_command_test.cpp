@@ -89,6 +89,11 @@ TEST(QuireCommand, WrongUsageIsTwoAndNamesTheNearest) {
   refused({"run", "--max-model-len", "99999"}, "at most 2048");
   refused({"run", "--tensor-parallel-size", "3"}, "the 40 heads of opt_13b");
   refused({"run", "--executor", "cpu"}, "--model DIR");
+  refused({"run", "--variant", "vllm+speculation=draft_model", "--draft-model", "llama_7b"},
+          "two models with one vocabulary");
+  refused({"generate", "x", "-p", "y", "--speculation", "draft_model"}, "--draft DIR");
+  refused({"generate", "x", "-p", "y", "--draft", "z"}, "--speculation is none");
+  refused({"random-model", "x", "--shape", "llama_1b"}, "expected llama_1_1b (the nearest)");
   refused({"run", "--out", "-"}, "--format jsonl");
   refused({"run", "--repetitions", "3"}, "--axis seed=[0:2]");
   refused({"sweep", "plan", "--label", "x"}, "runs nothing and writes no rows");
