@@ -93,7 +93,7 @@ TEST(QuireCommand, WrongUsageIsTwoAndNamesTheNearest) {
           "two models with one vocabulary");
   refused({"generate", "x", "-p", "y", "--speculation", "draft_model"}, "--draft DIR");
   refused({"generate", "x", "-p", "y", "--draft", "z"}, "--speculation is none");
-  refused({"random-model", "x", "--shape", "llama_1b"}, "expected llama_1_1b (the nearest)");
+  refused({"random-model", "x", "--shape", "llama_1_1"}, "expected llama_1_1b (the nearest)");
   refused({"run", "--out", "-"}, "--format jsonl");
   refused({"run", "--repetitions", "3"}, "--axis seed=[0:2]");
   refused({"sweep", "plan", "--label", "x"}, "runs nothing and writes no rows");
