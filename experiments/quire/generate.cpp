@@ -1,4 +1,5 @@
 // quire generate: text from a checkpoint, on this machine's processor.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -127,6 +128,25 @@ void print_stats(const std::vector<RequestOutput>& outputs) {
             << static_cast<double>(generated) / (end - begin) << " tokens/s\n";
 }
 
+/// Bytes of weights that a step read, and of a mixture how evenly its experts were asked.
+void print_weight_load(const model::WeightLoad& load, const model::Shape& shape,
+                       std::int64_t steps) {
+  std::cerr << static_cast<double>(load.bytes) / 1e6 /
+                   static_cast<double>(std::max<std::int64_t>(1, steps))
+            << " MB of weights a step\n";
+  const auto experts = static_cast<std::size_t>(shape.experts);
+  if (load.expert_rows.empty()) return;
+  std::cerr << "rows of each expert, over all layers:";
+  for (std::size_t e = 0; e < experts; ++e) {
+    std::int64_t rows = 0;
+    for (std::size_t at = e; at < load.expert_rows.size(); at += experts) {
+      rows += load.expert_rows[at];
+    }
+    std::cerr << ' ' << rows;
+  }
+  std::cerr << '\n';
+}
+
 struct GuessingLlm : LlmConfig {
   static constexpr std::string_view name = "llm+speculation=prompt_lookup";
   using Speculation = speculation::PromptLookup;
@@ -185,7 +205,9 @@ void generate(const GenerateOptions& o) {
       std::cerr << ", " << counters.drafted_tokens.value << " tokens guessed, "
                 << counters.accepted_tokens.value << " of them right";
     }
-    std::cerr << '\n';
+    std::cerr << "; ";
+    print_weight_load(llm.engine().executor().weight_load(),
+                      llm.engine().executor().decoder().config().shape, counters.steps);
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tokens longest = llm.engine().limits().max_length;

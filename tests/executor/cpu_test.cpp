@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,9 +70,10 @@ struct Driver {
   StepResult result;
 
   Driver(const checkpoint::Checkpoint& model, std::int64_t block_tokens, std::size_t threads = 1,
-         std::int64_t blocks = 0)
+         std::int64_t blocks = 0, const model::Fusion& fusion = {})
       : geometry{blocks > 0 ? blocks : 512 / block_tokens + 4, 64, block_tokens},
-        bound(Cpu::Options{.model = model, .threads = threads, .poison = true}, geometry) {
+        bound(Cpu::Options{.model = model, .threads = threads, .poison = true, .fusion = fusion},
+              geometry) {
     greedy.temperature = 0;
     for (std::uint32_t b = 0; b < geometry.device_blocks.value; ++b) free.push_back({b});
     Rng rng(17);
@@ -383,6 +387,78 @@ TEST(Cpu, GeometryFollowsMemory) {
   EXPECT_EQ(Cpu::geometry<Full>(options).host_blocks.value, (1 << 19) / block);
   options.device_blocks = 7;
   EXPECT_EQ(Cpu::geometry<Full>(options).device_blocks.value, 7);
+}
+
+TEST(Cpu, FusionsLeaveEveryBitAsItIs) {
+  using model::Fusion;
+  for (const char* family : {"llama", "qwen3", "mixtral", "opt_post_norm", "gpt2", "llama_bias"}) {
+    const checkpoint::Checkpoint model = golden(family);
+    const auto outputs = [&](const Fusion& fusion) {
+      Driver<Full> driver(model, 16, 2, 0, fusion);
+      auto a = driver.start(text(40, 3)), b = driver.start(text(20, 4));
+      std::vector<std::vector<float>> all = driver.step({{&a, 33}, {&b, 20}});
+      for (const auto& rows : {driver.step({{&a, 7}, {&b, 1}}), driver.step({{&a, 1}})}) {
+        all.insert(all.end(), rows.begin(), rows.end());
+      }
+      return std::pair(all, driver.bound.weight_load().activation_bytes);
+    };
+    const auto together = outputs({});
+    for (bool Fusion::*part :
+         {&Fusion::residual_norm, &Fusion::rotary_cache_write, &Fusion::gated_activation,
+          &Fusion::sampled_logits, &Fusion::partial_sort}) {
+      Fusion without;
+      without.*part = !(without.*part);
+      EXPECT_EQ(outputs(without).first, together.first) << family;
+    }
+    const auto apart = outputs(model::no_fusion);
+    EXPECT_EQ(apart.first, together.first) << family;
+    EXPECT_GT(apart.second, together.second) << family;
+  }
+}
+
+TEST(Cpu, CountsTheBytesOfWeightsThatAStepReadsAndTheRowsOfEachExpert) {
+  const checkpoint::Checkpoint model = golden("mixtral");
+  const model::Shape& shape = model.config.shape;
+  Driver<Full> driver(model, 16);
+  const auto& weights = driver.bound.decoder().weights();
+  auto sequence = driver.start(text(40, 3));
+  model::WeightLoad& load = driver.bound.weight_load();
+  const auto rows = [&](std::size_t layer) {
+    std::vector<std::int64_t> out;
+    for (std::int64_t e = 0; e < shape.experts; ++e) {
+      out.push_back(load.expert_rows[layer * static_cast<std::size_t>(shape.experts) +
+                                     static_cast<std::size_t>(e)]);
+    }
+    return out;
+  };
+  const auto bytes = [&](std::int64_t experts_a_layer) {
+    std::size_t all = weights.output.bytes();
+    for (const auto& layer : weights.layers) {
+      const auto& expert = layer.experts.front();
+      all += layer.qkv.bytes() + layer.attention_output.bytes() + layer.router.bytes() +
+             static_cast<std::size_t>(experts_a_layer) * (expert.in.bytes() + expert.out.bytes());
+    }
+    return static_cast<std::int64_t>(all);
+  };
+  driver.step({{&sequence, 40}});
+  std::int64_t touched = 0;
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    const auto given = rows(l);
+    EXPECT_EQ(std::accumulate(given.begin(), given.end(), std::int64_t{0}),
+              40 * shape.experts_per_token);
+    touched += std::ssize(given) - std::count(given.begin(), given.end(), 0);
+  }
+  EXPECT_GT(touched, 2 * std::ssize(weights.layers));  // a prompt goes to most experts
+  load.clear();
+  driver.step({{&sequence, 1}});  // a token to two
+  EXPECT_EQ(load.bytes, bytes(shape.experts_per_token));
+  EXPECT_LT(load.bytes, bytes(shape.experts));
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    const auto given = rows(l);
+    EXPECT_EQ(std::count(given.begin(), given.end(), 1), shape.experts_per_token);
+    EXPECT_EQ(std::accumulate(given.begin(), given.end(), std::int64_t{0}),
+              shape.experts_per_token);
+  }
 }
 
 }  // namespace

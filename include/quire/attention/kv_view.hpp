@@ -148,10 +148,12 @@ void read_key(const KvView<Byte>& cache, BlockId block, std::size_t head, std::s
 
 /// Writes keys and values of new tokens into their slots.
 /// \shape keys, values (rows, kv_heads, head_dim), rows `stride` floats apart
+/// prepare(row): called just before a row is stored, whose keys and values need not be ready sooner
 /// \pre blocks of formats that keep blocks open are open (Arena::begin)
-template <kv_format::KvStorage Format>
+template <kv_format::KvStorage Format, class Prepare>
 void write_kv(const KvView<std::byte>& cache, std::span<const SequenceRows> sequences,
-              const float* keys, const float* values, std::size_t stride, ThreadPool& threads) {
+              const float* keys, const float* values, std::size_t stride, ThreadPool& threads,
+              const Prepare& prepare) {
   threads.parallel_for(sequences.size(), [&](std::size_t s) {
     const SequenceRows& sequence = sequences[s];
     TokenWriter<kv_format::storage_of<Format>> writer(cache.template with_codec<Format>());
@@ -160,12 +162,18 @@ void write_kv(const KvView<std::byte>& cache, std::span<const SequenceRows> sequ
       const BlockId block = sequence.blocks[position / cache.block_tokens];
       const std::size_t slot = position % cache.block_tokens;
       const std::size_t row = (sequence.row + i) * stride;
+      prepare(sequence.row + i);
       for (std::size_t h = 0; h < cache.kv_heads; ++h) {
         writer.write(block, h, slot, position, keys + row + h * cache.head_dim,
                      values + row + h * cache.head_dim);
       }
     }
   });
+}
+template <kv_format::KvStorage Format>
+void write_kv(const KvView<std::byte>& cache, std::span<const SequenceRows> sequences,
+              const float* keys, const float* values, std::size_t stride, ThreadPool& threads) {
+  write_kv<Format>(cache, sequences, keys, values, stride, threads, [](std::size_t) {});
 }
 
 }  // namespace quire::attention

@@ -65,6 +65,7 @@ struct Cpu {
     /// Of a speculation policy that guesses with a second model. It runs in the formats of the first,
     /// and has a KV pool of as many blocks beside kv_memory, touched as it is used.
     std::optional<checkpoint::Checkpoint> draft_model{};
+    model::Fusion fusion{};  // same results in any case
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -119,6 +120,13 @@ struct Cpu {
 
     [[nodiscard]] const Decoder& decoder() const { return decoder_; }
     [[nodiscard]] ThreadPool& threads() { return threads_; }
+    /// Sets what is fused from the next step on.
+    void fuse(const model::Fusion& fusion) {
+      memory_.fusion = fusion;
+      for (sampling::Sampler& sampler : samplers_) sampler.sort_all(!fusion.partial_sort);
+    }
+    /// What steps took of the weights since it was cleared last: bytes, and rows of each expert.
+    [[nodiscard]] model::WeightLoad& weight_load() { return memory_.load; }
     [[nodiscard]] const kv_format::Arena<KvFormat>& arena() const { return device_; }
     /// Logits of the last step, one row per sequence that drew and one more for each of its drafts, in
     /// the plan's order; sampling has
@@ -131,6 +139,7 @@ struct Cpu {
    private:
     /// Attends to a layer when what tiers still had of it has come.
     struct LayerByLayer {
+      static constexpr bool takes_rotation = model::turns_rows<Attending>;
       Attending& attending;
       CpuTiers* tiers;  // null: of a model that has none
       template <kv_format::KvStorage Format>
@@ -387,6 +396,7 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
       wrap_(options.wrap_tokens),
       attending_(options.limits.retention, shape(options), geometry),
       samplers_(threads_.size()) {
+  fuse(options.fusion);
   attending_.check(decoder_);
   device_.calibrate(options.kv_calibration);
   if (options.draft_model) {

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,9 +20,11 @@
 #include <quire/core/thread_pool.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/model/fusion.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
+#include <quire/model/weight_load.hpp>
 #include <quire/model/weights.hpp>
 
 namespace quire::model {
@@ -58,6 +61,8 @@ class Activations {
     return buffers_[which].data();
   }
   attention::Workspace workspace;
+  WeightLoad load;
+  Fusion fusion;
 
   /// Cosines and sines of all positions up to `last`. \shape result (last + 1, 2 * rope.half())
   [[nodiscard]] const float* rotations(const Rope& rope, std::int64_t last) {
@@ -74,6 +79,20 @@ class Activations {
   AlignedArray<float> buffers_[11];
 };
 
+/// What is to be done to a row, by whoever comes to it first; a reference to something callable.
+struct RowHook {
+  const void* context = nullptr;
+  void (*call)(const void* context, std::size_t row) = nullptr;
+
+  template <class F>
+  [[nodiscard]] static RowHook of(const F& f) {
+    return {&f,
+            [](const void* context, std::size_t row) { (*static_cast<const F*>(context))(row); }};
+  }
+  explicit operator bool() const { return call != nullptr; }
+  void operator()(std::size_t row) const { call(context, row); }
+};
+
 /// One layer's attention in a forward pass: new keys and values to store, queries to answer.
 /// \shape keys, values (rows, kv_heads, head_dim), rows queries.q_stride floats apart
 struct AttentionCall {
@@ -84,21 +103,35 @@ struct AttentionCall {
   const float *keys, *values;
   attention::Workspace& workspace;
   ThreadPool& threads;
+  /// Turns the queries and keys of a row; called once for each row before it is stored or read.
+  RowHook rotate{};  // none: they are turned
 
   [[nodiscard]] attention::KvView<const std::byte> readable() const { return cache.readable(); }
 };
 
 /// Stores every token in the order of the block table and attends to all that the layer sees.
 struct FullAttention {
+  static constexpr bool takes_rotation = true;  // it may turn rows as it stores them
   template <kv_format::KvStorage KvFormat>
   void attend(const AttentionCall& call) const {
-    attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
-                                  call.queries.q_stride, call.threads);
+    if (call.rotate) {
+      attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
+                                    call.queries.q_stride, call.threads, call.rotate);
+    } else {
+      attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
+                                    call.queries.q_stride, call.threads);
+    }
     const attention::SlidingWindow variant =
         call.window > 0 ? attention::SlidingWindow(call.window) : attention::SlidingWindow();
     attention::paged<KvFormat>(call.readable(), call.queries, variant, call.workspace,
                                call.threads);
   }
+};
+
+/// Whether an attention turns rows as it stores them (AttentionCall::rotate).
+template <class A>
+inline constexpr bool turns_rows = requires {
+  requires static_cast<bool>(A::takes_rotation);
 };
 
 /// A decoder-only transformer: one block for all families, steered by the fields of ModelConfig.
@@ -188,6 +221,7 @@ class Decoder {
     Activations& memory;
     ThreadPool& threads;
     std::size_t rows;
+    bool normed_ready = false;  // the next branch's input lies in its buffer
 
     [[nodiscard]] float* buffer(Buffer which, std::size_t width) {
       return memory.get(which, rows * width);
@@ -243,13 +277,21 @@ class Decoder {
       }
     }
 
+    /// A product, counted. \shape y (count, y_stride)
+    template <class AnyMatrix>
+    void multiply(const AnyMatrix& w, const float* x, std::size_t x_stride, std::size_t count,
+                  float* y, std::size_t y_stride) {
+      memory.load.bytes += static_cast<std::int64_t>(w.bytes());
+      count_floats(count * (w.inputs() + w.outputs()));
+      w.multiply(x, x_stride, count, y, y_stride, threads);
+    }
     /// A product whose result takes exactly its outputs a row. \shape y (count, width)
     void project(const Matrix& w, const float* x, std::size_t x_stride, float* y, std::size_t width,
                  std::size_t count) {
-      if (w.padded_outputs() == width) return w.multiply(x, x_stride, count, y, width, threads);
+      if (w.padded_outputs() == width) return multiply(w, x, x_stride, count, y, width);
       const std::size_t stride = w.padded_outputs();
       float* padded = memory.get(Buffer::projected, count * stride);
-      w.multiply(x, x_stride, count, padded, stride, threads);
+      multiply(w, x, x_stride, count, padded, stride);
       for (std::size_t r = 0; r < count; ++r)
         std::copy_n(padded + r * stride, width, y + r * width);
     }
@@ -267,20 +309,32 @@ class Decoder {
     }
 
     /// x = x + f(norm(x)), or norm(x + f(x)) in the order of the first transformers.
-    void add_to_stream(const NormWeights& n, const float* y, std::size_t y_stride) {
+    /// next: the norm before the branch that comes next, or null behind the last
+    void add_to_stream(const NormWeights& n, const NormWeights* next, const float* y,
+                       std::size_t y_stride) {
       float* x = stream();
       const std::size_t h = model.hidden_;
       const bool after = !model.config().norm_before;
+      normed_ready = !after && next != nullptr && memory.fusion.residual_norm;
+      float* normed = normed_ready ? buffer(Buffer::normed, h) : nullptr;
+      count_floats((normed_ready || after ? 4 : 3) * h * rows);
       for_rows(rows, 4 * h, [&](std::size_t r) {
         add(x + r * h, y + r * y_stride, h);
         if (after) normalise(n, x + r * h, x + r * h, h);
+        if (normed_ready) normalise(*next, x + r * h, normed + r * h, h);
       });
     }
     [[nodiscard]] const float* branch_input(const NormWeights& n) {
       if (!model.config().norm_before) return stream();
       float* out = buffer(Buffer::normed, model.hidden_);
-      normalise_rows(n, stream(), out);
+      if (!normed_ready) {
+        count_floats(2 * model.hidden_ * rows);
+        normalise_rows(n, stream(), out);
+      }
       return out;
+    }
+    void count_floats(std::size_t floats) {
+      memory.load.activation_bytes += static_cast<std::int64_t>(floats * sizeof(float));
     }
 
     template <kv_format::KvStorage KvFormat, class Attention>
@@ -291,9 +345,14 @@ class Decoder {
       const std::size_t kv_width = model.kv_heads_ * d;
       const std::size_t stride = layer.qkv.padded_outputs();
       float* qkv = buffer(Buffer::qkv, stride);
-      layer.qkv.multiply(branch_input(layer.attention_norm), model.hidden_, rows, qkv, stride,
-                         threads);
-      rotate(layer, qkv, stride);
+      multiply(layer.qkv, branch_input(layer.attention_norm), model.hidden_, rows, qkv, stride);
+      const bool turns = !layer.query_norm.empty() || model.config().rotary;
+      const bool fused =
+          turns && memory.fusion.rotary_cache_write && turns_rows<std::remove_cvref_t<Attention>>;
+      const float* angles = turns ? buffer(Buffer::angles, d) : nullptr;
+      const auto turn = [&](std::size_t r) { rotate_row(layer, angles + r * d, qkv + r * stride); };
+      if (turns) count_floats((fused ? 1 : 2) * rows * (model.heads_ + model.kv_heads_) * d);
+      if (turns && !fused) for_rows(rows, 4 * (model.heads_ + model.kv_heads_) * d, turn);
       float* attended = buffer(Buffer::attended, q_width);
       const attention::Queries queries{qkv,
                                        stride,
@@ -303,25 +362,26 @@ class Decoder {
                                        1.0f / std::sqrt(static_cast<float>(d)),
                                        batch.sequences};
       attention.template attend<KvFormat>({l, layer.window, cache, queries, qkv + q_width,
-                                           qkv + q_width + kv_width, memory.workspace, threads});
+                                           qkv + q_width + kv_width, memory.workspace, threads,
+                                           fused ? RowHook::of(turn) : RowHook{}});
       const std::size_t out_stride = layer.attention_output.padded_outputs();
       float* projected = buffer(Buffer::projected, out_stride);
-      layer.attention_output.multiply(attended, q_width, rows, projected, out_stride, threads);
-      add_to_stream(layer.attention_norm, projected, out_stride);
+      multiply(layer.attention_output, attended, q_width, rows, projected, out_stride);
+      add_to_stream(layer.attention_norm, &layer.mlp_norm, projected, out_stride);
     }
 
-    void rotate(const LayerWeights<Matrix>& layer, float* qkv, std::size_t stride) {
-      if (layer.query_norm.empty() && !model.config().rotary) return;
+    /// \shape angles (head_dim); qkv (heads + kv_heads, head_dim): keys lie behind the queries
+    void rotate_row(const LayerWeights<Matrix>& layer, const float* angles, float* qkv) {
       const std::size_t d = model.head_dim_, heads = model.heads_ + model.kv_heads_;
-      const float* angles = buffer(Buffer::angles, d);
-      for_rows(rows, 4 * heads * d, [&](std::size_t r) {
-        for (std::size_t h = 0; h < heads; ++h) {
-          float* x = qkv + r * stride + h * d;  // keys lie behind the queries
-          const NormWeights& n = h < model.heads_ ? layer.query_norm : layer.key_norm;
-          if (!n.empty()) normalise(n, x, x, d);
-          if (model.config().rotary) model.rope_.rotate(angles + r * d, x);
-        }
-      });
+      for (std::size_t h = 0; h < heads; ++h) {
+        const NormWeights& n = h < model.heads_ ? layer.query_norm : layer.key_norm;
+        if (!n.empty()) normalise(n, qkv + h * d, qkv + h * d, d);
+        if (model.config().rotary) model.rope_.rotate(angles, qkv + h * d);
+      }
+    }
+    /// The norm before the attention of the layer behind this one, or null.
+    [[nodiscard]] const NormWeights* norm_behind(const LayerWeights<Matrix>& layer) const {
+      return &layer == &model.weights_.layers.back() ? nullptr : &(&layer + 1)->attention_norm;
     }
 
     void feed_forward(const LayerWeights<Matrix>& layer) {
@@ -333,25 +393,50 @@ class Decoder {
         run_mlp(layer.mlp, in + r * model.hidden_, std::min(chunk_rows, rows - r),
                 out + r * stride);
       }
-      add_to_stream(layer.mlp_norm, out, stride);
+      add_to_stream(layer.mlp_norm, norm_behind(layer), out, stride);
     }
 
     /// \shape in (count, hidden); out (count, mlp.out.padded_outputs())
     void run_mlp(const MlpWeights<Matrix>& mlp, const float* in, std::size_t count, float* out) {
       const std::size_t wide = mlp.in.padded_outputs();
-      float* first = memory.get(Buffer::mlp_in, count * wide);
-      mlp.in.multiply(in, model.hidden_, count, first, wide, threads);
+      const bool gated = mlp.in.outputs() > mlp.width;
       float* mid = memory.get(Buffer::mlp_mid, count * mlp.width);
-      for_rows(count, 16 * mlp.width, [&](std::size_t r) {
-        act(first + r * wide, mid + r * mlp.width, mlp.width, mlp.in.outputs() > mlp.width);
-      });
-      mlp.out.multiply(mid, mlp.width, count, out, mlp.out.padded_outputs(), threads);
+      if (!multiply_gated(mlp, in, count, mid)) {
+        float* first = memory.get(Buffer::mlp_in, count * wide);
+        multiply(mlp.in, in, model.hidden_, count, first, wide);
+        count_floats(count * mlp.width * (gated ? 3 : 2));
+        for_rows(count, 16 * mlp.width, [&](std::size_t r) {
+          act(first + r * wide, first + r * wide + mlp.width, mid + r * mlp.width, mlp.width,
+              gated);
+        });
+      }
+      multiply(mlp.out, mid, mlp.width, count, out, mlp.out.padded_outputs());
     }
 
-    void act(const float* in, float* out, std::size_t width, bool gated) const {
+    /// Gate and up by halves of panels, joined while both are at hand; false where it is not wanted, or
+    /// the matrix has no such halves.
+    bool multiply_gated(const MlpWeights<Matrix>& mlp, const float* in, std::size_t count,
+                        float* mid) {
+      if constexpr (std::is_same_v<Gemm, PanelGemm>) {  // another may look at what is multiplied
+        if (!memory.fusion.gated_activation || mlp.in.outputs() != 2 * mlp.width ||
+            !mlp.in.halves()) {
+          return false;
+        }
+        memory.load.bytes += static_cast<std::int64_t>(mlp.in.bytes());
+        count_floats(count * (mlp.in.inputs() + mlp.width));
+        mlp.in.multiply_halves(
+            in, model.hidden_, count, threads,
+            [&](std::size_t row, std::size_t at, const float* gate, const float* up,
+                std::size_t n) { act(gate, up, mid + row * mlp.width + at, n, true); });
+        return true;
+      }
+      return false;
+    }
+
+    void act(const float* in, const float* up, float* out, std::size_t width, bool gated) const {
       auto apply = [&](const auto& f) {
         if (gated) {
-          activate_gated(in, in + width, out, width, f);
+          activate_gated(in, up, out, width, f);
         } else {
           activate(in, out, width, f);
         }
@@ -372,10 +457,11 @@ class Decoder {
     /// the experts, so that a row's bits do not depend on its neighbours.
     void mixture(const LayerWeights<Matrix>& layer, const float* in) {
       const std::size_t experts = layer.experts.size(), h = model.hidden_;
+      const auto at = static_cast<std::size_t>(&layer - model.weights_.layers.data());
       const auto chosen = static_cast<std::size_t>(model.config().shape.experts_per_token);
       const std::size_t stride = layer.router.padded_outputs();
       float* scores = buffer(Buffer::routed, stride);
-      layer.router.multiply(in, h, rows, scores, stride, threads);
+      multiply(layer.router, in, h, rows, scores, stride);
       std::vector<std::vector<std::pair<std::size_t, float>>> takers(experts);  // row, weight
       std::vector<std::size_t> order(experts);
       for (std::size_t r = 0; r < rows; ++r) {
@@ -396,6 +482,7 @@ class Decoder {
       std::fill_n(sum, rows * h, 0.0f);
       for (std::size_t e = 0; e < experts; ++e) {
         const auto& mine = takers[e];
+        memory.load.add_rows(model.weights_.layers.size(), experts, at, e, mine.size());
         for (std::size_t first = 0; first < mine.size(); first += chunk_rows) {
           const std::size_t count = std::min(chunk_rows, mine.size() - first);
           float* rows_in = memory.get(Buffer::gathered, count * h);
@@ -411,16 +498,31 @@ class Decoder {
           }
         }
       }
-      add_to_stream(layer.mlp_norm, sum, h);
+      add_to_stream(layer.mlp_norm, norm_behind(layer), sum, h);
     }
 
     void output(const Batch& batch, float* logits) {
-      const auto& w = model.weights_;
-      const std::size_t h = model.hidden_, count = batch.logits_rows.size();
+      const std::size_t count = batch.logits_rows.size();
       if (count == 0) return;
+      if (!memory.fusion.sampled_logits && rows != count) {
+        std::vector<std::size_t> all(rows);
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        std::vector<float> every(rows * model.logits_stride());
+        output_of(all, every.data());
+        for (std::size_t i = 0; i < count; ++i) {
+          std::copy_n(every.data() + batch.logits_rows[i] * model.logits_stride(),
+                      model.logits_stride(), logits + i * model.logits_stride());
+        }
+        return;
+      }
+      output_of(batch.logits_rows, logits);
+    }
+    void output_of(std::span<const std::size_t> wanted, float* logits) {
+      const auto& w = model.weights_;
+      const std::size_t h = model.hidden_, count = wanted.size();
       float* last = memory.get(Buffer::gathered, count * h);
       for (std::size_t i = 0; i < count; ++i) {
-        const float* x = stream() + batch.logits_rows[i] * h;
+        const float* x = stream() + wanted[i] * h;
         if (w.final_norm.empty()) {
           std::copy_n(x, h, last + i * h);
         } else {
@@ -435,7 +537,7 @@ class Decoder {
         project(w.project_out, last, h, narrow, width, count);
         in = narrow;
       }
-      w.output.multiply(in, width, count, logits, model.logits_stride(), threads);
+      multiply(w.output, in, width, count, logits, model.logits_stride());
     }
   };
 

@@ -228,6 +228,50 @@ class PanelMatrix {
                  output % panel_outputs, values);
   }
 
+  /// Whether two matrices of as many outputs stand on top of each other in whole panels.
+  [[nodiscard]] bool halves() const { return panels_ % 2 == 0 && outputs_ == padded_outputs(); }
+  /// The product of both halves, a panel of one together with its panel of the other: join(row, at,
+  /// first, second, n) gets outputs [at, at + n) of each half of a row, bit for bit those of
+  /// multiply(). \pre halves()
+  template <class Join>
+  void multiply_halves(const float* x, std::size_t x_stride, std::size_t rows, ThreadPool& threads,
+                       const Join& join) const {
+    AlignedArray<std::byte> packed;
+    std::size_t row_bytes = 0;
+    const weight_format::WeightCodec& codec = detail::codec_of(format_);
+    const bool own_product = !PlainWeightFormat<Format> && detail::has_product(format_);
+    if (own_product) {
+      row_bytes = codec.row_bytes(inputs_);
+      packed = AlignedArray<std::byte>(rows * row_bytes);
+      run_tasks(threads, rows, rows * inputs_ * 4, [&](std::size_t r) {
+        codec.pack_row(x + r * x_stride, inputs_, packed.data() + r * row_bytes);
+      });
+    }
+    const std::size_t half = panels_ / 2, chunks = (rows + chunk_rows - 1) / chunk_rows;
+    run_tasks(threads, half * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
+      const std::size_t p = task / chunks, first = task % chunks * chunk_rows;
+      const std::size_t count = std::min(chunk_rows, rows - first);
+      alignas(64) float both[2][chunk_rows * panel_outputs];
+      for (std::size_t which = 0; which < 2; ++which) {
+        const std::size_t panel = p + which * half;
+        if (own_product) {
+          for (std::size_t r = 0; r < count; ++r) {
+            std::copy_n(bias_.data() + panel * panel_outputs, panel_outputs,
+                        both[which] + r * panel_outputs);
+          }
+          codec.add_products(memory_.data() + panel * panel_bytes_, panel_outputs, inputs_,
+                             packed.data() + first * row_bytes, count, both[which], panel_outputs);
+        } else {
+          multiply_panel(panel, x + first * x_stride, x_stride, count, both[which], panel_outputs);
+        }
+      }
+      for (std::size_t r = 0; r < count; ++r) {
+        join(first + r, p * panel_outputs, both[0] + r * panel_outputs, both[1] + r * panel_outputs,
+             panel_outputs);
+      }
+    });
+  }
+
   /// y = x W^T + bias. \shape x (rows, inputs); y (rows, padded_outputs)
   void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
                 std::size_t y_stride, ThreadPool& threads) const {

@@ -73,6 +73,9 @@ inline constexpr double smallest_temperature = 1e-5;
 /// top-p. Log-probabilities are those of the raw logits.
 class Sampler {
  public:
+  /// Whether truncation orders the whole vocabulary first; for comparison, results are the same.
+  void sort_all(bool all) { sort_all_ = all; }
+
   /// Writes `plan.draws` draws and, for each, alternatives_per_draw() alternatives from
   /// `first_alternative` on. \shape logits (vocab), changed; draws (plan.draws)
   /// \pre plan.history holds the prompt and what was generated so far
@@ -142,12 +145,13 @@ class Sampler {
     const auto factor = static_cast<float>(1 / p.temperature);
     for (float& x : logits) x *= factor;
     if (p.min_p > 0) keep_min_p(logits, p.min_p);
-    if (p.top_k > 0) keep_top_k(logits, static_cast<std::size_t>(p.top_k), values_);
-    if (p.top_p < 1) keep_top_p(logits, p.top_p, order_);
+    if (p.top_k > 0) keep_top_k(logits, static_cast<std::size_t>(p.top_k), values_, sort_all_);
+    if (p.top_p < 1) keep_top_p(logits, p.top_p, order_, sort_all_);
     weights_.resize(logits.size());
     (void)sum_of_exponentials(logits, largest(logits).logit, 1, weights_.data());
   }
 
+  bool sort_all_ = false;
   Penalties penalties_;
   std::vector<float> raw_, values_, weights_;
   std::vector<TokenId> order_;

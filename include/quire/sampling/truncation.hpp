@@ -29,11 +29,17 @@ inline void keep_min_p(std::span<float> logits, double min_p) {
 
 /// Keeps the k likeliest tokens, and those as likely as the last of them. \pre k > 0
 /// \source Fan et al., "Hierarchical Neural Story Generation", ACL '18; ties as in vLLM.
-inline void keep_top_k(std::span<float> logits, std::size_t k, std::vector<float>& scratch) {
+/// sort_all: orders all tokens in place of finding the k-th; the same tokens stay
+inline void keep_top_k(std::span<float> logits, std::size_t k, std::vector<float>& scratch,
+                       bool sort_all = false) {
   if (k >= logits.size()) return;
   scratch.assign(logits.begin(), logits.end());
   const auto last = scratch.begin() + static_cast<std::ptrdiff_t>(k) - 1;
-  std::nth_element(scratch.begin(), last, scratch.end(), std::greater<>());
+  if (sort_all) {
+    std::sort(scratch.begin(), scratch.end(), std::greater<>());
+  } else {
+    std::nth_element(scratch.begin(), last, scratch.end(), std::greater<>());
+  }
   const float limit = *last;
   for (float& x : logits) {
     if (x < limit) x = removed;
@@ -42,7 +48,9 @@ inline void keep_top_k(std::span<float> logits, std::size_t k, std::vector<float
 
 /// Keeps the likeliest tokens until their probabilities sum to p, at least one. \pre p in (0, 1)
 /// \source Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR '20.
-inline void keep_top_p(std::span<float> logits, double p, std::vector<TokenId>& order) {
+/// sort_all: orders all tokens at once; the same tokens stay
+inline void keep_top_p(std::span<float> logits, double p, std::vector<TokenId>& order,
+                       bool sort_all = false) {
   order.clear();
   for (std::size_t t = 0; t < logits.size(); ++t) {
     if (logits[t] > removed) order.push_back(static_cast<TokenId>(t));
@@ -52,8 +60,8 @@ inline void keep_top_p(std::span<float> logits, double p, std::vector<TokenId>& 
   // Sort ever longer prefixes until one is enough: it is short for all but flat distributions.
   double sum = 0;
   std::size_t kept = 0;
-  for (std::size_t sorted = 0, want = 64; kept < order.size() && (kept == 0 || sum < p * total);
-       want *= 8) {
+  for (std::size_t sorted = 0, want = sort_all ? order.size() : 64;
+       kept < order.size() && (kept == 0 || sum < p * total); want *= 8) {
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(sorted);
     sorted = std::min(want, order.size());
     const auto end = order.begin() + static_cast<std::ptrdiff_t>(sorted);
