@@ -70,8 +70,8 @@ constexpr std::string_view help =
     "  --traces DIR                   folder of real traces, replayed as well\n"
     "  --filter TEXT                  only runs whose description contains TEXT\n"
     "  --axis NAME=[VALUE,...]        only runs whose axis NAME has one of the values\n"
-    "  --model DIR                    a checkpoint in place of the experiment's own, where it "
-    "reads one\n"
+    "  --model DIR|FILE.gguf          a checkpoint in place of the experiment's own, where it "
+    "reads any\n"
     "  --resume                       leave out runs that this program has finished in FILE\n"
     "  --jobs N                       threads\n"
     "  -l, --list                     print the runs, make no row\n"
@@ -146,12 +146,15 @@ int measure_all(const Options& options, std::vector<Run>& runs,
 
 int run_experiment(int argc, char** argv, std::string_view experiment, std::string_view usage,
                    const std::function<std::vector<Run>(const Options&)>& make_runs,
-                   const std::function<void(const std::vector<Run>&)>& summary) {
+                   const std::function<void(const std::vector<Run>&)>& summary, Reads reads) {
   try {
     const Options options = parse_options({argv + 1, argv + argc});
     if (options.help) {
       std::cout << usage << '\n' << help;
       return 0;
+    }
+    if (!options.model.empty() && reads == Reads::own_checkpoint) {
+      throw usage_error("--model", "this experiment reads no checkpoint but its own", "no --model");
     }
     std::vector<Run> runs = make_runs(options);
     keep_axes(options.axes, runs);

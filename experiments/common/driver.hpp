@@ -17,10 +17,14 @@ struct Run {
   std::function<metrics::JsonObject()> measure{};
 };
 
+/// Whose checkpoint an experiment runs: --model is refused where nobody would read it.
+enum class Reads { own_checkpoint, any_checkpoint };
+
 /// The main of an experiment. make_runs: what is to be run; usage: what it does, examples;
 /// summary: prints what came out, runs that were kept from before left out.
 int run_experiment(int argc, char** argv, std::string_view experiment, std::string_view usage,
                    const std::function<std::vector<Run>(const Options&)>& make_runs,
-                   const std::function<void(const std::vector<Run>&)>& summary = {});
+                   const std::function<void(const std::vector<Run>&)>& summary = {},
+                   Reads reads = Reads::own_checkpoint);
 
 }  // namespace quire::experiment

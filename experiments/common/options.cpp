@@ -46,9 +46,11 @@ Options parse_options(const std::vector<std::string>& arguments) {
       options.axes.push_back(parse_axis(value()));
     } else if (flag == "--model") {
       options.model = value();
-      if (!std::filesystem::is_directory(options.model)) {
+      const bool gguf =
+          options.model.extension() == ".gguf" && std::filesystem::is_regular_file(options.model);
+      if (!gguf && !std::filesystem::is_directory(options.model)) {
         throw usage_error(flag, in_quotes(options.model.string()) + " is not a folder",
-                          "a checkpoint in the Hugging Face layout");
+                          "a checkpoint in the Hugging Face layout, or a .gguf file");
       }
     } else if (flag == "--jobs") {
       const std::string text = value();

@@ -131,6 +131,10 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
   return out;
 }
 
+/// What is read of fewer tokens says little of a channel's range: levels and scales fitted to it are
+/// those of the few tokens.
+inline constexpr std::size_t least_tokens = 512;
+
 /// The texts of a file: stories, a line each, of a .jsonl, or any text, cut after every 512 tokens; at most 64.
 /// \errors data, with the line
 [[nodiscard]] inline std::vector<std::vector<TokenId>> calibration_texts(
@@ -153,7 +157,12 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
           tokens.begin() + static_cast<std::ptrdiff_t>(std::min(tokens.size(), i + length)));
     }
   }
-  if (texts.empty()) throw data_error(path, "it holds no text", "something to fit formats on");
+  std::size_t tokens = 0;
+  for (const auto& text : texts) tokens += text.size();
+  if (tokens < least_tokens) {
+    throw data_error(path, "it holds " + std::to_string(tokens) + " tokens",
+                     std::to_string(least_tokens) + " or more to fit formats on");
+  }
   return texts;
 }
 

@@ -196,6 +196,10 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   const checkpoint::Checkpoint model = opened_checkpoint(
       options.model.empty() ? source + "/experiments/small_models/checkpoints/stories"
                             : options.model.string());
+  if (!model.tokenizer) {
+    throw data_error(options.model.string(), "it has no tokenizer, and the laboratory reads texts",
+                     "a checkpoint with tokenizer.json");
+  }
   const std::vector<Story> stories =
       read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer,
                    options.pick<std::size_t>(4, 48, 128));
@@ -287,5 +291,6 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "stories\n",
       [&](const experiment::Options& options) {
         return experiment::make_runs(options, formats, whole, fitting);
-      });
+      },
+      {}, experiment::Reads::any_checkpoint);
 }

@@ -17,6 +17,7 @@
 #include <quire/kv_format/kivi.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
+#include <quire/prefix_index/token_radix_tree.hpp>
 #include <quire/presets/presets.hpp>
 #include <quire/scheduler/priority.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
@@ -101,6 +102,14 @@ TEST(Compatible, SaysWhichSlotAndWhy) {
   EXPECT_THAT(std::string(incompatible_because<PagedOrca>), StartsWith("scheduler: "));
   EXPECT_THAT(std::string(incompatible_because<Holes>), StartsWith("retention: "));
   EXPECT_THAT(std::string(incompatible_because<IndexedRuns>), HasSubstr("contiguous"));
+}
+
+TEST(Compatible, RefusesPartsOfBlocksThatArePackedWhole) {
+  using Parts = with<presets::VllmPrefixCache, set_prefix_index<prefix_index::TokenRadixTree>>;
+  static_assert(incompatible_because<Parts>.empty());
+  using Packing =
+      with<Parts, set_kv_format<kv_format::Kivi<2, 32, 128>>, set_block_size<BlockSize<32>>>;
+  EXPECT_THAT(std::string(incompatible_because<Packing>), ::testing::StartsWith("prefix_index: "));
 }
 
 TEST(Compatible, RefusesAPolicyThatNeedsTheFuture) {

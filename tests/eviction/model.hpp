@@ -191,6 +191,7 @@ class RandomPool {
                          .size = static_cast<std::int64_t>(4096 << rng_.below(2)),
                          .tenant = {static_cast<std::uint32_t>(rng_.below(3))},
                          .priority = static_cast<std::int32_t>(rng_.below(4)),
+                         .duration = rng_.below(3) == 0 ? 1 + rng_.below(50) : 0,
                          .category = static_cast<std::int32_t>(rng_.below(3)),
                          .content = content,
                          .next_use = {}};
@@ -201,7 +202,15 @@ class RandomPool {
   }
   template <class... Policies>
   void access(BlockId b, Policies&... policies) {
-    set_next_use(at(b).context);
+    BlockContext& context = at(b).context;
+    set_next_use(context);
+    if (rng_.below(3) == 0) {  // another request finds it than the one that left it
+      context.length = static_cast<std::int64_t>(16 * rng_.below(60));
+      context.tenant = {static_cast<std::uint32_t>(rng_.below(3))};
+      context.priority = static_cast<std::int32_t>(rng_.below(4));
+      context.duration = rng_.below(3) == 0 ? 1 + rng_.below(50) : 0;
+      context.category = static_cast<std::int32_t>(rng_.below(3));
+    }
     (policies.on_access(b, at(b).context), ...);
   }
   template <class... Policies>

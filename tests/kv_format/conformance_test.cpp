@@ -4,8 +4,10 @@
 // - What is stored in a slot is read back from it, within the format's error; other slots keep their
 //   content, in whatever order tokens arrive. Nothing is written outside the slab.
 // - A copy of a slab's bytes is a copy of its content (swaps and copy-on-write are memcpy).
-// - Normal, heavy-tailed, denormal, constant and zero tokens come back within the bound.
+// - Normal, heavy-tailed, denormal, constant and zero tokens come back within the bound, normal ones
+//   with no more noise than codes of so many bits make.
 // - A slab of ones reads as NaN, and a token with a NaN spoils no other.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -28,10 +30,23 @@ struct Case {
   double bits;
   double bound;
   double floor = 1e-37;
+
+  double least_noise = 0;  // where more of the bits go to outliers, which normal tokens have not
+
+  /// Largest error of normal tokens over the tokens, root mean squares: little more than codes of so many
+  /// bits with a range of their own come to.
+  [[nodiscard]] double noise() const {
+    const double codes = bits < 3.2   ? 0.45
+                         : bits < 4.2 ? 0.22
+                         : bits < 8   ? 0.125
+                         : bits < 16  ? 0.06
+                                      : 0.002;
+    return std::max(codes, least_noise);
+  }
 };
 template <class F>
-Case of(double bits, double bound, double floor = 1e-37) {
-  return {&codec_of<F>(), bits, bound, floor};
+Case of(double bits, double bound, double floor = 1e-37, double least_noise = 0) {
+  return {&codec_of<F>(), bits, bound, floor, least_noise};
 }
 void PrintTo(const Case& c, std::ostream* out) { *out << c.codec->name; }
 
@@ -106,6 +121,15 @@ TEST_P(KvFormatConformance, SlotsKeepTheirTokensWithinTheBound) {
       const std::vector<float> got = read(s, slab, fitted);
       std::memcpy(copy.data(), slab, bytes);
       EXPECT_EQ(read(s, copy.data(), fitted), got);
+      if (kind[0] == 'n') {
+        double wrong = 0, all = 0;
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          wrong += std::pow(got[i] - rows[i], 2);
+          all += std::pow(rows[i], 2);
+        }
+        // 1 is what zeros in place of the tokens would give
+        EXPECT_LT(std::sqrt(wrong / all), GetParam().noise()) << (which == 0 ? "keys" : "values");
+      }
       float most = 0;
       for (std::size_t i = 0; i < rows.size(); ++i) {
         if (s.seal == nullptr && s.fit == nullptr && i % dim == 0) {
@@ -172,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
         of<Turboquant<3>>(3.25, 1.2, 1e-6), of<Turboquant<2>>(2.25, 2.0, 1e-6),
         of<Fp8PerHead<ScaleFrom::min_max>>(8, 0x1p-4), of<Fp8PerHead<ScaleFrom::mse>>(8, 0.9),
         of<QserveKv4>(4 + 32.0 / dim, 0.0671, 1e-6), of<Kvquant<3>>(3.625, 0.5, 1e-6),
-        of<Kvquant<2>>(2.625, 0.7, 1e-6), of<Gear<2>>(4.375, 0.4, 1e-6),
+        of<Kvquant<2>>(2.625, 0.7, 1e-6), of<Gear<2>>(4.375, 0.4, 1e-6, 0.35),
         of<Gear<4>>(6.375, 0.08, 1e-6)),
     [](const auto& info) { return std::string(info.param.codec->name); });
 

@@ -263,13 +263,28 @@ def experiment_is_complete(tree):
                 yield f"experiments/{folder}/{name}: missing"
 
 
+def files_named_in_prose_exist(tree):
+    """Of a README: `tests/experiments/user_variants.hpp` in backticks is a file of the checkout."""
+    tops = {path.parts[0] for path in tree.texts if len(path.parts) > 1}
+    name = re.compile(r"`((?:%s)/[\w./-]+\.(?:hpp|cpp|cuh|cu|py|md|toml|jsonl))`" %
+                      "|".join(map(re.escape, sorted(tops))))
+    for path, text in tree.texts.items():
+        if path.suffix != ".md":
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            for m in name.finditer(line):
+                if not (tree.root / m[1]).exists():
+                    yield f"{path}:{number}: {m[1]} does not exist"
+
+
 LAWS = (policy_is_named_as_its_file, policy_has_a_literature_name, policy_asserts_its_concept,
         policy_has_a_test, policy_is_in_the_conformance_suite, policy_is_in_the_benchmark,
         policy_reads_no_clock_device_or_global, slot_has_a_refused_policy,
         include_needs_no_device_and_no_intrinsics, include_defines_no_macro,
         header_is_guarded_once, header_includes_its_standard_headers, folder_has_an_umbrella,
         quire_hpp_is_all_umbrellas,
-        nothing_is_left_unfinished, no_path_of_one_machine, experiment_is_complete)
+        nothing_is_left_unfinished, no_path_of_one_machine, experiment_is_complete,
+        files_named_in_prose_exist)
 
 
 def violations(root, law=None):

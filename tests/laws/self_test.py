@@ -87,6 +87,8 @@ BROKEN = {
     "experiment_is_complete": [{"experiments/waste/README.md": None},
                                {"experiments/waste/axes.hpp": None},
                                {"experiments/scripts/train.py": "import math\n"}],
+    "files_named_in_prose_exist": [
+        {"experiments/waste/README.md": "See `experiments/waste/gone.cpp`.\n"}],
 }
 
 

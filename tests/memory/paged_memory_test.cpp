@@ -13,6 +13,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/eviction/fifo.hpp>
+#include <quire/eviction/priority.hpp>
 #include <quire/model/known_shapes.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/prefix_index/radix_tree.hpp>
@@ -395,6 +396,28 @@ TEST(PagedMemory, ARequestMayAskToBeKeptAfterItsEnd) {
   EXPECT_EQ(memory.available(), BlockCount{8});
   memory.expire(110.0);
   EXPECT_EQ(memory.available(), BlockCount{10});
+}
+
+TEST(PagedMemory, PartsOfATextMayHavePrioritiesOfTheirOwn) {
+  using C = with<Cached, set_eviction<eviction::Priority>>;
+  const std::vector<TokenId> system{1, 2, 3, 4, 5, 6, 7, 8, 9}, other(9, 10), third(17, 11);
+  for (const bool urgent : {false, true}) {
+    PagedMemory<C> memory({.device_blocks = 7, .block_tokens = 4}, model::llama_7b, 0.0);
+    const auto serve = [&](const std::vector<TokenId>& text, std::vector<PriorityRange> ranges) {
+      SequenceGroup g = group_of(text);
+      g.request.priorities = std::move(ranges);
+      ASSERT_TRUE(memory.admit(g, 100));
+      g.sequences[0].computed = g.sequences[0].length;
+      memory.publish(g, g.sequences[0]);
+      memory.release(g.sequences[0]);
+    };
+    serve(system, urgent ? std::vector<PriorityRange>{{.end = 8, .priority = -1}}
+                         : std::vector<PriorityRange>{});
+    serve(other, {});
+    serve(third, {});  // five blocks, of which three are free
+    EXPECT_EQ(memory.cached_prefix(group_of(system)), Tokens{urgent ? 8 : 0});
+    EXPECT_EQ(memory.cached_prefix(group_of(other)), Tokens{urgent ? 0 : 8});
+  }
 }
 
 TEST(PagedMemory, SiblingsThatShareABlockAskForItOnce) {

@@ -5,6 +5,7 @@
 
 #include <quire/engine/config.hpp>
 #include <quire/kv_format/concepts.hpp>
+#include <quire/prefix_index/concepts.hpp>
 #include <quire/retention/concepts.hpp>
 #include <quire/speculation/concepts.hpp>
 
@@ -107,6 +108,9 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   if (kv_format::keeps_open_blocks<typename C::KvFormat> && needs_disk<typename C::Offload>) {
     return "kv_format: tokens that it has not packed yet are not written to disk"sv;
+  }
+  if (kv_format::keeps_open_blocks<typename C::KvFormat> && MatchesParts<typename C::PrefixIndex>) {
+    return "prefix_index: it shares a part of a block, and kv_format packs a block's tokens together"sv;
   }
   if (kv_format::layers_differ<typename C::KvFormat> && moves_by_layer<typename C::Offload>) {
     return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;

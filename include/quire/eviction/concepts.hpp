@@ -18,6 +18,8 @@ struct BlockContext {
   Bytes size = 0;
   TenantId tenant{};
   std::int32_t priority = 0;  // smaller is more urgent
+  /// Uses of the pool's blocks (insertions and accesses) after which the priority lapses; 0: never.
+  std::uint64_t duration = 0;
   std::int32_t category = 0;  // request class, such as the turn of a conversation
   /// Names the text up to the end of the block: equal for equal text and salt, whichever block
   /// holds it; 0 when unknown. What a policy remembers of evicted blocks it must remember by this.

@@ -6,8 +6,6 @@
 #include <limits>
 #include <optional>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
@@ -20,9 +18,9 @@ namespace quire::eviction {
 /// Priority: gives up the least urgent blocks first (BlockContext::priority, greater is less urgent),
 /// of equals the least recently used.
 ///
-/// Ranges of prompt positions can have a priority of their own, for a time: the system prompt at the
-/// head urgent for ever, say. The first range that holds a block's position counts from each use on,
-/// in place of the request's priority; when its time is over the block falls to `after`.
+/// A priority may be for a time (BlockContext::duration), from each use on; when it is over, the block
+/// falls to `after`. Ranges of a prompt with priorities of their own are the request's
+/// (Request::priorities): the system prompt at its head urgent for ever, say.
 /// \unit duration: insertions and accesses of the pool, for no policy reads a clock.
 /// \complexity O(log8 capacity) amortised (each expiry is paid for by the use that set it).
 /// \errors none: victim() is empty when nothing is evictable.
@@ -31,15 +29,9 @@ namespace quire::eviction {
 class Priority {
  public:
   static constexpr std::string_view name = "priority";
-  struct Range {
-    Tokens begin = 0;
-    Tokens end = std::numeric_limits<std::int64_t>::max();
-    std::int32_t priority = 0;
-    std::uint64_t duration = 0;  // 0: for ever
-  };
-  explicit Priority(BlockCount capacity, std::vector<Range> ranges = {},
+  explicit Priority(BlockCount capacity,
                     std::int32_t after = std::numeric_limits<std::int32_t>::max())
-      : ranges_(std::move(ranges)), after_(after), order_(capacity), expiry_(capacity) {}
+      : after_(after), order_(capacity), expiry_(capacity) {}
 
   void on_insert(BlockId b, const BlockContext& context) { used(b, context); }
   void on_access(BlockId b, const BlockContext& context) { used(b, context); }
@@ -60,17 +52,11 @@ class Priority {
 
   void used(BlockId b, const BlockContext& context) {
     ++now_;
-    std::int32_t priority = context.priority;
-    std::uint64_t duration = 0;
-    for (const Range& range : ranges_) {
-      if (context.position < range.begin || context.position >= range.end) continue;
-      priority = range.priority;
-      duration = range.duration;
-      break;
-    }
-    order_.set_key(b, {urgency(priority), now_});
+    order_.set_key(b, {urgency(context.priority), now_});
     if (expiry_.contains(b)) expiry_.erase(b);
-    if (duration > 0) expiry_.push(b, {static_cast<std::int64_t>(now_ + duration), now_});
+    if (context.duration > 0) {
+      expiry_.push(b, {static_cast<std::int64_t>(now_ + context.duration), now_});
+    }
     for (auto due = expiry_.top();
          due && expiry_.key(*due).urgency <= static_cast<std::int64_t>(now_); due = expiry_.top()) {
       expiry_.erase(*due);
@@ -78,10 +64,9 @@ class Priority {
     }
   }
 
-  std::vector<Range> ranges_;
   std::int32_t after_;
   ScoreOrder<Key> order_;
-  IndexedHeap<Key> expiry_;  // blocks whose range has a duration, by its end
+  IndexedHeap<Key> expiry_;  // blocks whose priority lapses, by when
   std::uint64_t now_ = 0;
 };
 static_assert(EvictionPolicy<Priority>);

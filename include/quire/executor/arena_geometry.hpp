@@ -48,6 +48,7 @@ template <class C, class Options>
   }
   g.block_tokens = C::BlockSize::tokens;
   g.tiers = tier_rules<typename C::Offload>();
+  g.block_bytes = block;
   return g;
 }
 

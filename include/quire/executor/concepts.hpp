@@ -34,6 +34,7 @@ struct KvGeometry {
   bool attends = false;
   /// Whether plans say which blocks lost their content (StepPlan::freed).
   bool tells_freed = false;
+  Bytes block_bytes = 0;  // of one block, all layers
 };
 
 /// What an executor offers once it is bound to an engine's configuration.

@@ -111,7 +111,8 @@ struct BasicSimulated {
             .tiers = rules,
             .costs = {.flops_per_second = devices * h.flops_share * h.peak_flops,
                       .host_block = plan.block_bytes / devices / h.link_bandwidth + calls,
-                      .disk_block = plan.block_bytes / h.disk_bandwidth}};
+                      .disk_block = plan.block_bytes / h.disk_bandwidth},
+            .block_bytes = static_cast<std::int64_t>(plan.block_bytes)};
   }
 
   /// What runs, whatever the configuration: formats have become byte counts in the cost model.

@@ -60,6 +60,9 @@ class Arena {
     // A sequence's blocks lie anywhere: with small pages, each is a walk of the page tables.
     ask_for_huge_pages(memory_.data(), memory_.size());
     if (codec.keeps_open_blocks()) {
+      for (const KvCodec* c = &codec; c != nullptr; c = c->skipped) {
+        if (c->packs_later()) note_windows(*c);
+      }
       open_ = OpenBlocks(count, layers_, kv_heads_, block_tokens_, head_dim_);
     }
   }
@@ -91,7 +94,12 @@ class Arena {
       const auto first = static_cast<std::size_t>(s.position);
       for (std::size_t b = first / block_tokens_; b * block_tokens_ < first + s.rows; ++b) {
         // A block that begins here may have been another sequence's before.
-        if (b * block_tokens_ >= first || !open_.is_open(s.blocks[b])) open_.open(s.blocks[b]);
+        if (b * block_tokens_ >= first) {
+          open_.open(s.blocks[b]);
+        } else if (!open_.is_open(s.blocks[b])) {
+          throw state_error("KV cache", "a packed block would be written to in its middle",
+                            "a prefix index that shares whole blocks, or another KV format");
+        }
       }
     }
   }
@@ -99,18 +107,13 @@ class Arena {
   /// rotations: as in attention::KvView
   void end(std::span<const attention::SequenceRows> sequences, const float* rotations = nullptr) {
     if (open_.empty()) return;
-    std::size_t window = 0, group = block_tokens_;
-    for (const SideCodec* side : {&codec_->keys, &codec_->values}) {
-      if (side->seal == nullptr) window = std::max(window, side->residual);
-      if (side->seal != nullptr) group = std::max(group, side->residual);
-    }
     for (const attention::SequenceRows& s : sequences) {
       const std::size_t length = static_cast<std::size_t>(s.position) + s.rows;
-      const std::size_t complete = length / group * group;
+      const std::size_t complete = length / group_ * group_;
       for (std::size_t b = complete / block_tokens_; b-- > 0;) {
         if (!open_.is_open(s.blocks[b])) break;  // those before were closed before
         seal(s.blocks[b], b * block_tokens_, rotations);
-        if (length + 1 >= (b + 1) * block_tokens_ + window) open_.close(s.blocks[b]);
+        if (length + 1 >= (b + 1) * block_tokens_ + window_) open_.close(s.blocks[b]);
       }
     }
   }
@@ -139,6 +142,23 @@ class Arena {
                       "another format, block size or model than blocks of " +
                           std::to_string(block_tokens_) + " tokens and heads of " +
                           std::to_string(head_dim_));
+  }
+
+  /// \errors usage: two formats of one model that pack at different times
+  void note_windows(const KvCodec& c) {
+    std::size_t window = 0, group = block_tokens_;
+    for (const SideCodec* side : {&c.keys, &c.values}) {
+      if (side->seal == nullptr) window = std::max(window, side->residual);
+      if (side->seal != nullptr) group = std::max(group, side->residual);
+    }
+    const bool other = group_ != 0 && (window != window_ || group != group_);
+    if (other) {
+      throw usage_error("kv_format " + std::string(codec_->name),
+                        "its layers pack their tokens at different times",
+                        "formats with the same residual window, or one that packs each token");
+    }
+    window_ = window;
+    group_ = group;
   }
 
   template <class Byte>
@@ -192,6 +212,8 @@ class Arena {
   BlockCount blocks_ = 0;
   std::size_t kv_heads_ = 0, head_dim_ = 0, block_tokens_ = 0, layers_ = 0;
   std::size_t block_bytes_ = 0;
+  // Of formats that pack later: tokens kept open beside packed ones, and tokens packed at a time.
+  std::size_t window_ = 0, group_ = 0;
   std::vector<std::size_t> layer_at_;  // bytes from a block's begin
   AlignedArray<std::byte> memory_;
   OpenBlocks open_;

@@ -94,9 +94,17 @@ struct KvCodec {
   [[nodiscard]] constexpr const KvCodec& of_layer(std::size_t layer, std::size_t layers) const {
     return skipped != nullptr && skips(layer, layers) ? *skipped : *this;
   }
-  /// Whether tokens lie beside the pool before they are packed.
-  [[nodiscard]] constexpr bool keeps_open_blocks() const {
+  /// Whether tokens lie beside the pool before they are packed: in the layers that are not skipped,
+  [[nodiscard]] constexpr bool packs_later() const {
     return keys.seal != nullptr || values.seal != nullptr || keys.residual + values.residual > 0;
+  }
+  /// and in any.
+  [[nodiscard]] constexpr bool keeps_open_blocks() const {
+    return packs_later() || (skipped != nullptr && skipped->packs_later());
+  }
+  /// Whether keys are stored before rotary embedding, in some layer at least.
+  [[nodiscard]] constexpr bool stores_before_rotation() const {
+    return keys.before_rotation || (skipped != nullptr && skipped->stores_before_rotation());
   }
 };
 

@@ -169,8 +169,14 @@ inline constexpr std::size_t residual_of = [] {
 }();
 /// Whether tokens lie beside the pool before they are packed: what moves blocks about has to know.
 template <class F>
-inline constexpr bool keeps_open_blocks = residual_of<keys_of<F>> + residual_of<values_of<F>> > 0 ||
-                                          !TokenKvSlab<keys_of<F>> || !TokenKvSlab<values_of<F>>;
+inline constexpr bool keeps_open_blocks = [] {
+  bool keeps = residual_of<keys_of<F>> + residual_of<values_of<F>> > 0 ||
+               !TokenKvSlab<keys_of<F>> || !TokenKvSlab<values_of<F>>;
+  if constexpr (requires { typename F::Skipped; }) {
+    keeps = keeps || keeps_open_blocks<typename F::Skipped>;
+  }
+  return keeps;
+}();
 /// Whether blocks of so many tokens suit a format that packs tokens together.
 template <class F>
 [[nodiscard]] constexpr bool divides_block(std::int64_t block_tokens) {
@@ -182,21 +188,28 @@ template <class F>
     }
     return good;
   };
-  return fits.template operator()<keys_of<F>>() && fits.template operator()<values_of<F>>();
+  bool good = fits.template operator()<keys_of<F>>() && fits.template operator()<values_of<F>>();
+  if constexpr (requires { typename F::Skipped; }) {
+    good = good && divides_block<typename F::Skipped>(block_tokens);
+  }
+  return good;
 }
 /// Whether some layers are stored in another format.
 template <class F>
 inline constexpr bool layers_differ = requires {
   typename F::Skipped;
 };
-/// Whether keys are stored before rotary embedding.
+/// Whether keys are stored before rotary embedding, in some layer at least.
 template <class F>
 inline constexpr bool stores_before_rotation = [] {
+  bool before = false;
   if constexpr (requires { keys_of<F>::before_rotation; }) {
-    return static_cast<bool>(keys_of<F>::before_rotation);
-  } else {
-    return false;
+    before = static_cast<bool>(keys_of<F>::before_rotation);
   }
+  if constexpr (requires { typename F::Skipped; }) {
+    before = before || stores_before_rotation<typename F::Skipped>;
+  }
+  return before;
 }();
 
 }  // namespace kv_format

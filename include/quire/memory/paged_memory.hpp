@@ -46,6 +46,7 @@ class BasicPagedMemory {
         tiers_(geometry),
         shape_(shape),
         costs_(geometry.costs),
+        block_bytes_(geometry.block_bytes),
         watermark_(
             static_cast<std::int64_t>(watermark * static_cast<double>(pool_.capacity().value))),
         pins_(geometry.device_blocks) {
@@ -724,12 +725,22 @@ class BasicPagedMemory {
     const double attention = 4.0 *
                              static_cast<double>(shape_.layers * shape_.heads * shape_.head_dim) *
                              tokens * (position + tokens / 2);
+    std::int32_t priority = group.request.priority;
+    std::uint64_t duration = 0;
+    for (const PriorityRange& range : group.request.priorities) {
+      const Tokens first = static_cast<std::int64_t>(position);
+      if (first < range.begin || first >= range.end) continue;
+      priority = range.priority;
+      duration = range.duration;
+      break;
+    }
     return {.position = static_cast<std::int64_t>(position),
             .length = group.prompt_length(),
             .recompute = linear + attention,
-            .size = 0,
+            .size = block_bytes_,
             .tenant = group.request.tenant,
-            .priority = group.request.priority,
+            .priority = priority,
+            .duration = duration,
             .category = group.request.turn,
             .next_use = std::nullopt};
   }
@@ -756,6 +767,7 @@ class BasicPagedMemory {
   Tiers tiers_;
   model::Shape shape_;
   TierCosts costs_;
+  Bytes block_bytes_;
   BlockCount watermark_;
   std::vector<std::pair<BlockId, std::uint32_t>>
       writes_;   // grow(): references left after the copies

@@ -182,7 +182,7 @@ class Decoder {
     Pass pass{*this, memory, threads, rows};
     pass.embed(batch);
     const float* rotations = nullptr;
-    if (arena.codec().keys.before_rotation && config().rotary) {
+    if (arena.codec().stores_before_rotation() && config().rotary) {
       rotations = memory.rotations(
           rope_, *std::max_element(batch.positions.begin(), batch.positions.end()));
     }

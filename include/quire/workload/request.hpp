@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -17,6 +18,17 @@ namespace quire {
 struct PromptChunk {
   std::uint64_t content = 0;
   Tokens tokens = 0;
+};
+
+/// How long a part of a request's text is worth keeping in the cache, in place of the request's priority.
+/// Of several that hold a position the first counts.
+/// \source TensorRT-LLM, KvCacheRetentionConfig. Deviations: there 100 is most urgent, and durations are
+/// in milliseconds.
+struct PriorityRange {
+  Tokens begin = 0;
+  Tokens end = std::numeric_limits<std::int64_t>::max();
+  std::int32_t priority = 0;   // smaller is more urgent
+  std::uint64_t duration = 0;  // in uses of cached blocks, any block's; 0: for ever
 };
 
 /// One request as a client sends it, or as a trace records it.
@@ -35,10 +47,11 @@ struct Request {
   std::uint64_t reply = 0;
   SamplingParams sampling{};
   TenantId tenant{};
-  std::int32_t priority = 0;  // smaller is more urgent
-  double weight = 1;          // of its tenant, where service is shared by weights
-  std::uint64_t salt = 0;     // prefixes are shared between equal salts only
-  Seconds keep_for = 0.0;     // its text is pinned in the prefix index for so long after its end
+  std::int32_t priority = 0;                // smaller is more urgent
+  std::vector<PriorityRange> priorities{};  // of parts of its text in the cache
+  double weight = 1;                        // of its tenant, where service is shared by weights
+  std::uint64_t salt = 0;                   // prefixes are shared between equal salts only
+  Seconds keep_for = 0.0;  // its text is pinned in the prefix index for so long after its end
   /// Leading tokens of the prompt whose keys and values another instance has computed and sent with
   /// it; less than the prompt. They are there at its first admission, and lost when it is preempted.
   Tokens delivered = 0;
