@@ -478,17 +478,20 @@ std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   add_figure_19a(runs, options.pick(3, 25, 25));
   add_figure_19b(runs, options.pick(60.0, 600.0, 600.0), options.pick(1, 1, 5));
-  for_each_type(type_list<Preempting<OnCpu, 16, offload::Recompute>,
-                          Preempting<OnCpu, 16, offload::SwapToHost>>{},
-                [&]<class Config>() {
-                  Run run = named<Config>("serve", metrics::Mode::measured);
-                  run.row.workload = "stories";
-                  run.row.axes.add("block_size", Config::BlockSize::tokens.value)
-                      .add("machine", "cpu_scaled_link")
-                      .add("preemption", Config::Offload::name);
-                  run.measure = [] { return serve_here<Config>(); };
-                  runs.push_back(std::move(run));
-                });
+  for_each_type(
+      type_list<
+          Preempting<OnCpu, 1, offload::Recompute>, Preempting<OnCpu, 1, offload::SwapToHost>,
+          Preempting<OnCpu, 16, offload::Recompute>, Preempting<OnCpu, 16, offload::SwapToHost>,
+          Preempting<OnCpu, 64, offload::Recompute>, Preempting<OnCpu, 64, offload::SwapToHost>>{},
+      [&]<class Config>() {
+        Run run = named<Config>("serve", metrics::Mode::measured);
+        run.row.workload = "stories";
+        run.row.axes.add("block_size", Config::BlockSize::tokens.value)
+            .add("machine", "cpu_scaled_link")
+            .add("preemption", Config::Offload::name);
+        run.measure = [] { return serve_here<Config>(); };
+        runs.push_back(std::move(run));
+      });
   for_each_type(type_list<Keeping<offload::Tiered>, Keeping<offload::TieredOverlapped>>{},
                 [&]<class Config>() {
                   Run run = named<Config>("preload", metrics::Mode::simulated);
