@@ -223,7 +223,8 @@ inline void check_workload(const Settings& s) {
           .limits = limits_of(s),
           .memory = {.utilization = s.gpu_memory_utilization,
                      .kv_bytes = gib(s.kv_memory_gib),
-                     .host_bytes = gib(s.swap_space_gib)},
+                     .host_bytes = gib(s.swap_space_gib),
+                     .disk_bytes = gib(s.disk_space_gib)},
           .host = s.host_overhead == "python_2023"        ? host_overhead::python_2023
                   : s.host_overhead == "python_2023_loop" ? host_overhead::python_2023_loop
                                                           : host_overhead::none,

@@ -90,6 +90,15 @@ template <std::size_t n>
     return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
                                                                 : "";
   }
+  if (setting == "disk_space_gib") {
+    if (contiguous) return "a contiguous reservation is never preempted";
+    return measured ? "it is of --executor simulated"
+           : is_one_of(detail::policy_of(variant, "offload"),
+                       {"recompute", "recompute_single_swap_group", "swap_to_host",
+                        "overlapped_swap", "host_cache"})
+               ? "the offload policy has no disk tier"
+               : "";
+  }
   if (setting == "watermark") return contiguous ? "a contiguous reservation has none" : "";
   if (setting == "max_num_batched_tokens") {
     return scheduler == "chunked_prefill" && s.beam_width == 0

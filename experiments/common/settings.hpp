@@ -46,6 +46,7 @@ struct Settings {
   double gpu_memory_utilization = 0.9;
   double kv_memory_gib = 0;
   double swap_space_gib = 4;
+  double disk_space_gib = 100;
   std::string host_overhead = "none";
   double acceptance = 0.7;
   std::string draft_model = "opt_125m";
@@ -188,6 +189,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       real<&S::kv_memory_gib, Bound::not_negative>("kv_memory_gib", "> 0: GiB for keys and values"),
       real<&S::swap_space_gib, Bound::not_negative>("swap_space_gib", "GiB of the host tier",
                                                     "swap_space"),
+      real<&S::disk_space_gib, Bound::not_negative>("disk_space_gib", "GiB of the disk tier"),
       text<&S::host_overhead>("host_overhead", "none, python_2023 or python_2023_loop",
                               overhead_names),
       real<&S::acceptance, Bound::share>("acceptance", "chance that a draft of speculation holds"),
