@@ -1,4 +1,4 @@
-// Figures 12, 14, 16 and 17 of Kwon et al., SOSP '23, and the ratios of vLLM's launch post. README.md
+// Figures 1, 12, 14, 16 and 17 of Kwon et al., SOSP '23, and the ratios of vLLM's launch post. README.md
 // says what is run and why.
 #include <algorithm>
 #include <cstddef>
@@ -16,6 +16,7 @@
 #include <experiments/common/paper_setup.hpp>
 #include <experiments/common/rate_curve.hpp>
 #include <experiments/common/workloads.hpp>
+#include <quire/cost_model/memory_planner.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/engine/serving_engine.hpp>
 
@@ -196,6 +197,67 @@ void add_panels(std::vector<Run>& runs, const Options& options) {
   }
 }
 
+// ---- Figure 1 -------------------------------------------------------------------------------------
+
+/// What the weights and the cache take of the device, in its makers' gigabytes.
+void add_memory_split(std::vector<Run>& runs) {
+  Run run;
+  run.row.variant = presets::Vllm::name;
+  run.row.workload = "none";
+  run.row.mode = metrics::Mode::simulated;
+  run.row.axes.add("part", "fig01_memory").add("model", model::opt_13b.name);
+  run.measure = [] {
+    constexpr double device = 40e9;
+    const executor::Simulated::Options setup = paper_engine_setup();
+    const CostInputs in = executor::Simulated::inputs<presets::Vllm>(setup);
+    const MemoryPlan plan = plan_memory(in, setup.memory);
+    return metrics::JsonObject()
+        .add("weights_percent", 100 * plan.weight_bytes / device)
+        .add("kv_percent", 100 * plan.kv_bytes / device);
+  };
+  runs.push_back(std::move(run));
+}
+
+/// Memory and throughput by the size of the batch, with more requests waiting than any batch holds.
+template <class System>
+void add_batch_size(std::vector<Run>& runs, std::int64_t batch, const Options& options) {
+  Run run;
+  run.row.variant = System::name;
+  run.row.workload = "sharegpt";
+  run.row.mode = metrics::Mode::simulated;
+  run.row.axes.add("part", "fig01").add("model", model::opt_13b.name).add("batch_limit", batch);
+  const double seconds = options.pick(100.0, 900.0, 3600.0);
+  run.row.axes.add("seconds", seconds);
+  run.measure = [=] {
+    executor::Simulated::Options setup = paper_engine_setup();
+    setup.limits.max_sequences = batch;
+    Engine<System, executor::Simulated> engine(setup);
+    const auto count = static_cast<std::size_t>(4 * seconds);
+    double generated = 0, window = 0;
+    const auto count_tokens = [&](const StepStats& stats, Seconds end) {
+      if (end < Seconds{seconds / 3}) return;
+      generated += static_cast<double>(stats.running_groups);  // a token each
+      window += stats.seconds.value;
+    };
+    const Report report = replay(engine, workload::sharegpt({.requests = count}),
+                                 {.until = seconds,
+                                  .measure_from = seconds / 3,
+                                  .measure_to = seconds,
+                                  .on_step = count_tokens,
+                                  .stream = true});
+    const auto seen = report.memory.by_time();
+    const double taken = 1 - seen.shares.free - seen.shares.holes;
+    const CostInputs in = executor::Simulated::inputs<System>(setup);
+    const MemoryPlan plan = plan_memory(in, setup.memory);
+    return metrics::JsonObject()
+        .add("mean_batched_requests", seen.running_requests)
+        .add("output_throughput", generated / window)
+        .add("memory_gb", 1e-9 * (plan.weight_bytes + taken * plan.kv_bytes))
+        .add("steps", report.counters.steps);
+  };
+  runs.push_back(std::move(run));
+}
+
 // ---- the launch post ------------------------------------------------------------------------------
 
 /// Output tokens a second with all requests there at once: LLaMA-13B on an A100-40GB, ShareGPT lengths.
@@ -287,6 +349,11 @@ std::vector<Run> make_runs(const Options& options) {
     for_each_type(Systems{}, [&]<class System>() { add_ladder<System>(runs, seed, options); });
   }
   add_panels(runs, options);
+  add_memory_split(runs);
+  for (const std::int64_t batch : {1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40}) {
+    if (batch <= 8) add_batch_size<presets::OrcaMax>(runs, batch, options);
+    add_batch_size<presets::Vllm>(runs, batch, options);
+  }
   add_blogs(runs, options);
   add_sampler(runs, options);
   if (options.traces.empty()) return runs;

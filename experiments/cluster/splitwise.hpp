@@ -98,21 +98,18 @@ struct Fleet {
   std::vector<Fleet> out{{"baseline_a100", "power", {{a, 14, Role::both}}},
                          {"baseline_h100", "power", {{h, 8, Role::both}}},
                          {"baseline_a100", "cost", {{a, 17, Role::both}}}};
-  for (const std::size_t prompts : {4u, 6u, 8u}) {
+  const auto split = [&out](std::string_view name, std::string_view equal, const Hardware& prompts,
+                            std::size_t of_prompts, const Hardware& tokens, std::size_t of_tokens) {
     out.push_back(
-        {"splitwise_aa", "power", {{a, prompts, Role::prefill}, {a, 14 - prompts, Role::decode}}});
-  }
-  for (const std::size_t prompts : {5u, 7u, 9u}) {
-    out.push_back(
-        {"splitwise_aa", "cost", {{a, prompts, Role::prefill}, {a, 17 - prompts, Role::decode}}});
-  }
-  for (const std::size_t prompts : {2u, 3u, 4u}) {
-    out.push_back(
-        {"splitwise_hh", "power", {{h, prompts, Role::prefill}, {h, 8 - prompts, Role::decode}}});
+        {name, equal, {{prompts, of_prompts, Role::prefill}, {tokens, of_tokens, Role::decode}}});
+  };
+  for (const std::size_t n : {4u, 6u, 8u}) split("splitwise_aa", "power", a, n, a, 14 - n);
+  for (const std::size_t n : {5u, 7u, 9u}) split("splitwise_aa", "cost", a, n, a, 17 - n);
+  for (const std::size_t n : {2u, 3u, 4u}) {
+    split("splitwise_hh", "power", h, n, h, 8 - n);
     // 1.774 A100 machines draw what one H100 machine does
-    const auto others = static_cast<std::size_t>(1.774 * static_cast<double>(8 - prompts));
-    out.push_back(
-        {"splitwise_ha", "power", {{h, prompts, Role::prefill}, {a, others, Role::decode}}});
+    split("splitwise_ha", "power", h, n, a,
+          static_cast<std::size_t>(1.774 * static_cast<double>(8 - n)));
   }
   return out;
 }

@@ -25,6 +25,7 @@ namespace quire::experiment {
 /// What settings come to on this machine with this model; found out before cells run.
 struct Resolved {
   std::string model_hash{};  // of a checkpoint's files; of config.json where only that is read
+  std::string hardware_hash{}, profile_hash{};  // of the files that describe the device
   std::int64_t max_model_len = 0;
   std::int64_t max_num_batched_tokens = 0;
   std::int64_t threads = 0;
@@ -68,6 +69,11 @@ struct Cell {
       const auto folder = std::filesystem::path(cell.settings.model + "/").lexically_normal();
       row.axes.add(f.name, folder.parent_path().filename().string());
       row.axes.add("model_hash", cell.resolved.model_hash);
+    } else if (f.name == "hardware" && !cell.resolved.hardware_hash.empty()) {
+      row.axes.add(f.name, std::filesystem::path(cell.settings.hardware).stem().string());
+      row.axes.add("hardware_hash", cell.resolved.hardware_hash);
+    } else if (f.name == "profile" && !cell.resolved.profile_hash.empty()) {
+      row.axes.add("profile_hash", cell.resolved.profile_hash);
     } else if (f.name == "max_num_batched_tokens" && cell.resolved.max_num_batched_tokens > 0) {
       row.axes.add(f.name, cell.resolved.max_num_batched_tokens);
     } else if (f.name == "threads" && cell.resolved.threads > 0) {

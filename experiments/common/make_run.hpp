@@ -22,6 +22,7 @@
 #include <quire/checkpoint/gguf/file.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/cost_model/hardware.hpp>
+#include <quire/cost_model/hardware_file.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/model/known_shapes.hpp>
 #include <quire/workload/workload.hpp>
@@ -164,8 +165,21 @@ inline void check_workload(const Settings& s) {
   return shape;
 }
 
-/// Hash of a checkpoint's files, or of its config.json alone, each file by its name and content.
+/// Hash of files, each by its name and content.
 /// \errors data error: a file that cannot be read.
+[[nodiscard]] inline std::string files_hash(const std::vector<std::filesystem::path>& files) {
+  std::uint64_t hash = 0;
+  for (const auto& file : files) {
+    const std::string name = file.filename().string();
+    hash = hash_combine(hash, hash_span(std::span<const char>(name)));
+    const checkpoint::FileMap bytes(file.string());
+    hash = hash_combine(hash, hash_bytes(bytes.bytes()));
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+/// Hash of a checkpoint's files, or of its config.json alone. \errors as files_hash().
 [[nodiscard]] inline std::string checkpoint_hash(const std::filesystem::path& folder,
                                                  bool config_alone) {
   std::vector<std::filesystem::path> files;
@@ -182,16 +196,56 @@ inline void check_workload(const Settings& s) {
     }
     std::sort(files.begin(), files.end());
   }
-  std::uint64_t hash = 0;
-  for (const auto& file : files) {
-    const std::string name = file.filename().string();
-    hash = hash_combine(hash, hash_span(std::span<const char>(name)));
-    const checkpoint::FileMap bytes(file.string());
-    hash = hash_combine(hash, hash_bytes(bytes.bytes()));
+  return files_hash(files);
+}
+
+/// Whether --hardware names a file of `quire calibrate`, and no device by name.
+[[nodiscard]] inline bool is_hardware_file(const Settings& s) {
+  return hardware::find(s.hardware) == nullptr && s.hardware.ends_with(".json");
+}
+
+/// The device that settings name, by name or by file.
+/// \errors usage error: an unknown device; data error: a damaged file, or one without the limits of a device.
+[[nodiscard]] inline HardwareFile hardware_of(const Settings& s) {
+  if (const Hardware* known = hardware::find(s.hardware))
+    return {.name = {}, .hardware = *known, .affine = {}};
+  if (!is_hardware_file(s)) {
+    throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
   }
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
+  HardwareFile file = read_hardware(s.hardware);
+  Hardware& h = file.hardware;
+  h.name = "the hardware file";  // its own name does not live as long as an engine
+  if (s.cost_model != "affine" && !(h.bandwidth > 0 && h.peak_flops > 0)) {
+    throw data_error(s.hardware, "has no bandwidth or no peak_flops, of which a roofline is made",
+                     "both, or --cost-model affine with what was measured");
+  }
+  if (!(h.memory_bytes > 0)) {
+    throw data_error(s.hardware, "has no memory_bytes, so how many blocks there are is not known",
+                     "a file with memory_bytes");
+  }
+  if (!(h.bandwidth_share > 0 && h.flops_share > 0 && h.attention_bandwidth_share > 0 &&
+        h.exponent > 0 && h.link_bandwidth > 0 && h.reduce_bandwidth > 0 && h.disk_bandwidth > 0)) {
+    throw data_error(s.hardware, "a share, the exponent or a bandwidth is 0", "numbers above 0");
+  }
+  return file;
+}
+
+/// The files that --profile names: those between its commas, or the tables of LLMServingSim's profiler that
+/// begin so.
+[[nodiscard]] inline std::vector<std::string> profile_files_of(const Settings& s) {
+  std::vector<std::string> files;
+  std::error_code none;
+  for (const char* table :
+       {"dense.csv", "per_sequence.csv", "attention.csv", "skew.csv", "skew_fit.csv"}) {
+    if (std::filesystem::exists(s.profile + table, none)) files.push_back(s.profile + table);
+  }
+  if (!files.empty() || s.profile.empty()) return files;
+  for (std::size_t at = 0; at <= s.profile.size();) {
+    const std::size_t comma = std::min(s.profile.find(',', at), s.profile.size());
+    files.push_back(s.profile.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return files;
 }
 
 /// What the simulated executor is told; drafts: of a variant that guesses with a draft model.
@@ -201,10 +255,7 @@ inline void check_workload(const Settings& s) {
                                                                     bool drafts = false) {
   const model::Shape shape = shape_of(s);
   executor::Simulated::check_tensor_parallel(shape, s.tensor_parallel_size);
-  const Hardware* device = hardware::find(s.hardware);
-  if (device == nullptr) {
-    throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
-  }
+  const HardwareFile device = hardware_of(s);
   const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   const model::Shape* draft = drafts ? model::find_shape(s.draft_model) : nullptr;
   if (drafts && draft == nullptr) {
@@ -218,7 +269,7 @@ inline void check_workload(const Settings& s) {
                       "two models with one vocabulary");
   }
   return {.model = shape,
-          .hardware = *device,
+          .hardware = device.hardware,
           .tensor_parallel = s.tensor_parallel_size,
           .limits = limits_of(s),
           .memory = {.utilization = s.gpu_memory_utilization,

@@ -65,7 +65,11 @@ template <std::size_t n>
                               : !at_once && s.arrival != "even" && s.arrival != "saturated");
     return drawn ? "" : "nothing is drawn: lengths and arrivals are the trace's";
   }
-  if (is_one_of(setting, {"hardware", "tensor_parallel_size", "host_overhead"})) {
+  if (setting == "profile" && !measured) {
+    return s.cost_model != "roofline" ? "" : "it is of --cost-model affine or tabulated";
+  }
+  if (is_one_of(setting,
+                {"hardware", "tensor_parallel_size", "host_overhead", "cost_model", "profile"})) {
     return measured ? "the machine is this one; it is of --executor simulated" : "";
   }
   if (setting == "acceptance") {

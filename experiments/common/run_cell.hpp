@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct Outcome {
   std::int64_t lines_without_tokens = 0;  // of a trace, left out
   std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
   double mfu = std::numeric_limits<double>::quiet_NaN();  // where the device's peak is known
+  std::string_view energy_from{};                         // what joules rest on; empty: not known
   std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
   double rate = 0;                                        // and the rate of this outcome
 };
@@ -113,6 +115,7 @@ class Timeline {
       for (Tokens t = 1; t < each; t += 1) work.add(r.prompt_tokens + t - 1, 1, 1);
     }
   }
+  if (!(machine.hardware.peak_flops > 0)) return std::numeric_limits<double>::quiet_NaN();
   return work.mfu(report.duration, machine.hardware.peak_flops, machine.tensor_parallel);
 }
 
@@ -153,6 +156,9 @@ class Timeline {
   out.wall_seconds = elapsed();
   if (variant.mode == metrics::Mode::simulated && !how.stream) {
     out.mfu = mfu_of(out.report, cell.settings);
+  }
+  if (variant.mode == metrics::Mode::simulated) {
+    out.energy_from = simulated_options(cell.settings).hardware.energy_from;
   }
   out.requests = static_cast<std::int64_t>(requests.requests.size());
   out.lines_without_tokens = static_cast<std::int64_t>(requests.provenance.dropped);
@@ -272,7 +278,10 @@ class Timeline {
         .add("service_jain_index", metrics::service_jain_index(service))
         .add("speed_jain_index", metrics::speed_jain_index(r.records));
   }
-  out.add("mfu", outcome.mfu).add("joules", r.joules.value);
+  constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+  out.add("mfu", outcome.mfu)
+      .add("joules", outcome.energy_from.empty() ? unknown : r.joules.value)
+      .add("joules_from", outcome.energy_from.empty() ? "not known" : outcome.energy_from);
   char hash[17];
   std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(r.decision_hash));
   return out.add("decision_hash", hash);

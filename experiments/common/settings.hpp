@@ -47,6 +47,8 @@ struct Settings {
   double kv_memory_gib = 0;
   double swap_space_gib = 4;
   double disk_space_gib = 100;
+  std::string cost_model = "roofline";
+  std::string profile;
   std::string host_overhead = "none";
   double acceptance = 0.7;
   std::string draft_model = "opt_125m";
@@ -82,6 +84,8 @@ inline constexpr std::string_view workload_names[] = {
 inline constexpr std::string_view arrival_names[] = {"poisson", "gamma",     "quantum_poisson",
                                                      "even",    "saturated", "trace"};
 inline constexpr std::string_view executor_names[] = {"simulated", "cpu"};
+inline constexpr std::string_view cost_model_names[] = {"roofline", "affine", "tabulated",
+                                                        "tabulated_or_roofline"};
 inline constexpr std::string_view overhead_names[] = {"none", "python_2023", "python_2023_loop"};
 
 template <auto member, std::int64_t low, std::int64_t high>
@@ -182,7 +186,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       text<&S::executor>("executor", "simulated, or cpu: a checkpoint for real", executor_names),
       text<&S::model>(
           "model", "shape of the model by name, or a checkpoint's folder; --executor cpu runs it"),
-      text<&S::hardware>("hardware", "device of the cost model"),
+      text<&S::hardware>("hardware", "device of the cost model, or a file of `quire calibrate`"),
       integer<&S::tensor_parallel_size, 1, 1024>("tensor_parallel_size", "devices"),
       real<&S::gpu_memory_utilization, Bound::share>("gpu_memory_utilization",
                                                      "share of device memory in use"),
@@ -190,6 +194,13 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       real<&S::swap_space_gib, Bound::not_negative>("swap_space_gib", "GiB of the host tier",
                                                     "swap_space"),
       real<&S::disk_space_gib, Bound::not_negative>("disk_space_gib", "GiB of the disk tier"),
+      text<&S::cost_model>(
+          "cost_model", "what a step takes: roofline, affine, tabulated, or tabulated_or_roofline",
+          cost_model_names),
+      text<&S::profile>(
+          "profile",
+          "of the cost model: files of measured operators, comma between them, or the\n"
+          "prefix of LLMServingSim's tables; of affine DistServe's file"),
       text<&S::host_overhead>("host_overhead", "none, python_2023 or python_2023_loop",
                               overhead_names),
       real<&S::acceptance, Bound::share>("acceptance", "chance that a draft of speculation holds"),

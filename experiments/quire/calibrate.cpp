@@ -22,9 +22,9 @@ namespace quire::experiment {
 namespace {
 
 struct Asked {
-  std::vector<std::string> profiles, steps, held_out;
+  std::vector<std::string> profiles, steps, held_out, attention, all_reduce;
   std::string hardware, out;
-  std::int64_t devices = 0, multiprocessors = -1;
+  std::int64_t devices = 0, multiprocessors = -1, kv_heads = 0, head_dim = 128;
   std::uint64_t seed = 1;
 };
 
@@ -50,7 +50,7 @@ std::vector<calibrate::Product> products_of(const std::vector<std::string>& file
   std::vector<calibrate::Product> all;
   std::size_t groups = 0;
   for (const std::string& file : files) {
-    for (calibrate::Product p : calibrate::read_vidur_products(file, devices)) {
+    for (calibrate::Product p : calibrate::read_products(file, devices)) {
       p.group += groups;
       all.push_back(p);
     }
@@ -102,10 +102,55 @@ void calibrate_products(const Asked& asked, HardwareFile& file) {
   if (file.hardware.multiprocessors > 0) file.hardware.exponent = 3;
   file.hardware = calibrate::fit_roofline(file.hardware, products, asked.seed);
   say("in sample", calibrate::errors_of(file.hardware, products));
+  for (const std::string& name : calibrate::at_bounds(file.hardware)) {
+    std::cerr << "quire: " << name
+              << " is at the bound of what a device at work can have: were the "
+              << "products measured out of a cache, or on another device?\n";
+  }
   for (const std::string& other : asked.held_out) {
     say("held out " + std::filesystem::path(other).filename().string(),
         calibrate::errors_of(file.hardware, products_of({other}, asked.devices)));
   }
+}
+
+/// Moves of several files at once.
+template <class Read>
+std::vector<calibrate::Moved> moves_of(const std::vector<std::string>& files, Read&& read) {
+  std::vector<calibrate::Moved> all;
+  for (const std::string& file : files) {
+    for (const calibrate::Moved& m : read(file)) all.push_back(m);
+  }
+  return all;
+}
+
+void calibrate_attention(const Asked& asked, HardwareFile& file) {
+  if (asked.kv_heads < 1) {
+    throw usage_error("--attention", "the files do not say how many heads keys and values have",
+                      "--kv-heads N");
+  }
+  Hardware& h = file.hardware;
+  const auto rows = moves_of(asked.attention, [&asked](const std::string& path) {
+    return calibrate::read_decode_attention(path, asked.kv_heads, asked.head_dim);
+  });
+  const auto error = [&] {
+    return calibrate::errors_of(h.attention_bandwidth_share * h.bandwidth, h.launch, rows);
+  };
+  say("decode attention, as named", error());
+  h.attention_bandwidth_share = calibrate::fit_attention_share(h, rows);
+  say("decode attention, in sample", error());
+}
+
+void calibrate_reduce(const Asked& asked, HardwareFile& file) {
+  Hardware& h = file.hardware;
+  const auto rows = moves_of(asked.all_reduce, [&asked](const std::string& path) {
+    return calibrate::read_all_reduce(path, asked.devices);
+  });
+  const auto error = [&] {
+    return calibrate::errors_of(h.reduce_bandwidth, h.reduce_latency, rows);
+  };
+  say("all-reduce, as named", error());
+  calibrate::fit_reduce(h, rows);
+  say("all-reduce, in sample", error());
 }
 
 }  // namespace
@@ -118,10 +163,23 @@ void add_calibrate(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  quire calibrate --hardware h100 --profile vidur_h100_Llama-2-7b-hf_mlp.csv\\\n"
       "    --tensor-parallel 1 --held-out vidur_h100_Llama-2-70b-hf_mlp.csv --out h100.json\n"
-      "  quire calibrate --steps rows.jsonl --out this_machine.json");
+      "  quire calibrate --hardware h100 --attention blis_mha_decode_h100_32-8-128-tp1.csv\\\n"
+      "    --kv-heads 8 --all-reduce vidur_h100_dgx_all_reduce.csv --out h100.json\n"
+      "  quire calibrate --steps rows.jsonl --out this_machine.json\n"
+      "  quire run --hardware h100.json");
   const auto asked = std::make_shared<Asked>();
-  command->add_option("--profile", asked->profiles, "Vidur's mlp.csv: fits the roofline");
+  command->add_option("--profile", asked->profiles,
+                      "Vidur's mlp.csv, or columns m,k,n,latency_us: fits the roofline");
   command->add_option("--steps", asked->steps, "rows of measured steps: fits `affine`");
+  command->add_option("--attention", asked->attention,
+                      "columns batch_size,kv_len,latency_us: fits decode attention's bandwidth");
+  command->add_option("--kv-heads", asked->kv_heads, "of --attention, on its device")
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--head-dim", asked->head_dim, "of --attention")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--all-reduce", asked->all_reduce,
+                      "Vidur's all_reduce.csv: fits bandwidth and latency between devices");
   command->add_option("--held-out", asked->held_out, "files of the same kind, not fitted");
   command->add_option("--hardware", asked->hardware, "the device, with its data-sheet limits");
   command->add_option("--tensor-parallel", asked->devices, "rows of that many devices; 0: all");
@@ -130,9 +188,15 @@ void add_calibrate(CLI::App& app, int& exit_code) {
   command->add_option("--seed", asked->seed, "of the search");
   command->add_option("--out", asked->out, "the hardware file");
   command->callback([asked, &exit_code] {
-    if (asked->profiles.empty() == asked->steps.empty()) {
+    const bool device =
+        !asked->profiles.empty() || !asked->attention.empty() || !asked->all_reduce.empty();
+    if (device != asked->steps.empty()) {
       throw usage_error("quire calibrate", "one kind of measurement is needed",
-                        "either --profile or --steps");
+                        "--profile, --attention and --all-reduce, or --steps");
+    }
+    if (!asked->held_out.empty() && asked->profiles.empty() && asked->steps.empty()) {
+      throw usage_error("--held-out", "goes with what is fitted to products or steps",
+                        "--profile or --steps");
     }
     HardwareFile file;
     file.name = std::make_shared<const std::string>(asked->hardware.empty() ? "this_machine"
@@ -144,11 +208,10 @@ void add_calibrate(CLI::App& app, int& exit_code) {
       for (const Hardware& h : hardware::all) names.emplace_back(h.name);
       throw unknown_name("quire calibrate", "--hardware", asked->hardware, names);
     }
-    if (asked->steps.empty()) {
-      calibrate_products(*asked, file);
-    } else {
-      calibrate_steps(*asked, file);
-    }
+    if (!asked->profiles.empty()) calibrate_products(*asked, file);
+    if (!asked->attention.empty()) calibrate_attention(*asked, file);
+    if (!asked->all_reduce.empty()) calibrate_reduce(*asked, file);
+    if (!asked->steps.empty()) calibrate_steps(*asked, file);
     if (asked->out.empty()) {
       std::cout << hardware_text(file);
     } else {

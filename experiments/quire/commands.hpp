@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <experiments/common/run_variant.hpp>
+#include <quire/cost_model/concepts.hpp>
 
 namespace CLI {
 class App;
@@ -23,6 +24,11 @@ struct Invocation {
 [[nodiscard]] std::vector<RunVariant> variants_of(const std::string& executor);
 /// Those of the CPU executor. \errors usage error in a program that was compiled without any.
 [[nodiscard]] std::vector<RunVariant> variants_on_cpu();
+
+/// The cost model that settings ask for; empty for the roofline, which engines have anyway.
+/// \errors usage error: nothing to make it from; data error: a damaged file, or one that lacks what a step
+/// needs.
+[[nodiscard]] CostMaker cost_choice(const Settings& settings);
 
 /// Folder of the running program, which experiments are built beside; empty where /proc is not
 /// there.

@@ -16,7 +16,11 @@ namespace quire::experiment {
 
 std::vector<RunVariant> variants_of(const std::string& executor) {
   if (executor == "simulated") {
-    return erased(all_variants(), metrics::Mode::simulated, simulated_options);
+    return erased(all_variants(), metrics::Mode::simulated, [](const Settings& s, bool drafts) {
+      executor::Simulated::Options options = simulated_options(s, drafts);
+      options.priced_by = cost_choice(s);
+      return options;
+    });
   }
   if (executor == "cpu") return variants_on_cpu();
   throw unknown_name("--executor", "executor", executor, detail::executor_names);

@@ -56,6 +56,16 @@ void resolve(std::vector<Cell>& cells) {
                                    ? s.max_num_batched_tokens
                                    : std::max<std::int64_t>(2560, r.max_model_len);
     if (measured) r.threads = static_cast<std::int64_t>(threads_of(s));
+    const auto hash_of = [&hashes](const std::string& name, std::vector<std::filesystem::path> of) {
+      const auto [at, fresh] = hashes.emplace(name, "");
+      if (fresh) at->second = files_hash(of);
+      return at->second;
+    };
+    if (!measured && is_hardware_file(s)) r.hardware_hash = hash_of(s.hardware, {s.hardware});
+    if (!measured && !s.profile.empty() && s.cost_model != "roofline") {
+      const auto files = profile_files_of(s);
+      r.profile_hash = hash_of("profile " + s.profile, {files.begin(), files.end()});
+    }
     if (!is_checkpoint(s)) continue;
     const auto [at, fresh] = hashes.emplace(s.model, "");
     if (fresh) at->second = checkpoint_hash(s.model, !measured);
@@ -404,9 +414,21 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
       continue;
     }
     words.push_back(flag_of(f.name));
-    if (f.name == "trace" || (f.name == "model" && is_checkpoint(cell.settings))) {
-      const auto& path = f.name == "trace" ? cell.settings.trace : cell.settings.model;
-      words.push_back(std::filesystem::absolute(path).lexically_normal().string());
+    const auto absolute = [](const std::string& path) {
+      return std::filesystem::absolute(path).lexically_normal().string();
+    };
+    const Settings& s = cell.settings;
+    if (f.name == "trace" || (f.name == "model" && is_checkpoint(s)) ||
+        (f.name == "hardware" && is_hardware_file(s))) {
+      words.push_back(absolute(f.name == "trace"   ? s.trace
+                               : f.name == "model" ? s.model
+                                                   : s.hardware));
+    } else if (f.name == "profile") {
+      const auto files = profile_files_of(s);
+      std::string paths;
+      for (const std::string& file : files) paths += (paths.empty() ? "" : ",") + absolute(file);
+      const bool prefix = !files.empty() && files.front() == s.profile + "dense.csv";
+      words.push_back(prefix ? absolute(s.profile) : paths);
     } else {
       words.push_back(value.starts_with('"') ? value.substr(1, value.size() - 2) : value);
     }
@@ -430,6 +452,12 @@ void check_cell(const Cell& cell) {
   if (cell.settings.executor == "simulated") {
     const bool drafts = detail::policy_of(*cell.variant, "speculation") == "draft_model";
     static_cast<void>(simulated_options(cell.settings, drafts));
+    if (drafts && cell.settings.cost_model != "roofline") {
+      throw usage_error("--cost-model " + cell.settings.cost_model,
+                        "prices one model, and this variant has a draft model beside it",
+                        "--cost-model roofline");
+    }
+    static_cast<void>(cost_choice(cell.settings));
   } else if (model::find_shape(cell.settings.model) != nullptr) {
     throw usage_error("--executor " + cell.settings.executor,
                       "runs a checkpoint, and " + cell.settings.model + " is a shape alone",

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -48,6 +49,18 @@ TEST(FitRoofline, FindsConstantsThatExplainTheProducts) {
     EXPECT_EQ(found.flops_share, again.flops_share);
   }
   EXPECT_THROW((void)calibrate::fit_roofline(hardware::h100, {}), Error);
+}
+
+// Weights that lie in a cache seem to come faster than any memory has them: said, not believed.
+TEST(FitRoofline, StaysWithinWhatADeviceCanDoAndSaysWhereItStopped) {
+  auto products = planted(hardware::a100_80gb);
+  EXPECT_TRUE(calibrate::at_bounds(calibrate::fit_roofline(hardware::a100_80gb, products)).empty());
+  for (calibrate::Product& p : products) p.seconds /= 3;
+  const Hardware found = calibrate::fit_roofline(hardware::a100_80gb, products);
+  EXPECT_LE(found.bandwidth_share, 0.95);
+  EXPECT_LE(found.flops_share, 0.95);
+  const auto names = calibrate::at_bounds(found);
+  EXPECT_NE(std::find(names.begin(), names.end(), "bandwidth_share"), names.end());
 }
 
 // The knee: with tiles in waves, a step of the output's tiles shows in the time.
@@ -144,6 +157,58 @@ TEST(VidurProducts, AreReadWithTheirShapes) {
   }
 }
 
+TEST(MeasuredProducts, AreReadByColumnAndToldFromVidurs) {
+  const TempDir dir;
+  dir.write("gemm.csv", "m,k,n,latency_us,mfu\n8,2048,6144,9,0.01\n16,2048,6144,10,0.02\n");
+  const auto products = calibrate::read_products(dir.path() / "gemm.csv", 0);
+  ASSERT_EQ(products.size(), 2u);
+  EXPECT_EQ(products[1].tokens, 16);
+  EXPECT_EQ(products[1].in, 2048);
+  EXPECT_EQ(products[1].out, 6144);
+  EXPECT_NEAR(products[1].seconds, 10e-6, 1e-15);
+  EXPECT_EQ(products[1].group, 1u);
+  dir.write("bad.csv", "m,k,n,latency_us\n8,2048,6144,0\n");
+  dir.write("empty.csv", "");
+  for (const auto& [file, says] : {std::pair{"bad.csv", "line 2"},
+                                   {"empty.csv", "cannot be read"},
+                                   {"none.csv", "cannot be read"}}) {
+    try {
+      (void)calibrate::read_products(dir.path() / file, 0);
+      ADD_FAILURE() << file;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(says), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST(FitMoves, FindsThePlantedBandwidths) {
+  const TempDir dir;
+  Hardware h = hardware::h100;
+  std::string decode = "batch_size,kv_len,latency_us\n";
+  for (const int batch : {1, 16, 64}) {
+    for (const int kv : {1024, 8192}) {
+      const double us = 1e6 * (4.0 * 8 * 128 * batch * kv / (0.7 * h.bandwidth) + h.launch);
+      decode += std::to_string(batch) + "," + std::to_string(kv) + "," + std::to_string(us) + "\n";
+    }
+  }
+  dir.write("decode.csv", decode);
+  const auto moved = calibrate::read_decode_attention(dir.path() / "decode.csv", 8, 128);
+  EXPECT_NEAR(calibrate::fit_attention_share(h, moved), 0.7, 0.0011);
+  std::string reduce = "size,num_workers,devices_per_node,time_stats.all_reduce.median\n";
+  for (const int size : {10'000, 1'000'000, 50'000'000}) {
+    const double ms = 1e3 * (30e-6 + 2 * 0.75 * size / 200e9);
+    reduce += std::to_string(size) + ",4,4," + std::to_string(ms) + "\n";
+    reduce += std::to_string(size) + ",4,1,99\n";  // between nodes: left out
+  }
+  dir.write("reduce.csv", reduce);
+  calibrate::fit_reduce(h, calibrate::read_all_reduce(dir.path() / "reduce.csv", 4));
+  EXPECT_NEAR(h.reduce_bandwidth / 200e9, 1, 0.02);
+  EXPECT_NEAR(h.reduce_latency, 30e-6, 1e-6);
+  EXPECT_THROW((void)calibrate::read_all_reduce(dir.path() / "reduce.csv", 8), Error);
+  EXPECT_THROW(calibrate::fit_reduce(h, std::vector<calibrate::Moved>{{1e3, 2e-5}, {1e6, 1e-5}}),
+               Error);
+}
+
 TEST(HardwareFile, KeepsEveryNumber) {
   const TempDir dir;
   HardwareFile file;
@@ -159,6 +224,7 @@ TEST(HardwareFile, KeepsEveryNumber) {
   EXPECT_EQ(hardware_text(back), hardware_text(file));
   EXPECT_EQ(back.hardware.reduce_latency, hardware::h100.reduce_latency);
   EXPECT_EQ(back.affine->decode_large.second, 9);
+  EXPECT_EQ(back.hardware.energy_from, hardware::stated_constants);
   dir.write("other.json", "{\"schema\": \"quire.result/1\", \"name\": \"x\"}");
   EXPECT_THROW((void)read_hardware(dir.path() / "other.json"), Error);
   EXPECT_THROW((void)read_hardware(dir.path() / "none.json"), Error);

@@ -347,6 +347,40 @@ TEST(HostOverhead, IsAddedOnceAStepAndOncePerSequence) {
   EXPECT_EQ(host_overhead::none.per_step, Seconds{0.0});
 }
 
+// Llama-2-70B on two A100 of 400 W, batches of one: medians of Splitwise's power table, as shares of 400 W.
+TEST(Energy, IsThePowerTablesOnAnA100) {
+  const CostInputs in = inputs(model::llama2_70b, hardware::a100_80gb, 2);
+  const auto share = [&in](std::vector<SequencePlan> rows, double watts) {
+    const StepCost cost = cost_model::Roofline(in).cost(batch(std::move(rows)));
+    return cost.joules.value / cost.seconds.value / 2 / watts;
+  };
+  EXPECT_NEAR(share({row(512, 1)}, 400), 0.736, 0.06);
+  EXPECT_NEAR(share({row(0, 512)}, 400), 1.0, 0.15);
+}
+
+// Without a table: the share of the board's limit that an A100 takes, so never far beyond the limit.
+TEST(Energy, OfOtherDevicesIsStatedAndNearTheirLimit) {
+  for (const auto& [device, watts] : {std::pair{&hardware::a10g, 300.0},
+                                      {&hardware::h100, 700.0},
+                                      {&hardware::h200, 700.0},
+                                      {&hardware::rtx4090, 450.0},
+                                      {&hardware::rtx_pro_6000, 600.0}}) {
+    EXPECT_EQ(device->energy_from, hardware::stated_constants) << device->name;
+    for (const std::int64_t tokens : {1, 64, 512, 4096}) {
+      const StepCost cost =
+          cost_model::Roofline(inputs(model::llama_7b, *device)).cost(batch({row(0, tokens)}));
+      const double drawn = cost.joules.value / cost.seconds.value;
+      EXPECT_GT(drawn, 0.2 * watts) << device->name << ", " << tokens;
+      EXPECT_LT(drawn, 1.3 * watts) << device->name << ", " << tokens;
+    }
+  }
+  EXPECT_EQ(hardware::a100_40gb.energy_from, hardware::power_table);
+  Hardware unknown = hardware::a100_40gb;
+  unknown.idle_watts = unknown.joules_per_byte = unknown.joules_per_flop = 0;
+  EXPECT_EQ(cost_model::Roofline(inputs(model::llama_7b, unknown)).cost(batch({row(0, 9)})).joules,
+            Joules{0.0});
+}
+
 TEST(Hardware, IsFoundByName) {
   for (const Hardware& device : hardware::all) {
     const Hardware* found = hardware::find(device.name);

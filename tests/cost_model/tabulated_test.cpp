@@ -1,11 +1,16 @@
 #include <quire/cost_model/tabulated.hpp>
 
+#include <quire/cost_model/profile_layouts.hpp>
+#include <quire/model/known_shapes.hpp>
+
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -248,6 +253,112 @@ TEST_F(TabulatedStep, SendsActivationsAndLogitsBetweenDevices) {
 
 TEST(Tabulated, RefusesToGuessWithoutAProfile) {
   EXPECT_THROW(cost_model::Tabulated{CostInputs{}}, Error);
+}
+
+/// Files of the layouts in which others published their times; see profile_layouts.hpp.
+class OtherLayouts : public ::testing::Test {
+ protected:
+  OtherLayouts() {
+    std::string header = "num_tokens,num_tensor_parallel_workers";
+    for (const char* op : {"emb", "input_layernorm", "attn_pre_proj", "attn_rope", "attn_post_proj",
+                           "mlp_up_proj", "mlp_act", "mlp_down_proj", "add"}) {
+      header += ",time_stats." + std::string(op) + ".median";
+    }
+    dir_.write("mlp.csv", header +
+                              "\n64,1,1,2,3,4,5,6,7,8,9\n128,1,2,4,6,8,10,12,14,16,18\n"
+                              "64,2,9,9,9,9,9,9,9,9,9\n");
+    std::string layers = "layer_name,input,kv_cache,tp_size,latency(ns)\n";
+    for (const char* op : {"embedding", "q_proj", "k_proj", "v_proj", "rope", "o_proj", "gate_proj",
+                           "up_proj", "act_fn", "down_proj", "input_layernorm", "post_layernorm",
+                           "final_layernorm", "lm_head", "attn"}) {
+      layers += std::string(op) + ",1,0,1,1000\n" + op + ",9,0,1,9000\n";
+    }
+    dir_.write("layers.csv", layers);
+    dir_.write("decode.csv",
+               "dtype,kv_dtype,batch_size,kv_len,latency_us,mfu\nbf16,bf16,1,100,10,0\n"
+               "bf16,bf16,1,200,20,0\nbf16,bf16,4,100,40,0\nbf16,bf16,4,200,80,0\n"
+               "bf16,bf16,8,100,70,0\n");
+    dir_.write("prefill.csv", "dtype,seq_len,latency_us,mfu\nbf16,100,10,0\nbf16,300,70,0\n");
+  }
+  [[nodiscard]] OperatorProfile read(const std::vector<const char*>& names,
+                                     std::int64_t devices = 1) const {
+    std::vector<std::string> files;
+    for (const char* name : names) files.push_back((dir_.path() / name).string());
+    return read_profile_files(files, devices);
+  }
+  TempDir dir_;
+};
+
+TEST_F(OtherLayouts, AreToldApartByTheirFirstLines) {
+  const OperatorProfile vidur = read({"mlp.csv"});
+  EXPECT_NEAR(vidur.dense("gate_up_proj", 96), 9e-3, 1e-12);  // milliseconds
+  EXPECT_NEAR(vidur.dense("layernorm", 64), 11e-3, 1e-12);    // with its residual
+  EXPECT_NEAR(read({"mlp.csv"}, 2).dense("o_proj", 64), 9e-3, 1e-12);
+  EXPECT_FALSE(vidur.has("lm_head") || vidur.has_decodes());
+  const OperatorProfile first = read({"layers.csv", "decode.csv"});
+  EXPECT_NEAR(first.dense("qkv_proj", 5), 3 * 5e-6, 1e-12);  // nanoseconds, three projections
+  EXPECT_NEAR(first.dense("layernorm", 1), 1e-6, 1e-12);     // the mean of two
+  EXPECT_NEAR(first.per_sequence("lm_head", 9), 9e-6, 1e-12);
+  EXPECT_NEAR(first.attention(9, 0, 0, 0), 9e-6,
+              1e-12);  // its prompts, since no other file has any
+  EXPECT_NEAR(first.attention(0, 0, 2, 150), 30e-6,
+              1e-11);  // 8 sequences: not at 200 tokens, left out
+  const OperatorProfile both = read({"decode.csv", "prefill.csv", "layers.csv"});
+  EXPECT_NEAR(both.attention(200, 0, 0, 0), 40e-6, 1e-12);
+  EXPECT_NEAR(both.attention(100, 200, 0, 0), 30e-6, 1e-12);  // what the last hundred of 300 add
+  EXPECT_NEAR(both.attention(200, 0, 4, 100), 80e-6, 1e-12);  // never measured together: both
+}
+
+TEST_F(OtherLayouts, AreRefusedWithFileLineAndReason) {
+  dir_.write("reduce.csv", ",time_stats.all_reduce.median,size\n0,1,2\n");
+  dir_.write("bad.csv", "batch_size,kv_len,latency_us\n1,100,0\n");
+  for (const auto& [file, devices, says] : {std::tuple{"reduce.csv", 1, "is of no layout"},
+                                            {"bad.csv", 1, "line 2"},
+                                            {"none.csv", 1, "cannot be read"},
+                                            {"mlp.csv", 4, "no row for 4 devices"},
+                                            {"layers.csv", 2, "no row for 2 devices"}}) {
+    try {
+      (void)read({file}, devices);
+      ADD_FAILURE() << file;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(says), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find(file), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST_F(OtherLayouts, WhatTheyLackIsNamedOrPricedByTheRoofline) {
+  CostInputs in{.model = model::llama3_8b,
+                .hardware = hardware::h100,
+                .storage = {.kv_token_bytes = 131072},
+                .host = {}};
+  in.profile = std::make_shared<const OperatorProfile>(read({"mlp.csv", "decode.csv"}));
+  try {
+    const cost_model::Tabulated refused(in);
+    FAIL();
+  } catch (const Error& e) {
+    for (const char* lack : {"final_layernorm", "lm_head", "sampler", "attention of prompts"}) {
+      EXPECT_NE(std::string(e.what()).find(lack), std::string::npos) << e.what();
+    }
+    EXPECT_EQ(std::string(e.what()).find("o_proj"), std::string::npos) << e.what();
+  }
+  in.rest_by_roofline = true;
+  in.profile = std::make_shared<const OperatorProfile>();
+  StepPlan plan;
+  for (const std::int64_t tokens : {512, 1, 1}) {
+    SequencePlan s;
+    s.computed = tokens == 1 ? 800 : 0;
+    s.tokens = tokens;
+    s.draws = 1;
+    plan.sequences.push_back(s);
+    plan.batched_tokens += Tokens{tokens};
+  }
+  // without a table it is the roofline, up to the few operators that are counted apart here
+  const StepCost whole = cost_model::Roofline(in).cost(plan);
+  const StepCost pieces = cost_model::Tabulated(in).cost(plan);
+  EXPECT_NEAR(pieces.seconds.value, whole.seconds.value, 0.04 * whole.seconds.value);
+  EXPECT_NEAR(pieces.joules.value, whole.joules.value, 0.04 * whole.joules.value);
+  EXPECT_GT(pieces.joules.value, 0);
 }
 
 }  // namespace

@@ -607,6 +607,76 @@ TEST(QuireCommand, DrawsATimelineForPerfetto) {
   EXPECT_EQ(tracks.size(), 20u);  // one for each sequence
 }
 
+TEST(QuireCommand, RunsOnACalibratedDeviceAndWithEveryCostModel) {
+  const TempDir folder;
+  const std::string device = (folder.path() / "mine.json").string();
+  std::string gemm = "m,k,n,latency_us\n";
+  for (const int m : {1, 64, 256, 2048}) {
+    gemm += std::to_string(m) + ",5120,5120," + std::to_string(40 + m / 2) + "\n";
+  }
+  const std::string products = folder.write("gemm.csv", gemm).string();
+  const Ran fitted = quire_command({"calibrate", "--hardware", "a100_40gb", "--profile", products,
+                                    "--held-out", products, "--out", device});
+  ASSERT_EQ(fitted.exit_code, 0) << fitted.err;
+  EXPECT_THAT(fitted.out, HasSubstr("held out gemm.csv"));
+  const auto row = [&](Words more) {
+    more.insert(more.end(), {"--format", "jsonl"});
+    const Ran ran = quire_command(short_run(more));
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return quire::json::parse(ran.out.empty() ? "{}" : ran.out, "row");
+  };
+  const auto number = [](const quire::json::Value& value, std::string_view name) {
+    const auto* member = value.object()->find(name);
+    return member == nullptr || !member->number() ? -1 : *member->number();
+  };
+  const auto plain = row({}), mine = row({"--hardware", device});
+  EXPECT_EQ(text(plain, "joules_from"), "power table");
+  EXPECT_EQ(text(mine, "hardware"), "mine");
+  EXPECT_EQ(text(mine, "hardware_hash").size(), 16u);
+  EXPECT_NE(number(mine, "mean_tpot_ms"), number(plain, "mean_tpot_ms"));
+  // what a row says of itself runs it again
+  EXPECT_THAT(text(mine, "rerun"), HasSubstr("--hardware " + device));
+
+  const std::string terms =
+      folder
+          .write("terms.json",
+                 "{\"facebook/opt-13b\": {\"1\": {\"decoding_large_small_bs_threshold\": 95,"
+                 " \"prefill\": [10, 0, 0], \"decoding_smallbs\": [10, 0, 0],"
+                 " \"decoding_largebs\": [10, 0, 0]}}}")
+          .string();
+  const auto ten = row({"--cost-model", "affine", "--profile", terms});
+  EXPECT_NEAR(number(ten, "median_itl_ms"), 10, 1e-6);
+  EXPECT_GT(number(ten, "joules"), 0);
+  EXPECT_THAT(text(ten, "rerun"), HasSubstr("--profile " + terms));
+  const std::string decode =
+      folder.write("decode.csv", "batch_size,kv_len,latency_us\n1,100,500\n64,100,500\n").string();
+  const std::string prefill =
+      folder.write("prefill.csv", "seq_len,latency_us\n1,1\n9,9\n").string();
+  const auto looked_up =
+      row({"--cost-model", "tabulated_or_roofline", "--profile", decode + "," + prefill});
+  EXPECT_GT(number(looked_up, "median_itl_ms"), 40 * 0.5);  // layers
+
+  const auto refused = [](const Words& words, const std::string& why) {
+    const Ran ran = quire_command(short_run(words));
+    EXPECT_TRUE(ran.exit_code == 1 || ran.exit_code == 2) << ran.exit_code;
+    EXPECT_THAT(ran.err, HasSubstr(why));
+    EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  };
+  refused({"--cost-model", "tabulated", "--profile", decode}, "no times for embedding, layernorm");
+  refused({"--cost-model", "tabulated"}, "has no tables");
+  refused({"--cost-model", "affine"}, "has no coefficients");
+  refused({"--cost-model", "afine"}, "expected affine (the nearest)");
+  refused({"--profile", decode}, "it is of --cost-model affine or tabulated");
+  refused({"--hardware", "none.json"}, "cannot be read");
+  refused({"--hardware", terms}, "schema");
+  refused({"--hardware", folder
+                             .write("bare.json",
+                                    "{\"schema\": \"quire.hardware/1\","
+                                    " \"name\": \"x\"}")
+                             .string()},
+          "no bandwidth");
+}
+
 TEST(QuireCommand, GeneratesTextFromACheckpoint) {
   const Words greedy{"generate", induction, "--temperature", "0", "--max-tokens", "20"};
   const auto with = [&greedy](const Words& more) {

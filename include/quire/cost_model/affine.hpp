@@ -5,13 +5,15 @@
 
 #include <quire/core/error.hpp>
 #include <quire/cost_model/concepts.hpp>
+#include <quire/cost_model/roofline.hpp>
 #include <quire/cost_model/transfers.hpp>
 
 namespace quire::cost_model {
 
 /// A step's time as an affine function of its tokens: prompts by their tokens and squared tokens,
 /// decodes by their context and number, with other coefficients for large batches. A prompt chunk behind
-/// computed tokens pays for the squares that it adds. Moves between tiers as in transfers.hpp.
+/// computed tokens pays for the squares that it adds. Moves between tiers as in transfers.hpp. Joules are the
+/// roofline's, over these times.
 /// \cost O(sequences) a step. \errors data, when CostInputs has no coefficients.
 /// \source Zhong et al., "DistServe", OSDI '24, simdistserve. Deviation: DistServe never mixes prompts and
 /// decodes; a step that does pays both, and the prompts' constant.
@@ -19,14 +21,15 @@ class Affine {
  public:
   static constexpr std::string_view name = "affine";
 
-  explicit Affine(const CostInputs& inputs) : in_(inputs) {
+  explicit Affine(const CostInputs& inputs) : in_(inputs), roofline_(inputs) {
     if (!in_.affine) {
       throw data_error("affine cost model", "no coefficients are given", "CostInputs::affine");
     }
   }
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
-    return cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_);
+    return roofline_.with_joules(
+        plan, cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_));
   }
 
  private:
@@ -64,6 +67,7 @@ class Affine {
   }
 
   CostInputs in_;
+  Roofline roofline_;
 };
 static_assert(CostModel<Affine>);
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -64,9 +65,30 @@ struct Errors {
   return errors_of(predicted, measured);
 }
 
+/// What the constants of a fit may be. Beyond them another thing was measured than a device at work: products
+/// whose weights lie in a cache, or calls that wait for the host.
+struct FitBounds {
+  double highest_share = 0.95;  // of the bandwidth or arithmetic of a data sheet
+  double lowest_launch = 0.5e-6, highest_launch = 10e-6;  // seconds
+  double lowest_intensity = 2, highest_intensity = 500;
+};
+
+/// Names of the constants that a fit left at a bound; empty when it found all within.
+[[nodiscard]] inline std::vector<std::string> at_bounds(const Hardware& h,
+                                                        const FitBounds& bounds = {}) {
+  std::vector<std::string> names;
+  if (h.bandwidth_share >= bounds.highest_share) names.emplace_back("bandwidth_share");
+  if (h.flops_share >= bounds.highest_share) names.emplace_back("flops_share");
+  if (h.launch <= bounds.lowest_launch || h.launch >= bounds.highest_launch) {
+    names.emplace_back("launch");
+  }
+  return names;
+}
+
 /// Fits a roofline's shares, launch time and, where hardware.multiprocessors is set, its tile constants,
-/// to measured products: the least mean absolute error over groups. The exponent stays. A random
-/// descent from the given constants; equal inputs give equal constants.
+/// to measured products: the least mean absolute error over groups and over single products together, since
+/// in sums of large products a launch cannot be told from a lower bandwidth. The exponent stays. A random
+/// descent from the given constants, within FitBounds; equal inputs give equal constants.
 /// \errors usage error: no products.
 [[nodiscard]] inline Hardware fit_roofline(Hardware hardware, std::span<const Product> products,
                                            std::uint64_t seed = 1, int rounds = 1500) {
@@ -77,7 +99,16 @@ struct Errors {
     hardware.tile_intensity = 20;
     hardware.wave_share = 0.5;
   }
-  double best = errors_of(hardware, products).mean;
+  std::vector<Product> single(products.begin(), products.end());
+  for (std::size_t i = 0; i < single.size(); ++i) single[i].group = i;
+  const auto error_of = [&](const Hardware& h) {
+    return errors_of(h, products).mean + errors_of(h, single).mean;
+  };
+  const FitBounds bounds;
+  hardware.bandwidth_share = std::min(hardware.bandwidth_share, bounds.highest_share);
+  hardware.flops_share = std::min(hardware.flops_share, bounds.highest_share);
+  hardware.launch = std::clamp(hardware.launch, bounds.lowest_launch, bounds.highest_launch);
+  double best = error_of(hardware);
   for (int round = 0; round < rounds; ++round) {
     const double width = 0.25 * (1 - static_cast<double>(round) / rounds) + 0.02;
     // a step of that width in the logarithm, up or down
@@ -85,17 +116,18 @@ struct Errors {
     Hardware next = hardware;
     switch (rng.below(tiles ? 5 : 4)) {
       case 0:
-        next.bandwidth_share = std::min(1.0, next.bandwidth_share * factor);
+        next.bandwidth_share = std::min(bounds.highest_share, next.bandwidth_share * factor);
         break;
       case 1:
-        next.flops_share = std::min(1.0, next.flops_share * factor);
+        next.flops_share = std::min(bounds.highest_share, next.flops_share * factor);
         break;
       case 2:
-        next.launch *= factor;
+        next.launch = std::clamp(next.launch * factor, bounds.lowest_launch, bounds.highest_launch);
         break;
       case 3:
         if (tiles) {
-          next.tile_intensity *= factor;
+          next.tile_intensity = std::clamp(next.tile_intensity * factor, bounds.lowest_intensity,
+                                           bounds.highest_intensity);
         } else {
           next.tile = std::int64_t{16} << rng.below(5);
         }
@@ -103,13 +135,46 @@ struct Errors {
       default:
         next.wave_share = std::clamp(next.wave_share + std::log(factor), 0.0, 1.0);
     }
-    const double error = errors_of(next, products).mean;
+    const double error = error_of(next);
     if (error < best) {
       best = error;
       hardware = next;
     }
   }
   return hardware;
+}
+
+/// Bytes that were moved, and how long it took.
+struct Moved {
+  double bytes = 0, seconds = 0;
+};
+
+/// Errors of bytes / bandwidth + latency.
+[[nodiscard]] inline Errors errors_of(double bandwidth, double latency,
+                                      std::span<const Moved> rows) {
+  std::vector<double> said, measured;
+  for (const Moved& m : rows) {
+    said.push_back(m.bytes / bandwidth + latency);
+    measured.push_back(m.seconds);
+  }
+  return errors_of(said, measured);
+}
+
+/// The share of the bandwidth, in thousandths, at which decode attention reads keys and values: the least
+/// mean absolute error, beside the launch time that the device has. \errors usage error: no rows.
+[[nodiscard]] inline double fit_attention_share(const Hardware& hardware,
+                                                std::span<const Moved> rows) {
+  if (rows.empty()) throw usage_error("calibrate", "there is nothing to fit to", "attention");
+  double best = 0, error = std::numeric_limits<double>::infinity();
+  for (int thousandths = 50; thousandths <= 1000; ++thousandths) {
+    const double share = thousandths / 1000.0;
+    const double now = errors_of(share * hardware.bandwidth, hardware.launch, rows).mean;
+    if (now < error) {
+      error = now;
+      best = share;
+    }
+  }
+  return best;
 }
 
 /// One measured step and what it computed.
@@ -241,6 +306,23 @@ namespace detail {
     if (s.prompt_tokens <= 0) constant = d.constant;
   }
   return seconds + constant;
+}
+
+/// Bandwidth and latency of moves between devices: least squares, each relative to what is said.
+/// \errors data error: time that does not grow with the bytes.
+inline void fit_reduce(Hardware& hardware, std::span<const Moved> rows) {
+  std::vector<double> bytes, none(rows.size(), 0.0), seconds;
+  for (const Moved& m : rows) {
+    bytes.push_back(m.bytes);
+    seconds.push_back(m.seconds);
+  }
+  const AffineTerms terms = fit_terms(bytes, none, seconds);
+  if (!(terms.first > 0)) {
+    throw data_error("calibrate", "the times of all-reduces do not grow with their bytes",
+                     "messages of several sizes");
+  }
+  hardware.reduce_bandwidth = 1 / terms.first;
+  hardware.reduce_latency = terms.constant;
 }
 
 [[nodiscard]] inline Errors errors_of(const AffineCoefficients& c,

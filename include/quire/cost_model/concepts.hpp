@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -41,7 +42,8 @@ struct CostInputs {
   StorageCost storage;
   HostOverhead host;
   std::shared_ptr<const OperatorProfile> profile{};  // for models that look times up
-  BlockCount host_slots = std::int64_t{1} << 40;     // tier slots from here on are the disk's
+  bool rest_by_roofline = false;  // what the profile lacks is priced by the roofline, not refused
+  BlockCount host_slots = std::int64_t{1} << 40;  // tier slots from here on are the disk's
   bool overlaps = false;  // transfers of a layer go on while the one before is computed
   std::optional<AffineCoefficients> affine{};  // for the model of that name
   /// Where decoding selects pages: how many, of storage.block_tokens each, and in how many layers it
@@ -68,5 +70,10 @@ concept CostModel = std::constructible_from<M, const CostInputs&> &&
   { M::name } -> std::convertible_to<std::string_view>;
   { model.cost(plan) } -> std::same_as<StepCost>;
 };
+
+/// A cost model that is chosen at run time, and what makes one for an engine: for drivers, which have every
+/// model at hand. Code that knows its model names the type.
+using AnyCost = std::function<StepCost(const StepPlan&)>;
+using CostMaker = std::function<AnyCost(const CostInputs&)>;
 
 }  // namespace quire

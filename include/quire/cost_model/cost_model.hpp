@@ -10,6 +10,8 @@
 #include <quire/cost_model/memory_planner.hpp>
 #include <quire/cost_model/operator_profile.hpp>
 #include <quire/cost_model/product_profile.hpp>
+#include <quire/cost_model/profile_layouts.hpp>
+#include <quire/cost_model/profile_rows.hpp>
 #include <quire/cost_model/roofline.hpp>
 #include <quire/cost_model/tabulated.hpp>
 #include <quire/cost_model/transfers.hpp>

@@ -41,6 +41,8 @@ void each_number(AnyHardware& h, Member&& member) {
   member("attention_bandwidth_share", h.attention_bandwidth_share);
   member("link_bandwidth", h.link_bandwidth);
   member("copy_latency", h.copy_latency);
+  member("disk_bandwidth", h.disk_bandwidth);
+  member("disk_latency", h.disk_latency);
   member("reduce_bandwidth", h.reduce_bandwidth);
   member("reduce_latency", h.reduce_latency);
   member("idle_watts", h.idle_watts);
@@ -67,6 +69,13 @@ void each_number(AnyHardware& h, Member&& member) {
   detail::each_number(file.hardware, [&root](const char* name, double& number) {
     if (const auto f = root.find_set(name)) number = f->number(0, 1e18);
   });
+  if (file.hardware.knows_energy()) {
+    const auto from = root.find_set("energy_from");
+    file.hardware.energy_from =
+        from && from->string() == hardware::power_table        ? hardware::power_table
+        : from && from->string() == hardware::stated_constants ? hardware::stated_constants
+                                                               : "hardware file";
+  }
   if (const auto f = root.find_set("tile")) file.hardware.tile = f->integer(1, 1 << 20);
   if (const auto f = root.find_set("multiprocessors")) {
     file.hardware.multiprocessors = f->integer(0, 1 << 20);
@@ -95,6 +104,9 @@ void each_number(AnyHardware& h, Member&& member) {
   detail::each_number(file.hardware, [&](const char* name, const double& number) {
     out += ",\n \"" + std::string(name) + "\": " + plain(number);
   });
+  if (!file.hardware.energy_from.empty()) {
+    out += ",\n \"energy_from\": \"" + std::string(file.hardware.energy_from) + "\"";
+  }
   out += ",\n \"tile\": " + std::to_string(file.hardware.tile);
   out += ",\n \"multiprocessors\": " + std::to_string(file.hardware.multiprocessors);
   if (file.affine) {

@@ -5,19 +5,18 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <fstream>
 #include <functional>
 #include <initializer_list>
-#include <iterator>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <quire/core/error.hpp>
+#include <quire/cost_model/profile_rows.hpp>
 
 namespace quire {
 
@@ -44,6 +43,44 @@ class OperatorProfile {
     return p;
   }
 
+  /// One layer's attention: `chunk` prompt tokens behind `prefix` cached ones, beside `decodes` sequences
+  /// of `kv` tokens each.
+  struct AttentionTime {
+    double chunk = 0, prefix = 0, decodes = 0, kv = 0, time_us = 0;
+  };
+
+  /// A profile without times, for readers of other layouts.
+  OperatorProfile() = default;
+  /// Adds a measured time of an operator. \pre tokens >= 1
+  void add_dense(std::string layer, double tokens, double time_us) {
+    add(dense_, std::move(layer), tokens, time_us);
+  }
+  void add_per_sequence(std::string layer, double sequences, double time_us) {
+    add(per_sequence_, std::move(layer), sequences, time_us);
+  }
+  /// Adds measured attention; call once for each file. \errors data error: points that form no grid.
+  void add_attention(std::span<const AttentionTime> points, const std::string& place) {
+    std::map<double, std::vector<AttentionTime>> prompts, mixed;
+    std::vector<AttentionTime> decodes;
+    for (const AttentionTime& p : points) {
+      if (p.chunk == 0) {
+        decodes.push_back(p);
+      } else {
+        (p.decodes == 0 ? prompts : mixed)[p.chunk].push_back(p);
+      }
+    }
+    if (!decodes.empty()) decodes_ = lattice(decodes, place);
+    for (auto& [chunk, of] : prompts) prompts_.emplace_back(chunk, lattice(of, place));
+    for (auto& [chunk, of] : mixed) mixed_.emplace_back(chunk, lattice(of, place));
+    const auto by_chunk = [](const auto& a, const auto& b) { return a.first < b.first; };
+    std::stable_sort(prompts_.begin(), prompts_.end(), by_chunk);
+    std::stable_sort(mixed_.begin(), mixed_.end(), by_chunk);
+  }
+  [[nodiscard]] bool has_decodes() const { return !decodes_.time_us.empty(); }
+  [[nodiscard]] bool has_prompts() const { return !prompts_.empty(); }
+  /// Whether steps of prompts and decodes were measured together.
+  [[nodiscard]] bool has_mixed() const { return !mixed_.empty(); }
+
   [[nodiscard]] bool has(std::string_view layer) const {
     return dense_.contains(layer) || per_sequence_.contains(layer);
   }
@@ -56,12 +93,15 @@ class OperatorProfile {
     return curve(per_sequence_, layer, sequences);
   }
 
-  /// Seconds of one layer's attention: `chunk` prompt tokens behind `prefix` cached ones, beside
-  /// `decodes` sequences of `kv` tokens each.
+  /// Seconds of one layer's attention, as AttentionTime has it. Where prompts were measured without cached
+  /// tokens alone, a chunk behind some costs what it adds to a prompt computed at once, and at least what it
+  /// costs alone; where they were never measured beside decodes, the two are added.
+  /// \pre has_prompts() where there is a chunk, has_decodes() where there are decodes
   [[nodiscard]] double attention(double chunk, double prefix, double decodes, double kv) const {
     if (chunk <= 0 && decodes <= 0) return 0;
-    if (decodes <= 0) return 1e-6 * over_chunks(prompts_, chunk, prefix, 0, 0);
+    if (decodes <= 0) return 1e-6 * prompt(chunk, prefix);
     if (chunk <= 0) return 1e-6 * lookup(decodes_, 0, decodes, kv);
+    if (!has_mixed()) return 1e-6 * (prompt(chunk, prefix) + lookup(decodes_, 0, decodes, kv));
     return 1e-6 * over_chunks(mixed_, chunk, prefix, decodes, kv);
   }
 
@@ -152,6 +192,15 @@ class OperatorProfile {
     }
     return sum;
   }
+  [[nodiscard]] double prompt(double chunk, double prefix) const {
+    const bool measured = std::any_of(prompts_.begin(), prompts_.end(), [](const auto& grid) {
+      return grid.second.prefix.size() > 1;
+    });
+    const double alone = over_chunks(prompts_, chunk, measured ? prefix : 0, 0, 0);
+    if (measured || prefix <= 0) return alone;
+    return std::max(alone, over_chunks(prompts_, prefix + chunk, 0, 0, 0) -
+                               over_chunks(prompts_, prefix, 0, 0, 0));
+  }
   /// Linear over the chunk between the nearest measured ones whose grid reaches the point.
   static double over_chunks(const std::vector<std::pair<double, Lattice>>& grids, double chunk,
                             double prefix, double decodes, double kv) {
@@ -192,60 +241,14 @@ class OperatorProfile {
 
   // ---- reading ---------------------------------------------------------------------------------
 
-  /// Calls row(fields, place) for each line after the header, with the fields of `names`; the file may have
-  /// its columns in any order, and others beside them. False when the file is not there.
   template <class Row>
-  static bool each_row(const std::string& path, const std::vector<std::string_view>& names,
+  static bool each_row(const std::string& path, std::initializer_list<std::string_view> names,
                        Row&& row) {
-    std::ifstream in(path);
-    if (!in) return false;
-    std::string line;
-    const auto split = [&line] {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      std::vector<std::string_view> fields;
-      for (std::size_t at = 0;;) {
-        const std::size_t comma = line.find(',', at);
-        fields.push_back(std::string_view(line).substr(at, comma - at));
-        if (comma == std::string::npos) return fields;
-        at = comma + 1;
-      }
-    };
-    std::getline(in, line);
-    const std::vector<std::string_view> header = split();
-    std::vector<std::size_t> columns;
-    for (const std::string_view name : names) {
-      const auto at = std::find(header.begin(), header.end(), name);
-      if (at == header.end()) {
-        throw data_error(
-            path + ": line 1",
-            "the header `" + line.substr(0, 120) + "` has no column " + std::string(name),
-            "the columns of LLMServingSim's profiler");
-      }
-      columns.push_back(static_cast<std::size_t>(at - header.begin()));
-    }
-    const std::size_t width = header.size();
-    std::vector<std::string_view> chosen(columns.size());
-    for (std::size_t number = 2; std::getline(in, line); ++number) {
-      const std::vector<std::string_view> fields = split();
-      if (line.empty()) continue;
-      const std::string place = path + ": line " + std::to_string(number);
-      if (fields.size() != width) {
-        throw data_error(place, std::to_string(fields.size()) + " fields", std::to_string(width));
-      }
-      for (std::size_t i = 0; i < columns.size(); ++i) chosen[i] = fields[columns[i]];
-      row(chosen, place);
-    }
-    return true;
+    return detail::each_profile_row(path, std::span(names.begin(), names.size()),
+                                    std::forward<Row>(row));
   }
   static double number(std::string_view text, const std::string& place, bool negative = false) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value) ||
-        (value < 0 && !negative)) {
-      throw data_error(place, "`" + std::string(text.substr(0, 40)) + "` is no number",
-                       "a finite number, 0 or more");
-    }
-    return value;
+    return detail::profile_number(text, place, negative);
   }
 
   void read_curves(const std::string& path, std::string_view what, Curves& out) {
@@ -258,11 +261,14 @@ class OperatorProfile {
     for (auto& [layer, points] : out) std::sort(points.begin(), points.end());
   }
 
+  static void add(Curves& curves, std::string layer, double x, double time_us) {
+    auto& points = curves[std::move(layer)];
+    const std::pair<double, double> point{x, time_us};
+    points.insert(std::upper_bound(points.begin(), points.end(), point), point);
+  }
+
   void read_attention(const std::string& path) {
-    struct Point {
-      double chunk, prefix, decodes, kv, time;
-    };
-    std::vector<Point> points;
+    std::vector<AttentionTime> points;
     const bool found =
         each_row(path, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"},
                  [&](auto& f, auto& place) {
@@ -272,19 +278,8 @@ class OperatorProfile {
     if (!found || points.empty()) {
       throw data_error(path, "it cannot be read or is empty", "a profile");
     }
-    std::map<double, std::vector<Point>> prompts, mixed;
-    std::vector<Point> decodes;
-    for (const Point& p : points) {
-      if (p.chunk == 0) {
-        decodes.push_back(p);
-      } else {
-        (p.decodes == 0 ? prompts : mixed)[p.chunk].push_back(p);
-      }
-    }
-    if (!decodes.empty()) decodes_ = lattice(decodes, path);
-    for (auto& [chunk, of] : prompts) prompts_.emplace_back(chunk, lattice(of, path));
-    for (auto& [chunk, of] : mixed) mixed_.emplace_back(chunk, lattice(of, path));
-    if (decodes_.time_us.empty() || prompts_.empty() || mixed_.empty()) {
+    add_attention(points, path);
+    if (!has_decodes() || !has_prompts() || !has_mixed()) {
       throw data_error(path, "it lacks decodes, prompts or mixed batches", "all three");
     }
   }
@@ -293,7 +288,7 @@ class OperatorProfile {
   template <class Points>
   static Lattice lattice(const Points& points, const std::string& path) {
     std::map<std::array<double, 3>, double> at;
-    for (const auto& p : points) at[{p.prefix, p.decodes, p.kv}] = p.time;
+    for (const auto& p : points) at[{p.prefix, p.decodes, p.kv}] = p.time_us;
     std::array<std::map<double, std::size_t>, 3> count;
     for (const auto& [key, time] : at) {
       for (std::size_t a = 0; a < 3; ++a) ++count[a][key[a]];

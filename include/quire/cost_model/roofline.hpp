@@ -87,6 +87,48 @@ class Roofline {
     return joined(h, memory, compute) + h.launch;
   }
 
+  /// The cost that another model found for a plan, with the joules of what the plan moves and computes.
+  [[nodiscard]] StepCost with_joules(const StepPlan& plan, StepCost found) const {
+    const Hardware& h = in_.hardware;
+    if (!h.knows_energy()) return found;
+    const StepCost own = cost(plan);
+    found.joules = own.joules.value + tp() * h.idle_watts * (found.seconds - own.seconds).value;
+    return found;
+  }
+
+  /// Seconds of one layer's attention over a plan.
+  [[nodiscard]] double attention_seconds(const StepPlan& plan) const {
+    Work none;
+    return attention(rows_of(plan), none);
+  }
+
+  /// Seconds of one operator over `rows` tokens or sequences, by the names that profiles have; 0 for one
+  /// that is no product and moves next to nothing, such as the sampler.
+  [[nodiscard]] double operator_seconds(std::string_view op, double rows) const {
+    const model::Shape& m = in_.model;
+    const auto n = static_cast<std::int64_t>(rows);
+    const std::int64_t query = m.heads * m.head_dim, up = (m.gated_mlp ? 2 : 1) * m.ffn;
+    const std::int64_t qkv = (m.heads + 2 * m.kv_heads) * m.head_dim;
+    Work none;
+    const auto dense = [&](std::int64_t in, std::int64_t out) {
+      return product(n, in, out, weights(in * out), none);
+    };
+    const auto moved = [&](std::int64_t values) {
+      return roof(2 * rows * static_cast<double>(values) / tp(), 0, none) + in_.hardware.launch;
+    };
+    if (op == "qkv_proj") return dense(m.hidden, qkv);
+    if (op == "o_proj") return dense(query, m.hidden);
+    if (m.experts > 0 && op == "gate_up_proj") return mlp(n, none);  // both products of the experts
+    if (m.experts > 0 && op == "down_proj") return 0;
+    if (op == "gate_up_proj") return dense(m.hidden, up);
+    if (op == "down_proj") return dense(m.ffn, m.hidden);
+    if (op == "lm_head") return dense(m.hidden, m.vocab);
+    if (op == "layernorm" || op == "final_layernorm") return moved(4 * m.hidden);
+    if (op == "rotary_emb") return moved(2 * qkv);
+    if (op == "act_fn") return moved(3 * m.ffn);
+    return op == "embedding" ? moved(2 * m.hidden) : 0;
+  }
+
  private:
   /// What one device moves and computes.
   struct Work {

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <quire/core/error.hpp>
 #include <quire/cost_model/concepts.hpp>
 #include <quire/cost_model/operator_profile.hpp>
+#include <quire/cost_model/roofline.hpp>
 #include <quire/cost_model/transfers.hpp>
 
 namespace quire::cost_model {
@@ -19,6 +21,9 @@ namespace quire::cost_model {
 /// longest, which the profile measured for such batches. Several prompt chunks: the first one's time,
 /// and what each other one adds to the same decodes. Between devices: two all-reduces a layer, one after
 /// the embedding, and the gathering of the logits.
+///
+/// What the profile lacks is refused, or where CostInputs::rest_by_roofline says so priced by the roofline of
+/// the device; a sampler that was not measured takes no time then. Joules are the roofline's, over these times.
 /// \cost O(sequences) a step. \errors data, when CostInputs has no profile or it lacks an operator.
 /// \source the tables and their axes: LLMServingSim 2.0, ISPASS '26. Deviations: chunks are added, not
 /// folded into one; shares are interpolated between buckets; the logits' gathering and the host's part.
@@ -26,18 +31,44 @@ class Tabulated {
  public:
   static constexpr std::string_view name = "tabulated";
 
-  explicit Tabulated(const CostInputs& inputs) : in_(inputs) {
+  explicit Tabulated(const CostInputs& inputs) : in_(inputs), roofline_(inputs) {
     if (!in_.profile) {
       throw data_error("tabulated cost model", "no operator profile is given",
                        "CostInputs::profile");
     }
+    if (in_.rest_by_roofline) return;
+    const OperatorProfile& p = *in_.profile;
+    std::string missing;
+    for (const std::string_view op :
+         {"embedding", "layernorm", "qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn",
+          "down_proj", "final_layernorm", "lm_head", "sampler"}) {
+      if (!p.has(op)) missing.append(missing.empty() ? "" : ", ").append(op);
+    }
+    for (const auto& [there, what] : {std::pair{p.has_decodes(), "attention of decodes"},
+                                      std::pair{p.has_prompts(), "attention of prompts"},
+                                      std::pair{p.has_mixed(), "attention of both at once"}}) {
+      if (!there) missing.append(missing.empty() ? "" : ", ").append(what);
+    }
+    if (!missing.empty()) {
+      throw data_error("tabulated cost model", "the operator profile has no times for " + missing,
+                       "a profile of all operators, or tabulated_or_roofline");
+    }
   }
 
   [[nodiscard]] StepCost cost(const StepPlan& plan) const {
-    return cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_);
+    return roofline_.with_joules(
+        plan, cost_with_moves(plan, plan.sequences.empty() ? 0 : compute(plan), in_));
   }
 
  private:
+  [[nodiscard]] double dense(std::string_view op, double tokens) const {
+    return in_.profile->has(op) ? in_.profile->dense(op, tokens)
+                                : roofline_.operator_seconds(op, tokens);
+  }
+  [[nodiscard]] double per_sequence(std::string_view op, double sequences) const {
+    return in_.profile->has(op) ? in_.profile->per_sequence(op, sequences)
+                                : roofline_.operator_seconds(op, sequences);
+  }
   [[nodiscard]] double compute(const StepPlan& plan) const {
     const OperatorProfile& p = *in_.profile;
     const HostOverhead& host = in_.host;
@@ -46,10 +77,10 @@ class Tabulated {
     const double sequences = static_cast<double>(plan.sequences.size());
     double kernels =
         11;  // products, norms, rotary, activation, attention in two parts, cache write
-    double layer = 2 * p.dense("layernorm", tokens) + attention(plan);
+    double layer = 2 * dense("layernorm", tokens) + attention(plan);
     for (const std::string_view op :
          {"qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj"}) {
-      layer += p.dense(op, tokens);
+      layer += dense(op, tokens);
     }
     if (p.has("qk_norm")) {
       layer += p.dense("qk_norm", tokens);
@@ -63,8 +94,8 @@ class Tabulated {
     }
     double seconds =
         static_cast<double>(in_.model.layers) * (layer + kernels * host.per_kernel.value);
-    seconds += p.dense("embedding", tokens) + p.dense("final_layernorm", tokens) + between;
-    seconds += p.per_sequence("lm_head", sequences) + p.per_sequence("sampler", sequences);
+    seconds += dense("embedding", tokens) + dense("final_layernorm", tokens) + between;
+    seconds += per_sequence("lm_head", sequences) + per_sequence("sampler", sequences);
     seconds += host.per_step.value + host.per_sequence.value * sequences +
                host.per_request.value * static_cast<double>(requests_in(plan));
     if (host.graph_tokens > Tokens{0} && real > host.graph_tokens) {
@@ -74,6 +105,11 @@ class Tabulated {
   }
 
   [[nodiscard]] double attention(const StepPlan& plan) const {
+    const OperatorProfile& p = *in_.profile;
+    if (p.has_decodes() && p.has_prompts()) return tabulated_attention(plan);
+    return roofline_.attention_seconds(plan);  // half of a table is none
+  }
+  [[nodiscard]] double tabulated_attention(const StepPlan& plan) const {
     double chunks = 0, cached = 0, decodes = 0, sum = 0, longest = 0, shortest = 0;
     const SequencePlan* first = nullptr;  // prompt chunk
     for (const SequencePlan& s : plan.sequences) {
@@ -123,6 +159,7 @@ class Tabulated {
   }
 
   CostInputs in_;
+  Roofline roofline_;
 };
 static_assert(CostModel<Tabulated>);
 

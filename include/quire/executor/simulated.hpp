@@ -37,6 +37,7 @@ struct BasicSimulated {
     HostOverhead host{};
     std::shared_ptr<const OperatorProfile> profile{};
     std::optional<AffineCoefficients> affine{};
+    CostMaker priced_by{};  // a cost model chosen at run time, in place of Cost; empty: none is
     std::uint64_t seed = 0;
     /// Of a speculation policy: the chance that a draft is what the model would draw, given that
     /// those before it were.
@@ -124,6 +125,7 @@ struct BasicSimulated {
     Steps(const Options& options, const CostInputs& inputs,
           const std::optional<CostInputs>& draft = std::nullopt, BlockCount draft_blocks = 0)
         : cost_(inputs),
+          other_(options.priced_by ? options.priced_by(inputs) : AnyCost{}),
           draft_book_(draft ? draft_blocks : BlockCount{0}, inputs.storage.block_tokens),
           vocab_(static_cast<std::uint64_t>(options.model.vocab)),
           seed_(options.seed),
@@ -137,7 +139,7 @@ struct BasicSimulated {
 
     void execute(const StepPlan& plan, StepResult& result) {
       result.clear();
-      const StepCost cost = cost_.cost(plan);
+      const StepCost cost = other_ ? other_(plan) : cost_.cost(plan);
       result.seconds = cost.seconds;
       result.joules = cost.joules;
       result.bytes_moved = cost.bytes_moved;
@@ -224,6 +226,7 @@ struct BasicSimulated {
     }
 
     Cost cost_;
+    AnyCost other_;
     std::optional<Cost> draft_cost_;
     DraftBook draft_book_;
     StepPlan draft_plan_;
