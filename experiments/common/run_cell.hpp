@@ -44,6 +44,7 @@ struct Outcome {
   std::int64_t requests = 0;              // of the workload, as long as it really is
   std::int64_t lines_without_tokens = 0;  // of a trace, left out
   std::int64_t prompts_over_budget = 0;   // longer than max_num_batched_tokens
+  std::int64_t outputs_cut = 0;           // requests that ask for more than max_model_len leaves
   double mfu = std::numeric_limits<double>::quiet_NaN();  // where the device's peak is known
   std::string_view energy_from{};                         // what joules rest on; empty: not known
   std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
@@ -162,6 +163,12 @@ class Timeline {
   }
   out.requests = static_cast<std::int64_t>(requests.requests.size());
   out.lines_without_tokens = static_cast<std::int64_t>(requests.provenance.dropped);
+  const Tokens longest = cell.resolved.max_model_len;
+  out.outputs_cut = std::count_if(requests.requests.begin(), requests.requests.end(),
+                                  [longest](const Request& q) {
+                                    return q.output_length && q.prompt_length < longest &&
+                                           q.prompt_length + *q.output_length > longest;
+                                  });
   if (unread_because("max_num_batched_tokens", cell.settings, variant).empty()) {
     const Resolved& r = cell.resolved;
     out.prompts_over_budget =
@@ -261,6 +268,7 @@ class Timeline {
       .add("unfinished", r.unfinished + r.not_submitted)
       .add("failures", failures_of(r))
       .add("prompts_over_budget", outcome.prompts_over_budget)
+      .add("outputs_cut", outcome.outputs_cut)
       .add("lines_without_tokens", outcome.lines_without_tokens)
       .add("kv_blocks", r.geometry.device_blocks.value);
   if (timed) out.add("wall_seconds", outcome.wall_seconds);

@@ -166,6 +166,11 @@ std::vector<std::string> notices_of(const Cell& cell, const Outcome& outcome) {
                       ": each waits until the batch has drained, and all others wait behind it "
                       "(vLLM asks for at least the model's length)");
   }
+  if (outcome.outputs_cut > 0) {
+    notices.push_back(count(outcome.outputs_cut, "answer") +
+                      " cut short: prompt and output together are longer than the " +
+                      std::to_string(cell.resolved.max_model_len) + " tokens of a sequence");
+  }
   if (outcome.lines_without_tokens > 0) {
     notices.push_back(count(outcome.lines_without_tokens, "line") +
                       " of the trace without input or without output tokens left out");

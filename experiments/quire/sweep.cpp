@@ -98,7 +98,7 @@ int plan_sweep(RunOptions& o, const Invocation& invocation) {
     std::vector<std::size_t> all(prepared.cells.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     write_cells(o.out, prepared, all);
-    if (!o.quiet) std::cerr << all.size() << " cells\n";
+    if (!o.quiet) std::cerr << all.size() << (all.size() == 1 ? " cell\n" : " cells\n");
     return 0;
   }
   for (std::size_t i = 0; i < cells.size(); ++i) {

@@ -225,6 +225,16 @@ TEST(QuireCommand, PromptsLongerThanAStepAreSaid) {
   EXPECT_EQ(number(row_of(ran), "prompts_over_budget"), 6);
 }
 
+TEST(QuireCommand, AnswersThatTheModelsLengthCutsAreSaid) {
+  const Ran ran = quire_command({"run", "--workload", "random", "--input-len", "2040",
+                                 "--output-len", "500", "--num-prompts", "3", "--format", "jsonl"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("3 answers cut short"));
+  EXPECT_THAT(ran.err, HasSubstr("the 2048 tokens of a sequence"));
+  EXPECT_THAT(ran.out, HasSubstr("\"outputs_cut\": 3"));
+  EXPECT_EQ(quire_command(short_run({})).err, "");
+}
+
 TEST(QuireCommand, ReportsSayWhatRanAndTracesWhatWasLeftOut) {
   EXPECT_THAT(quire_command(short_run({})).out,
               HasSubstr("vllm: opt_13b on a100_40gb; sharegpt, 20 requests, poisson arrivals at "
