@@ -3,6 +3,7 @@
 Examples:
   ./benchmarks/run --quick
   ./benchmarks/run --filter 'eviction/sieve'
+  ./benchmarks/run --filter 'eviction/.*' --blocks 10000000 --traces DIR
   ./benchmarks/run --list
 
 A row's id is `<program>/<benchmark>`. `value` is its rate in `unit`; `ceiling` is the rate of the
@@ -114,7 +115,21 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one short repetition of each")
     parser.add_argument("--filter", default="", metavar="REGEX", help="ids to measure")
     parser.add_argument("--list", action="store_true", help="print the ids, measure none")
+    parser.add_argument("--blocks", type=int, metavar="N",
+                        help="sizes of pools go up to N blocks, in steps of ten (default: 10000)")
+    parser.add_argument("--traces", type=pathlib.Path, metavar="DIR",
+                        help="folder of real traces, whose accesses are replayed as well")
     arguments = parser.parse_args()
+    if arguments.blocks is not None:
+        if not 1000 <= arguments.blocks <= 10_000_000:
+            print(f"--blocks {arguments.blocks}: expected 1000 to 10000000", file=sys.stderr)
+            return 2
+        os.environ["QUIRE_BENCH_BLOCKS"] = str(arguments.blocks)
+    if arguments.traces is not None:
+        if not arguments.traces.is_dir():
+            print(f"--traces {arguments.traces}: is not a folder", file=sys.stderr)
+            return 2
+        os.environ["QUIRE_TRACES"] = str(arguments.traces.resolve())
     try:
         chosen = re.compile(arguments.filter)
     except re.error as error:

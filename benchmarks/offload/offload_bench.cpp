@@ -68,8 +68,8 @@ void choose_fetch(benchmark::State& state) {
 }
 
 constexpr std::size_t block_bytes = 1u << 20;
-/// Blocks of a pass; QUIRE_BENCH_BLOCKS, which tests set, asks for a small one.
-std::int64_t pass() { return std::getenv("QUIRE_BENCH_BLOCKS") != nullptr ? 8 : 256; }
+/// Blocks of a pass; QUIRE_BENCH_QUICK, which tests set, asks for a small one.
+std::int64_t pass() { return std::getenv("QUIRE_BENCH_QUICK") != nullptr ? 8 : 256; }
 
 /// A device's memory with as many blocks, larger than the caches, on huge pages as an executor's is.
 using Device = quire::huge_vector<std::byte>;

@@ -24,8 +24,8 @@ using Formats =
               Int4ZeroPoint<128>, IntPerChannel<4>, LinearOnly<Int4Grouped<64>>, Nf4, Fp4, Mxfp4,
               Nvfp4, Q80, Q40, Q4K, Q5K, Q6K, W8a8, Fp8W8a8, LlmInt8>;
 
-/// QUIRE_BENCH_BLOCKS, which tests set, asks for a quick look.
-const bool quick = std::getenv("QUIRE_BENCH_BLOCKS") != nullptr;
+/// QUIRE_BENCH_QUICK, which tests set, asks for a quick look.
+const bool quick = std::getenv("QUIRE_BENCH_QUICK") != nullptr;
 const std::size_t width = quick ? 256 : 2048;
 const int largest = quick ? 1 : 512;  // MiB of matrices, and rows
 
