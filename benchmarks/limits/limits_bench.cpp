@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -99,56 +100,104 @@ BENCHMARK(read_memory)->Unit(benchmark::kMillisecond);
 BENCHMARK(read_memory_all_threads)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(read_cache)->Unit(benchmark::kMillisecond);
 
-/// Fused multiply-adds in registers, enough chains in flight to fill the pipeline. Items: flops.
-void fused_multiply_add(benchmark::State& state) {
-  const hn::ScalableTag<float> d;
-  constexpr int steps = 1000;
-  const auto factor = hn::Set(d, 0.999f), term = hn::Set(d, 1e-3f);
-  auto a = hn::Zero(d), b = a, c = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a;
+/// Runs body(rounds) on threads of its own, so many rounds that starting them is not measured.
+template <class Body>
+void compute(benchmark::State& state, std::size_t threads, std::int64_t items_per_round,
+             const Body& body) {
+  const std::size_t rounds = threads == 1 ? 1000 : 1'000'000;
   for (auto _ : state) {
-    for (int step = 0; step < steps; ++step) {
-      a = hn::MulAdd(a, factor, term);
-      b = hn::MulAdd(b, factor, term);
-      c = hn::MulAdd(c, factor, term);
-      e = hn::MulAdd(e, factor, term);
-      f = hn::MulAdd(f, factor, term);
-      g = hn::MulAdd(g, factor, term);
-      h = hn::MulAdd(h, factor, term);
-      i = hn::MulAdd(i, factor, term);
-      j = hn::MulAdd(j, factor, term);
-      k = hn::MulAdd(k, factor, term);
-    }
+    std::vector<std::thread> helpers;
+    for (std::size_t t = 1; t < threads; ++t) helpers.emplace_back([&] { body(rounds); });
+    body(rounds);
+    for (auto& helper : helpers) helper.join();
   }
-  const auto all = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
-                           hn::Add(hn::Add(hn::Add(f, g), hn::Add(h, i)), hn::Add(j, k)));
-  float sum = hn::GetLane(hn::SumOfLanes(d, all));
-  benchmark::DoNotOptimize(sum);
-  count_items(state, static_cast<std::int64_t>(2 * 10 * steps * hn::Lanes(d)));
+  count_items(state, items_per_round * static_cast<std::int64_t>(rounds * threads));
 }
-BENCHMARK(fused_multiply_add);
+/// Registers a limit for one thread and for all of them.
+void add_limit(const char* name, void (*limit)(benchmark::State&, std::size_t)) {
+  benchmark::RegisterBenchmark(name, [limit](benchmark::State& state) { limit(state, 1); });
+  benchmark::RegisterBenchmark((std::string(name) + "_all_threads").c_str(),
+                               [limit](benchmark::State& state) {
+                                 limit(state, std::max(1u, std::thread::hardware_concurrency()));
+                               })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
+}
 
-/// Products of bytes summed in registers, as fused_multiply_add(). Items: multiplications and additions.
-void byte_products(benchmark::State& state) {
-  namespace simd = quire::simd;
-  constexpr int steps = 1000;
-  constexpr std::size_t chains = 12;
-  const auto left = hn::Set(simd::Words(), 0x01020304), right = hn::Set(simd::Words(), 0x04030201);
-  simd::WordVec sums[chains];
-  simd::unrolled<chains>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
-  for (auto _ : state) {
-    for (int step = 0; step < steps; ++step) {
-      simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
-        sums[i] = simd::dot_bytes(sums[i], left, right);
-      });
-    }
-  }
-  auto all = hn::Zero(simd::Words());
-  simd::unrolled<chains>([&](auto i) { all = hn::Add(all, sums[i]); });
-  std::int32_t sum = hn::GetLane(hn::SumOfLanes(simd::Words(), all));
-  benchmark::DoNotOptimize(sum);
-  count_items(state, static_cast<std::int64_t>(2 * chains * steps * 4 * simd::lanes));
+/// Fused multiply-adds in registers, enough chains in flight to fill the pipeline. Items: flops.
+void fused_multiply_add(benchmark::State& state, std::size_t threads) {
+  using D = hn::ScalableTag<float>;
+  compute(state, threads, static_cast<std::int64_t>(2 * 10 * hn::Lanes(D())),
+          [](std::size_t rounds) {
+            const D d;
+            const auto factor = hn::Set(d, 0.999f), term = hn::Set(d, 1e-3f);
+            auto a = hn::Zero(d), b = a, c = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a;
+            for (std::size_t round = 0; round < rounds; ++round) {
+              a = hn::MulAdd(a, factor, term);
+              b = hn::MulAdd(b, factor, term);
+              c = hn::MulAdd(c, factor, term);
+              e = hn::MulAdd(e, factor, term);
+              f = hn::MulAdd(f, factor, term);
+              g = hn::MulAdd(g, factor, term);
+              h = hn::MulAdd(h, factor, term);
+              i = hn::MulAdd(i, factor, term);
+              j = hn::MulAdd(j, factor, term);
+              k = hn::MulAdd(k, factor, term);
+            }
+            const auto all = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
+                                     hn::Add(hn::Add(hn::Add(f, g), hn::Add(h, i)), hn::Add(j, k)));
+            float sum = hn::GetLane(hn::SumOfLanes(d, all));
+            benchmark::DoNotOptimize(sum);
+          });
 }
-BENCHMARK(byte_products);
+
+/// Sums of products in whole words in registers, as fused_multiply_add(). Items: multiplications and
+/// additions, `each` of both in every lane.
+template <std::int64_t each, class Dot>
+void products(benchmark::State& state, std::size_t threads, const Dot& dot) {
+  namespace simd = quire::simd;
+  constexpr std::size_t chains = 12;
+  compute(state, threads, static_cast<std::int64_t>(2 * chains * simd::lanes) * each,
+          [&](std::size_t rounds) {
+            const auto left = hn::Set(simd::Words(), 0x01020304),
+                       right = hn::Set(simd::Words(), 0x04030201);
+            simd::WordVec sums[chains];
+            simd::unrolled<chains>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
+            for (std::size_t round = 0; round < rounds; ++round) {
+              simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
+                sums[i] = dot(sums[i], left, right);
+              });
+            }
+            auto all = hn::Zero(simd::Words());
+            simd::unrolled<chains>([&](auto i) { all = hn::Add(all, sums[i]); });
+            std::int32_t sum = hn::GetLane(hn::SumOfLanes(simd::Words(), all));
+            benchmark::DoNotOptimize(sum);
+          });
+}
+void byte_products(benchmark::State& state, std::size_t threads) {
+  products<4>(
+      state, threads, [](auto sum, auto left, auto right) __attribute__((always_inline)) {
+        return quire::simd::dot_bytes(sum, left, right);
+      });
+}
+#if defined(__AVX512BF16__) && HWY_TARGET <= HWY_AVX3
+/// Pairs of bf16 summed in fp32.
+void bf16_products(benchmark::State& state, std::size_t threads) {
+  products<2>(
+      state, threads, [](auto sum, auto left, auto right) __attribute__((always_inline)) {
+        asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(left.raw), "v"(right.raw));
+        return sum;
+      });
+}
+#endif
+const bool registered = [] {
+  add_limit("fused_multiply_add", fused_multiply_add);
+  add_limit("byte_products", byte_products);
+#if defined(__AVX512BF16__) && HWY_TARGET <= HWY_AVX3
+  add_limit("bf16_products", bf16_products);
+#endif
+  return true;
+}();
 
 /// One load after another, each needing the last: the pace of walking a linked structure of the
 /// given size in a random order. Items: loads.

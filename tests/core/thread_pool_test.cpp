@@ -1,9 +1,12 @@
 #include <quire/core/thread_pool.hpp>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -70,6 +73,25 @@ TEST(ThreadPool, ASingleThreadIsTheCaller) {
   ThreadPool pool;
   const auto caller = std::this_thread::get_id();
   pool.parallel_for(10, [&](std::size_t) { EXPECT_EQ(std::this_thread::get_id(), caller); });
+}
+
+TEST(ThreadPool, KeepsScratchMemoryFromCallToCall) {
+  ThreadPool pool(2);
+  std::byte* const first = pool.scratch(1000);
+  first[999] = std::byte{1};
+  EXPECT_EQ(pool.scratch(500), first);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pool.scratch(5000)) % 64, 0u);
+}
+
+/// Threads that sleep wake up, and those that still look for work find it.
+TEST(ThreadPool, LoopsNearAndFarApart) {
+  ThreadPool pool(2);
+  std::atomic<int> calls{0};
+  for (int round = 0; round < 300; ++round) {
+    if (round % 30 == 0) std::this_thread::sleep_for(2 * ThreadPool::patience);
+    pool.parallel_for(3, [&](std::size_t) { ++calls; });
+    ASSERT_EQ(calls.load(), 3 * (round + 1));
+  }
 }
 
 TEST(ThreadPool, EndsWithoutWork) {

@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include <quire/attention/rows_ahead.hpp>
 #include <quire/attention/workspace.hpp>
 #include <quire/core/byte_products.hpp>
 #include <quire/core/code_layout.hpp>
-#include <quire/core/float16.hpp>
+#include <quire/core/digits.hpp>
 #include <quire/core/simd.hpp>
 
 /// Attention over keys and values that are whole numbers of 4 or 8 bits, without turning them into fp32.
@@ -23,54 +20,11 @@
 /// fp32 against the largest element, so that results agree with load() as fp32 sums do.
 namespace quire::attention::detail {
 
-inline constexpr std::size_t code_digits = 3;
+using simd::code_digits;
+using simd::largest_magnitude;
+using simd::to_digits;
+
 inline constexpr std::size_t code_rows = 4;  // rows that one register tile serves
-
-/// A whole number in digits, the highest as large as it must be.
-inline void split_digits(std::int32_t number, std::int32_t* digits) {
-  for (std::size_t d = 0; d + 1 < code_digits; ++d) {
-    const std::uint32_t low = static_cast<std::uint32_t>(number) & 0xffu;
-    digits[d] = static_cast<std::int32_t>(low ^ 0x80u) - 0x80;  // the byte with its sign
-    number = (number - digits[d]) / 256;
-  }
-  digits[code_digits - 1] = number;
-}
-
-/// The largest magnitude; infinity or NaN where an x is not finite. \shape x (n), n a multiple of 16
-inline float largest_magnitude(const float* x, std::size_t n) {
-  using namespace simd;
-  // As whole numbers, magnitudes are ordered as they are, and infinity and NaN come last.
-  WordVec most = hn::Zero(Words());
-  for (std::size_t i = 0; i < n; i += lanes) {
-    most = hn::Max(most, hn::BitCast(Words(), hn::Abs(load(x + i))));
-  }
-  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
-}
-
-/// Writes x = step * (whole numbers of code_digits signed bytes, lowest first) and gives step; NaN where
-/// an x is not finite. \shape x (n), n a multiple of 16; digits (code_digits, stride); total
-/// (code_digits): digits of the sum, the highest as large as it must be
-/// \pre largest == largest_magnitude(x, n)
-inline float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
-                       std::size_t stride, std::int32_t* total) {
-  using namespace simd;
-  const hn::Rebind<std::int8_t, Floats> bytes;
-  const bool finite = std::isfinite(largest);
-  const Vec inverse = set(finite && largest >= 0x1p-100f ? 0x1p22f / largest : 0.0f);
-  WordVec sums = hn::Zero(Words());
-  for (std::size_t i = 0; i < n; i += lanes) {
-    auto rest = finite ? hn::NearestInt(hn::Mul(load(x + i), inverse)) : hn::Zero(Words());
-    sums = hn::Add(sums, rest);
-    unrolled<code_digits>([&](auto d) __attribute__((always_inline)) {
-      // the highest digit is what is left
-      const auto digit = d + 1 == code_digits ? rest : hn::ShiftRight<24>(hn::ShiftLeft<24>(rest));
-      hn::StoreU(hn::DemoteTo(bytes, digit), bytes, digits + d * stride + i);
-      rest = hn::ShiftRight<8>(hn::Sub(rest, digit));
-    });
-  }
-  split_digits(hn::GetLane(hn::SumOfLanes(Words(), sums)), total);
-  return finite ? largest * 0x1p-22f : std::numeric_limits<float>::quiet_NaN();
-}
 
 /// Calls use(r, column, sums) for vectors of columns with sum over k of a[r][k] * b[k][column], a in
 /// digits, k counting words of four bytes.
@@ -181,13 +135,27 @@ class CodeTile {
     const std::size_t high = layout_.group / 2 * (keys ? tile_tokens / 4 : 1);
     for (std::size_t t = 0; t < from.end; t += 16) {
       for (std::size_t i = 0; i < 8 * layout_.row_bytes; i += 64) ahead.fetch();
+      const bool run = in_one_run(from, t);
       for (std::size_t g = 0; g < groups_; ++g) {
         const std::size_t at = g * layout_.group_bytes + layout_.codes_at;
         const std::size_t channel = g * layout_.group;
         std::uint32_t* to =
             words_ + (keys ? channel / 4 * tile_tokens + t : t / 4 * head_dim_ + channel);
         for (std::size_t i = 0; i < bytes; i += 16, to += keys ? 4 * tile_tokens : 16) {
-          pack_run(from.rows + t, at + i, halves, to, high);
+          if (run) {
+            const std::byte* first = from.rows[t] + at + i;
+            const std::size_t step = layout_.row_bytes;
+            pack_run(
+                [ first, step ](std::size_t r)
+                    __attribute__((always_inline)) { return first + r * step; },
+                halves, to, high);
+          } else {
+            const std::byte* const* rows = from.rows + t;
+            pack_run(
+                [ rows, j = at + i ](std::size_t r)
+                    __attribute__((always_inline)) { return rows[r] + j; },
+                halves, to, high);
+          }
         }
       }
     }
@@ -195,14 +163,22 @@ class CodeTile {
   }
 
  private:
-  /// Sixteen tokens' bytes [at, at + 16). Words of upper halves lie `high` behind those of lower ones.
-  HWY_INLINE void pack_run(const std::byte* const* rows, std::size_t at, bool halves,
-                           std::uint32_t* to, std::size_t high) const {
+  /// Whether sixteen tokens lie one behind the other.
+  [[nodiscard]] bool in_one_run(const CodeRows& from, std::size_t t) const {
+    return from.in_order && t >= from.begin && t + 16 <= from.end &&
+           from.slots[t + 15] == from.slots[t] + 15 &&
+           from.rows[t + 15] == from.rows[t] + 15 * layout_.row_bytes;
+  }
+
+  /// Sixteen tokens' runs of sixteen bytes, where `at` tells. Words of upper halves lie `high` behind
+  /// those of lower ones.
+  template <class At>
+  HWY_INLINE void pack_run(const At& at, bool halves, std::uint32_t* to, std::size_t high) const {
 #if HWY_TARGET == HWY_SCALAR
     for (std::size_t i = 0; i < 256; ++i) {
       // byte b of token t is byte b % 4 of word b / 4 of token t, or byte t % 4 of channel b's word
       const std::size_t t = i % 16, b = i / 16;
-      const auto code = std::to_integer<unsigned>(rows[t][at + b]);
+      const auto code = std::to_integer<unsigned>(at(t)[b]);
       std::uint32_t* word = to + (keys ? b / 4 * tile_tokens + t : t / 4 * head_dim_ + b);
       auto* byte = reinterpret_cast<std::uint8_t*>(word) + (keys ? b : t) % 4;
       *byte = static_cast<std::uint8_t>(halves ? code & 15u : code ^ 128u);
@@ -218,7 +194,7 @@ class CodeTile {
     const hn::FixedTag<std::uint64_t, 2 * quads> d64;
     for (std::size_t t = 0; t < 16; t += 4 * quads) {
       const auto load = [&](std::size_t i) __attribute__((always_inline)) {
-        return hn::LoadU(block, reinterpret_cast<const std::uint8_t*>(rows[t + i]) + at);
+        return hn::LoadU(block, reinterpret_cast<const std::uint8_t*>(at(t + i)));
       };
       // Token i of every quad; generic, so that narrower processors need not know of wider vectors.
       const auto every = [&](auto i) __attribute__((always_inline)) {
@@ -312,10 +288,12 @@ class CodeTile {
       std::fill(to, to + from.begin, 0u);
       for (std::size_t t = from.begin; t < from.end;) {
         const std::byte* scale = rows[t] + at - from.slots[t] * back;
-        const std::size_t last = t + 15;
-        if (beside && from.in_order && last < from.end && from.slots[last] == from.slots[t] + 15 &&
-            rows[last] == rows[t] + 15 * layout_.row_bytes) {
-          std::memcpy(to + t, scale, 16 * sizeof *to);
+        if (t + 16 <= from.end && in_one_run(from, t)) {
+          if (beside) {
+            std::memcpy(to + t, scale, 16 * sizeof *to);
+          } else {
+            gather(scale, to + t);
+          }
           t += 16;
         } else {
           std::memcpy(to + t, scale, sizeof *to);
@@ -324,6 +302,19 @@ class CodeTile {
       }
       std::fill(to + from.end, to + end, 0u);
       for (std::size_t t = 0; t < end; t += simd::lanes) unpack_scales(g * tile_tokens + t);
+    }
+  }
+
+  /// Words of sixteen tokens that lie one behind the other.
+  void gather(const std::byte* from, std::uint32_t* to) const {
+    namespace hn = simd::hn;
+    const auto step = static_cast<std::int32_t>(layout_.row_bytes);
+    for (std::size_t t = 0; t < 16; t += simd::lanes) {
+      const auto offsets = hn::Mul(hn::Iota(simd::Words(), static_cast<std::int32_t>(t)),
+                                   hn::Set(simd::Words(), step));
+      const auto words =
+          hn::GatherOffset(simd::Words(), reinterpret_cast<const std::int32_t*>(from), offsets);
+      hn::StoreU(words, simd::Words(), reinterpret_cast<std::int32_t*>(to) + t);
     }
   }
 

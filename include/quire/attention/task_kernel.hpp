@@ -367,6 +367,10 @@ class TaskKernel {
         const std::byte* keys = cache_.keys(block, task_.kv_head);
         const std::byte* values = cache_.values(block, task_.kv_head);
         const std::size_t stop = std::min(count, t + cache_.block_tokens - entry_slot_);
+        if constexpr (!plain) {
+          fetch_scales(key_layout_, keys, stop - t);
+          fetch_scales(value_layout_, values, stop - t);
+        }
         for (; t < stop; ++t, ++entry_slot_) put(t, keys, values, entry_slot_);
         if (entry_slot_ == cache_.block_tokens) {
           entry_slot_ = 0;
@@ -377,6 +381,11 @@ class TaskKernel {
     for (std::size_t t = count; t < tile_tokens; ++t) put(t, zeros, zeros, 0);
     tile.begin = from;
     tile.end = count;
+  }
+  /// Of tokens from entry_slot_ on, where they lie beside all codes of a slab.
+  void fetch_scales(const CodeLayout& layout, const std::byte* slab, std::size_t count) const {
+    if (layout.group == 0 || layout.scale != CodeLayout::Scale::fp32_of_slab) return;
+    fetch(slab + layout.scale_at + entry_slot_ * sizeof(float), count * sizeof(float));
   }
   /// Slabs of a token, for those who read through them.
   [[nodiscard]] const std::byte* key_slab(std::size_t t) const {

@@ -10,6 +10,13 @@ namespace quire::simd {
 using Words = hn::RebindToSigned<Floats>;
 using WordVec = hn::Vec<Words>;
 
+/// Whether dot_bytes() is one instruction.
+#if defined(__AVX512VNNI__) && HWY_TARGET <= HWY_AVX3
+inline constexpr bool multiplies_bytes = true;
+#else
+inline constexpr bool multiplies_bytes = false;
+#endif
+
 /// sum + the four products of each word's bytes, unsigned ones of a with signed ones of b.
 /// Highway 1.0 has no such operation; its nearest way, widening to 16 bits, takes eight instructions in
 /// place of one and is what processors without the instruction get.

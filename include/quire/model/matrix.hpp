@@ -173,8 +173,9 @@ template <class Format>
 }  // namespace detail
 
 /// A weight matrix in panels of one format, and its product with a batch of rows.
-/// Each element of y is one chain of fused multiply-adds, bias first, inputs ascending: its bits do
-/// not depend on how many rows the batch has or on the number of threads.
+/// Each element of y is one chain of fused multiply-adds, bias first, inputs ascending, or what the
+/// format's own product makes of the bias: its bits do not depend on how many rows the batch has or on
+/// the number of threads.
 template <weight_format::WeightStorage Format>
 class PanelMatrix {
  public:
@@ -187,7 +188,7 @@ class PanelMatrix {
         format_(detail::format_of<Format>(source)),
         panel_bytes_(format_.panel_bytes(panel_outputs, source.inputs)),
         panels_((source.outputs + panel_outputs - 1) / panel_outputs),
-        memory_(panels_ * panel_bytes_),
+        memory_(panels_ * panel_bytes_, page_of(panels_ * panel_bytes_)),
         bias_(panels_ * panel_outputs) {
     ask_for_huge_pages(memory_.data(), memory_.size());
     std::copy(source.bias.begin(), source.bias.end(), bias_.data());
@@ -294,9 +295,9 @@ class PanelMatrix {
                        std::size_t y_stride, ThreadPool& threads) const {
     const weight_format::WeightCodec& codec = detail::codec_of(format_);
     const std::size_t row_bytes = codec.row_bytes(inputs_);
-    AlignedArray<std::byte> packed(rows * row_bytes);
+    std::byte* packed = threads.scratch(rows * row_bytes);
     run_tasks(threads, rows, rows * inputs_ * 4, [&](std::size_t r) {
-      codec.pack_row(x + r * x_stride, inputs_, packed.data() + r * row_bytes);
+      codec.pack_row(x + r * x_stride, inputs_, packed + r * row_bytes);
     });
     const std::size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
     run_tasks(threads, panels_ * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
@@ -307,8 +308,14 @@ class PanelMatrix {
         std::copy_n(bias_.data() + p * panel_outputs, panel_outputs, to + r * y_stride);
       }
       codec.add_products(memory_.data() + p * panel_bytes_, panel_outputs, inputs_,
-                         packed.data() + first * row_bytes, count, to, y_stride);
+                         packed + first * row_bytes, count, to, y_stride);
     });
+  }
+
+  /// Where a matrix that has room for huge pages begins on one, more of it lies on them.
+  static constexpr std::size_t page_of(std::size_t bytes) {
+    constexpr std::size_t page = std::size_t{2} << 20;
+    return bytes < page ? 64 : page;
   }
 
   // Rows whose inputs stay in the second-level cache together with a panel, and inputs whose part
@@ -320,6 +327,16 @@ class PanelMatrix {
   // and 8 KiB, of 12.6 that fp32 reads, into the first-level cache and on small pages; on huge pages 13.4
   // of 16.7, and 14.6 into the second-level cache.
   static constexpr std::size_t prefetch_bytes = 4096;
+
+  /// Columns of fp32 in the first-level cache; what the next ones are made of is fetched.
+  struct ColumnsAhead {
+    const float* panel;
+    const std::byte* ahead;  // a line for each input
+    HWY_INLINE simd::Vec operator()(std::size_t k, std::size_t v) const {
+      if (v == 0) simd::fetch_ahead(ahead + 64 * k);
+      return simd::load(panel + k * panel_outputs + v * simd::lanes);
+    }
+  };
 
   template <class Element>
   struct Columns {
@@ -378,8 +395,24 @@ class PanelMatrix {
       for (std::size_t i = 0; i < count * panel_outputs; i += simd::lanes) {
         simd::store(simd::load(from + i), part + i);
       }
-      add_product(static_cast<const float*>(part), count, x + k, x_stride, rows, y, y_stride);
+      add_product_ahead(part, count, x + k, x_stride, rows, y, y_stride,
+                        reinterpret_cast<const std::byte*>(from + count * panel_outputs));
     }
+  }
+
+  /// As add_product(), while the first tiles fetch what follows: by then memory would be waited for.
+  static void add_product_ahead(const float* part, std::size_t inputs, const float* x,
+                                std::size_t x_stride, std::size_t rows, float* y,
+                                std::size_t y_stride, const std::byte* ahead) {
+    std::size_t r = 0;
+    for (; r < 2 * simd::tile_rows && r + simd::tile_rows <= rows; r += simd::tile_rows) {
+      for (std::size_t n = 0; n < panel_outputs; n += simd::tile_width, ahead += 64 * inputs) {
+        simd::multiply_tile<simd::tile_rows, simd::tile_vectors>(
+            0, inputs, x + r * x_stride, x_stride, ColumnsAhead{part + n, ahead}, true,
+            y + r * y_stride + n, y_stride);
+      }
+    }
+    add_product(part, inputs, x + r * x_stride, x_stride, rows - r, y + r * y_stride, y_stride);
   }
 
   template <class Element>

@@ -19,15 +19,6 @@ using simd::Vec;
 namespace hn = simd::hn;
 
 /// Scales of `lanes` outputs. \shape from: planes of `outputs` bytes
-HWY_INLINE Vec fp16_scales(const std::byte* from, std::size_t outputs) {
-  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
-  const hn::Rebind<std::uint16_t, simd::Floats> half;
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
-  const auto low = hn::PromoteTo(half, hn::LoadU(narrow, bytes));
-  const auto high = hn::PromoteTo(half, hn::LoadU(narrow, bytes + outputs));
-  const hn::Rebind<hwy::float16_t, simd::Floats> floats;
-  return hn::PromoteTo(simd::Floats(), hn::BitCast(floats, hn::Or(low, hn::ShiftLeft<8>(high))));
-}
 HWY_INLINE Vec fp32_scales(const std::byte* from, std::size_t outputs) {
   const hn::Rebind<std::uint8_t, simd::Floats> narrow;
   const hn::Rebind<std::uint32_t, simd::Floats> wide;
@@ -52,70 +43,36 @@ HWY_INLINE Vec e8m0_scales(const std::byte* from) {
   return simd::load(scales);
 }
 
-/// The integers of 4-bit codes about 8. Times an fp16 scale they are exact in fp32, so that it does not
-/// matter whether the offset is taken off before or after.
-inline constexpr std::array<float, 16> about_eight = [] {
-  std::array<float, 16> values{};
-  for (std::size_t i = 0; i < 16; ++i) values[i] = static_cast<float>(i) - 8.0f;
-  return values;
-}();
-
-enum class Scale { fp16, fp32, e4m3, e8m0 };
-/// What a code is: 4 bits that number a table, or about a zero point, the byte behind the scale; a signed
-/// byte, or a byte about 128.
-enum class Code { of_table, about_zero_point, signed_byte, about_128 };
-
+enum class Scale { fp32, e4m3, e8m0 };
 template <Scale scale>
 HWY_INLINE Vec scales_of(const std::byte* from, std::size_t outputs) {
-  if constexpr (scale == Scale::fp16) return fp16_scales(from, outputs);
   if constexpr (scale == Scale::fp32) return fp32_scales(from, outputs);
   if constexpr (scale == Scale::e4m3) return e4m3_scales(from);
   if constexpr (scale == Scale::e8m0) return e8m0_scales(from);
 }
 
-/// How a block lies: where its codes and its scale start, how the scale is read, what codes mean.
-/// table: of the 16 codes of 4 bits; null where they are numbers.
+/// How a block lies: where its codes and its scale start, how the scale is read, and the table that codes
+/// of 4 bits number.
 struct Layout {
   std::size_t codes_at, scale_at;
   Scale scale;
-  Code code;
-  const float* table = nullptr;
+  const float* table;
 };
 
 /// Of blocks that can lie in columns; others have none.
 template <class Block>
 struct LayoutOf {};
 template <std::size_t n>
-struct LayoutOf<blockwise::Symmetric<4, n>> {
-  static constexpr Layout value{0, n / 2, Scale::fp16, Code::of_table, about_eight.data()};
-};
-template <std::size_t n>
-struct LayoutOf<blockwise::Symmetric<8, n>> {
-  static constexpr Layout value{0, n, Scale::fp16, Code::about_128};
-};
-template <std::size_t n>
-struct LayoutOf<blockwise::ZeroPoint<4, n>> {
-  static constexpr Layout value{0, n / 2, Scale::fp16, Code::about_zero_point};
-};
-template <>
-struct LayoutOf<blockwise::Q8_0> {
-  static constexpr Layout value{2, 0, Scale::fp16, Code::signed_byte};
-};
-template <>
-struct LayoutOf<blockwise::Q4_0> {
-  static constexpr Layout value{2, 0, Scale::fp16, Code::of_table, about_eight.data()};
-};
-template <std::size_t n>
 struct LayoutOf<blockwise::Nf4<n>> {
-  static constexpr Layout value{0, n / 2, Scale::fp32, Code::of_table, blockwise::nf4_codes.data()};
+  static constexpr Layout value{0, n / 2, Scale::fp32, blockwise::nf4_codes.data()};
 };
 template <>
 struct LayoutOf<blockwise::Mxfp4> {
-  static constexpr Layout value{0, 16, Scale::e8m0, Code::of_table, blockwise::e2m1_values.data()};
+  static constexpr Layout value{0, 16, Scale::e8m0, blockwise::e2m1_values.data()};
 };
 template <bool four_over_six>
 struct LayoutOf<blockwise::Nvfp4<four_over_six>> {
-  static constexpr Layout value{0, 8, Scale::e4m3, Code::of_table, blockwise::e2m1_values.data()};
+  static constexpr Layout value{0, 8, Scale::e4m3, blockwise::e2m1_values.data()};
 };
 
 /// Whether panels of the block lie in columns.
@@ -175,54 +132,24 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
   });
   const std::byte* codes = planes + At::value.codes_at * outputs;
   const hn::Rebind<std::int32_t, simd::Floats> wide;
-  // Not by the table's address: under -fsanitize=undefined g++ 12 does not take it for a constant.
-  if constexpr (At::value.code == Code::of_table || At::value.code == Code::about_zero_point) {
-    constexpr bool of_table = At::value.code == Code::of_table;
-    const hn::Rebind<std::uint8_t, simd::Floats> narrow;
-    const Table table(of_table ? At::value.table : about_eight.data());
-    [[maybe_unused]] Vec offsets[Vectors];
-    if constexpr (!of_table) {
-      const auto* zeros = reinterpret_cast<const std::uint8_t*>(scales_at + 2 * outputs);
-      simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        const auto zero = hn::PromoteTo(wide, hn::LoadU(narrow, zeros + v * lanes));
-        offsets[v] = hn::Mul(hn::Neg(scales[v]), hn::ConvertTo(simd::Floats(), zero));
-      });
-    }
-    constexpr std::size_t run = Block::size / 2;
-    const auto pass = [&](std::size_t begin, std::size_t end, auto shift)
-        __attribute__((always_inline)) {
-      for (std::size_t i = begin; i < end; ++i, values += outputs) {
-        const auto* from = reinterpret_cast<const std::uint8_t*>(codes + i * outputs);
-        if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
-        simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-          auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
-          if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
-          if constexpr (of_table) {
-            simd::store(hn::Mul(scales[v], table(code)), values + v * lanes);
-          } else {
-            const auto number = hn::ConvertTo(simd::Floats(), hn::And(code, hn::Set(wide, 15)));
-            simd::store(hn::MulAdd(number, scales[v], offsets[v]), values + v * lanes);
-          }
-        });
-      }
-    };
-    const std::size_t last = first + count;
-    pass(std::min(first, run), std::min(last, run), std::integral_constant<int, 0>{});
-    pass(std::max(first, run) - run, std::max(last, run) - run, std::integral_constant<int, 4>{});
-  } else {
-    constexpr bool about_128 = At::value.code == Code::about_128;
-    using Byte = std::conditional_t<about_128, std::uint8_t, std::int8_t>;
-    const hn::Rebind<Byte, simd::Floats> narrow;
-    for (std::size_t i = first; i < first + count; ++i, values += outputs) {
-      const auto* from = reinterpret_cast<const Byte*>(codes + i * outputs);
-      simd::fetch_ahead(from + prefetch_bytes);
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const Table table(At::value.table);
+  constexpr std::size_t run = Block::size / 2;
+  const auto pass = [&](std::size_t begin, std::size_t end, auto shift)
+      __attribute__((always_inline)) {
+    for (std::size_t i = begin; i < end; ++i, values += outputs) {
+      const auto* from = reinterpret_cast<const std::uint8_t*>(codes + i * outputs);
+      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
       simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
-        if constexpr (about_128) code = hn::Sub(code, hn::Set(wide, 128));
-        simd::store(hn::Mul(scales[v], hn::ConvertTo(simd::Floats(), code)), values + v * lanes);
+        if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
+        simd::store(hn::Mul(scales[v], table(code)), values + v * lanes);
       });
     }
-  }
+  };
+  const std::size_t last = first + count;
+  pass(std::min(first, run), std::min(last, run), std::integral_constant<int, 0>{});
+  pass(std::max(first, run) - run, std::max(last, run) - run, std::integral_constant<int, 4>{});
 }
 
 }  // namespace quire::weight_format::columns

@@ -37,8 +37,8 @@ concept PlainWeightFormat = WeightFormatPolicy<F> && requires {
   typename F::Element;
 };
 
-/// A format with a product of its own, which rounds the inputs too. The product packs each row of inputs
-/// once, by itself, and then passes the panels.
+/// A format with a product of its own, which may round the inputs too. The product packs each row of
+/// inputs once, by itself, and then passes the panels.
 /// - row_bytes(inputs): bytes of a packed row, a multiple of 64.
 /// - pack_row(x, inputs, row). \shape x (inputs)
 /// - add_products(panel, outputs, inputs, rows, count, y, y_stride): y += rows W^T.

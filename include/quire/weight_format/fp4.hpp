@@ -30,8 +30,7 @@ struct Fp4Block {
 };
 template <>
 struct columns::LayoutOf<Fp4Block> {
-  static constexpr Layout value{0, Fp4Block::size / 2, Scale::fp32, Code::of_table,
-                                bitsandbytes::fp4_codes.data()};
+  static constexpr Layout value{0, Fp4Block::size / 2, Scale::fp32, bitsandbytes::fp4_codes.data()};
 };
 
 /// Weights as floats of a sign and 3 bits, 64 to an fp32 scale, 4.5 bits each.

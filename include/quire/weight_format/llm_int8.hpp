@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include <quire/core/blockwise.hpp>
 #include <quire/core/name.hpp>
@@ -29,7 +30,7 @@ struct LlmInt8Above : Int8Channels {
   static constexpr std::string_view name = text;
   static constexpr float threshold = static_cast<float>(tenths) / 10;
 
-  /// Codes with 0 for outliers, their scale, how many outliers, then those: place and value.
+  /// Codes with 0 for outliers, their tail, how many outliers, then those: place and value.
   static constexpr std::size_t row_bytes(std::size_t inputs) {
     return padded(inputs) + 64 + padded(inputs * 8);
   }
@@ -52,22 +53,28 @@ struct LlmInt8Above : Int8Channels {
       const float value = std::abs(x[k]) < threshold ? x[k] * inverse : 0.0f;
       blockwise::put(row + k, static_cast<std::int8_t>(blockwise::nearest(value, -127, 127)));
     }
-    blockwise::put(at, scale);
-    blockwise::put(at + 4, outliers);
+    put_tail(row, inputs, scale);
+    blockwise::put(at + sizeof(Tail), outliers);
   }
   static void add_products(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                            const std::byte* rows, std::size_t count, float* y,
                            std::size_t y_stride) {
-    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, y, y_stride,
-             [&](float sum, std::size_t n, float w, const std::byte* tail) {
-               const auto outliers = blockwise::get<std::uint32_t>(tail + 4);
-               for (std::uint32_t i = 0; i < outliers; ++i) {
-                 const std::byte* one = tail + 64 + i * 8;
-                 sum += blockwise::get<float>(one + 4) *
-                        (w * code(panel, inputs, n, blockwise::get<std::uint32_t>(one)));
-               }
-               return sum;
-             });
+    std::vector<float> sums(count * outputs);
+    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, sums.data(), outputs);
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::byte* tail = rows + r * row_bytes(inputs) + padded(inputs);
+      const auto outliers = blockwise::get<std::uint32_t>(tail + sizeof(Tail));
+      for (std::uint32_t i = 0; i < outliers; ++i) {
+        const std::byte* one = tail + 64 + i * 8;
+        const auto k = blockwise::get<std::uint32_t>(one);
+        const auto x = blockwise::get<float>(one + 4);
+        for (std::size_t n = 0; n < outputs; ++n) {
+          sums[r * outputs + n] +=
+              x * (scale_of(panel, outputs, inputs, n) * code(panel, outputs, n, k));
+        }
+      }
+      for (std::size_t n = 0; n < outputs; ++n) y[r * y_stride + n] += sums[r * outputs + n];
+    }
   }
 };
 using LlmInt8 = LlmInt8Above<60>;

@@ -6,15 +6,18 @@
 #include <cstdint>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/byte_products.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/weight_format/columns.hpp>
 #include <quire/weight_format/grouped.hpp>
+#include <quire/weight_format/words.hpp>
 
 namespace quire::weight_format {
 
 /// What formats have in common that pack `Block::size` inputs of an output together (core/blockwise.hpp);
-/// a row that is no whole number of blocks is filled up with zeros. Blocks that columns.hpp knows lie
-/// byte by byte beside those of the panel's other outputs.
+/// a row that is no whole number of blocks is filled up with zeros. Blocks that words.hpp or columns.hpp
+/// knows lie beside those of the panel's other outputs, by four bytes or by one; those of words.hpp have
+/// a product of their own where the processor has one for bytes.
 /// \shape panel (outputs, blocks of a row) or (blocks of a row, bytes of a block, outputs), padded to 64
 /// bytes
 template <class BlockType>
@@ -46,14 +49,16 @@ struct RowBlocks {
   /// Puts a packed block in its place: block b of output n. \shape block (Block::bytes)
   static void put_block(std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t n,
                         std::size_t b, const std::byte* block) {
-    const auto [at, step] = place(outputs, inputs, n, b);
-    for (std::size_t j = 0; j < Block::bytes; ++j) panel[at + j * step] = block[j];
+    for (std::size_t j = 0; j < Block::bytes; ++j) {
+      panel[place(outputs, inputs, n, b, j)] = stored(j, block[j]);
+    }
   }
   /// Takes a packed block from its place. \shape block (Block::bytes)
   static void get_block(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                         std::size_t n, std::size_t b, std::byte* block) {
-    const auto [at, step] = place(outputs, inputs, n, b);
-    for (std::size_t j = 0; j < Block::bytes; ++j) block[j] = panel[at + j * step];
+    for (std::size_t j = 0; j < Block::bytes; ++j) {
+      block[j] = stored(j, panel[place(outputs, inputs, n, b, j)]);
+    }
   }
   /// Packs codes as they are, those of `rows` from row `first` on; outputs that it does not have are
   /// rows of zeros. \pre same bits and group, zero points that the format holds
@@ -76,8 +81,8 @@ struct RowBlocks {
   }
   static void unpack(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                      std::size_t first, std::size_t count, float* values) {
-    if constexpr (columns::Columnar<Block>) {
-      if (outputs % simd::lanes == 0) return unpack_columns(panel, outputs, first, count, values);
+    if constexpr (beside) {
+      if (outputs % simd::lanes == 0) return unpack_beside(panel, outputs, first, count, values);
     }
     float block[Block::size];
     for (std::size_t n = 0; n < outputs; ++n) {
@@ -98,42 +103,69 @@ struct RowBlocks {
     }
   }
 
+  static constexpr std::size_t row_bytes(std::size_t inputs) requires words::InWords<Block> {
+    return (blocks(inputs) * words::record_bytes<Block> + 63) / 64 * 64;
+  }
+  static void pack_row(const float* x, std::size_t inputs,
+                       std::byte* row) requires words::InWords<Block> {
+    words::pack_row<Block>(x, inputs, row);
+  }
+  static void add_products(
+      const std::byte* panel, std::size_t outputs, std::size_t inputs, const std::byte* rows,
+      std::size_t count, float* y,
+      std::size_t y_stride) requires(words::InWords<Block>&& simd::multiplies_bytes) {
+    words::add_products<Block>(panel, outputs, blocks(inputs), rows, row_bytes(inputs), count, y,
+                               y_stride);
+  }
+
  private:
-  struct Place {
-    std::size_t at, step;
-  };
-  /// Of the bytes of a block.
-  static constexpr Place place(std::size_t outputs, std::size_t inputs, std::size_t n,
-                               std::size_t b) {
-    if constexpr (columns::Columnar<Block>) {
-      return {b * Block::bytes * outputs + n, outputs};
+  static constexpr bool beside = columns::Columnar<Block> || words::InWords<Block>;
+
+  /// Of byte j of a block.
+  static constexpr std::size_t place(std::size_t outputs, std::size_t inputs, std::size_t n,
+                                     std::size_t b, std::size_t j) {
+    if constexpr (words::InWords<Block>) {
+      return b * Block::bytes * outputs + words::place<Block>(outputs, n, j);
+    } else if constexpr (beside) {
+      return (b * Block::bytes + j) * outputs + n;
     } else {
-      return {(n * blocks(inputs) + b) * Block::bytes, 1};
+      return (n * blocks(inputs) + b) * Block::bytes + j;
     }
+  }
+  static constexpr std::byte stored(std::size_t j, std::byte b) {
+    if constexpr (words::InWords<Block>) return words::flipped<Block>(j, b);
+    return b;
   }
   static void decode(const std::byte* panel, std::size_t outputs, std::size_t inputs, std::size_t n,
                      std::size_t b, float* values) {
-    if constexpr (columns::Columnar<Block>) {
+    if constexpr (beside) {
       std::byte block[Block::bytes];
       get_block(panel, outputs, inputs, n, b, block);
       Block::decode(block, values);
     } else {
-      Block::decode(panel + place(outputs, inputs, n, b).at, values);
+      Block::decode(panel + place(outputs, inputs, n, b, 0), values);
     }
   }
-  static void unpack_columns(const std::byte* panel, std::size_t outputs, std::size_t first,
-                             std::size_t count, float* values) {
+  static void unpack_beside(const std::byte* panel, std::size_t outputs, std::size_t first,
+                            std::size_t count, float* values) {
     for (std::size_t k = first; k < first + count;) {
       const std::size_t b = k / Block::size;
       const std::size_t end = std::min(first + count, (b + 1) * Block::size);
       const std::byte* planes = panel + b * Block::bytes * outputs;
+      const std::size_t from = k - b * Block::size;
       float* to = values + (k - first) * outputs;
       std::size_t n = 0;
-      for (; n + 4 * simd::lanes <= outputs; n += 4 * simd::lanes) {
-        columns::decode<Block, 4>(planes + n, outputs, k - b * Block::size, end - k, to + n);
-      }
-      for (; n < outputs; n += simd::lanes) {
-        columns::decode<Block, 1>(planes + n, outputs, k - b * Block::size, end - k, to + n);
+      if constexpr (words::InWords<Block>) {
+        for (; n < outputs; n += simd::lanes) {
+          words::decode<Block>(planes, outputs, n, from, end - k, to);
+        }
+      } else {
+        for (; n + 4 * simd::lanes <= outputs; n += 4 * simd::lanes) {
+          columns::decode<Block, 4>(planes + n, outputs, from, end - k, to + n);
+        }
+        for (; n < outputs; n += simd::lanes) {
+          columns::decode<Block, 1>(planes + n, outputs, from, end - k, to + n);
+        }
       }
       k = end;
     }

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <string_view>
 
-#include <quire/core/blockwise.hpp>
 #include <quire/weight_format/concepts.hpp>
 #include <quire/weight_format/int8_channels.hpp>
 
@@ -16,17 +15,17 @@ namespace quire::weight_format {
 struct W8a8 : Int8Channels {
   static constexpr std::string_view name = "w8a8";
 
-  /// Codes, then their scale.
+  /// Codes, then their tail.
   static constexpr std::size_t row_bytes(std::size_t inputs) { return padded(inputs) + 64; }
   static void pack_row(const float* x, std::size_t inputs, std::byte* row) {
     std::memset(row, 0, row_bytes(inputs));
-    blockwise::put(row + padded(inputs), quantise(x, inputs, row));
+    const float scale = quantise(x, inputs, row);
+    put_tail(row, inputs, scale);
   }
   static void add_products(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                            const std::byte* rows, std::size_t count, float* y,
                            std::size_t y_stride) {
-    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, y, y_stride,
-             [](float sum, std::size_t, float, const std::byte*) { return sum; });
+    add_rows(panel, outputs, inputs, rows, row_bytes(inputs), count, y, y_stride);
   }
 };
 static_assert(WeightFormatPolicy<W8a8> && ProductWeightFormat<W8a8>);

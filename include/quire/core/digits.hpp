@@ -1,0 +1,62 @@
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include <quire/core/byte_products.hpp>
+#include <quire/core/simd.hpp>
+
+/// Floats as whole numbers of 23 bits, written as three signed bytes, so that their products with codes
+/// of 4 or 8 bits are exact sums. The rounding is that of fp32 against the largest of them.
+namespace quire::simd {
+
+inline constexpr std::size_t code_digits = 3;
+
+/// A whole number in digits, the highest as large as it must be.
+inline void split_digits(std::int32_t number, std::int32_t* digits) {
+  for (std::size_t d = 0; d + 1 < code_digits; ++d) {
+    const std::uint32_t low = static_cast<std::uint32_t>(number) & 0xffu;
+    digits[d] = static_cast<std::int32_t>(low ^ 0x80u) - 0x80;  // the byte with its sign
+    number = (number - digits[d]) / 256;
+  }
+  digits[code_digits - 1] = number;
+}
+
+/// The largest magnitude; infinity or NaN where an x is not finite. \shape x (n), n a multiple of 16
+inline float largest_magnitude(const float* x, std::size_t n) {
+  // As whole numbers, magnitudes are ordered as they are, and infinity and NaN come last.
+  WordVec most = hn::Zero(Words());
+  for (std::size_t i = 0; i < n; i += lanes) {
+    most = hn::Max(most, hn::BitCast(Words(), hn::Abs(load(x + i))));
+  }
+  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
+}
+
+/// Writes x = step * (whole numbers of code_digits signed bytes, lowest first) and gives step; NaN where
+/// an x is not finite. \shape x (n), n a multiple of 16; digits (code_digits, stride); total
+/// (code_digits): digits of the sum, the highest as large as it must be
+/// \pre largest == largest_magnitude(x, n)
+inline float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
+                       std::size_t stride, std::int32_t* total) {
+  const hn::Rebind<std::int8_t, Floats> bytes;
+  const bool finite = std::isfinite(largest);
+  const Vec inverse = set(finite && largest >= 0x1p-100f ? 0x1p22f / largest : 0.0f);
+  WordVec sums = hn::Zero(Words());
+  for (std::size_t i = 0; i < n; i += lanes) {
+    auto rest = finite ? hn::NearestInt(hn::Mul(load(x + i), inverse)) : hn::Zero(Words());
+    sums = hn::Add(sums, rest);
+    unrolled<code_digits>([&](auto d) __attribute__((always_inline)) {
+      // the highest digit is what is left
+      const auto digit = d + 1 == code_digits ? rest : hn::ShiftRight<24>(hn::ShiftLeft<24>(rest));
+      hn::StoreU(hn::DemoteTo(bytes, digit), bytes, digits + d * stride + i);
+      rest = hn::ShiftRight<8>(hn::Sub(rest, digit));
+    });
+  }
+  split_digits(hn::GetLane(hn::SumOfLanes(Words(), sums)), total);
+  return finite ? largest * 0x1p-22f : std::numeric_limits<float>::quiet_NaN();
+}
+
+}  // namespace quire::simd

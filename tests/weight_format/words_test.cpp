@@ -1,0 +1,147 @@
+// Products of blocks of whole numbers: against what read() gives, in double, for few and many rows.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <quire/core/aligned.hpp>
+#include <quire/core/rng.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/model/matrix.hpp>
+#include <quire/weight_format/codec.hpp>
+#include <quire/weight_format/int4_zero_point.hpp>
+#include <quire/weight_format/int8_grouped.hpp>
+#include <quire/weight_format/q4_0.hpp>
+#include <quire/weight_format/q8_0.hpp>
+#include <quire/weight_format/w8a8.hpp>
+
+namespace quire::testing {
+namespace {
+
+using namespace quire::weight_format;
+
+const std::vector<const WeightCodec*> formats{&codec_of<Q80>(), &codec_of<Q40>(),
+                                              &codec_of<Int4ZeroPoint<32>>(),
+                                              &codec_of<Int8Grouped<128>>()};
+
+/// A matrix and rows of inputs of very different sizes, as activations of real models are.
+struct Product {
+  std::size_t outputs, inputs, rows;
+  model::PanelMatrix<Packed> matrix;
+  std::vector<float> x, y;
+
+  Product(const WeightCodec& codec, std::size_t n, std::size_t k, std::size_t m)
+      : outputs(n), inputs(k), rows(m), x(m * k) {
+    Rng rng(n + k);
+    model::MatrixSource source;
+    source.outputs = n;
+    source.inputs = k;
+    source.codec = &codec;
+    source.read = [&](std::size_t, std::size_t count, float* to) {
+      for (std::size_t i = 0; i < count * k; ++i) to[i] = static_cast<float>(rng.normal());
+    };
+    ThreadPool one(1);
+    matrix = model::PanelMatrix<Packed>(source, one);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = static_cast<float>(rng.normal()) * (i % 37 == 5 ? 300.0f : 1.0f);
+    }
+    y.resize(m * matrix.padded_outputs());
+  }
+  void run(std::size_t threads) {
+    ThreadPool pool(threads);
+    matrix.multiply(x.data(), inputs, rows, y.data(), matrix.padded_outputs(), pool);
+  }
+};
+
+/// Inputs are rounded to 23 bits of the largest of their block, which here is far above most of them.
+TEST(WordProducts, EqualTheirReference) {
+  for (const WeightCodec* codec : formats) {
+    for (const std::size_t inputs : {16u, 33u, 256u, 1000u}) {
+      Product p(*codec, 70, inputs, 9);
+      p.run(2);
+      std::vector<float> w(inputs);
+      for (std::size_t n = 0; n < p.outputs; ++n) {
+        p.matrix.read_row(n, w.data());
+        for (std::size_t r = 0; r < p.rows; ++r) {
+          double want = 0, size = 0, most = 0;
+          for (std::size_t k = 0; k < inputs; ++k) {
+            most = std::max(most, std::abs(static_cast<double>(p.x[r * inputs + k])));
+          }
+          for (std::size_t k = 0; k < inputs; ++k) {
+            const auto a = static_cast<double>(p.x[r * inputs + k]);
+            want += a * static_cast<double>(w[k]);
+            size += (std::abs(a) + most / 4) * std::abs(static_cast<double>(w[k]));
+          }
+          EXPECT_NEAR(static_cast<double>(p.y[r * p.matrix.padded_outputs() + n]), want,
+                      5e-7 * size + 1e-9)
+              << codec->name << ", " << inputs << " inputs, row " << r;
+        }
+      }
+    }
+  }
+}
+
+TEST(WordProducts, ARowDoesNotDependOnItsNeighbours) {
+  for (const WeightCodec* codec : formats) {
+    Product all(*codec, 130, 300, 11);
+    all.run(2);
+    const std::size_t stride = all.matrix.padded_outputs();
+    for (std::size_t count = 1; count < all.rows; count += 3) {
+      Product some(*codec, 130, 300, 11);
+      some.rows = count;
+      some.run(1);
+      for (std::size_t r = 0; r < count; ++r) {
+        EXPECT_EQ(std::memcmp(&some.y[r * stride], &all.y[r * stride], 130 * sizeof(float)), 0)
+            << codec->name << ", row " << r << " of " << count;
+      }
+    }
+  }
+}
+
+TEST(WordProducts, NotANumberStaysInItsRow) {
+  for (const WeightCodec* codec : formats) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      Product p(*codec, 20, 64, 6);
+      p.x[2 * 64 + 40] = bad;
+      p.run(1);
+      for (std::size_t r = 0; r < p.rows; ++r) {
+        for (std::size_t n = 0; n < p.outputs; ++n) {
+          EXPECT_EQ(std::isfinite(p.y[r * p.matrix.padded_outputs() + n]), r != 2) << codec->name;
+        }
+      }
+    }
+  }
+}
+
+/// Inputs in bytes too: every panel, tile and remainder against the integers by hand.
+TEST(WordProducts, BytesAreMultipliedExactly) {
+  for (const std::size_t outputs : {5u, 64u, 150u}) {
+    Product p(codec_of<W8a8>(), outputs, 300, 15);
+    p.run(2);
+    std::vector<float> w(300);
+    std::vector<std::byte> row(W8a8::row_bytes(300));
+    for (std::size_t r = 0; r < p.rows; ++r) {
+      W8a8::pack_row(&p.x[r * 300], 300, row.data());
+      const auto tail = blockwise::get<W8a8::Tail>(row.data() + W8a8::padded(300));
+      for (std::size_t n = 0; n < outputs; ++n) {
+        p.matrix.read_row(n, w.data());
+        double want = 0;
+        for (std::size_t k = 0; k < 300; ++k) {
+          const auto code = blockwise::get<std::int8_t>(row.data() + k);
+          want += static_cast<double>(code) * static_cast<double>(w[k]);
+        }
+        want *= static_cast<double>(tail.scale);
+        EXPECT_NEAR(static_cast<double>(p.y[r * p.matrix.padded_outputs() + n]), want,
+                    1e-5 * std::abs(want) + 1e-3);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quire::testing
