@@ -31,14 +31,14 @@ concept WeightFormatPolicy = requires(std::byte* panel, const std::byte* const_p
 
 /// A format whose panel is a plain array: `Element` is float, Bf16 or Fp16, a panel is Element
 /// (inputs, outputs). The product reads such panels in place; every other format goes through
-/// unpack(), some inputs at a time, with the same results.
+/// unpack(), some inputs at a time, with the same results, or has a product of its own.
 template <class F>
 concept PlainWeightFormat = WeightFormatPolicy<F> && requires {
   typename F::Element;
 };
 
-/// A format with a product of its own, which may round the inputs too. The product packs each row of
-/// inputs once, by itself, and then passes the panels.
+/// A format with a product of its own, which may round the inputs: as fp32 would, or to its own steps.
+/// Each row of inputs is packed once, by itself, and then passes the panels.
 /// - row_bytes(inputs): bytes of a packed row, a multiple of 64.
 /// - pack_row(x, inputs, row). \shape x (inputs)
 /// - add_products(panel, outputs, inputs, rows, count, y, y_stride): y += rows W^T.
