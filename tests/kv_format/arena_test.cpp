@@ -66,6 +66,18 @@ TEST(Arena, PoisonIsNaNEverywhere) {
   }
 }
 
+/// A stranger's format that rounds to no whole lines.
+struct Unaligned : Fp32 {
+  static constexpr std::string_view name = "unaligned";
+  static constexpr std::size_t slab_bytes(std::size_t block_tokens, std::size_t head_dim) {
+    return block_tokens * head_dim * 4 + 4;
+  }
+};
+
+TEST(Arena, RefusesSlabsThatEndWithinALine) {
+  EXPECT_THROW((Arena<Unaligned>(shape(), 4, 4)), Error);
+}
+
 TEST(Arena, RefusesASizeThatOverflows) {
   EXPECT_THROW((Arena<Fp32>(shape(), std::int64_t{1} << 62, 16)), Error);
 }

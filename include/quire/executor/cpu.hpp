@@ -41,7 +41,9 @@ namespace quire::executor {
 /// paged attention through the plan's block tables, and sampling. Seconds are measured.
 ///
 /// Tokens and logits of a sequence do not depend on the rest of the batch, on how its prompt was
-/// chunked, on block size, copies and swaps, or on the number of threads: bit for bit.
+/// chunked, on block size, copies and swaps, or on the number of threads: bit for bit. Formats that pack
+/// several tokens together (kv_format::keeps_open_blocks) depend on chunking, and so on preemption by
+/// recomputing and on a prefix index: tokens are read as they were until they are packed.
 struct Cpu {
   struct Options {
     checkpoint::Checkpoint model;  // checkpoint::open_checkpoint(directory)

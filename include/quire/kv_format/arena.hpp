@@ -137,6 +137,9 @@ class Arena {
     if (why.empty() && side.residual % block_tokens_ != 0) {
       why = "its residual window is no whole number of blocks";
     }
+    if (why.empty() && side.slab_bytes(block_tokens_, head_dim_) % 64 != 0) {
+      why = "its slab is no whole number of lines of 64 bytes";
+    }
     if (why.empty()) return;
     throw usage_error("kv_format " + std::string(codec_->name), std::string(why),
                       "another format, block size or model than blocks of " +
