@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/kv_format/int8_per_token_head.hpp>
+#include <quire/kv_format/kivi.hpp>
+#include <quire/prefix_index/token_radix_tree.hpp>
+
 namespace quire::cpu_outputs {
 namespace {
 
@@ -37,6 +41,36 @@ TEST(CpuOutputs, PrefixIndexOnEqualsOff) {
   const auto tight = run<Cached>(requests(), 18, 80);  // evicts, preempts and finds again
   EXPECT_GT(tight.counters.preemptions, 0);
   EXPECT_EQ(tight.texts, one_by_one());
+}
+
+// Formats that are not floats, of which parts of blocks are copied, and tokens wait beside the pool.
+struct Bytes : Base {
+  static constexpr std::string_view name = "bytes";
+  using KvFormat = kv_format::Int8PerTokenHead;
+};
+struct CachedParts : Bytes {
+  static constexpr std::string_view name = "cached_parts";
+  using PrefixIndex = prefix_index::TokenRadixTree;
+};
+struct Windows : Swapping {
+  static constexpr std::string_view name = "windows";
+  using KvFormat = kv_format::Kivi<4, 8, 32>;
+};
+
+TEST(CpuOutputs, PartsOfPackedBlocksAreFoundAgain) {
+  const auto plain = run<Bytes>(requests(), 1, 300);
+  const auto wide = run<CachedParts>(requests(), 6, 100);
+  EXPECT_GT(wide.counters.prefix_hit_tokens, Tokens{50});
+  EXPECT_EQ(wide.texts, plain.texts);
+  const auto tight = run<CachedParts>(requests(), 18, 22);
+  EXPECT_GT(tight.counters.preemptions, 0);
+  EXPECT_EQ(tight.texts, plain.texts);
+}
+
+TEST(CpuOutputs, TokensThatAreNotPackedYetAreSwappedToo) {
+  const auto tight = run<Windows>(requests(), 18, 22);
+  EXPECT_GT(tight.counters.swapped_out_blocks, BlockCount{0});
+  EXPECT_EQ(tight.texts, run<Windows>(requests(), 1, 300).texts);
 }
 
 TEST(CpuOutputs, ContiguousEqualsPaged) {

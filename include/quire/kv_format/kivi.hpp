@@ -18,7 +18,8 @@ struct WindowedGroups : BlockRows<blockwise::Asymmetric<bits, group>> {
 
 /// Keys per channel over `group` tokens, values per token over `group` channels, asymmetric; the newest
 /// tokens in fp16: keys until `window` of them are packed together, values always the last `window`.
-/// bits + 32 / group bits a value, and the window beside the pool.
+/// bits + 32 / group bits a value, and the window beside the pool: of each running sequence, and with a
+/// prefix index of each cached text too, which the pool's size does not count.
 /// A step's own tokens are read as they were, a prompt that comes in one step among them: so results
 /// depend on how prompts are cut into steps, and a block that sequences share is packed when the
 /// first of them is past it.
