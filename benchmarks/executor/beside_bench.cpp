@@ -26,6 +26,10 @@
 #include <quire/retention/keep_all.hpp>
 #include <quire/weight_format/bf16.hpp>
 
+// executor_bench.cpp compiles it.
+extern template class quire::executor::Cpu::Steps<quire::kv_format::Bf16,
+                                                  quire::weight_format::Bf16>;
+
 namespace {
 
 using namespace quire;

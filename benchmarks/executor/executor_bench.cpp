@@ -28,6 +28,9 @@
 #include <quire/weight_format/q8_0.hpp>
 #include <quire/weight_format/w8a8.hpp>
 
+// beside_bench.cpp uses it too.
+template class quire::executor::Cpu::Steps<quire::kv_format::Bf16, quire::weight_format::Bf16>;
+
 namespace {
 
 using namespace quire;
