@@ -38,7 +38,7 @@ namespace quire::experiment {
 namespace {
 
 constexpr std::size_t head_dim = 128;
-constexpr double cold_bytes = 192.0 * (1 << 20);  // in turns over so much, nothing is in a cache
+constexpr double cold_bytes = 512.0 * (1 << 20);  // in turns over so much, nothing is in a cache
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -51,7 +51,7 @@ struct Ceilings {
 };
 const Ceilings& ceilings() {
   static const Ceilings found = [] {
-    huge_vector<float> values(std::size_t{64} << 20, 1.0f);
+    huge_vector<float> values(std::size_t{128} << 20, 1.0f);
     Ceilings c;
     for (int i = 0; i < 5; ++i) {
       c.read = std::max(c.read, read_bandwidth({values.data(), values.size()}));
