@@ -17,7 +17,7 @@ class Notebooks(unittest.TestCase):
     def test_every_experiment_has_one(self):
         text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS)
         for path in (ROOT / "experiments").glob("*/axes.hpp"):
-            self.assertIn(f'experiment = \\"{path.parent.name}\\"', text)
+            self.assertTrue(f'experiment = \\"{path.parent.name}\\"' in text, path.parent.name)
 
     def test_each_runs_headless_on_the_committed_rows_and_draws(self):
         import nbformat
