@@ -62,8 +62,8 @@ struct WholeNumbers : Half {
   using WeightFormat = weight_format::W8a8;
 };
 
-/// QUIRE_BENCH_BLOCKS, which tests set, asks for a quick look: at a model of the same shape, but small.
-const bool quick = std::getenv("QUIRE_BENCH_BLOCKS") != nullptr;
+/// QUIRE_BENCH_QUICK, which tests set, asks for a quick look: at a model of the same shape, but small.
+const bool quick = std::getenv("QUIRE_BENCH_QUICK") != nullptr;
 const model::Shape small{.name = "random",
                          .layers = 6,
                          .hidden = 768,
