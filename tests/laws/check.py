@@ -21,6 +21,10 @@ SLOTS = ("reservation", "prefix_index", "eviction", "admission", "offload", "kv_
 MACROS_ALLOWED = {"QUIRE_HD"}
 # Switches of libraries that we include, which must be set before the include.
 MACRO_PREFIXES_ALLOWED = ("XXH_", "EIGEN_", "HWY_", "JSON_")
+TOP_LEVEL = {"CMakeLists.txt", "include", "kernels", "experiments", "tests", "benchmarks",
+             "notebooks", "paper", "README.md",  # and what tools look for there
+             "cmake", "CMakePresets.json", "CITATION.cff", "LICENSE", ".ci", ".clang-format",
+             ".clang-tidy", ".gitignore"}
 CUDA = re.compile(r"^(cuda|cublas|cudnn|cufft|curand|cusparse|nccl|nvrtc|nvtx|cub/|thrust/|cute/|"
                   r"cutlass/|cooperative_groups|mma\.h|device_launch_parameters)")
 INTRINSICS = re.compile(r"^((x|b|e|p|t|s|n|w|i|z)mmintrin\.h|x86intrin\.h|ia32intrin\.h|avx\w*\.h|"
@@ -277,6 +281,12 @@ def files_named_in_prose_exist(tree):
                     yield f"{path}:{number}: {m[1]} does not exist"
 
 
+def top_level_is_as_listed(tree):
+    """Rows and logs of a run from the root end up there."""
+    for name in sorted({path.relative_to(tree.root).parts[0] for path in tree.files()} - TOP_LEVEL):
+        yield f"{name}: not a part of the top level"
+
+
 LAWS = (policy_is_named_as_its_file, policy_has_a_literature_name, policy_asserts_its_concept,
         policy_has_a_test, policy_is_in_the_conformance_suite, policy_is_in_the_benchmark,
         policy_reads_no_clock_device_or_global, slot_has_a_refused_policy,
@@ -284,7 +294,7 @@ LAWS = (policy_is_named_as_its_file, policy_has_a_literature_name, policy_assert
         header_is_guarded_once, header_includes_its_standard_headers, folder_has_an_umbrella,
         quire_hpp_is_all_umbrellas,
         nothing_is_left_unfinished, no_path_of_one_machine, experiment_is_complete,
-        files_named_in_prose_exist)
+        files_named_in_prose_exist, top_level_is_as_listed)
 
 
 def violations(root, law=None):

@@ -89,6 +89,7 @@ BROKEN = {
                                {"experiments/scripts/train.py": "import math\n"}],
     "files_named_in_prose_exist": [
         {"experiments/waste/README.md": "See `experiments/waste/gone.cpp`.\n"}],
+    "top_level_is_as_listed": [{"rows.jsonl": "{}\n"}],
 }
 
 
