@@ -15,6 +15,7 @@
 
 #include "benchmarks/common/ceiling.hpp"
 
+#include <quire/core/pair_products.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/executor/cpu.hpp>
@@ -23,6 +24,7 @@
 #include <quire/offload/recompute.hpp>
 #include <quire/retention/keep_all.hpp>
 #include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/bf16_w16a16.hpp>
 #include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
@@ -56,6 +58,10 @@ struct Bytes : Half {
 struct Nibbles : Half {
   static constexpr std::string_view name = "q4_0";
   using WeightFormat = weight_format::Q40;
+};
+struct Pairs : Half {
+  static constexpr std::string_view name = "bf16_w16a16";
+  using WeightFormat = weight_format::Bf16W16a16;
 };
 struct WholeNumbers : Half {
   static constexpr std::string_view name = "w8a8";
@@ -196,8 +202,10 @@ void run(benchmark::State& state, Model<Config>& model, const Work& work) {
   const std::int64_t attention = 2 * shape.layers * shape.heads * shape.head_dim * rows *
                                  (work.computed + (work.tokens + 1) / 2);
   const std::string threads = work.threads > 1 ? "_all_threads" : "";
-  const std::string products =
-      std::string(Config::name) == "w8a8" ? "byte_products" : "fused_multiply_add";
+  const bool pairs = Config::name == Pairs::name && simd::multiplies_pairs;
+  const std::string products = Config::name == WholeNumbers::name ? "byte_products"
+                               : pairs                            ? "bf16_products"
+                                                                  : "fused_multiply_add";
   if (work.by_bytes) {
     quire_bench::count_bytes(state, static_cast<std::int64_t>(bytes));
     quire_bench::against(state, "read_memory" + threads);
@@ -261,6 +269,7 @@ const bool registered = [] {
   add_large<Bytes>();
   add_large<Nibbles>();
   add_large<WholeNumbers>();
+  add_large<Pairs>();
   return true;
 }();
 

@@ -3,6 +3,7 @@
 // fp32 (its own bench name), as the library that is always at hand.
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -10,6 +11,7 @@
 
 #include "benchmarks/common/ceiling.hpp"
 
+#include <quire/core/pair_products.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/model/matrix.hpp>
@@ -22,7 +24,7 @@ using namespace quire::weight_format;
 using Formats =
     type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>, Int4Grouped<128>,
               Int4ZeroPoint<128>, IntPerChannel<4>, LinearOnly<Int4Grouped<64>>, Nf4, Fp4, Mxfp4,
-              Nvfp4, Q80, Q40, Q4K, Q5K, Q6K, W8a8, Fp8W8a8, LlmInt8>;
+              Nvfp4, Q80, Q40, Q4K, Q5K, Q6K, W8a8, Bf16W16a16, Fp8W8a8, LlmInt8>;
 
 /// QUIRE_BENCH_QUICK, which tests set, asks for a quick look.
 const bool quick = std::getenv("QUIRE_BENCH_QUICK") != nullptr;
@@ -73,6 +75,13 @@ void one_row(benchmark::State& state) {
   quire_bench::against(state, "read_memory");
 }
 
+/// The limit of a format's products.
+std::string_view products_of(std::string_view format) {
+  if (format == W8a8::name) return "byte_products";
+  if (format == Bf16W16a16::name && simd::multiplies_pairs) return "bf16_products";
+  return "fused_multiply_add";
+}
+
 template <class Format>
 void many_rows(benchmark::State& state) {
   ThreadPool one(1);
@@ -85,7 +94,7 @@ void many_rows(benchmark::State& state) {
     benchmark::DoNotOptimize(y.data());
   }
   quire_bench::count_items(state, static_cast<std::int64_t>(2 * rows * width * width));
-  quire_bench::against(state, "fused_multiply_add");
+  quire_bench::against(state, products_of(Format::name));
 }
 
 void eigen_many_rows(benchmark::State& state) {
