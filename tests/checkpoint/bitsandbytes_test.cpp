@@ -29,7 +29,7 @@ namespace {
 using Layout = Quantisation::Layout;
 using weight_format::codec_of;
 
-constexpr const char* golden = QUIRE_SOURCE_DIR "/tests/golden/models/";
+constexpr const char* golden_models = QUIRE_SOURCE_DIR "/tests/golden/models/";
 
 Quantisation as(Layout layout, bool nested) {
   Quantisation q;
@@ -60,7 +60,7 @@ TEST(Bitsandbytes, FilesThatItWroteAreWrittenAgainByteForByte) {
       {"llama_bitsandbytes_fp4", Layout::bitsandbytes_fp4},
       {"llama_bitsandbytes_int8", Layout::bitsandbytes_int8}};
   for (const auto& [folder, layout] : folders) {
-    const Checkpoint model = open_checkpoint(std::string(golden) + folder);
+    const Checkpoint model = open_checkpoint(std::string(golden_models) + folder);
     ASSERT_TRUE(model.config.quantisation.has_value()) << folder;
     EXPECT_EQ(model.config.quantisation->layout, layout);
     int layers = 0;
@@ -168,7 +168,7 @@ TEST(Bitsandbytes, NumbersAreHeldByTheFormatOfTheirNameAlone) {
 }
 
 TEST(Bitsandbytes, ModelsAreSavedAndOpenedAgain) {
-  const Checkpoint model = open_checkpoint(std::string(golden) + "llama");
+  const Checkpoint model = open_checkpoint(std::string(golden_models) + "llama");
   testing::TempDir directory;
   for (const Layout layout : {Layout::bitsandbytes_nf4, Layout::bitsandbytes_int8}) {
     const Checkpoint made = model::to_bitsandbytes(model, layout);

@@ -12,7 +12,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 GenerationConfig parse(const char* text) { return parse_generation_config(text, "g.json"); }
-std::string error(const std::string& text) {
+std::string refusal(const std::string& text) {
   try {
     (void)parse(text.c_str());
   } catch (const quire::Error& error) {
@@ -46,21 +46,21 @@ TEST(GenerationConfig, WhatIsAbsentStaysEmpty) {
 }
 
 TEST(GenerationConfig, RefusesNumbersOutOfRange) {
-  EXPECT_THAT(error(R"({"temperature": -1})"), HasSubstr("temperature"));
-  EXPECT_THAT(error(R"({"top_p": 0})"), HasSubstr("top_p"));
-  EXPECT_THAT(error(R"({"top_p": 1.1})"), HasSubstr("top_p"));
-  EXPECT_THAT(error(R"({"top_k": 1.5})"), HasSubstr("top_k"));
-  EXPECT_THAT(error(R"({"repetition_penalty": 0})"), HasSubstr("repetition_penalty"));
-  EXPECT_THAT(error(R"({"max_new_tokens": 0})"), HasSubstr("max_new_tokens"));
-  EXPECT_THAT(error("[]"), HasSubstr("expected an object"));
+  EXPECT_THAT(refusal(R"({"temperature": -1})"), HasSubstr("temperature"));
+  EXPECT_THAT(refusal(R"({"top_p": 0})"), HasSubstr("top_p"));
+  EXPECT_THAT(refusal(R"({"top_p": 1.1})"), HasSubstr("top_p"));
+  EXPECT_THAT(refusal(R"({"top_k": 1.5})"), HasSubstr("top_k"));
+  EXPECT_THAT(refusal(R"({"repetition_penalty": 0})"), HasSubstr("repetition_penalty"));
+  EXPECT_THAT(refusal(R"({"max_new_tokens": 0})"), HasSubstr("max_new_tokens"));
+  EXPECT_THAT(refusal("[]"), HasSubstr("expected an object"));
 }
 
 TEST(GenerationConfig, RefusesWhatWouldChangeTheTokens) {
-  EXPECT_THAT(error(R"({"num_beams": 4})"), HasSubstr("num_beams is not supported"));
-  EXPECT_THAT(error(R"({"no_repeat_ngram_size": 3})"), HasSubstr("no_repeat_ngram_size"));
-  EXPECT_THAT(error(R"({"suppress_tokens": [1]})"), HasSubstr("suppress_tokens"));
-  EXPECT_THAT(error(R"({"guidance_scale": 1.5})"), HasSubstr("guidance_scale"));
-  EXPECT_EQ(error(R"({"guidance_scale": 1.0, "suppress_tokens": null})"), "no error");
+  EXPECT_THAT(refusal(R"({"num_beams": 4})"), HasSubstr("num_beams is not supported"));
+  EXPECT_THAT(refusal(R"({"no_repeat_ngram_size": 3})"), HasSubstr("no_repeat_ngram_size"));
+  EXPECT_THAT(refusal(R"({"suppress_tokens": [1]})"), HasSubstr("suppress_tokens"));
+  EXPECT_THAT(refusal(R"({"guidance_scale": 1.5})"), HasSubstr("guidance_scale"));
+  EXPECT_EQ(refusal(R"({"guidance_scale": 1.0, "suppress_tokens": null})"), "no error");
 }
 
 }  // namespace

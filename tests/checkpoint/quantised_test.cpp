@@ -50,7 +50,7 @@ TEST(Quantised, AutoGptqsAndAutoAwqsTensorsAreReadAsTheyReadThem) {
   }
 }
 
-Grouped random(std::size_t outputs, std::size_t inputs, unsigned bits, std::size_t group) {
+Grouped random_grouped(std::size_t outputs, std::size_t inputs, unsigned bits, std::size_t group) {
   Rng rng(bits + group);
   Grouped m(outputs, inputs, bits, group);
   const auto most = static_cast<std::uint64_t>(m.most_code());
@@ -71,7 +71,7 @@ TEST(Quantised, EveryLayoutGivesItsCodesBack) {
       if (layout == Layout::awq && bits != 4) continue;
       for (const std::size_t group : {0u, 16u, 32u}) {
         const Quantisation q{layout, bits, group};
-        Grouped m = random(64, 96, bits, group == 0 ? 96 : group);
+        Grouped m = random_grouped(64, 96, bits, group == 0 ? 96 : group);
         if (layout != Layout::awq && group == 16) {  // any input in any group
           for (std::uint32_t k = 0; k < 96; ++k) m.group_of.push_back(k * 7 % 6);
         }
@@ -94,13 +94,13 @@ TEST(Quantised, WhatALayoutCannotHoldIsRefused) {
     }
     return std::string("accepted");
   };
-  Grouped m = random(32, 64, 4, 32);
+  Grouped m = random_grouped(32, 64, 4, 32);
   m.zeros[3] = 0;
   EXPECT_NE(refused({Layout::gptq, 4, 32}, m).find("zero point 0"), std::string::npos);
   EXPECT_EQ(refused({Layout::gptq_v2, 4, 32}, m), "accepted");
   m.group_of.assign(64, 0);
   EXPECT_NE(refused({Layout::awq, 4, 32}, m).find("no neighbours"), std::string::npos);
-  EXPECT_NE(refused({Layout::awq, 4, 32}, random(4, 64, 4, 32)).find("32-bit words"),
+  EXPECT_NE(refused({Layout::awq, 4, 32}, random_grouped(4, 64, 4, 32)).find("32-bit words"),
             std::string::npos);
 }
 
@@ -110,7 +110,7 @@ TEST(Quantised, DamagedFilesGiveOneErrorEach) {
   std::size_t number = 0;
   for (const Layout layout : {Layout::gptq, Layout::awq}) {
     const Quantisation q{layout, 4, 32};
-    const TensorSet set = written(q, random(8, 32, 4, 32));
+    const TensorSet set = written(q, random_grouped(8, 32, 4, 32));
     const std::string text = safetensors::serialize(set.all());
     const auto load = [&](const std::string& damaged) {
       const std::string path = directory.write("q" + std::to_string(number++), damaged);

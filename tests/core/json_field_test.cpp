@@ -6,7 +6,7 @@
 
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 namespace json = quire::json;
 
 TEST(JsonField, AFieldNamesItsPlace) {

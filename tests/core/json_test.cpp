@@ -9,7 +9,7 @@
 
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 namespace json = quire::json;
 
 std::string error_of(std::string_view text, json::Limits limits = {}) {

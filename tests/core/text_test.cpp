@@ -21,8 +21,8 @@ TEST(Text, EditDistanceCountsEdits) {
 
 TEST(Text, NearestNamesComeNearestFirst) {
   const std::vector<std::string> names = {"fifo", "lru", "sieve", "clock", "lfu"};
-  EXPECT_THAT(quire::nearest_names("siev", names, 1), testing::ElementsAre("sieve"));
-  EXPECT_THAT(quire::nearest_names("lr", names, 2), testing::ElementsAre("lru", "lfu"));
+  EXPECT_THAT(quire::nearest_names("siev", names, 1), ::testing::ElementsAre("sieve"));
+  EXPECT_THAT(quire::nearest_names("lr", names, 2), ::testing::ElementsAre("lru", "lfu"));
   EXPECT_THAT(quire::nearest_names("x", std::vector<std::string>{}), testing::IsEmpty());
 }
 

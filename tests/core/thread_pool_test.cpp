@@ -14,8 +14,8 @@
 namespace quire {
 namespace {
 
-class ThreadPoolOf : public testing::TestWithParam<std::size_t> {};
-INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolOf, testing::Values(1, 2, 3, 8));
+class ThreadPoolOf : public ::testing::TestWithParam<std::size_t> {};
+INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolOf, ::testing::Values(1, 2, 3, 8));
 
 TEST_P(ThreadPoolOf, RunsEachIndexOnce) {
   ThreadPool pool(GetParam());

@@ -18,7 +18,8 @@ namespace quire::engine_test {
 namespace {
 
 using ::testing::HasSubstr;
-using Paged = with<presets::Vllm, set_block_size<BlockSize<4>>, set_offload<offload::SwapToHost>>;
+using AsynchronousPaged =
+    with<presets::Vllm, set_block_size<BlockSize<4>>, set_offload<offload::SwapToHost>>;
 using Cached = with<presets::VllmPrefixCache, set_block_size<BlockSize<4>>>;
 using Chunked = with<presets::Sarathi, set_block_size<BlockSize<4>>>;
 
@@ -67,7 +68,7 @@ void expect_sound(const AnEngine& engine) {
 
 template <class C>
 class Asynchronous : public ::testing::Test {};
-using Engines = ::testing::Types<Paged, Cached, Chunked>;
+using Engines = ::testing::Types<AsynchronousPaged, Cached, Chunked>;
 TYPED_TEST_SUITE(Asynchronous, Engines);
 
 TYPED_TEST(Asynchronous, GeneratesWhatSynchronousSchedulingGenerates) {
@@ -155,7 +156,7 @@ TEST(AsynchronousSteps, AreRefusedWhereTheyCannotBe) {
   } catch (const Error& e) {
     EXPECT_THAT(e.what(), HasSubstr("limits.asynchronous"));
   }
-  Engine<Paged, Scripted> engine(options);
+  Engine<AsynchronousPaged, Scripted> engine(options);
   engine.submit(request(1, 4, 4, /*n=*/2));
   EXPECT_THAT(drain(engine).at(0)->error, HasSubstr("one sequence"));
 }

@@ -16,7 +16,7 @@
 namespace quire::engine_test {
 namespace {
 
-using Paged = with<presets::Vllm, set_block_size<BlockSize<4>>>;
+using BeamPaged = with<presets::Vllm, set_block_size<BlockSize<4>>>;
 
 struct Hypothesis {
   std::vector<TokenId> tokens;  // generated
@@ -115,15 +115,15 @@ void equals_reference(const Scripted::Options& options) {
 }
 
 TEST(BeamSearch, EqualsTheReferenceInPagedMemory) {
-  equals_reference<Paged>({.device_blocks = 2000});
+  equals_reference<BeamPaged>({.device_blocks = 2000});
 }
 TEST(BeamSearch, EqualsTheReferenceWhenSwapped) {
-  equals_reference<Paged>({.device_blocks = 40, .host_blocks = 300});
+  equals_reference<BeamPaged>({.device_blocks = 40, .host_blocks = 300});
 }
 TEST(BeamSearch, EqualsTheReferenceWhenRecomputedWithFewTokensAStep) {
   Scripted::Options options{.device_blocks = 40};
   options.limits.max_batched_tokens = 6;
-  equals_reference<Paged>(options);
+  equals_reference<BeamPaged>(options);
 }
 // A step with room for six tokens and two groups of four beams: one of them has to sit it out whole,
 // though there is room for half of it.
@@ -132,7 +132,7 @@ TEST(BeamSearch, BeamsOfAGroupDrawTogetherOrNotAtAll) {
     Scripted::Options options{.device_blocks = blocks};
     options.limits.max_batched_tokens = 6;
     options.limits.watermark = 0;
-    Engine<Paged, Scripted> engine(options);
+    Engine<BeamPaged, Scripted> engine(options);
     std::vector<Request> requests;
     for (std::uint64_t i = 0; i < 24; ++i) {
       Request r = request(i, static_cast<std::int64_t>(1 + i % 2), 12);
@@ -170,7 +170,7 @@ TEST(BeamSearch, EqualsTheReferenceInContiguousMemory) {
 TEST(BeamSearch, SharesBlocksAndCopiesOnlyWhenTwoBeamsWriteOne) {
   Request r = request(5, 8, 12);
   r.sampling.beam_width = r.sampling.n = 4;
-  Engine<Paged, Scripted> engine({});
+  Engine<BeamPaged, Scripted> engine({});
   engine.submit(r);
   std::size_t copies = 0, rows = 0;
   BlockCount most = 0;

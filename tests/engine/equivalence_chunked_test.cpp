@@ -8,12 +8,12 @@
 namespace quire::engine_test {
 namespace {
 
-using Chunked = with<Recomputing, set_scheduler<scheduler::ChunkedPrefill>>;
+using ChunkedSteps = with<Recomputing, set_scheduler<scheduler::ChunkedPrefill>>;
 using ChunkedVariants =
-    ::testing::Types<Chunked, with<Swapping, set_scheduler<scheduler::ChunkedPrefill>>,
-                     with<Chunked, set_prefix_index<prefix_index::HashChain>>,
-                     with<Chunked, set_block_size<BlockSize<32>>>>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Chunked, Equivalence, ChunkedVariants);
+    ::testing::Types<ChunkedSteps, with<Swapping, set_scheduler<scheduler::ChunkedPrefill>>,
+                     with<ChunkedSteps, set_prefix_index<prefix_index::HashChain>>,
+                     with<ChunkedSteps, set_block_size<BlockSize<32>>>>;
+INSTANTIATE_TYPED_TEST_SUITE_P(ChunkedSteps, Equivalence, ChunkedVariants);
 
 }  // namespace
 }  // namespace quire::engine_test

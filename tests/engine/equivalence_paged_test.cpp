@@ -12,8 +12,8 @@
 namespace quire::engine_test {
 namespace {
 
-using Cached = with<Recomputing, set_prefix_index<prefix_index::HashChain>>;
-using PagedVariants = ::testing::Types<Recomputing, Swapping, Paged, Cached,
+using PagedCached = with<Recomputing, set_prefix_index<prefix_index::HashChain>>;
+using PagedVariants = ::testing::Types<Recomputing, Swapping, Paged, PagedCached,
                                        with<Swapping, set_prefix_index<prefix_index::HashChain>>,
                                        with<Recomputing, set_block_size<BlockSize<1>>>>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Paged, Equivalence, PagedVariants);
@@ -57,7 +57,7 @@ TEST(Preemption, HappensByBothWaysAndFallsBackWhenTheHostIsFull) {
 TEST(PrefixIndex, SavesWorkAndChangesNothing) {
   const auto requests = mixed_requests(60);
   EngineCounters with_index, without;
-  const Outputs a = run<Cached>({.device_blocks = 60}, requests, &with_index);
+  const Outputs a = run<PagedCached>({.device_blocks = 60}, requests, &with_index);
   const Outputs b = run<Recomputing>({.device_blocks = 60}, requests, &without);
   EXPECT_EQ(a, b);
   EXPECT_GT(with_index.prefix_hit_tokens, Tokens{0});
@@ -66,7 +66,7 @@ TEST(PrefixIndex, SavesWorkAndChangesNothing) {
 
 TEST(PrefixIndex, KeepsTenantsWithDifferentSaltsApart) {
   for (const std::uint64_t salt : {0u, 1u}) {
-    Engine<Cached, Scripted> engine({});
+    Engine<PagedCached, Scripted> engine({});
     engine.submit(request(1, 24, 2));
     drain(engine);
     Request other = request(1, 24, 2);

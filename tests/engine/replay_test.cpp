@@ -54,7 +54,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-executor::Simulated::Options options() {
+executor::Simulated::Options replay_options() {
   return {.model = model::opt_13b, .hardware = hardware::a100_40gb};
 }
 /// Requests of the given prompt lengths, all at once, 4 tokens of output each.
@@ -69,7 +69,8 @@ workload::Workload prompts(std::initializer_list<std::int64_t> lengths) {
   return w;
 }
 template <class C = presets::Vllm>
-Report report_of(const workload::Workload& w, const executor::Simulated::Options& o = options()) {
+Report report_of(const workload::Workload& w,
+                 const executor::Simulated::Options& o = replay_options()) {
   Engine<C, executor::Simulated> engine(o);
   return replay(engine, w);
 }
@@ -115,12 +116,12 @@ TEST(Report, CallsFreeMemoryFree) {
 
 TEST(Limits, AStepHasRoomForAnyPromptUnlessToldOtherwise) {
   // The longer prompt runs beside the others at once, as vLLM's defaults have it.
-  executor::Simulated::Options o = options();
+  executor::Simulated::Options o = replay_options();
   o.model.max_length = 8192;
   EXPECT_EQ(report_of(prompts({100, 4000, 100}), o).counters.steps_over_budget, 0);
   Engine<presets::Vllm, executor::Simulated> longer(o);
   EXPECT_EQ(longer.limits().max_batched_tokens, Tokens{8192});
-  Engine<presets::Vllm, executor::Simulated> opt(options());
+  Engine<presets::Vllm, executor::Simulated> opt(replay_options());
   EXPECT_EQ(opt.limits().max_batched_tokens, Tokens{2560});
   o.limits.max_length = 4096;
   Engine<presets::Vllm, executor::Simulated> cut(o);
@@ -148,7 +149,7 @@ TEST(Faults, OfAPolicyNameItAndTheMember) {
 }
 
 TEST(Simulated, RefusesHeadsThatDevicesCannotShare) {
-  executor::Simulated::Options o = options();
+  executor::Simulated::Options o = replay_options();
   o.tensor_parallel = 3;
   EXPECT_THROW(static_cast<void>(report_of(prompts({10}), o)), Error);
 }
@@ -165,7 +166,7 @@ TEST(Replay, StreamedSaysWhatRecordsSay) {
     r.output_length = static_cast<std::int64_t>(1 + rng.below(200));
   }
   const auto play = [&](bool stream) {
-    Engine<presets::Vllm, executor::Simulated> engine(options());
+    Engine<presets::Vllm, executor::Simulated> engine(replay_options());
     return replay(engine, w, {.record_from = 5.0, .stream = stream});
   };
   const Report kept = play(false), streamed = play(true);

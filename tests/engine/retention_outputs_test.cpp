@@ -16,10 +16,11 @@ RetentionLimits wide() {
 
 template <class Policy>
 class RetentionOutputs : public ::testing::Test {};
-using Policies = ::testing::Types<retention::SlidingWindow, retention::StreamingLlm, retention::H2O,
-                                  retention::Tova, retention::Scissorhands, retention::SnapKv,
-                                  retention::PyramidKv, retention::Quest>;
-TYPED_TEST_SUITE(RetentionOutputs, Policies);
+using RetainingPolicies =
+    ::testing::Types<retention::SlidingWindow, retention::StreamingLlm, retention::H2O,
+                     retention::Tova, retention::Scissorhands, retention::SnapKv,
+                     retention::PyramidKv, retention::Quest>;
+TYPED_TEST_SUITE(RetentionOutputs, RetainingPolicies);
 
 TYPED_TEST(RetentionOutputs, ABudgetForTheContextEqualsKeepAll) {
   EXPECT_EQ(run_retained<Keeping<TypeParam>>(wide()).texts, keep_all().texts);

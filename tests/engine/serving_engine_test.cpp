@@ -21,12 +21,12 @@ namespace quire::engine_test {
 namespace {
 
 using ::testing::HasSubstr;
-using Paged = with<presets::Vllm, set_block_size<BlockSize<4>>>;
+using StreamedPaged = with<presets::Vllm, set_block_size<BlockSize<4>>>;
 using Chunked = with<presets::Sarathi, set_block_size<BlockSize<4>>>;
 using ByRequest = with<presets::Torchserve, set_block_size<BlockSize<4>>>;
 
 /// Why a request is turned away; empty when it runs to its end.
-template <class C = Paged>
+template <class C = StreamedPaged>
 std::string fate(Request r, const Scripted::Options& options = {}) {
   Engine<C, Scripted> engine(options);
   engine.submit(std::move(r));
@@ -107,7 +107,7 @@ TEST(Limits, ThatLetNothingRunAreRefused) {
   auto limited = [](auto change) {
     Scripted::Options options;
     change(options.limits);
-    Engine<Paged, Scripted> engine(options);
+    Engine<StreamedPaged, Scripted> engine(options);
   };
   EXPECT_THROW(limited([](auto& l) { l.max_batched_tokens = -1; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.max_sequences = 0; }), Error);
@@ -115,11 +115,11 @@ TEST(Limits, ThatLetNothingRunAreRefused) {
   EXPECT_THROW(limited([](auto& l) { l.chunk = 0; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.watermark = 1.0; }), Error);
   EXPECT_THROW(limited([](auto& l) { l.max_delay = -1.0; }), Error);
-  EXPECT_THROW((Engine<Paged, Scripted>({.device_blocks = 0})), Error);
+  EXPECT_THROW((Engine<StreamedPaged, Scripted>({.device_blocks = 0})), Error);
 }
 
 TEST(MaxLength, EndsASequence) {
-  Engine<Paged, Scripted> engine({.limits = {.max_length = 20}});
+  Engine<StreamedPaged, Scripted> engine({.limits = {.max_length = 20}});
   engine.submit(request(1, 8, 100));
   const Finished finished = drain(engine);
   EXPECT_EQ(finished[0]->sequences[0].length, Tokens{20});
@@ -133,7 +133,7 @@ TEST(StopTokens, EndASequenceAfterMinTokens) {
   for (TokenId v = 0; v < TinyModel::vocab; ++v) r.sampling.stop_token_ids.push_back(v);
   for (const std::int64_t least : {0, 1, 5}) {
     r.sampling.min_tokens = least;
-    Engine<Paged, Scripted> engine({});
+    Engine<StreamedPaged, Scripted> engine({});
     engine.submit(r);
     const Finished finished = drain(engine);
     EXPECT_EQ(finished[0]->sequences[0].length.value, 8 + std::max<std::int64_t>(1, least));
@@ -146,7 +146,7 @@ TEST(BestOf, ReturnsTheBestByMeanLogProbability) {
   Request best = all;
   best.sampling.n = 2;
   best.sampling.best_of = 5;
-  Engine<Paged, Scripted> engine({});
+  Engine<StreamedPaged, Scripted> engine({});
   engine.submit(all);
   engine.submit(best);
   const Finished finished = drain(engine);
@@ -163,7 +163,7 @@ TEST(BestOf, ReturnsTheBestByMeanLogProbability) {
 }
 
 TEST(FinishSequence, EndsOneSampleAndFreesItsBlocks) {
-  Engine<Paged, Scripted> engine({});
+  Engine<StreamedPaged, Scripted> engine({});
   const RequestId id = engine.submit(request(1, 8, 10, 3));
   engine.step();
   engine.step();
@@ -308,7 +308,7 @@ TEST(ChunkedPrefill, NeverExceedsItsChunkNorStallsADecode) {
 }
 
 TEST(Timelines, AreInOrderAndCountEveryToken) {
-  Engine<Paged, Scripted> engine({.device_blocks = 20});
+  Engine<StreamedPaged, Scripted> engine({.device_blocks = 20});
   for (std::uint64_t i = 0; i < 12; ++i) {
     Request r = request(i, 9, 8);
     r.arrival = 0.5;
@@ -336,7 +336,7 @@ TEST(Timelines, AreInOrderAndCountEveryToken) {
 }
 
 TEST(Events, StreamEveryTokenOnceInOrder) {
-  Engine<Paged, Scripted> engine({.device_blocks = 20, .host_blocks = 20});
+  Engine<StreamedPaged, Scripted> engine({.device_blocks = 20, .host_blocks = 20});
   for (std::uint64_t i = 0; i < 10; ++i) {
     engine.submit(request(i, 9, 8, i % 3 == 0 ? 2 : 1));
   }
@@ -361,7 +361,7 @@ TEST(Events, StreamEveryTokenOnceInOrder) {
 }
 
 /// The decision log of some requests.
-template <class C = Paged>
+template <class C = StreamedPaged>
 std::uint64_t log_of(const std::vector<Request>& requests, const Scripted::Options& options) {
   Engine<C, Scripted> engine(options);
   for (const Request& r : requests) engine.submit(r);
@@ -376,7 +376,7 @@ TEST(DecisionHash, IsTheSameForTheSameAndDiffersOtherwise) {
   const std::uint64_t log = log_of(requests, options);
   EXPECT_EQ(log_of(requests, options), log);
   EXPECT_NE(log_of(requests, {.device_blocks = 29}), log);
-  EXPECT_NE((log_of<with<Paged, set_block_size<BlockSize<2>>>>(requests, options)), log);
+  EXPECT_NE((log_of<with<StreamedPaged, set_block_size<BlockSize<2>>>>(requests, options)), log);
   EXPECT_NE(log_of<Chunked>(requests, {.limits = {.chunk = 6}, .device_blocks = 30}), log);
   std::swap(requests[0], requests[1]);
   EXPECT_NE(log_of(requests, options), log);
@@ -390,7 +390,7 @@ TEST(TimedExecutor, ReplaysDurationsAndSaysWhenThereAreTooFew) {
   const auto seconds = std::make_shared<const std::vector<double>>(std::vector{0.5, 0.25, 2.0});
   Timed::Options options;
   options.seconds = seconds;
-  Engine<Paged, Timed> engine(options);
+  Engine<StreamedPaged, Timed> engine(options);
   engine.submit(request(1, 4, 3));
   drain(engine);
   EXPECT_EQ(engine.now(), Seconds{2.75});
@@ -430,7 +430,7 @@ class ShortestBatch : public scheduler::DynamicBatch {
 TEST(Ranks, DecideWhoIsFirst) {
   Scripted::Options options;
   options.limits.max_sequences = 1;
-  Engine<with<Paged, set_scheduler<ShortestPrompt>>, Scripted> engine(options);
+  Engine<with<StreamedPaged, set_scheduler<ShortestPrompt>>, Scripted> engine(options);
   for (const std::int64_t prompt : {9, 3, 7, 5}) engine.submit(request(1, prompt, 2));
   std::vector<std::uint64_t> order;
   for (const auto& group : drain(engine)) order.push_back(group->request.id.value);
@@ -438,7 +438,7 @@ TEST(Ranks, DecideWhoIsFirst) {
 }
 
 TEST(Ranks, MayChangeWithTime) {
-  using C = with<Paged, set_scheduler<Youngest>>;
+  using C = with<StreamedPaged, set_scheduler<Youngest>>;
   Scripted::Options options{.device_blocks = 16, .host_blocks = 16};
   Engine<C, Scripted> engine(options);
   for (std::uint64_t i = 0; i < 12; ++i) {
@@ -494,7 +494,7 @@ std::vector<std::uint64_t> batch(const AnEngine& engine) {
 }
 
 TEST(Preemption, NobodyIsAdmittedInAStepThatPreempted) {
-  using C = with<Paged, set_scheduler<ShortestPrompt>, set_offload<offload::Recompute>>;
+  using C = with<StreamedPaged, set_scheduler<ShortestPrompt>, set_offload<offload::Recompute>>;
   auto engine = full_in_step_ten<C>(12);
   EXPECT_THAT(batch(engine), ::testing::ElementsAre(0, 1));  // 3 blocks for the third are not there
   engine.step();
@@ -506,7 +506,7 @@ TEST(Preemption, NobodyIsAdmittedInAStepThatPreempted) {
 }
 
 TEST(Preemption, NobodyIsAdmittedWhileASwappedGroupWaits) {
-  auto engine = full_in_step_ten<with<Paged, set_offload<offload::SwapToHost>>>(4);
+  auto engine = full_in_step_ten<with<StreamedPaged, set_offload<offload::SwapToHost>>>(4);
   engine.step();
   EXPECT_THAT(engine.last_plan().preempted, ::testing::ElementsAre(RequestId{1}));
   bool back = false, third_ran = false;
@@ -528,7 +528,7 @@ TEST(Preemption, NobodyIsAdmittedWhileASwappedGroupWaits) {
 TEST(Preemption, TakesTheLatestArrivalFirst) {
   Scripted::Options options{.device_blocks = 12};
   options.limits.watermark = 0;
-  Engine<with<Paged, set_offload<offload::Recompute>>, Scripted> engine(options);
+  Engine<with<StreamedPaged, set_offload<offload::Recompute>>, Scripted> engine(options);
   for (std::uint64_t i = 0; i < 4; ++i) engine.submit(request(i, 11, 30));  // 3 blocks each
   engine.step();
   engine.step();
@@ -539,7 +539,7 @@ TEST(Preemption, TakesTheLatestArrivalFirst) {
 
 TEST(Watermark, IsOneBlockInAHundredByDefault) {
   for (const std::int64_t left : {0, 1, 2}) {
-    Engine<Paged, Scripted> engine({.device_blocks = 200, .max_length = 1000});
+    Engine<StreamedPaged, Scripted> engine({.device_blocks = 200, .max_length = 1000});
     engine.submit(request(1, 4, 4));  // one block, and another for its second token
     engine.submit(request(2, 4 * (199 - left), 4));
     engine.step();

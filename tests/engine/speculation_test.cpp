@@ -188,8 +188,8 @@ TEST(Speculation, DrawsFromTheModelsDistribution) {
 
 // ---- in simulated time --------------------------------------------------------------------------
 
-using Simulated = with<presets::Vllm, set_speculation<speculation::PromptLookup>>;
-using Engine = quire::Engine<Simulated, executor::Simulated>;
+using SimulatedGuesses = with<presets::Vllm, set_speculation<speculation::PromptLookup>>;
+using Engine = quire::Engine<SimulatedGuesses, executor::Simulated>;
 
 executor::Simulated::Options simulated(double acceptance) {
   executor::Simulated::Options o{.model = model::llama_13b, .hardware = hardware::a100_40gb};
@@ -246,7 +246,7 @@ EngineCounters busy() {
 
 TEST(Speculation, TakesTokenBudgetFromNobody) {
   using Chunked = with<presets::Sarathi, set_speculation<speculation::PromptLookup>>;
-  const EngineCounters whole = busy<Simulated>(), chunked = busy<Chunked>();
+  const EngineCounters whole = busy<SimulatedGuesses>(), chunked = busy<Chunked>();
   EXPECT_EQ(whole.steps, busy<presets::Vllm>().steps);
   EXPECT_EQ(chunked.steps, busy<presets::Sarathi>().steps);
   EXPECT_GT(whole.drafted_tokens, Tokens{500});

@@ -14,9 +14,9 @@ namespace {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Equivalence);
 
-using Cached = with<Paged, set_prefix_index<prefix_index::HashChain>>;
+using TieredCached = with<Paged, set_prefix_index<prefix_index::HashChain>>;
 template <class Policy>
-using Over = with<Cached, set_offload<Policy>>;
+using Over = with<TieredCached, set_offload<Policy>>;
 using Sieving = with<Over<offload::Tiered>, set_eviction<eviction::Sieve>,
                      set_prefix_index<prefix_index::RadixTree>>;
 

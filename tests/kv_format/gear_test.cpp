@@ -10,16 +10,17 @@ namespace quire::testing {
 namespace {
 
 using namespace quire::kv_format;
-constexpr std::size_t dim = 64, block = 64;
+constexpr std::size_t gear_dim = 64, gear_block = 64;
 
 /// Tokens that share directions, and a few values far outside.
 std::vector<float> rows() {
-  std::vector<float> out = random_token(block * dim, 8);
-  const std::vector<float> shared = random_token(dim, 9), weight = random_token(block, 10);
-  for (std::size_t t = 0; t < block; ++t) {
-    for (std::size_t c = 0; c < dim; ++c) {
-      out[t * dim + c] += 3 * weight[t] * shared[c];
-      if ((t * dim + c) % 97 == 0) out[t * dim + c] += 12;
+  std::vector<float> out = random_token(gear_block * gear_dim, 8);
+  const std::vector<float> shared = random_token(gear_dim, 9),
+                           weight = random_token(gear_block, 10);
+  for (std::size_t t = 0; t < gear_block; ++t) {
+    for (std::size_t c = 0; c < gear_dim; ++c) {
+      out[t * gear_dim + c] += 3 * weight[t] * shared[c];
+      if ((t * gear_dim + c) % 97 == 0) out[t * gear_dim + c] += 12;
     }
   }
   return out;
@@ -27,14 +28,14 @@ std::vector<float> rows() {
 
 template <class Side>
 double error_of(const std::vector<float>& from) {
-  AlignedArray<std::byte> slab(Side::slab_bytes(block, dim));
-  Side::seal(slab.data(), block, dim, from.data());
-  std::vector<float> got(dim);
+  AlignedArray<std::byte> slab(Side::slab_bytes(gear_block, gear_dim));
+  Side::seal(slab.data(), gear_block, gear_dim, from.data());
+  std::vector<float> got(gear_dim);
   double error = 0;
-  for (std::size_t t = 0; t < block; ++t) {
-    Side::load(slab.data(), block, dim, t, got.data());
-    for (std::size_t i = 0; i < dim; ++i) {
-      error += std::pow(static_cast<double>(got[i] - from[t * dim + i]), 2);
+  for (std::size_t t = 0; t < gear_block; ++t) {
+    Side::load(slab.data(), gear_block, gear_dim, t, got.data());
+    for (std::size_t i = 0; i < gear_dim; ++i) {
+      error += std::pow(static_cast<double>(got[i] - from[t * gear_dim + i]), 2);
     }
   }
   return error;
@@ -63,12 +64,12 @@ struct Group {
   std::vector<bool> outlier;
   std::vector<double> plain, bound;  // what the integers get, and how far they may miss it
   Group(const float* rows, bool along_tokens, unsigned bits)
-      : outlier(32 * dim), plain(rows, rows + 32 * dim), bound(32 * dim) {
-    const std::size_t all = 32 * dim, keys = along_tokens ? dim : 32;
-    const auto line = [&](std::size_t i) { return along_tokens ? i % dim : i / dim; };
+      : outlier(32 * gear_dim), plain(rows, rows + 32 * gear_dim), bound(32 * gear_dim) {
+    const std::size_t all = 32 * gear_dim, keys = along_tokens ? gear_dim : 32;
+    const auto line = [&](std::size_t i) { return along_tokens ? i % gear_dim : i / gear_dim; };
     std::vector<double> mean(keys);
     for (std::size_t i = 0; i < all; ++i) {
-      mean[line(i)] += plain[i] / (along_tokens ? 32.0 : static_cast<double>(dim));
+      mean[line(i)] += plain[i] / (along_tokens ? 32.0 : static_cast<double>(gear_dim));
     }
     std::vector<std::size_t> order(all);
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -83,7 +84,7 @@ struct Group {
     for (std::size_t i = 0; i < all; ++i) {
       double low = 1e300, high = -1e300;
       for (std::size_t j = 0; j < 32; ++j) {
-        const double x = plain[along_tokens ? j * dim + i % dim : i / 32 * 32 + j];
+        const double x = plain[along_tokens ? j * gear_dim + i % gear_dim : i / 32 * 32 + j];
         low = std::min(low, x);
         high = std::max(high, x);
       }
@@ -93,17 +94,17 @@ struct Group {
   }
 };
 
-/// Squared largest singular value. \shape m (32, dim)
+/// Squared largest singular value. \shape m (32, gear_dim)
 double largest_square(const std::vector<double>& m) {
-  std::vector<double> v(dim, 1.0), u(32);
+  std::vector<double> v(gear_dim, 1.0), u(32);
   double square = 0;
   for (int round = 0; round < 200; ++round) {
     std::fill(u.begin(), u.end(), 0.0);
-    for (std::size_t i = 0; i < m.size(); ++i) u[i / dim] += m[i] * v[i % dim];
+    for (std::size_t i = 0; i < m.size(); ++i) u[i / gear_dim] += m[i] * v[i % gear_dim];
     const double length = std::sqrt(std::inner_product(u.begin(), u.end(), u.begin(), 0.0));
     for (double& x : u) x /= length;
     std::fill(v.begin(), v.end(), 0.0);
-    for (std::size_t i = 0; i < m.size(); ++i) v[i % dim] += m[i] * u[i / dim];
+    for (std::size_t i = 0; i < m.size(); ++i) v[i % gear_dim] += m[i] * u[i / gear_dim];
     square = std::inner_product(v.begin(), v.end(), v.begin(), 0.0);
     const double inverse = 1 / std::sqrt(square);
     for (double& x : v) x *= inverse;
@@ -111,20 +112,21 @@ double largest_square(const std::vector<double>& m) {
   return square;
 }
 
-/// What the integers leave of a group. \shape plain (32, dim)
+/// What the integers leave of a group. \shape plain (32, gear_dim)
 template <class Side, bool along_tokens>
 std::vector<double> left_by_integers(const std::vector<double>& plain) {
   using Integers = typename Side::Backbone;
   const std::vector<float> from(plain.begin(), plain.end());
-  std::vector<float> got(dim);
+  std::vector<float> got(gear_dim);
   std::vector<double> rest(plain.size());
-  AlignedArray<std::byte> slab(Integers::slab_bytes(32, dim));
-  if constexpr (along_tokens) Integers::seal(slab.data(), 32, dim, from.data());
+  AlignedArray<std::byte> slab(Integers::slab_bytes(32, gear_dim));
+  if constexpr (along_tokens) Integers::seal(slab.data(), 32, gear_dim, from.data());
   for (std::size_t t = 0; t < 32; ++t) {
-    if constexpr (!along_tokens) Integers::store(slab.data(), 32, dim, t, from.data() + t * dim);
-    Integers::load(slab.data(), 32, dim, t, got.data());
-    for (std::size_t c = 0; c < dim; ++c) {
-      rest[t * dim + c] = plain[t * dim + c] - static_cast<double>(got[c]);
+    if constexpr (!along_tokens)
+      Integers::store(slab.data(), 32, gear_dim, t, from.data() + t * gear_dim);
+    Integers::load(slab.data(), 32, gear_dim, t, got.data());
+    for (std::size_t c = 0; c < gear_dim; ++c) {
+      rest[t * gear_dim + c] = plain[t * gear_dim + c] - static_cast<double>(got[c]);
     }
   }
   return rest;
@@ -138,22 +140,22 @@ void expect_within_bounds() {
   using Integers = GearSide<bits, along_tokens, 0, 2>;
   using Whole = GearSide<bits, along_tokens, 1, 2>;
   const std::vector<float> from = rows();
-  AlignedArray<std::byte> slab(Whole::slab_bytes(block, dim));
-  std::vector<float> plain(block * dim), both(block * dim);
-  Integers::seal(slab.data(), block, dim, from.data());
-  for (std::size_t t = 0; t < block; ++t) {
-    Integers::load(slab.data(), block, dim, t, plain.data() + t * dim);
+  AlignedArray<std::byte> slab(Whole::slab_bytes(gear_block, gear_dim));
+  std::vector<float> plain(gear_block * gear_dim), both(gear_block * gear_dim);
+  Integers::seal(slab.data(), gear_block, gear_dim, from.data());
+  for (std::size_t t = 0; t < gear_block; ++t) {
+    Integers::load(slab.data(), gear_block, gear_dim, t, plain.data() + t * gear_dim);
   }
-  Whole::seal(slab.data(), block, dim, from.data());
-  for (std::size_t t = 0; t < block; ++t) {
-    Whole::load(slab.data(), block, dim, t, both.data() + t * dim);
+  Whole::seal(slab.data(), gear_block, gear_dim, from.data());
+  for (std::size_t t = 0; t < gear_block; ++t) {
+    Whole::load(slab.data(), gear_block, gear_dim, t, both.data() + t * gear_dim);
   }
-  for (std::size_t begin = 0; begin < block * dim; begin += 32 * dim) {
+  for (std::size_t begin = 0; begin < gear_block * gear_dim; begin += 32 * gear_dim) {
     const Group group(from.data() + begin, along_tokens, bits);
     const std::vector<double> rest = left_by_integers<Whole, along_tokens>(group.plain);
     const double before = std::inner_product(rest.begin(), rest.end(), rest.begin(), 0.0);
     double after = 0;
-    for (std::size_t i = 0; i < 32 * dim; ++i) {
+    for (std::size_t i = 0; i < 32 * gear_dim; ++i) {
       const auto x = static_cast<double>(from[begin + i]);
       const double one = static_cast<double>(plain[begin + i]) - x;
       const double two = static_cast<double>(both[begin + i]) - x;

@@ -396,6 +396,16 @@ TEST(PagedMemory, ARequestMayAskToBeKeptAfterItsEnd) {
   EXPECT_EQ(memory.available(), BlockCount{8});
   memory.expire(110.0);
   EXPECT_EQ(memory.available(), BlockCount{10});
+  EXPECT_EQ(memory.prefix_statistics().texts_kept, 1);
+
+  SequenceGroup longer = group_of(std::vector<TokenId>(20, 3));  // five blocks: half of the pool
+  longer.request.keep_for = 10.0;
+  ASSERT_TRUE(memory.admit(longer, 100));
+  longer.sequences[0].computed = 20;
+  memory.publish(longer, longer.sequences[0]);
+  memory.on_end(longer, longer.sequences[0], 100.0);
+  EXPECT_EQ(memory.pins(), 0u);
+  EXPECT_EQ(memory.prefix_statistics().texts_not_kept, 1);
 }
 
 TEST(PagedMemory, PartsOfATextMayHavePrioritiesOfTheirOwn) {

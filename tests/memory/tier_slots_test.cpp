@@ -15,10 +15,10 @@
 namespace quire::memory_test {
 namespace {
 
-using Slots = TierSlots<eviction::Lru>;
+using LruSlots = TierSlots<eviction::Lru>;
 
 TEST(TierSlots, CountsReferences) {
-  Slots tier(2);
+  LruSlots tier(2);
   const BlockId a = tier.allocate();
   tier.acquire(a);
   EXPECT_EQ(tier.free(), BlockCount{1});
@@ -29,14 +29,14 @@ TEST(TierSlots, CountsReferences) {
 }
 
 TEST(TierSlots, MayHoldNothing) {
-  Slots tier(0);
+  LruSlots tier(0);
   EXPECT_EQ(tier.free(), BlockCount{0});
   EXPECT_EQ(tier.capacity(), BlockCount{0});
   EXPECT_FALSE(tier.victim().has_value());
 }
 
 TEST(TierSlots, ATextGoesAfterThoseThatContinueIt) {
-  Slots tier(3);
+  LruSlots tier(3);
   const BlockId parent = tier.allocate(), child = tier.allocate();
   tier.keep(parent, 0, {});
   tier.keep(child, 0, {});
@@ -54,7 +54,7 @@ TEST(TierSlots, ATextGoesAfterThoseThatContinueIt) {
 }
 
 TEST(TierSlots, ATextInUseIsFreeOnceItIsForgottenAndReleased) {
-  Slots tier(1);
+  LruSlots tier(1);
   const BlockId a = tier.allocate();
   tier.keep(a, 0, {});
   tier.forget(a);
@@ -64,7 +64,7 @@ TEST(TierSlots, ATextInUseIsFreeOnceItIsForgottenAndReleased) {
 }
 
 TEST(TierSlots, ClaimsTheSlotsThatAnEarlierProcessFilled) {
-  Slots tier(4);
+  LruSlots tier(4);
   const std::vector<BlockId> slots{BlockId{2}, BlockId{0}};
   tier.claim(slots);
   EXPECT_EQ(tier.free(), BlockCount{2});
@@ -90,7 +90,7 @@ TEST(TierSlots, RefusesAWrongAnswerOfAPolicy) {
 // Against plain counters and a list in order of use.
 TEST(TierSlots, EqualsANaiveModel) {
   const std::int64_t steps = testing::fuzz_count(std::int64_t{20000});
-  Slots tier(13);
+  LruSlots tier(13);
   struct Model {
     int references = 0;
     bool cached = false;

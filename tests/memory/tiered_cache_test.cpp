@@ -141,7 +141,7 @@ TEST(TieredCacheFuzz, KeepsEveryTokenOfRealTiersThatFail) {
   fuzz<Cached, Bytes>(4, testing::fuzz_count(std::int64_t{10'000}), 2000);
 }
 
-SequenceGroup group_of(std::vector<TokenId> prompt) {
+SequenceGroup tiered_group_of(std::vector<TokenId> prompt) {
   SequenceGroup g;
   g.request.prompt_length = static_cast<std::int64_t>(prompt.size());
   g.sequences.resize(1);
@@ -158,7 +158,7 @@ using Memory = PagedMemory<Cached>;
 
 /// Admits, computes and lets go of a text, and returns the plan.
 StepPlan pass(Memory& memory, std::vector<TokenId> tokens) {
-  SequenceGroup g = group_of(std::move(tokens));
+  SequenceGroup g = tiered_group_of(std::move(tokens));
   StepPlan plan;
   memory.begin_step(plan);
   EXPECT_TRUE(memory.admit(g, 1000));
@@ -181,7 +181,7 @@ TEST(TieredCache, AnEvictedPrefixGoesDownAndIsFoundThere) {
   EXPECT_EQ(second.swap_out.size(), 3u);  // the last block first
   EXPECT_EQ(second.evicted.size(), 3u);
   EXPECT_EQ(second.records.size(), 1u) << "two on the host, one on disk";
-  SequenceGroup back = group_of(text(12, 0));
+  SequenceGroup back = tiered_group_of(text(12, 0));
   EXPECT_EQ(memory.cached_prefix(back), Tokens{8}) << "the last token is always computed";
   StepPlan plan;
   memory.begin_step(plan);
@@ -215,7 +215,7 @@ TEST(TieredCache, ALostBlockIsNotOfferedAgain) {
                 model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   const StepPlan down = pass(memory, text(12, 100));
-  const SequenceGroup back = group_of(text(12, 0));
+  const SequenceGroup back = tiered_group_of(text(12, 0));
   EXPECT_EQ(memory.cached_prefix(back), Tokens{8});
   memory.on_lost(down.swap_out[1].host);  // the second block of the text
   EXPECT_EQ(memory.cached_prefix(back), Tokens{4});
@@ -230,7 +230,7 @@ TEST(TieredCache, TenantsWithDifferentSaltsShareNothing) {
                 model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   pass(memory, text(12, 100));
-  SequenceGroup other = group_of(text(12, 0));
+  SequenceGroup other = tiered_group_of(text(12, 0));
   other.request.salt = 9;
   EXPECT_EQ(memory.cached_prefix(other), Tokens{0});
 }
@@ -258,12 +258,12 @@ TEST(TieredCache, PersistsBeginningsFirstAndRestoresWhatContinuesThem) {
     Memory next(g, model::llama_7b, 0.0);
     std::swap(stored[0], stored[2]);  // in any order
     next.restore(stored);
-    EXPECT_EQ(next.cached_prefix(group_of(text(20, 0))), Tokens{12});
+    EXPECT_EQ(next.cached_prefix(tiered_group_of(text(20, 0))), Tokens{12});
   }
   std::erase_if(stored, [](const StoredBlock& b) { return b.parent == 0; });
   Memory next(g, model::llama_7b, 0.0);
   next.restore(stored);
-  EXPECT_EQ(next.cached_prefix(group_of(text(20, 0))), Tokens{0}) << "without its beginning";
+  EXPECT_EQ(next.cached_prefix(tiered_group_of(text(20, 0))), Tokens{0}) << "without its beginning";
   EXPECT_EQ(next.tiers().counters().restored, 0);
 }
 

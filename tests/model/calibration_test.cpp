@@ -28,7 +28,7 @@ using Texts = std::vector<std::vector<TokenId>>;
 
 struct Stories {
   checkpoint::Checkpoint model =
-      testing::opened(QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories");
+      quire::testing::opened(QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories");
   Texts seen, unseen;  // for calibration; for measuring
 
   Stories() {
@@ -122,7 +122,7 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
     const checkpoint::Checkpoint made = stories.calibrated(o);
     const std::string path = (directory.path() / std::to_string(number++)).string();
     checkpoint::save_checkpoint(made, path);
-    const checkpoint::Checkpoint read = testing::opened(path);
+    const checkpoint::Checkpoint read = quire::testing::opened(path);
     EXPECT_EQ(read.config.quantisation->layout, layout);
     EXPECT_EQ(read.config.quantisation->symmetric, o.symmetric);
     ASSERT_EQ(read.tensors.size(), made.tensors.size());

@@ -26,7 +26,7 @@ using checkpoint::TensorView;
 using Layout = checkpoint::Quantisation::Layout;
 using Bytes = std::vector<std::byte>;
 
-const std::string golden = QUIRE_SOURCE_DIR "/tests/golden/models/";
+const std::string golden_folder = QUIRE_SOURCE_DIR "/tests/golden/models/";
 const std::vector<TokenId> text = {1, 5, 9, 2, 7};
 
 /// The logits, or nothing where the checkpoint is refused as it must be.
@@ -130,13 +130,13 @@ TEST(DamagedQuantised, CheckpointsOfOtherToolsAreReadOrRefused) {
   for (const char* name : {"bitsandbytes_nf4", "bitsandbytes_fp4", "bitsandbytes_int8",
                            "compressed_int4", "compressed_int8", "compressed_fp8"}) {
     SCOPED_TRACE(name);
-    expect_sound(testing::opened(golden + "llama_" + name),
+    expect_sound(quire::testing::opened(golden_folder + "llama_" + name),
                  weight_format::codec_of<weight_format::Fp32>());
   }
 }
 
 TEST(DamagedQuantised, CheckpointsOfGptqAndAwqAreReadOrRefused) {
-  const Checkpoint floats = testing::opened(golden + "llama");
+  const Checkpoint floats = quire::testing::opened(golden_folder + "llama");
   using Own = weight_format::LinearOnly<weight_format::Int4ZeroPoint<32>, weight_format::Fp32>;
   for (const Layout layout : {Layout::gptq, Layout::awq, Layout::compressed_packed}) {
     SCOPED_TRACE(static_cast<int>(layout));

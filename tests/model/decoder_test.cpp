@@ -1,5 +1,4 @@
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -12,15 +11,10 @@
 namespace quire::model {
 namespace {
 
-checkpoint::Checkpoint golden(const std::string& name) {
-  return testing::opened(
-      (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
-}
-
 /// Logits of a position depend on what stands before it and on nothing after it.
 TEST(Decoder, IsCausal) {
   for (const char* name : {"llama", "qwen3_moe"}) {
-    const auto c = golden(name);
+    const auto c = quire::testing::golden(name);
     ThreadPool threads(1);
     const Decoder<weight_format::Fp32> model(c.config, c.tensors, threads);
     std::vector<TokenId> tokens(90);
@@ -39,7 +33,7 @@ TEST(Decoder, IsCausal) {
 }
 
 TEST(Decoder, OnlyWantedRowsGetLogits) {
-  const auto c = golden("qwen2");
+  const auto c = quire::testing::golden("qwen2");
   ThreadPool threads(2);
   const Decoder<weight_format::Fp32> model(c.config, c.tensors, threads);
   const std::vector<TokenId> tokens = {1, 2, 3, 4, 5, 6};
@@ -62,7 +56,7 @@ TEST(Decoder, OnlyWantedRowsGetLogits) {
 }
 
 TEST(Decoder, EmptyBatchIsNothing) {
-  const auto c = golden("llama");
+  const auto c = quire::testing::golden("llama");
   ThreadPool threads(1);
   const Decoder<weight_format::Fp32> model(c.config, c.tensors, threads);
   EXPECT_TRUE(full_logits(model, {}, threads).empty());

@@ -85,7 +85,7 @@ double largest_error(const std::string& name, const checkpoint::Checkpoint& chec
 
 template <class Format>
 double largest_error(const std::string& name) {
-  return largest_error<Format>(name, testing::opened(checkpoint_of(name)));
+  return largest_error<Format>(name, quire::testing::opened(checkpoint_of(name)));
 }
 
 class GoldenLogits : public ::testing::TestWithParam<std::string> {};
@@ -100,7 +100,7 @@ TEST_P(GoldenLogits, AgreeWithTransformers) {
 TEST_P(GoldenLogits, Bf16WeightsAreNear) {
   const double error = largest_error<weight_format::Bf16>(GetParam());
   EXPECT_LT(error, 0.2);
-  const auto tensors = testing::opened(checkpoint_of(GetParam())).tensors;
+  const auto tensors = quire::testing::opened(checkpoint_of(GetParam())).tensors;
   if (tensors.all().front().dtype == checkpoint::DType::bf16) {
     EXPECT_LT(error, 1e-4);  // nothing to round
   } else {
@@ -110,21 +110,22 @@ TEST_P(GoldenLogits, Bf16WeightsAreNear) {
 
 /// What ggml's own library wrote, and what we write, computes the same as the directory.
 TEST(GgufLogits, AgreeWithTransformers) {
-  EXPECT_LT(largest_error<weight_format::Fp32>("llama",
-                                               testing::opened("tests/golden/formats/llama.gguf")),
+  EXPECT_LT(largest_error<weight_format::Fp32>(
+                "llama", quire::testing::opened("tests/golden/formats/llama.gguf")),
             1e-4);
-  const testing::TempDir folder;
+  const quire::testing::TempDir folder;
   for (const char* name : {"llama_rope_llama3", "llama_bias", "mistral", "mixtral", "qwen3"}) {
     const std::string path = folder.path() / (std::string(name) + ".gguf");
-    checkpoint::save_gguf(testing::opened(checkpoint_of(name)), path, checkpoint::DType::f32);
-    EXPECT_LT(largest_error<weight_format::Fp32>(name, testing::opened(path)), 1e-4) << name;
+    checkpoint::save_gguf(quire::testing::opened(checkpoint_of(name)), path,
+                          checkpoint::DType::f32);
+    EXPECT_LT(largest_error<weight_format::Fp32>(name, quire::testing::opened(path)), 1e-4) << name;
   }
 }
 
 class GoldenContinuation : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenContinuation, IsTheSame) {
-  const auto checkpoint = testing::opened(checkpoint_of(GetParam()));
+  const auto checkpoint = quire::testing::opened(checkpoint_of(GetParam()));
   const auto golden =
       checkpoint::safetensors::open_file(folder(GetParam()) + "/golden.safetensors");
   ThreadPool threads(1);

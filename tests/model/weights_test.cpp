@@ -1,5 +1,4 @@
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,11 +13,6 @@
 
 namespace quire::model {
 namespace {
-
-checkpoint::Checkpoint golden(const std::string& name) {
-  return testing::opened(
-      (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
-}
 
 /// The checkpoint's tensors, with one changed by `edit`.
 template <class F>
@@ -44,7 +38,7 @@ std::string error_of(F&& f) {
 }
 
 TEST(Weights, TransposedAndStackedTensorsLandInTheirRows) {
-  const auto c = golden("gpt2");
+  const auto c = quire::testing::golden("gpt2");
   ThreadPool threads(2);
   const auto w = load_weights<weight_format::Fp32>(c.config, c.tensors, threads);
   const auto& stored = c.tensors.at("transformer.h.1.attn.c_attn.weight");  // (inputs, outputs)
@@ -59,7 +53,7 @@ TEST(Weights, TransposedAndStackedTensorsLandInTheirRows) {
 }
 
 TEST(Weights, Bf16TakesHalfTheMemory) {
-  const auto c = golden("mixtral");
+  const auto c = quire::testing::golden("mixtral");
   ThreadPool threads(1);
   const auto full = load_weights<weight_format::Fp32>(c.config, c.tensors, threads);
   const auto half = load_weights<weight_format::Bf16>(c.config, c.tensors, threads);
@@ -68,7 +62,7 @@ TEST(Weights, Bf16TakesHalfTheMemory) {
 }
 
 TEST(Weights, BothSpellingsOfThePrefixLoad) {
-  const auto c = golden("qwen2");
+  const auto c = quire::testing::golden("qwen2");
   ThreadPool threads(1);
   const auto bare = edited(c, [](auto& e) {
     if (e.name.starts_with("model.")) e.name = e.name.substr(6);
@@ -79,7 +73,7 @@ TEST(Weights, BothSpellingsOfThePrefixLoad) {
 }
 
 TEST(Weights, ErrorsNameTheTensor) {
-  const auto c = golden("llama");
+  const auto c = quire::testing::golden("llama");
   ThreadPool threads(1);
   auto load = [&](const checkpoint::TensorSet& t) {
     return error_of([&] { (void)load_weights<weight_format::Fp32>(c.config, t, threads); });

@@ -13,7 +13,7 @@
 namespace quire::sampling {
 namespace {
 
-std::vector<float> random_logits(std::size_t n, std::uint64_t seed, double spread = 2) {
+std::vector<float> spread_logits(std::size_t n, std::uint64_t seed, double spread = 2) {
   Rng rng(seed);
   std::vector<float> v(n);
   for (float& x : v) x = static_cast<float>(spread * rng.normal());
@@ -46,7 +46,7 @@ Outcome sample(const SamplingParams& p, std::vector<float> logits, std::size_t d
 TEST(Sampler, GreedyTakesTheFirstOfTheBest) {
   SamplingParams p;
   p.temperature = 0;
-  auto logits = random_logits(1000, 1);
+  auto logits = spread_logits(1000, 1);
   logits[300] = logits[700] = 30;
   EXPECT_EQ(sample(p, logits).draws[0].token, 300u);
   p.temperature = 1e-6;
@@ -75,7 +75,7 @@ TEST(Sampler, GreedyFollowsPenaltiesAndBans) {
 TEST(Sampler, DrawsDependOnSeedIndexAndPositionAlone) {
   SamplingParams p;
   p.seed = 77;
-  const auto logits = random_logits(500, 2);
+  const auto logits = spread_logits(500, 2);
   const auto group = sample(p, logits, 4, {1, 2, 3, 4}, 2);
   std::set<TokenId> distinct;
   for (std::int32_t i = 0; i < 4; ++i) {
@@ -142,7 +142,7 @@ void renormalise(std::vector<double>& p) {
 }
 
 TEST(Sampler, DrawsFollowTheDistribution) {
-  const auto logits = random_logits(300, 4);
+  const auto logits = spread_logits(300, 4);
   for (double temperature : {0.3, 1.0, 1.7}) {
     SamplingParams p;
     p.temperature = temperature;
@@ -151,7 +151,7 @@ TEST(Sampler, DrawsFollowTheDistribution) {
 }
 
 TEST(Sampler, TruncationAppliesInOrder) {
-  const auto logits = random_logits(80, 5);
+  const auto logits = spread_logits(80, 5);
   SamplingParams p;
   p.temperature = 1.4;
   p.min_p = 0.02;
@@ -178,7 +178,7 @@ TEST(Sampler, TruncationAppliesInOrder) {
 }
 
 TEST(Sampler, LogprobsAreOfTheRawDistribution) {
-  const auto logits = random_logits(200, 6);
+  const auto logits = spread_logits(200, 6);
   const auto raw = distribution(logits, 1);
   SamplingParams p;
   p.temperature = 0.5;
@@ -205,7 +205,7 @@ TEST(Sampler, LogprobsAreOfTheRawDistribution) {
 }
 
 TEST(Sampler, BeamGivesTheBestCandidatesInOrder) {
-  const auto logits = random_logits(150, 7);
+  const auto logits = spread_logits(150, 7);
   const auto raw = distribution(logits, 1);
   SamplingParams p;
   p.beam_width = 3;

@@ -11,7 +11,7 @@
 namespace quire::sampling {
 namespace {
 
-std::vector<float> random_logits(std::size_t n, std::uint64_t seed, double spread) {
+std::vector<float> coarse_logits(std::size_t n, std::uint64_t seed, double spread) {
   Rng rng(seed);
   std::vector<float> v(n);
   // a coarse grid, so that ties are common
@@ -45,7 +45,7 @@ std::vector<TokenId> survivors(const std::vector<float>& before, const std::vect
 
 TEST(Truncation, MinPKeepsARatioOfTheBest) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    const auto logits = random_logits(100, seed, 2);
+    const auto logits = coarse_logits(100, seed, 2);
     const auto p = probabilities(logits);
     const double best = *std::max_element(p.begin(), p.end());
     for (double min_p : {0.01, 0.1, 0.503, 1.0}) {
@@ -63,7 +63,7 @@ TEST(Truncation, MinPKeepsARatioOfTheBest) {
 TEST(Truncation, TopKKeepsKAndTies) {
   std::vector<float> scratch;
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    const auto logits = random_logits(60, seed, 1);
+    const auto logits = coarse_logits(60, seed, 1);
     const auto order = by_logit(logits);
     for (std::size_t k : std::initializer_list<std::size_t>{1, 2, 7, 59, 60, 61}) {
       auto cut = logits;
@@ -84,7 +84,7 @@ TEST(Truncation, TopPKeepsTheSmallestSetThatReachesP) {
   for (std::uint64_t seed = 0; seed < 40; ++seed) {
     for (std::size_t n : std::initializer_list<std::size_t>{1, 30, 700}) {
       for (double spread : {0.01, 1.0, 5.0}) {
-        const auto logits = random_logits(n, seed, spread);
+        const auto logits = coarse_logits(n, seed, spread);
         const auto p = probabilities(logits);
         const auto sorted = by_logit(logits);
         for (double top_p : {1e-9, 0.1437, 0.5211, 0.9013, 0.99911}) {

@@ -12,12 +12,12 @@ using quire::Rng;
 using quire::Tokens;
 using namespace quire::workload;
 
-constexpr int many = 100000;
+constexpr int draws = 100000;
 
 std::vector<int> histogram(const LengthDistribution& lengths, std::size_t high) {
   Rng rng(3);
   std::vector<int> counts(high + 1);
-  for (int i = 0; i < many; ++i) {
+  for (int i = 0; i < draws; ++i) {
     const Tokens t = draw_length(lengths, rng);
     EXPECT_GE(t, Tokens(1));
     EXPECT_LE(t, Tokens(static_cast<std::int64_t>(high)));
@@ -27,9 +27,9 @@ std::vector<int> histogram(const LengthDistribution& lengths, std::size_t high) 
 }
 
 TEST(Lengths, FixedAndUniform) {
-  EXPECT_EQ(histogram(FixedLength{5}, 5)[5], many);
+  EXPECT_EQ(histogram(FixedLength{5}, 5)[5], draws);
   const auto counts = histogram(UniformLength{3, 6}, 6);
-  for (std::size_t k = 3; k <= 6; ++k) EXPECT_NEAR(counts[k], many / 4, 600);
+  for (std::size_t k = 3; k <= 6; ++k) EXPECT_NEAR(counts[k], draws / 4, 600);
   EXPECT_EQ(counts[1] + counts[2], 0);
 }
 
@@ -39,7 +39,7 @@ TEST(Lengths, ZipfFollowsItsPowerLaw) {
     double norm = 0;
     for (int k = 1; k <= 50; ++k) norm += std::pow(k, -theta);
     for (const int k : {1, 2, 3, 10, 50}) {
-      const double expected = many * std::pow(k, -theta) / norm;
+      const double expected = draws * std::pow(k, -theta) / norm;
       EXPECT_NEAR(counts[static_cast<std::size_t>(10 + k)], expected, 5 * std::sqrt(expected) + 1)
           << theta << " " << k;
     }
@@ -54,19 +54,19 @@ TEST(Lengths, LogNormalHasItsMeanAndMedian) {
   for (std::size_t t = 1; t < counts.size(); ++t) {
     sum += static_cast<double>(t) * counts[t];
     below += counts[t];
-    if (median == 0 && below >= many / 2) median = static_cast<int>(t);
+    if (median == 0 && below >= draws / 2) median = static_cast<int>(t);
   }
-  EXPECT_NEAR(sum / many, 58.45, 0.8);
+  EXPECT_NEAR(sum / draws, 58.45, 0.8);
   EXPECT_NEAR(median, 58.45 * std::exp(-0.95 * 0.95 / 2), 1.0);
 }
 
 TEST(Lengths, EmpiricalAndWeighted) {
   const auto empirical = histogram(EmpiricalLength{{4, 4, 9, 4}}, 9);
-  EXPECT_NEAR(empirical[4], 0.75 * many, 700);
-  EXPECT_NEAR(empirical[9], 0.25 * many, 700);
+  EXPECT_NEAR(empirical[4], 0.75 * draws, 700);
+  EXPECT_NEAR(empirical[9], 0.25 * draws, 700);
   const auto weighted = histogram(WeightedLength({0, 3, 0, 1, 0}), 5);
-  EXPECT_NEAR(weighted[2], 0.75 * many, 700);
-  EXPECT_NEAR(weighted[4], 0.25 * many, 700);
+  EXPECT_NEAR(weighted[2], 0.75 * draws, 700);
+  EXPECT_NEAR(weighted[4], 0.25 * draws, 700);
 }
 
 TEST(Lengths, ProbabilitiesPassThroughTheQuantiles) {

@@ -320,7 +320,9 @@ class BasicPagedMemory {
       if (table(s).empty() || s.published != full) return;
       if constexpr (copies_parts) publish_part(group, s, full);
       if (group.request.keep_for > Seconds{0.0}) {
-        (void)pin(s.tokens, group.request.salt, now + group.request.keep_for);
+        const bool kept =
+            pin(s.tokens, group.request.salt, now + group.request.keep_for).has_value();
+        (kept ? statistics_.texts_kept : statistics_.texts_not_kept) += 1;
       }
     }
   }

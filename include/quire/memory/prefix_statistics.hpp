@@ -20,6 +20,8 @@ struct PrefixStatistics {
   BlockCount known_blocks = 0;     // not entered: the same text was there already
   BlockCount refused_blocks = 0;   // not entered: not admitted, or behind one that was not
   BlockCount evicted_blocks = 0;
+  std::int64_t texts_kept = 0;      // pinned at their request's end (Request::keep_for)
+  std::int64_t texts_not_kept = 0;  // not pinned: pins would have taken too much of the pool
 
   [[nodiscard]] double token_hit_ratio() const {
     return ratio(found_tokens.value, asked_tokens.value);

@@ -29,6 +29,8 @@ TEST(PlainCsv, ReadsEveryColumn) {
   EXPECT_TRUE(std::equal(a.begin(), a.begin() + 80, b.begin()));
   EXPECT_NE(a[80], b[80]);
   EXPECT_TRUE(w.requests[1].chunks.empty());  // a prefix of no tokens is none
+  EXPECT_EQ(second.salt, 9u);
+  EXPECT_EQ(second.keep_for.value, 2.5);
 }
 
 TEST(PlainCsv, TakesLengthsAlone) {
@@ -44,6 +46,8 @@ TEST(PlainCsv, RefusesWhatCannotBe) {
   EXPECT_NE(trace_error("input,output,n\n3,4,0\n"), "");
   EXPECT_NE(trace_error("input,output,n\n3,4,5000000000\n"), "");
   EXPECT_NE(trace_error("input,output,arrival\n3,4,-1\n"), "");
+  EXPECT_NE(trace_error("input,output,salt\n3,4,-1\n"), "");
+  EXPECT_NE(trace_error("input,output,keep_for\n3,4,-1\n"), "");
 }
 
 }  // namespace

@@ -77,11 +77,11 @@ template <class Where>
   return parse_integer(text, 0, max_request_tokens, where);
 }
 
-/// Seconds from the start of a trace, not negative.
+/// Seconds, not negative and no more than a trace could be long.
 template <class Where>
 [[nodiscard]] Seconds checked_arrival(double seconds, const Where& where) {
   if (!(seconds >= 0 && seconds <= max_arrival_seconds)) {
-    throw data_error(where(), "the arrival is out of range", "from 0 to 3.2e9 seconds");
+    throw data_error(where(), "the time is out of range", "from 0 to 3.2e9 seconds");
   }
   return seconds;
 }

@@ -16,14 +16,15 @@ namespace quire::workload::trace {
 
 /// Quire's own plain file: columns input and output (tokens), and as many of these as are wanted,
 /// in any order: arrival (seconds), n, beam_width, prefix (id of a shared beginning) with
-/// prefix_tokens, session, turn, tenant, priority. \errors as TraceReader says.
+/// prefix_tokens, session, turn, tenant, priority, salt (of the prefix index), keep_for (seconds that
+/// its text stays pinned after its end). \errors as TraceReader says.
 class PlainCsv {
  public:
   static constexpr std::string_view name = "plain_csv";
   static constexpr bool rebased = false;
-  static constexpr std::array<std::string_view, 11> columns{
-      "input",         "output",  "arrival", "n",      "beam_width", "prefix",
-      "prefix_tokens", "session", "turn",    "tenant", "priority"};
+  static constexpr std::array<std::string_view, 13> columns{
+      "input",   "output", "arrival", "n",        "beam_width", "prefix",  "prefix_tokens",
+      "session", "turn",   "tenant",  "priority", "salt",       "keep_for"};
   /// Every column must be one of ours: a table that merely has an `input` is not a trace.
   [[nodiscard]] static bool recognizes(std::string_view first_line) {
     bool input = false;
@@ -82,6 +83,8 @@ class PlainCsv {
     if (table_.has(8)) request.turn = small(8, 0, most32);
     if (table_.has(9)) request.tenant.value = static_cast<std::uint32_t>(small(9, 0, most32));
     if (table_.has(10)) request.priority = small(10, -most32, most32);
+    if (table_.has(11)) request.salt = static_cast<std::uint64_t>(table_.integer(11, 0, most64));
+    if (table_.has(12)) request.keep_for = table_.arrival(12);
     return true;
   }
   [[nodiscard]] bool timed() const { return table_.has(2); }
