@@ -36,6 +36,12 @@ install(
   FILES_MATCHING
   PATTERN "*.hpp"
   PATTERN "*.cpp")
+install(FILES "${PROJECT_SOURCE_DIR}/experiments/quality/calibrated.cpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/calibrated.hpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/calibration_texts.hpp"
+        DESTINATION "${quire_package_dir}/driver/experiments/quality")
+install(FILES "${PROJECT_SOURCE_DIR}/experiments/retention/texts.hpp"
+        DESTINATION "${quire_package_dir}/driver/experiments/retention")
 install(
   CODE "execute_process(
   COMMAND \"\${CMAKE_COMMAND}\" \"-DSOURCE=${PROJECT_SOURCE_DIR}\"

@@ -26,7 +26,7 @@ using Formats =
               ChannelGroups<2, 32>, Kivi<2, 32, 32>, BeforeRotation<ChannelGroups<2, 32>>,
               KeysValues<Int8PerTokenHead, Int4PerTokenHead>,
               SkipLayers<Int4PerTokenHead, kv_format::Fp16, 1, 0>, Fp8PerHead<ScaleFrom::mse>,
-              QserveKv4, Kvquant<3>, Gear<2>>;
+              Fp8PerTensor<ScaleFrom::mse>, QserveKv4, Kvquant<3>, Gear<2>>;
 
 constexpr std::size_t head_dim = 128, block_tokens = 32, slabs = 32;
 

@@ -26,7 +26,14 @@ using Served =
               kv_format::Fp8PerHead<kv_format::ScaleFrom::none>,
               kv_format::Fp8PerHead<kv_format::ScaleFrom::min_max>,
               kv_format::Fp8PerHead<kv_format::ScaleFrom::percentile>,
-              kv_format::Fp8PerHead<kv_format::ScaleFrom::mse>, kv_format::QserveKv4,
+              kv_format::Fp8PerHead<kv_format::ScaleFrom::mse>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::none>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::min_max>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::percentile>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::mse>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::min_max, E5m2>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::percentile, E5m2>,
+              kv_format::Fp8PerTensor<kv_format::ScaleFrom::mse, E5m2>, kv_format::QserveKv4,
               kv_format::Kvquant<4>, kv_format::Kvquant<3>, kv_format::Kvquant<2>,
               kv_format::Gear<4>, kv_format::Gear<2>>;
 

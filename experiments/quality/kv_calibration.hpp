@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -12,26 +11,28 @@
 
 #include <experiments/common/axis.hpp>
 #include <experiments/quality/format.hpp>
-#include <experiments/retention/texts.hpp>
-#include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/text.hpp>
 #include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/codec.hpp>
 
-/// How KV formats that are fitted to a model beforehand are fitted: the laboratory's own two flags.
+/// How KV formats that are fitted to a model beforehand are fitted, and what is read: the laboratory's own
+/// flags.
 namespace quire::quality {
 
 struct KvCalibration {
-  std::string method;  // of fp8_per_head; empty: whichever is asked for by name
+  std::string method;  // of fp8_per_head and its like; empty: whichever is asked for by name
   std::string text;    // a file that formats are fitted on; empty: calibration.jsonl
+  std::string read;    // a file that is read in place of the stories; empty: those
 };
 
 namespace detail {
 
-inline constexpr std::string_view fp8_family = "fp8_per_head";
+inline constexpr std::array<std::string_view, 3> fp8_families{"fp8_per_head", "fp8_per_tensor",
+                                                              "fp8_e5m2_per_tensor"};
 inline constexpr std::string_view method_flag = "--kv-calibration";
 inline constexpr std::string_view text_flag = "--kv-calibration-text";
+inline constexpr std::string_view read_flag = "--text";
 inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "percentile", "mse"};
 
 /// The value of a flag, taken out of the words; empty where it is not there. \errors usage
@@ -59,13 +60,15 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
 /// The format that a value of the axis names once a method is given. \errors usage where it takes none
 [[nodiscard]] inline std::string with_method(const std::string& value, const std::string& method,
                                              const std::vector<Format>& formats) {
-  std::string name = std::string(fp8_family) + "_" + method;
-  std::replace(name.begin(), name.end(), '-', '_');
-  if (value == fp8_family || value == name) return name;
   const std::string where = std::string(method_flag) + " " + method;
-  const std::string instead = "kv_format=" + std::string(fp8_family);
-  if (value.starts_with(std::string(fp8_family) + "_")) {
-    throw usage_error(where, in_quotes(value) + " names another method", instead);
+  const std::string instead = "kv_format=" + std::string(fp8_families.front());
+  for (const std::string_view family : fp8_families) {
+    std::string name = std::string(family) + "_" + method;
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (value == family || value == name) return name;
+    if (value.starts_with(std::string(family) + "_")) {
+      throw usage_error(where, in_quotes(value) + " names another method", instead);
+    }
   }
   for (const Format& f : formats) {
     if (f.codec->name != value) continue;
@@ -80,12 +83,13 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
 
 }  // namespace detail
 
-/// Takes the two flags out of a command line, and gives the axis kv_format the names that follow.
+/// Takes the flags out of a command line, and gives the axis kv_format the names that follow.
 /// \errors usage: an unknown method; a format that takes none, or no text; a file that is not there
 [[nodiscard]] inline KvCalibration take_kv_calibration(std::vector<std::string>& words,
                                                        const std::vector<Format>& formats) {
   KvCalibration out;
   out.text = detail::take_flag(words, detail::text_flag);
+  out.read = detail::take_flag(words, detail::read_flag);
   out.method = detail::take_flag(words, detail::method_flag);
   if (!out.method.empty() && std::find(detail::methods.begin(), detail::methods.end(),
                                        out.method) == detail::methods.end()) {
@@ -95,6 +99,10 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
   if (!out.text.empty() && !std::filesystem::is_regular_file(out.text)) {
     throw usage_error(std::string(detail::text_flag), in_quotes(out.text) + " is no file",
                       "a text, or stories as in experiments/quality/calibration.jsonl");
+  }
+  if (!out.read.empty() && !std::filesystem::is_regular_file(out.read)) {
+    throw usage_error(std::string(detail::read_flag), in_quotes(out.read) + " is no file",
+                      "a text");
   }
   if (out.method.empty() && out.text.empty()) return out;
   bool named = false, fitted = false;
@@ -118,52 +126,18 @@ inline constexpr std::array<std::string_view, 4> methods{"none", "min-max", "per
   if (!named) {
     fitted = true;
     if (!out.method.empty()) {
-      words.insert(words.end(),
-                   {"--axis", "kv_format=" + detail::with_method(std::string(detail::fp8_family),
-                                                                 out.method, formats)});
+      words.insert(
+          words.end(),
+          {"--axis", "kv_format=" + detail::with_method(std::string(detail::fp8_families.front()),
+                                                        out.method, formats)});
     }
   }
   if (!out.text.empty() && !fitted) {
-    throw usage_error(std::string(detail::text_flag),
-                      "no format that was asked for is fitted to texts",
-                      "kv_format=" + std::string(detail::fp8_family) + ", kvquant3 or qserve_kv4");
+    throw usage_error(
+        std::string(detail::text_flag), "no format that was asked for is fitted to texts",
+        "kv_format=" + std::string(detail::fp8_families.front()) + ", kvquant3 or qserve_kv4");
   }
   return out;
-}
-
-/// What is read of fewer tokens says little of a channel's range: levels and scales fitted to it are
-/// those of the few tokens.
-inline constexpr std::size_t least_tokens = 512;
-
-/// The texts of a file: stories, a line each, of a .jsonl, or any text, cut after every 512 tokens; at most 64.
-/// \errors data, with the line
-[[nodiscard]] inline std::vector<std::vector<TokenId>> calibration_texts(
-    const std::string& path, const checkpoint::Tokenizer& tokenizer, std::size_t most = 64) {
-  std::vector<std::vector<TokenId>> texts;
-  if (path.ends_with(".jsonl")) {
-    for (const experiment::Story& s : experiment::read_stories(path, tokenizer, most)) {
-      texts.push_back(s.tokens);
-    }
-  } else {
-    std::ifstream file(path, std::ios::binary);
-    std::string text(std::size_t{1} << 20, '\0');  // more than 64 times 512 tokens
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(file.gcount()));
-    const std::vector<TokenId> tokens = tokenizer.encode(text);
-    constexpr std::size_t length = 512;
-    for (std::size_t i = 0; i < tokens.size() && texts.size() < most; i += length) {
-      texts.emplace_back(
-          tokens.begin() + static_cast<std::ptrdiff_t>(i),
-          tokens.begin() + static_cast<std::ptrdiff_t>(std::min(tokens.size(), i + length)));
-    }
-  }
-  std::size_t tokens = 0;
-  for (const auto& text : texts) tokens += text.size();
-  if (tokens < least_tokens) {
-    throw data_error(path, "it holds " + std::to_string(tokens) + " tokens",
-                     std::to_string(least_tokens) + " or more to fit formats on");
-  }
-  return texts;
 }
 
 }  // namespace quire::quality

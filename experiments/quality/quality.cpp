@@ -12,6 +12,8 @@
 
 #include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
+#include <experiments/quality/calibration_texts.hpp>
+#include <experiments/quality/joint_runs.hpp>
 #include <experiments/quality/kv_calibration.hpp>
 #include <experiments/quality/lab.hpp>
 #include <experiments/quality/memory_runs.hpp>
@@ -46,7 +48,11 @@ constexpr std::pair<std::string_view, std::string_view> orders[] = {
     {"qserve_kv4", "int4_per_token_head"},
     {"gear2_r1_s2", "k_int2_channel_g32_v_int2_g32"},
     {"kvquant2", "pre_rope_k_int2_channel_g32_v_int2_g32"},
-    {"fp8_per_head_mse", "fp8_per_head_min_max"}};
+    {"fp8_per_head_mse", "fp8_per_head_min_max"},
+    {"kivi2_g32_r32", "k_int2_channel_g32_v_int2_g32"},
+    {"kivi2_g32_r64", "kivi2_g32_r32"},
+    {"kivi2_g32_r128", "kivi2_g32_r64"},
+    {"k_int2_channel_g32_v_fp32", "k_int2_v_fp32"}};
 /// What the claims and the figure need.
 constexpr std::string_view drawn[] = {"fp32",
                                       "int8_per_token_head",
@@ -74,6 +80,12 @@ constexpr std::string_view drawn[] = {"fp32",
                                       "fp8_per_head_min_max",
                                       "fp8_per_head_percentile",
                                       "fp8_per_head_mse",
+                                      "fp8_per_tensor_min_max",
+                                      "fp8_per_tensor_percentile",
+                                      "fp8_per_tensor_mse",
+                                      "fp8_e5m2_per_tensor_min_max",
+                                      "kivi2_g32_r32",
+                                      "kivi2_g32_r64",
                                       "qserve_kv4",
                                       "kvquant4",
                                       "kvquant3",
@@ -100,7 +112,10 @@ constexpr std::pair<std::string_view, std::string_view> drawn_orders[] = {
     {"rotated_int4_per_token_head", "int4_per_token_head"},
     {"kivi4_g32_r128", "int4_per_token_head"},
     {"gear2_r1_s2", "k_int2_channel_g32_v_int2_g32"},
-    {"kvquant2", "pre_rope_k_int2_channel_g32_v_int2_g32"}};
+    {"kvquant2", "pre_rope_k_int2_channel_g32_v_int2_g32"},
+    {"kivi2_g32_r32", "k_int2_channel_g32_v_int2_g32"},
+    {"kivi2_g32_r64", "kivi2_g32_r32"},
+    {"kivi2_g32_r128", "kivi2_g32_r64"}};
 constexpr std::pair<std::string_view, std::string_view> drawn_orders_with_larger_outliers[] = {
     {"kivi4_g32_r128", "int4_per_token_head"},
     {"rotated_int4_per_token_head", "int4_per_token_head"},
@@ -153,7 +168,7 @@ Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::F
            const quality::KvCalibration& fitting) {
   Run run;
   run.row.variant = format.codec->name;
-  run.row.workload = "stories";
+  run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("kv_format", format.codec->name).add("weight_format", "fp32").add("keys", keys);
   if (!fitting.text.empty() && kv_format::needs_calibration(*format.codec)) {
@@ -168,7 +183,7 @@ Run order_run(const SharedSubject& subject, std::string_view keys, const quality
               const quality::Format& worse) {
   Run run;
   run.row.variant = better.codec->name;
-  run.row.workload = "stories";
+  run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("better", better.codec->name);
   run.row.axes.add("worse", worse.codec->name).add("keys", keys);
@@ -190,6 +205,31 @@ bool has_float_layers(const checkpoint::Checkpoint& model) {
   });
 }
 
+/// Pieces of a text of one's own, of 512 tokens, each begun as the model's texts begin. No questions.
+/// \errors data where there are too few tokens for an interval
+std::vector<Story> stories_of_text(const std::string& path, const checkpoint::Checkpoint& model,
+                                   std::size_t count) {
+  const std::int64_t longest = model.config.shape.max_length.value;
+  const auto length = static_cast<std::size_t>(std::min<std::int64_t>(512, longest));
+  std::vector<Story> stories;
+  for (std::vector<TokenId>& text :
+       quality::calibration_texts(path, *model.tokenizer, count, length)) {
+    if (text.size() < 2) continue;
+    const bool begun =
+        !stories.empty() && model.config.bos && stories.front().tokens.front() == *model.config.bos;
+    if (begun) text.front() = *model.config.bos;
+    Story s;
+    s.tokens = std::move(text);
+    s.asked = s.tokens.size();
+    stories.push_back(std::move(s));
+  }
+  if (stories.size() < 2) {
+    throw data_error(path, "it holds one piece of " + std::to_string(length) + " tokens",
+                     "two or more: intervals are over pieces");
+  }
+  return stories;
+}
+
 std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats,
                            bool whole, const quality::KvCalibration& fitting) {
   const std::string source(QUIRE_SOURCE_DIR);
@@ -200,20 +240,23 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     throw data_error(options.model.string(), "it has no tokenizer, and the laboratory reads texts",
                      "a checkpoint with tokenizer.json");
   }
+  const std::size_t count = options.pick<std::size_t>(4, 48, 128);
   const std::vector<Story> stories =
-      read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer,
-                   options.pick<std::size_t>(4, 48, 128));
-  const auto trained = std::make_shared<Subject>(model, stories);
+      fitting.read.empty()
+          ? read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer, count)
+          : stories_of_text(fitting.read, model, count);
+  const std::string named_texts = fitting.read.empty() ? "stories" : fitting.read;
+  const auto trained = std::make_shared<Subject>(model, stories, nullptr, named_texts);
   std::vector<Run> runs;
   const bool all = whole || options.scale == Scale::full || !options.axes.empty();
   std::vector<std::pair<SharedSubject, std::string_view>> subjects = {{trained, "as_trained"}};
   if (has_float_layers(model)) {
-    subjects.emplace_back(
-        std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f), stories, trained),
-        "outliers_emulated");
-    subjects.emplace_back(
-        std::make_shared<Subject>(quality::with_key_outliers(model, 2, 24.0f), stories, trained),
-        "larger_outliers_emulated");
+    subjects.emplace_back(std::make_shared<Subject>(quality::with_key_outliers(model, 2, 6.0f),
+                                                    stories, trained, named_texts),
+                          "outliers_emulated");
+    subjects.emplace_back(std::make_shared<Subject>(quality::with_key_outliers(model, 2, 24.0f),
+                                                    stories, trained, named_texts),
+                          "larger_outliers_emulated");
   }
   const quality::Texts calibration =
       fitting.text.empty()
@@ -230,9 +273,14 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     }
   }
   if (!whole || options.scale == Scale::full) {  // a user's own list is of KV formats
-    if (has_float_layers(model)) add_weight_runs(trained, source, options, all, runs);
-    add_memory_runs(trained, formats, all, runs);
-    add_retention_runs(trained, all, runs);
+    if (has_float_layers(model)) {
+      add_weight_runs(trained, source, options, all, runs);
+      add_joint_runs(trained, source, options, formats, runs);
+    }
+    if (fitting.read.empty()) {  // the same for any text
+      add_memory_runs(trained, formats, all, runs);
+      add_retention_runs(trained, all, runs);
+    }
   }
   const auto named = [&](std::string_view name) {
     return std::find_if(formats.begin(), formats.end(),
@@ -283,10 +331,13 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "  quality --axis kv_format=[int8_per_token_head,kivi2_g32_r128]\n"
       "  quality --axis weight_format=[nf4,gptq_int3_zero_point_g128]\n"
       "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n"
+      "  quality --axis kv_format=[fp32,kivi2_g32_r128] --axis weight_format=[fp32,nf4,q8_0]\n"
+      "  quality --text notes.txt --axis kv_format=nvfp4\n"
       "  quality --kv-calibration mse --kv-calibration-text notes.txt\n\n"
-      "  --kv-calibration METHOD        how fp8_per_head finds its scales: none, min-max, "
-      "percentile "
-      "or mse\n"
+      "  --text FILE                    what is read, in pieces of 512 tokens, in place of "
+      "stories\n"
+      "  --kv-calibration METHOD        how fp8_per_head and fp8_per_tensor find their scales:\n"
+      "                                 none, min-max, percentile or mse\n"
       "  --kv-calibration-text FILE     what formats that are fitted are fitted on, in place of 16 "
       "stories\n",
       [&](const experiment::Options& options) {

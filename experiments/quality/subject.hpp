@@ -32,9 +32,13 @@ class Subject {
   using Make = std::function<SharedReading(const SharedReading& baseline)>;
 
   /// function: another subject that computes the same function, whose fp32 is the baseline here too; or null
+  /// texts_name: what rows call the texts
   Subject(checkpoint::Checkpoint model, std::vector<Story> stories,
-          std::shared_ptr<Subject> function = nullptr)
-      : model_(std::move(model)), stories_(std::move(stories)), function_(std::move(function)) {
+          std::shared_ptr<Subject> function = nullptr, std::string texts_name = "stories")
+      : model_(std::move(model)),
+        stories_(std::move(stories)),
+        function_(std::move(function)),
+        texts_name_(std::move(texts_name)) {
     auto texts = std::make_shared<quality::Texts>();
     for (const Story& s : stories_) texts->push_back(s.tokens);
     texts_ = std::move(texts);
@@ -42,6 +46,7 @@ class Subject {
   [[nodiscard]] const checkpoint::Checkpoint& model() const { return model_; }
   [[nodiscard]] const std::vector<Story>& stories() const { return stories_; }
   [[nodiscard]] const std::shared_ptr<const quality::Texts>& texts() const { return texts_; }
+  [[nodiscard]] const std::string& texts_name() const { return texts_name_; }
   [[nodiscard]] SharedReading baseline() {
     if (function_ != nullptr) return function_->baseline();
     std::call_once(baseline_.once, [&] {
@@ -83,6 +88,7 @@ class Subject {
   std::shared_ptr<const quality::Texts> texts_;
   quality::Texts calibration_;
   std::shared_ptr<Subject> function_;
+  std::string texts_name_;
   Once baseline_;
   std::mutex mutex_;
   std::map<std::string, Once> readings_;  // whose elements stay where they are
@@ -120,7 +126,8 @@ inline void add_recall(metrics::JsonObject& out, const std::vector<Story>& stori
       }
     }
   }
-  out.add("recall_percent", asked > 0 ? 100 * all / asked : 0.0).add("questions", asked);
+  if (asked == 0) return;
+  out.add("recall_percent", 100 * all / asked).add("questions", asked);
   for (std::size_t d = 0; d < by.size(); ++d) {
     if (by[d].second == 0) continue;
     out.add(std::string(upto[d].first) + "_percent", 100 * by[d].first / by[d].second);

@@ -96,7 +96,8 @@ void add_calibrated(bool symmetric, const std::shared_ptr<CalibrationTexts>& see
   const auto alone = [&]<class... F>(type_list<F...>) {
     (runs.push_back({std::string(F::name), &layers_in<F>(), {}}), ...);
   };
-  alone(type_list<weight_format::Bf16, Int8PerChannel, Int8Grouped<128>, Q80, W8a8, Fp8W8a8,
+  alone(type_list<weight_format::Bf16, Int8PerChannel, Int8Grouped<128>, Int8Grouped<64>,
+                  Int8Grouped<32>, IntZeroPoint<8, 128>, IntZeroPoint<8, 32>, Q80, W8a8, Fp8W8a8,
                   LlmInt8, Q6K, Int4PerChannel, Int4Grouped<64>, Int4Grouped<32>, Nf4,
                   weight_format::Fp4, Nvfp4, Mxfp4, Q40, Q4K>{});
   return runs;
@@ -122,6 +123,11 @@ inline constexpr std::string_view drawn_weights[] = {"rtn_int3_zero_point_g128",
                                                      "gptq_int4_zero_point_g128",
                                                      "awq_int4_zero_point_g128",
                                                      "int8_per_channel",
+                                                     "int8_g128",
+                                                     "int8_g64",
+                                                     "int8_g32",
+                                                     "int8_zero_point_g128",
+                                                     "int8_zero_point_g32",
                                                      "q8_0",
                                                      "w8a8",
                                                      "fp8_w8a8",
@@ -198,7 +204,7 @@ inline constexpr std::pair<std::string_view, std::string_view> outlier_orders[] 
                                     std::string_view inputs) {
   Run run;
   run.row.variant = w.name;
-  run.row.workload = "stories";
+  run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("kv_format", "fp32").add("weight_format", w.name).add("inputs", inputs);
   run.measure = [subject, w] {
@@ -220,7 +226,7 @@ inline constexpr std::pair<std::string_view, std::string_view> outlier_orders[] 
                                           const WeightRun& worse, std::string_view inputs) {
   Run run;
   run.row.variant = better.name;
-  run.row.workload = "stories";
+  run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
   run.row.axes.add("better", better.name).add("worse", worse.name).add("inputs", inputs);
   run.measure = [subject, better, worse] {
@@ -259,7 +265,7 @@ inline void add_weight_runs(const SharedSubject& trained, const std::string& sou
   add(trained, detail::weight_runs(seen), detail::weight_orders, "as_trained", !all);
   if (trained->model().config.norm != checkpoint::Norm::rms) return;  // names of the llama family
   const auto rough = std::make_shared<Subject>(quality::with_input_outliers(trained->model(), 60),
-                                               trained->stories(), trained);
+                                               trained->stories(), trained, trained->texts_name());
   add(rough, detail::outlier_runs(seen), detail::outlier_orders, "outliers_emulated", false);
 }
 

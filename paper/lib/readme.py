@@ -54,7 +54,8 @@ _FAMILIES = {
     "kv_format/before_rotation": "pre_rope_<format>", "kv_format/rotated": "rotated_<format>",
     "kv_format/turboquant": "turboquant<bits>", "kv_format/keys_values": "k_<format>_v_<format>",
     "kv_format/skip_layers": "<format>_skip<first>_<last>",
-    "kv_format/fp8_per_head": "fp8_per_head_<min_max, percentile or mse>",
+    "kv_format/fp8_per_head": "fp8_<e5m2_>per_head_<min_max, percentile or mse>",
+    "kv_format/fp8_per_tensor": "fp8_<e5m2_>per_tensor_<min_max, percentile or mse>",
     "kv_format/kvquant": "kvquant<bits>", "kv_format/gear": "gear<bits>_r<rank>_s<percent>",
 }
 

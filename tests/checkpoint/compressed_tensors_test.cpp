@@ -2,6 +2,8 @@
 // its logits are compared in tests/model/golden_logits_test.cpp), there and back, and damaged.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -16,7 +18,11 @@
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>
+#include <quire/checkpoint/save.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/model/compressed_tensors.hpp>
+#include <quire/weight_format/fp8_w8a8.hpp>
+#include <quire/weight_format/w8a8.hpp>
 #include <tests/common/mutate.hpp>
 #include <tests/common/temp_file.hpp>
 
@@ -72,6 +78,47 @@ TEST(CompressedTensors, BytesAreReadWithTheirScales) {
     EXPECT_GT(most, 0.01f);
     EXPECT_LT(most, 10.0f);
   }
+}
+
+/// Bytes that we write are held as they are by the formats of W8A8, and the model is saved and opened again.
+TEST(CompressedTensors, BytesAreSavedAndOpenedAgain) {
+  const Checkpoint model = open_checkpoint(QUIRE_SOURCE_DIR "/tests/golden/models/llama");
+  testing::TempDir directory;
+  for (const Layout layout : {Layout::compressed_int8, Layout::compressed_fp8}) {
+    const Checkpoint made = model::to_compressed_bytes(model, layout);
+    const std::string path = (directory.path() / std::to_string(static_cast<int>(layout))).string();
+    save_checkpoint(made, path);
+    EXPECT_FALSE(std::filesystem::exists(path + ".part"));
+    EXPECT_THROW(save_checkpoint(made, path), Error);  // it is there
+    const Checkpoint read = open_checkpoint(path);
+    ASSERT_TRUE(read.config.quantisation.has_value());
+    EXPECT_EQ(read.config.quantisation->layout, layout);
+    ASSERT_EQ(read.tensors.size(), made.tensors.size());
+    const std::string name = "model.layers.1.mlp.down_proj";
+    const CompressedMatrix m(read.tensors, *read.config.quantisation, name, 32, 64);
+    EXPECT_EQ(m.held_by().front(), layout == Layout::compressed_fp8 ? "fp8_w8a8" : "w8a8");
+    std::vector<float> stored(32 * 64), before(32 * 64), packed(64);
+    m.read(0, 32, stored.data());
+    read_floats(model.tensors.at(name + ".weight"), 0, before);
+    using weight_format::Fp8W8a8, weight_format::W8a8;
+    const bool floats = layout == Layout::compressed_fp8;
+    std::vector<std::byte> panel(
+        (floats ? Fp8W8a8::panel_bytes(32, 64) : W8a8::panel_bytes(32, 64)) + 64);
+    std::byte* at = panel.data() + (64 - reinterpret_cast<std::uintptr_t>(panel.data()) % 64) % 64;
+    (floats ? Fp8W8a8::pack : W8a8::pack)(at, 32, 64, stored.data());
+    double error = 0, square = 0;
+    for (std::size_t n = 0; n < 32; ++n) {
+      (floats ? Fp8W8a8::read : W8a8::read)(at, 32, 64, n, packed.data());
+      for (std::size_t i = 0; i < 64; ++i) {
+        EXPECT_EQ(packed[i], stored[n * 64 + i]);
+        error += std::pow(static_cast<double>(stored[n * 64 + i] - before[n * 64 + i]), 2);
+        square += std::pow(static_cast<double>(before[n * 64 + i]), 2);
+      }
+    }
+    EXPECT_LT(std::sqrt(error / square), floats ? 0.04 : 0.008);
+    EXPECT_GT(error, 0);
+  }
+  EXPECT_THROW((void)model::to_compressed_bytes(model, Layout::awq), Error);
 }
 
 Grouped random(std::size_t outputs, std::size_t inputs, unsigned bits, std::size_t group) {

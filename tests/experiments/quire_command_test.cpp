@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -723,6 +724,76 @@ TEST(QuireCommand, GeneratesTextFromACheckpoint) {
   EXPECT_EQ(texts[0], "defgh;abcdefgh;abcde");
   EXPECT_EQ(texts[0], texts[1]);
   EXPECT_EQ(texts[2], "23;0123;0123;0123;01");
+}
+
+/// What other tools' readers look for is there, it is smaller, and it is read again.
+TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
+  namespace fs = std::filesystem;
+  const std::string stories = QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories";
+  const std::string notes = QUIRE_SOURCE_DIR "/README.md";
+  const TempDir folder;
+  const auto at = [&](const std::string& name) { return (folder.path() / name).string(); };
+  const auto says = [&](const std::string& path) {
+    const Ran ran = quire_command({"generate", path, "--prompt", "Once upon a time",
+                                   "--temperature", "0", "--max-tokens", "12", "--no-stream"});
+    EXPECT_EQ(ran.exit_code, 0) << path << ran.err;
+    return ran.out;
+  };
+  const auto whole = fs::file_size(stories + "/model.safetensors");
+  const auto convert = [&](Words words) {
+    words.insert(words.begin(), {"convert", stories});
+    return quire_command(words);
+  };
+  const std::string text = says(stories);
+  const std::tuple<std::string, std::string, std::string> formats[] = {
+      {"nf4", "bitsandbytes__nf4", "load_in_4bit"},
+      {"w8a8", "weight_scale", "int-quantized"},
+      {"fp8_w8a8", "F8_E4M3", "float-quantized"},
+      {"int4_zero_point_g32", "weight_packed", "pack-quantized"},
+      {"int8_per_channel", "weight_packed", "\"strategy\":\"channel\""},
+      {"gptq_act_order_int4_g32", "g_idx", "\"quant_method\":\"gptq\""},
+      {"awq_int4_zero_point_g64", "qzeros", "\"quant_method\":\"awq\""}};
+  for (const auto& [format, tensor, config] : formats) {
+    SCOPED_TRACE(format);
+    Words words{"--to", at(format), "--weight-format", format};
+    const bool fitted = format.starts_with("gptq") || format.starts_with("awq");
+    if (fitted) words.insert(words.end(), {"--calibration-text", notes});
+    const Ran made = convert(words);
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    EXPECT_THAT(quire::testing::read_file(at(format) + "/config.json"), HasSubstr(config));
+    EXPECT_THAT(quire::testing::read_file(at(format) + "/model.safetensors"), HasSubstr(tensor));
+    EXPECT_LT(fs::file_size(at(format) + "/model.safetensors"), whole * 7 / 10);
+    EXPECT_FALSE(fs::exists(at(format) + ".part"));
+    const std::string said = says(at(format));
+    EXPECT_TRUE(said.starts_with("Once upon a time")) << said;
+    if (format == "int8_per_channel" || format == "w8a8") {
+      EXPECT_EQ(said, text);
+    }
+  }
+  ASSERT_EQ(convert({"--to", at("m.gguf"), "--weight-format", "q8_0"}).exit_code, 0);
+  EXPECT_EQ(says(at("m.gguf")), text);
+
+  const auto refused = [&](const Words& words, const std::string& part) {
+    const Ran ran = convert(words);
+    EXPECT_EQ(ran.exit_code, 2) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr(part));
+    EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  };
+  refused({"--to", at("nf4"), "--weight-format", "nf4"}, "is there already");
+  refused({"--to", at("a"), "--weight-format", "q4_k"}, "GGUF files alone");
+  refused({"--to", at("a.gguf"), "--weight-format", "nf4"}, "type of a GGUF file");
+  refused({"--to", at("a")}, "would be a copy");
+  refused({"--to", at("a"), "--weight-format", "gptq_int4_g32"}, "--calibration-text FILE");
+  refused({"--to", at("a"), "--weight-format", "nf4", "--calibration-text", notes}, "fitted");
+  refused({"--to", at("a"), "--weight-format", "nf5"}, "nf4 (the nearest)");
+  refused({"--to", at("a"), "--weight-format", "int5_g32"}, "unknown format");
+  refused({"--to", at("a"), "--weight-format", "int4_g48"}, "groups of 48");
+  const Ran twice =
+      quire_command({"convert", at("nf4"), "--to", at("a"), "--weight-format", "int4_g32"});
+  EXPECT_EQ(twice.exit_code, 2);
+  EXPECT_THAT(twice.err, HasSubstr("quantised already"));
+  EXPECT_FALSE(fs::exists(at("a")));
+  EXPECT_FALSE(fs::exists(at("a.part")));
 }
 
 TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {

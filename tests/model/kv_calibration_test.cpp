@@ -1,12 +1,15 @@
 #include <quire/model/kv_calibration.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include <quire/kv_format/fp8_per_head.hpp>
+#include <quire/kv_format/fp8_per_tensor.hpp>
 #include <quire/kv_format/kvquant.hpp>
 
 namespace quire::model {
@@ -81,6 +84,24 @@ TEST(KvCalibration, HandsEachHeadItsKeysAndValues) {
         }
       }
       EXPECT_EQ(fitted->values[l][h], most / 448);
+    }
+  }
+}
+
+/// One scale for all heads of a layer, that of the largest.
+TEST(KvCalibration, HandsALayersHeadsToASideThatAsksForThem) {
+  ThreadPool threads(1);
+  const auto heads_of =
+      calibrate_kv(Stub(), texts(), codec_of<Fp8PerHead<ScaleFrom::min_max>>(), threads);
+  const KvCodec& codec = codec_of<Fp8PerTensor<ScaleFrom::min_max>>();
+  const auto fitted = calibrate_kv(Stub(), texts(), codec, threads);
+  check_calibration(codec, fitted.get(), layers, heads, dim);
+  for (std::size_t l = 0; l < layers; ++l) {
+    for (const auto& [all, each] : {std::pair(&fitted->keys[l], &heads_of->keys[l]),
+                                    std::pair(&fitted->values[l], &heads_of->values[l])}) {
+      const float most = *std::max_element(each->begin(), each->end());
+      EXPECT_LT(*std::min_element(each->begin(), each->end()), most);
+      for (const float scale : *all) EXPECT_EQ(scale, most);
     }
   }
 }

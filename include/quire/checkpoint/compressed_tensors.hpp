@@ -14,6 +14,7 @@
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
+#include <quire/core/blockwise.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/float8.hpp>
 #include <quire/weight_format/grouped.hpp>
@@ -171,5 +172,30 @@ class CompressedMatrix {
   std::shared_ptr<const weight_format::Grouped> codes_;
   bool held_ = false;
 };
+
+/// Rounds one linear layer to bytes with a scale an output, as W8a8 and Fp8W8a8 do, and adds it;
+/// CompressedMatrix reads it. \pre q.layout is compressed_int8 or compressed_fp8
+/// \shape values (outputs, inputs)
+inline void add_compressed_bytes(TensorList& out, const Quantisation& q, const std::string& name,
+                                 std::size_t outputs, std::size_t inputs,
+                                 std::span<const float> values) {
+  const bool floats = q.layout == Quantisation::Layout::compressed_fp8;
+  std::vector<std::uint8_t> codes(values.size());
+  std::vector<float> scales(outputs);
+  for (std::size_t n = 0; n < outputs; ++n) {
+    const float* row = values.data() + n * inputs;
+    scales[n] = blockwise::largest(row, inputs) / (floats ? 448.0f : 127.0f);
+    const float steps = blockwise::inverse_of(scales[n]);
+    for (std::size_t i = 0; i < inputs; ++i) {
+      codes[n * inputs + i] = floats ? to_e4m3(row[i] * steps).bits
+                                     : static_cast<std::uint8_t>(static_cast<std::int8_t>(
+                                           blockwise::nearest(row[i] * steps, -127, 127)));
+    }
+  }
+  using Sizes = std::vector<std::int64_t>;
+  const auto n = static_cast<std::int64_t>(outputs), k = static_cast<std::int64_t>(inputs);
+  out.add(name + ".weight", floats ? DType::f8_e4m3 : DType::i8, Sizes{n, k}, std::move(codes));
+  out.add(name + ".weight_scale", DType::f32, Sizes{n, 1}, std::move(scales));
+}
 
 }  // namespace quire::checkpoint

@@ -100,13 +100,25 @@ namespace detail {
   return q;
 }
 [[nodiscard]] inline std::string compressed_tensors_text(const Quantisation& q) {
-  std::string out = "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\",";
-  out += "\"quantization_status\":\"compressed\",\"ignore\":[\"lm_head\"],";
+  using Layout = Quantisation::Layout;
+  const bool packed = q.layout == Layout::compressed_packed;
+  const std::string type =
+      q.layout == Layout::compressed_fp8 ? "\"type\":\"float\"" : "\"type\":\"int\"";
+  std::string out = "{\"quant_method\":\"compressed-tensors\",\"format\":\"";
+  out += packed                               ? "pack-quantized"
+         : q.layout == Layout::compressed_fp8 ? "float-quantized"
+                                              : "int-quantized";
+  out += "\",\"quantization_status\":\"compressed\",\"ignore\":[\"lm_head\"],";
   out += "\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":";
-  out += std::to_string(q.bits) + ",\"type\":\"int\",\"symmetric\":";
+  out += std::to_string(q.bits) + "," + type + ",\"symmetric\":";
   out += std::string(q.symmetric ? "true" : "false") + ",\"strategy\":\"";
   out += q.group == 0 ? "channel\"" : "group\",\"group_size\":" + std::to_string(q.group);
-  return out + "}}}}";
+  out += "}";
+  if (!packed) {  // inputs are rounded as they come, token by token
+    out += ",\"input_activations\":{\"num_bits\":8," + type +
+           ",\"symmetric\":true,\"strategy\":\"token\",\"dynamic\":true}";
+  }
+  return out + "}}}";
 }
 
 }  // namespace detail
@@ -151,7 +163,7 @@ namespace detail {
   return q;
 }
 
-/// The same, written: the value of quantization_config. \pre not int-quantized or float-quantized
+/// The same, written: the value of quantization_config.
 [[nodiscard]] inline std::string quantisation_text(const Quantisation& q) {
   if (q.is_bitsandbytes()) return detail::bitsandbytes_text(q);
   if (q.is_compressed()) return detail::compressed_tensors_text(q);

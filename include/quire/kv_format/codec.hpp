@@ -31,6 +31,7 @@ struct SideCodec {
   // Sides that are fitted to a model beforehand (FittedKvSlab).
   std::size_t (*fit_floats)(std::size_t head_dim) = nullptr;
   void (*fit)(const float* rows, std::size_t count, std::size_t head_dim, float* fitted) = nullptr;
+  bool fits_layer = false;  // once for all heads of a layer
   void (*load_fitted)(const float* fitted, const std::byte*, std::size_t, std::size_t, std::size_t,
                       float*) = nullptr;
   void (*store_fitted)(const float* fitted, std::byte*, std::size_t, std::size_t, std::size_t,
@@ -77,6 +78,7 @@ template <KvSide Side>
   if constexpr (FittedKvSlab<Side>) {
     c.fit_floats = &Side::fit_floats;
     c.fit = &Side::fit;
+    if constexpr (requires { Side::fits_layer; }) c.fits_layer = Side::fits_layer;
     c.load_fitted = &Side::load;
     c.store_fitted = &Side::store;
   }

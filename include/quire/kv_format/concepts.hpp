@@ -49,6 +49,8 @@ concept SealedKvSlab = KvSlab<F> && requires(std::byte* slab, std::size_t n, con
 /// - fit(rows, count, head_dim, fitted): finds them. \shape rows (count, head_dim): keys or values
 /// - store(fitted, slab, ...) and load(fitted, slab, ...): with those numbers. Without them, store() and
 ///   load() take what fits everything somehow; engines refuse to.
+/// - `static constexpr bool fits_layer = true`: fit() is given all heads of a layer at once, and they share
+///   what it finds.
 template <class F>
 concept FittedKvSlab = TokenKvSlab<F> &&
     requires(std::byte* slab, std::size_t n, float* out, const float* in) {

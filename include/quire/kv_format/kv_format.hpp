@@ -13,6 +13,7 @@
 #include <quire/kv_format/fp8_e4m3.hpp>
 #include <quire/kv_format/fp8_e5m2.hpp>
 #include <quire/kv_format/fp8_per_head.hpp>
+#include <quire/kv_format/fp8_per_tensor.hpp>
 #include <quire/kv_format/fp8_per_token_head.hpp>
 #include <quire/kv_format/gear.hpp>
 #include <quire/kv_format/int2.hpp>

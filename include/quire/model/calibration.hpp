@@ -197,6 +197,10 @@ class Calibrator {
     }
   }
 
+  [[nodiscard]] std::size_t group_of(std::size_t inputs) const {
+    return options_.group == 0 ? inputs : options_.group;
+  }
+
   /// Channel of the values that each input of the output projection comes from.
   [[nodiscard]] std::vector<std::size_t> heads_sharing_values() const {
     const Shape& s = model_.config.shape;
@@ -219,7 +223,7 @@ class Calibrator {
     }
     weight_format::AwqOptions o;
     o.bits = options_.bits;
-    o.group = options_.group;
+    o.group = group_of(n);
     o.symmetric = options_.symmetric;
     o.shared = shared;
     move(matrices, s, shared, before,
@@ -275,22 +279,22 @@ class Calibrator {
 
   void round(const std::string& name, const Statistics& s, std::vector<LayerError>* errors) {
     const std::vector<float>& w = values(name + ".weight");
-    const std::size_t outputs = w.size() / s.inputs;
+    const std::size_t outputs = w.size() / s.inputs, group = group_of(s.inputs);
     weight_format::Grouped q;
     if (options_.method == Method::gptq) {
-      q = weight_format::gptq(
-          w, outputs, s, {options_.bits, options_.group, options_.symmetric, options_.act_order});
+      q = weight_format::gptq(w, outputs, s,
+                              {options_.bits, group, options_.symmetric, options_.act_order});
     } else if (options_.method == Method::awq) {
       weight_format::AwqOptions o;
       o.bits = options_.bits;
-      o.group = options_.group;
+      o.group = group;
       o.symmetric = options_.symmetric;
       // Its authors leave queries and keys as they are: their products are sensitive to it.
       o.clip = name.find("q_proj") == std::string::npos && name.find("k_proj") == std::string::npos;
       q = weight_format::round_clipped(w, outputs, s, o);
     } else {
-      q = weight_format::round_to_nearest(w.data(), outputs, s.inputs, options_.bits,
-                                          options_.group, options_.symmetric);
+      q = weight_format::round_to_nearest(w.data(), outputs, s.inputs, options_.bits, group,
+                                          options_.symmetric);
     }
     if (errors != nullptr) {
       std::vector<float> back(w.size());

@@ -12,7 +12,7 @@ struct CalibrationOptions {
   enum class Method { round_to_nearest, gptq, awq };
   Method method = Method::gptq;
   unsigned bits = 4;
-  std::size_t group = 128;
+  std::size_t group = 128;  // inputs with one scale; 0: all of a row
   bool symmetric = true;
   bool act_order = false;  // of GPTQ
   checkpoint::Quantisation::Layout layout = checkpoint::Quantisation::Layout::gptq_v2;

@@ -20,8 +20,8 @@
 
 namespace quire::model {
 
-/// Fits a KV format to a model: reads texts, and hands each head's keys and values to its side of the
-/// format, keys before rotary embedding where the format stores them so.
+/// Fits a KV format to a model: reads texts, and hands each head's keys and values (or those of all heads of
+/// a layer, where the side wants that) to its side of the format, keys before rotary embedding where the format stores them so.
 /// \pre decoder: anything with the functions of Decoder, in the weights that will serve
 /// \errors usage for a format that is not fitted, or no texts
 template <class DecoderType>
@@ -94,6 +94,19 @@ template <class DecoderType>
     const std::size_t floats = kv_format::fit_floats(side, dim);
     std::vector<float>& fitted = (task % 2 == 0 ? out->keys : out->values)[l];
     fitted.resize(heads * floats);
+    if (side.fits_layer) {
+      std::vector<float> all;
+      for (std::size_t h = 0; h < heads; ++h) {
+        const auto& rows = seen[task * heads + h];
+        all.insert(all.end(), rows.begin(), rows.end());
+      }
+      side.fit(all.data(), heads * tokens, dim, fitted.data());
+      for (std::size_t h = 1; h < heads; ++h) {
+        std::copy_n(fitted.begin(), floats,
+                    fitted.begin() + static_cast<std::ptrdiff_t>(h * floats));
+      }
+      return;
+    }
     for (std::size_t h = 0; h < heads && floats > 0; ++h) {
       side.fit(seen[task * heads + h].data(), tokens, dim, fitted.data() + h * floats);
     }

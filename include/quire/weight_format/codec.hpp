@@ -150,6 +150,12 @@ inline void check_holds(const WeightCodec& format, std::span<const std::string_v
     fits = format.holds_zero(codes->zeros[i]);
   }
   if (fits) return true;
+  if (!codes->group_of.empty()) {  // GPTQ in the order of activations
+    throw usage_error(where,
+                      "the checkpoint is quantised already, in groups of inputs that are no "
+                      "neighbours, which no packed format holds",
+                      "fp32, fp16 or bf16");
+  }
   const int middle = 1 << (codes->bits - 1);
   bool symmetric = true;
   for (const std::uint8_t z : codes->zeros) symmetric = symmetric && z == middle;

@@ -1,0 +1,130 @@
+// Weight formats that Hugging Face directories are written in. See rounded.hpp.
+#include <experiments/quire/rounded.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <experiments/common/suggest.hpp>
+#include <experiments/quality/calibrated.hpp>
+#include <experiments/quality/calibration_texts.hpp>
+#include <quire/core/error.hpp>
+#include <quire/core/text.hpp>
+#include <quire/model/bitsandbytes.hpp>
+#include <quire/model/compressed_tensors.hpp>
+
+namespace quire::experiment {
+namespace {
+
+using Layout = checkpoint::Quantisation::Layout;
+using Method = model::CalibrationOptions::Method;
+
+constexpr std::string_view where = "--weight-format";
+
+/// Takes a word off the front of a name.
+bool take(std::string_view& name, std::string_view word) {
+  if (!name.starts_with(word)) return false;
+  name.remove_prefix(word.size());
+  return true;
+}
+std::optional<unsigned> take_number(std::string_view& name) {
+  unsigned value = 0;
+  const auto [end, status] = std::from_chars(name.data(), name.data() + name.size(), value);
+  if (status != std::errc{}) return std::nullopt;
+  name.remove_prefix(static_cast<std::size_t>(end - name.data()));
+  return value;
+}
+
+/// Reads [rtn_|gptq_|gptq_act_order_|awq_]int<bits>[_zero_point](_g<group>|_per_channel).
+std::optional<model::CalibrationOptions> integers_named(std::string_view name) {
+  model::CalibrationOptions o;
+  o.method = Method::round_to_nearest;
+  if (take(name, "gptq_")) {
+    o.method = Method::gptq;
+    o.act_order = take(name, "act_order_");
+  } else if (take(name, "awq_")) {
+    o.method = Method::awq;
+  } else {
+    (void)take(name, "rtn_");
+  }
+  if (!take(name, "int")) return std::nullopt;
+  const auto bits = take_number(name);
+  if (!bits || (*bits != 2 && *bits != 3 && *bits != 4 && *bits != 8)) return std::nullopt;
+  o.bits = *bits;
+  o.symmetric = !take(name, "_zero_point");
+  if (take(name, "_g")) {
+    const auto group = take_number(name);
+    if (!group || *group == 0) return std::nullopt;
+    o.group = *group;
+  } else if (take(name, "_per_channel")) {
+    o.group = 0;
+  } else {
+    return std::nullopt;
+  }
+  if (!name.empty()) return std::nullopt;
+  // Zero points of 0 have no place in GPTQ's first layout, AWQ's has 4 bits alone.
+  o.layout = o.method == Method::gptq ? (o.symmetric ? Layout::gptq : Layout::gptq_v2)
+             : o.method == Method::awq && o.bits == 4 ? Layout::awq
+                                                      : Layout::compressed_packed;
+  return o;
+}
+
+}  // namespace
+
+checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::string& format,
+                               const std::string& texts) {
+  const std::optional<model::CalibrationOptions> integers = integers_named(format);
+  const bool fitted = integers && integers->method != Method::round_to_nearest;
+  if (!texts.empty() && !fitted) {
+    throw usage_error("--calibration-text", "nothing is fitted to texts in " + in_quotes(format),
+                      "a format of gptq_ or awq_");
+  }
+  if (integers) {
+    std::vector<std::vector<TokenId>> read = {{0}};
+    if (fitted) {
+      if (texts.empty()) {
+        throw usage_error(std::string(where),
+                          in_quotes(format) + " is fitted to texts, and none are given",
+                          "--calibration-text FILE");
+      }
+      if (!model.tokenizer) {
+        throw data_error(model.directory, "it has no tokenizer to read the texts with",
+                         "a checkpoint with tokenizer.json");
+      }
+      const std::int64_t longest = model.config.shape.max_length.value;
+      read = quality::calibration_texts(
+          texts, *model.tokenizer, 64,
+          static_cast<std::size_t>(std::min<std::int64_t>(512, longest)));
+    }
+    return quality::calibrate(model, read, *integers);
+  }
+  if (format == "nf4") return model::to_bitsandbytes(model, Layout::bitsandbytes_nf4);
+  if (format == "fp4") return model::to_bitsandbytes(model, Layout::bitsandbytes_fp4);
+  if (format == "llm_int8") return model::to_bitsandbytes(model, Layout::bitsandbytes_int8);
+  if (format == "w8a8") return model::to_compressed_bytes(model, Layout::compressed_int8);
+  if (format == "fp8_w8a8") return model::to_compressed_bytes(model, Layout::compressed_fp8);
+  for (const std::string_view ggml : {"q4_0", "q8_0", "q4_k", "q5_k", "q6_k"}) {
+    if (format != ggml) continue;
+    throw usage_error(std::string(where), in_quotes(format) + " lies in GGUF files alone",
+                      "an output that ends in .gguf");
+  }
+  const std::vector<std::string_view> names = {"nf4",
+                                               "fp4",
+                                               "llm_int8",
+                                               "w8a8",
+                                               "fp8_w8a8",
+                                               "int4_g128",
+                                               "int8_per_channel",
+                                               "int4_zero_point_g128",
+                                               "gptq_int4_g128",
+                                               "gptq_int3_zero_point_g128",
+                                               "awq_int4_zero_point_g128"};
+  throw unknown_name(where, "format of a directory", format, names);
+}
+
+}  // namespace quire::experiment
