@@ -54,6 +54,9 @@ if(liburing_FOUND)
   list(APPEND quire_dependency_targets liburing::liburing)
 endif()
 
+# Optional, and linked only by programs that ask for its products (model/onednn.hpp).
+find_package(oneDNN QUIET MODULE)
+
 # How this build found them stays in this build; the installed package looks for them itself.
 function(quire_link_dependencies target)
   foreach(dependency IN LISTS quire_dependency_targets)

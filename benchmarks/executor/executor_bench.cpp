@@ -3,6 +3,7 @@
 // Decoding one sequence reads all weights and its keys and values once; prefill and large batches are
 // bound by multiply-adds.
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/model/onednn.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/retention/keep_all.hpp>
 #include <quire/weight_format/bf16.hpp>
@@ -63,6 +65,20 @@ struct Pairs : Half {
   static constexpr std::string_view name = "bf16_w16a16";
   using WeightFormat = weight_format::Bf16W16a16;
 };
+#if defined(DNNL_VERSION_MAJOR) && DNNL_VERSION_MAJOR == 2
+/// The same, with oneDNN's products from where they are measured to be the faster ones.
+struct PairsByLibrary : Pairs {
+  static constexpr std::string_view name = "bf16_w16a16_onednn";
+  static const weight_format::WeightCodec& weights() {
+    static const weight_format::WeightCodec codec = [] {
+      const std::size_t rows = model::onednn::crossover();
+      std::fprintf(stderr, "oneDNN is the faster one from %zu rows on (0: never)\n", rows);
+      return model::onednn::codec(rows);
+    }();
+    return codec;
+  }
+};
+#endif
 struct WholeNumbers : Half {
   static constexpr std::string_view name = "w8a8";
   using WeightFormat = weight_format::W8a8;
@@ -132,11 +148,14 @@ checkpoint::Checkpoint random_llama(const model::Shape& shape) {
 template <class Config>
 struct Model {
   executor::Cpu::Options options;
-  executor::Cpu::Bound<Config> executor;
+  executor::Cpu::Steps<kv_format::storage_of<typename Config::KvFormat>,
+                       weight_format::storage_of<typename Config::WeightFormat>>
+      executor;
 
   Model(const model::Shape& shape, std::size_t threads, std::int64_t blocks)
       : options{.model = random_llama(shape), .threads = threads},
-        executor(options, {blocks, 0, 16}) {
+        executor(options, {blocks, 0, 16}, kv_format::codec_of<typename Config::KvFormat>(),
+                 weights_of()) {
     options.model.tensors = {};
     StepResult result;
     StepPlan plan = steps(1, 0, 16);
@@ -169,6 +188,14 @@ struct Model {
   }
 
  private:
+  static const weight_format::WeightCodec& weights_of() {
+    if constexpr (requires { Config::weights(); }) {
+      return Config::weights();
+    } else {
+      return weight_format::codec_of<typename Config::WeightFormat>();
+    }
+  }
+
   std::vector<TokenId> history;
   std::vector<std::vector<BlockTable>> tables;
   SamplingParams greedy;
@@ -202,7 +229,8 @@ void run(benchmark::State& state, Model<Config>& model, const Work& work) {
   const std::int64_t attention = 2 * shape.layers * shape.heads * shape.head_dim * rows *
                                  (work.computed + (work.tokens + 1) / 2);
   const std::string threads = work.threads > 1 ? "_all_threads" : "";
-  const bool pairs = Config::name == Pairs::name && simd::multiplies_pairs;
+  const bool pairs =
+      Config::name.substr(0, Pairs::name.size()) == Pairs::name && simd::multiplies_pairs;
   const std::string products = Config::name == WholeNumbers::name ? "byte_products"
                                : pairs                            ? "bf16_products"
                                                                   : "fused_multiply_add";
@@ -270,6 +298,9 @@ const bool registered = [] {
   add_large<Nibbles>();
   add_large<WholeNumbers>();
   add_large<Pairs>();
+#if defined(DNNL_VERSION_MAJOR) && DNNL_VERSION_MAJOR == 2
+  if (simd::multiplies_pairs) add_large<PairsByLibrary>();
+#endif
   return true;
 }();
 

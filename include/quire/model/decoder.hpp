@@ -419,7 +419,7 @@ class Decoder {
                         float* mid) {
       if constexpr (std::is_same_v<Gemm, PanelGemm>) {  // another may look at what is multiplied
         if (!memory.fusion.gated_activation || mlp.in.outputs() != 2 * mlp.width ||
-            !mlp.in.halves()) {
+            !mlp.in.halves() || mlp.in.by_library(count)) {
           return false;
         }
         memory.load.bytes += static_cast<std::int64_t>(mlp.in.bytes());

@@ -231,6 +231,11 @@ class PanelMatrix {
 
   /// Whether two matrices of as many outputs stand on top of each other in whole panels.
   [[nodiscard]] bool halves() const { return panels_ % 2 == 0 && outputs_ == padded_outputs(); }
+  /// Whether a product of so many rows is another library's (WeightCodec::multiply_many).
+  [[nodiscard]] bool by_library(std::size_t rows) const {
+    const weight_format::WeightCodec& codec = detail::codec_of(format_);
+    return codec.multiply_many != nullptr && rows >= codec.many;
+  }
   /// The product of both halves, a panel of one together with its panel of the other: join(row, at,
   /// first, second, n) gets outputs [at, at + n) of each half of a row, bit for bit those of
   /// multiply(). \pre halves()
@@ -299,6 +304,7 @@ class PanelMatrix {
     run_tasks(threads, rows, rows * inputs_ * 4, [&](std::size_t r) {
       codec.pack_row(x + r * x_stride, inputs_, packed + r * row_bytes);
     });
+    if (by_library(rows)) return multiply_many(packed, row_bytes, rows, y, y_stride, threads);
     const std::size_t chunks = (rows + chunk_rows - 1) / chunk_rows;
     run_tasks(threads, panels_ * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
       const std::size_t p = task / chunks, first = task % chunks * chunk_rows;
@@ -309,6 +315,35 @@ class PanelMatrix {
       }
       codec.add_products(memory_.data() + p * panel_bytes_, panel_outputs, inputs_,
                          packed + first * row_bytes, count, to, y_stride);
+    });
+  }
+
+  /// The same by another library, which each thread calls for a part of the outputs.
+  void multiply_many(const std::byte* packed, std::size_t row_bytes, std::size_t rows, float* y,
+                     std::size_t y_stride, ThreadPool& threads) const {
+    constexpr std::size_t most_panels = 8, most_rows = 256;
+    const weight_format::WeightCodec& codec = detail::codec_of(format_);
+    const std::size_t chunks = (rows + most_rows - 1) / most_rows;
+    const std::size_t parts = (panels_ + most_panels - 1) / most_panels;
+    run_tasks(threads, parts * chunks, rows * inputs_ * outputs_, [&](std::size_t task) {
+      const std::size_t p = task / chunks * most_panels, first = task % chunks * most_rows;
+      const std::size_t count = std::min(most_rows, rows - first);
+      const std::size_t panels = std::min(most_panels, panels_ - p);
+      const std::byte* const from = packed + first * row_bytes;
+      const float* const bias = bias_.data() + p * panel_outputs;
+      float* to = y + first * y_stride + p * panel_outputs;
+      const bool done =
+          codec.multiply_many(memory_.data() + p * panel_bytes_, panels * panel_outputs, inputs_,
+                              from, count, to, y_stride);
+      for (std::size_t r = 0; r < count; ++r) {
+        for (std::size_t n = 0; n < panels * panel_outputs; ++n) {
+          to[r * y_stride + n] = done ? to[r * y_stride + n] + bias[n] : bias[n];
+        }
+      }
+      for (std::size_t i = 0; !done && i < panels; ++i) {
+        codec.add_products(memory_.data() + (p + i) * panel_bytes_, panel_outputs, inputs_, from,
+                           count, to + i * panel_outputs, y_stride);
+      }
     });
   }
 

@@ -12,6 +12,7 @@
 #include <quire/model/kv_calibration.hpp>
 #include <quire/model/linear_layers.hpp>
 #include <quire/model/matrix.hpp>
+#include <quire/model/onednn.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
 #include <quire/model/shape.hpp>

@@ -40,6 +40,14 @@ struct WeightCodec {
   void (*add_products)(const std::byte*, std::size_t, std::size_t, const std::byte*, std::size_t,
                        float*, std::size_t) = nullptr;
 
+  /// y = rows W^T over several panels for at least `many` rows, by another library, where a program asks
+  /// for one (model/onednn.hpp); false where that has no kernel for them. Its sums may be formed in
+  /// another order, and in another one for each number of rows.
+  bool (*multiply_many)(const std::byte* panels, std::size_t outputs, std::size_t inputs,
+                        const std::byte* rows, std::size_t count, float* y,
+                        std::size_t y_stride) = nullptr;
+  std::size_t many = 0;
+
   const WeightCodec* head = nullptr;  // of embedding and output matrix, where it is another one
 
   [[nodiscard]] const WeightCodec& of_head() const { return head != nullptr ? *head : *this; }
