@@ -25,9 +25,9 @@
 namespace {
 
 using namespace quire::offload;
-using Policies =
-    quire::type_list<Recompute, RecomputeSingleSwapGroup, SwapToHost, OverlappedSwap, HostCache,
-                     Tiered, TieredLookAhead, TieredOverlapped, AttentionStore, CostBased>;
+using Policies = quire::type_list<Recompute, RecomputeSingleSwapGroup, SwapToHost, OverlappedSwap,
+                                  ProactiveSwap, HostCache, Tiered, TieredLookAhead,
+                                  TieredOverlapped, AttentionStore, CostBased>;
 
 template <class Policy>
 void on_preempt(benchmark::State& state) {

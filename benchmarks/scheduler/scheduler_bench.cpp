@@ -1,6 +1,9 @@
 // What the control plane costs under each scheduler: a closed workload runs to its end on the
 // simulated executor. An item is one sequence in one step: planned, given blocks, and booked.
 // Walking from one sequence's state to the next costs at least a dependent load each.
+// Behind a queue of so many, an item is a request, and an event an arrival, an end or a sequence's part
+// of a step.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -65,12 +68,56 @@ void steps(benchmark::State& state) {
   quire_bench::against(state, "pointer_chase_l2");
 }
 
+/// A whole simulation behind a queue of so many requests of 100 clients, in which who ends is replaced: the
+/// mean lengths of the Azure conversation trace, at most 64 at once, latencies summed up.
+template <class Policy>
+void behind(benchmark::State& state) {
+  quire::model::Shape shape = quire::model::llama_7b;
+  shape.max_length = 4096;
+  quire::Engine<Variant<Policy>, quire::executor::Simulated> engine(
+      {.model = shape,
+       .hardware = quire::hardware::a100_80gb,
+       .limits = {.max_sequences = 64, .max_batch = 64, .max_delay = 0}});
+  engine.keep({.times = false, .text = false});
+  quire::Rng rng(1);
+  const auto submit = [&] {
+    quire::Request r;
+    r.arrival = engine.now();
+    r.prompt_length = static_cast<std::int64_t>(1 + rng.below(2 * 1155));
+    r.output_length = static_cast<std::int64_t>(1 + rng.below(2 * 211));
+    r.sampling.max_tokens = *r.output_length;
+    r.tenant = quire::TenantId{static_cast<std::uint32_t>(rng.below(100))};
+    engine.submit(std::move(r));
+  };
+  for (std::int64_t i = 0; i < state.range(0); ++i) submit();
+  std::int64_t ended = 0, events = 0;
+  for (auto _ : state) {
+    const auto& stats = engine.step();
+    events += stats.running_sequences;
+    for (const auto& group : engine.take_finished()) {
+      benchmark::DoNotOptimize(group->timeline.finished);
+      submit();
+      ++ended;
+    }
+  }
+  state.SetItemsProcessed(ended);
+  const auto rate = [](double n) { return benchmark::Counter(n, benchmark::Counter::kIsRate); };
+  state.counters["events_per_s"] = rate(static_cast<double>(events + 2 * ended));
+  state.counters["batch"] = static_cast<double>(events) /
+                            static_cast<double>(std::max<std::int64_t>(1, state.iterations()));
+  quire_bench::against(state, "pointer_chase_l2");
+}
+
 const bool registered = [] {
   quire::for_each_type(Policies{}, []<class Policy>() {
     benchmark::RegisterBenchmark(("steps/" + std::string(Policy::name)).c_str(), steps<Policy>)
         ->Arg(100)
         ->Arg(1000)
         ->Unit(benchmark::kMillisecond);
+    auto* queue = benchmark::RegisterBenchmark(("queue/" + std::string(Policy::name)).c_str(),
+                                               behind<Policy>);
+    queue->ArgNames({"queue"})->Unit(benchmark::kMicrosecond);
+    for (const std::int64_t n : {10, 100, 1000, 10'000, 100'000}) queue->Arg(n);
   });
   return true;
 }();

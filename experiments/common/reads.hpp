@@ -99,7 +99,7 @@ template <std::size_t n>
     return measured ? "it is of --executor simulated"
            : is_one_of(detail::policy_of(variant, "offload"),
                        {"recompute", "recompute_single_swap_group", "swap_to_host",
-                        "overlapped_swap", "host_cache"})
+                        "overlapped_swap", "proactive_swap", "host_cache"})
                ? "the offload policy has no disk tier"
                : "";
   }

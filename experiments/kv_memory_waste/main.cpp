@@ -140,6 +140,24 @@ void add_reservations(std::vector<Run>& runs, const executor::Simulated::Options
   add(workload::shared_prefix({.prefix = 341, .generator = poisson_for(60, end, 0)}), 60);
 }
 
+/// Figure 13's bars of vLLM by what the host takes a request and step beyond python_2023: from nothing, as in
+/// the other parts, to what two published runs say of the sampler that the artifact has.
+void add_host_times(std::vector<Run>& runs, executor::Simulated::Options setup, double end,
+                    Window window) {
+  const auto alpaca =
+      std::make_shared<const workload::Workload>(workload::alpaca(poisson_for(30, end, 0)));
+  const auto sharegpt =
+      std::make_shared<const workload::Workload>(workload::sharegpt(poisson_for(2, end, 0)));
+  for (const double microseconds : {0., 50., 100., 150., 200., 260.}) {
+    setup.host.per_request = microseconds * 1e-6;
+    for (const auto& [requests, rate] : {std::pair{alpaca, 30.0}, std::pair{sharegpt, 2.0}}) {
+      Run run = memory_run<presets::Vllm>("batch_by_host_time", requests, setup, 0, rate, window);
+      run.row.axes.add("host_us_per_request", microseconds);
+      runs.push_back(std::move(run));
+    }
+  }
+}
+
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   for (const SlotRow& row : {SlotRow{&model::opt_13b, hardware::a100_40gb, 1, 12},
@@ -180,6 +198,7 @@ std::vector<Run> make_runs(const Options& options) {
     }
   }
   add_reservations(runs, setup, end, steady);
+  add_host_times(runs, setup, hour, late);
   if (options.traces.empty()) return runs;
   for (auto& [trace, requests] : open_traces(options.traces)) {
     // As many requests as keep every system's queue full; arrivals all at once.

@@ -5,6 +5,7 @@
 #include <quire/core/type_list.hpp>
 #include <quire/engine/override.hpp>
 #include <quire/offload/overlapped_swap.hpp>
+#include <quire/offload/proactive_swap.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/prefix_index/hash_chain.hpp>
 #include <quire/presets/vllm.hpp>
@@ -25,6 +26,10 @@ struct Swapping : presets::Vllm {
 template <class Policy>
 using Under = with<Swapping, set_scheduler<Policy>>;
 
+/// The same, and blocks are swapped ahead of need, as FastServe does.
+template <class Policy>
+using SwappingAhead = with<Under<Policy>, set_offload<offload::ProactiveSwap>>;
+
 /// Schedulers that never preempt, or give memory back by the batch: all that a request will need is
 /// reserved when it joins.
 template <class Policy>
@@ -41,7 +46,8 @@ using Caching = with<Swapping, set_prefix_index<prefix_index::HashChain>, set_sc
 using Schedulers =
     type_list<Reserving<scheduler::StaticBatch>, Reserving<scheduler::DynamicBatch>,
               Reserving<scheduler::Orca>, Swapping, Under<scheduler::ChunkedPrefill>,
-              Under<scheduler::Mlfq>, Under<scheduler::Sjf>, Under<scheduler::Srpt>,
+              Under<scheduler::Mlfq>, SwappingAhead<scheduler::Mlfq>, Under<scheduler::Sjf>,
+              Under<scheduler::Srpt>,
               Under<scheduler::BasicSrpt<scheduler::length_oracle::Bucketed<8>>>,
               Under<scheduler::BasicSrpt<scheduler::length_oracle::Noisy<50>>>,
               Under<scheduler::BasicSrpt<scheduler::length_oracle::RankCorrelated<50>>>,
@@ -54,5 +60,7 @@ template <class System>
 inline constexpr std::string_view label = System::Scheduler::name;
 template <>
 inline constexpr std::string_view label<Caching<scheduler::Fcfs>> = "fcfs+prefix_cache";
+template <>
+inline constexpr std::string_view label<SwappingAhead<scheduler::Mlfq>> = "mlfq+proactive_swap";
 
 }  // namespace quire::experiment

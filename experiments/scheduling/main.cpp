@@ -64,6 +64,7 @@ metrics::JsonObject judged(const Report& report) {
       .add("output_throughput", s.output_throughput())
       .add("preemptions", report.counters.preemptions)
       .add("swap_preemptions", report.counters.swap_preemptions)
+      .add("swapped_out_tokens", report.counters.swapped_out_tokens.value)
       .add("hit_rate", ratio(report.counters.prefix_hit_tokens, report.counters.prompt_tokens))
       .add("recomputed_tokens", report.counters.recomputed_tokens.value)
       .add("completed", s.completed)
@@ -102,13 +103,13 @@ void add_ladder(std::vector<Run>& runs, const Options& options, std::string_view
   for (std::size_t i = 0; i < count; ++i) {
     const double share = static_cast<double>(i) / static_cast<double>(count - 1);
     ladder.push_back(three_digits(low * std::pow(high / low, share)));
-    Run run = named("ladder", System::Scheduler::name, setup, requests);
+    Run run = named("ladder", label<System>, setup, requests);
     run.row.axes.add("request_rate", ladder.back()).add("seconds", seconds);
     run.measure = [curve, rate = ladder.back()] { return curve->at(rate).row; };
     runs.push_back(std::move(run));
   }
   constexpr double level = 0.3;  // seconds a token, FastServe's limit
-  Run limit = named("limit", System::Scheduler::name, setup, requests);
+  Run limit = named("limit", label<System>, setup, requests);
   limit.row.axes.add("level_s_per_token", level).add("seconds", seconds);
   limit.measure = [=] { return find_limit(*curve, ladder, level).row(); };
   runs.push_back(std::move(limit));
@@ -313,10 +314,11 @@ std::vector<Run> make_runs(const Options& options) {
   using namespace scheduler;
   std::vector<Run> runs;
   for_each_type(
-      type_list<Swapping, Under<Mlfq>, Under<LearningToRank>, Under<Qoe>>{},
+      type_list<Swapping, Under<Mlfq>, SwappingAhead<Mlfq>, Under<LearningToRank>, Under<Qoe>>{},
       [&]<class System>() { add_ladder<System>(runs, options, "sharegpt", 1.0, 3.5, 300); });
   add_ladder<Swapping>(runs, options, "alpaca", 20, 70, 200);
   add_ladder<Under<Mlfq>>(runs, options, "alpaca", 20, 70, 200);
+  add_ladder<SwappingAhead<Mlfq>>(runs, options, "alpaca", 20, 70, 200);
   add_sarathi<Swapping>(runs, options, 0);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 512);
   add_sarathi<Under<ChunkedPrefill>>(runs, options, 2048);

@@ -5,7 +5,9 @@
 
 #include <quire/kv_format/int8_per_token_head.hpp>
 #include <quire/kv_format/kivi.hpp>
+#include <quire/offload/proactive_swap.hpp>
 #include <quire/prefix_index/token_radix_tree.hpp>
+#include <quire/scheduler/mlfq.hpp>
 
 namespace quire::cpu_outputs {
 namespace {
@@ -29,6 +31,19 @@ TEST(CpuOutputs, RecomputedEqualsNeverPreempted) {
 
 TEST(CpuOutputs, SwappedEqualsNeverPreempted) {
   const auto tight = run<Swapping>(requests(), 18, 22);
+  EXPECT_GT(tight.counters.preemptions, 5);
+  EXPECT_GT(tight.counters.swapped_out_blocks, BlockCount{0});
+  EXPECT_EQ(tight.texts, one_by_one());
+}
+
+struct SwappedAhead : Base {
+  static constexpr std::string_view name = "swapped_ahead";
+  using Scheduler = scheduler::Mlfq;
+  using Offload = offload::ProactiveSwap;
+};
+
+TEST(CpuOutputs, SwappedAheadEqualsNeverPreempted) {
+  const auto tight = run<SwappedAhead>(requests(), 18, 22);
   EXPECT_GT(tight.counters.preemptions, 5);
   EXPECT_GT(tight.counters.swapped_out_blocks, BlockCount{0});
   EXPECT_EQ(tight.texts, one_by_one());

@@ -17,10 +17,11 @@
 namespace quire::offload_test {
 
 /// Every offload policy of the library; a new one is added here.
-using all_policies = type_list<offload::Recompute, offload::RecomputeSingleSwapGroup,
-                               offload::SwapToHost, offload::OverlappedSwap, offload::HostCache,
-                               offload::Tiered, offload::TieredLookAhead, offload::TieredOverlapped,
-                               offload::AttentionStore, offload::CostBased>;
+using all_policies =
+    type_list<offload::Recompute, offload::RecomputeSingleSwapGroup, offload::SwapToHost,
+              offload::OverlappedSwap, offload::ProactiveSwap, offload::HostCache, offload::Tiered,
+              offload::TieredLookAhead, offload::TieredOverlapped, offload::AttentionStore,
+              offload::CostBased>;
 
 template <class List>
 struct as_gtest_types;

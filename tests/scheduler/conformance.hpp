@@ -16,6 +16,8 @@
 /// - An idle engine with seats is never left idle for good: admit says yes, or wake_at names a
 ///   time, and at that time admit says yes.
 /// - A batch that is full is held, unless nothing runs.
+/// - Where a policy says how long groups that wait keep their order, or that ranks are of clients, the queue
+///   that is kept by it stands at any time as if it had been sorted just then.
 namespace quire::scheduler_test {
 
 /// Every scheduler of the library; a new one is added here.

@@ -2,6 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <quire/engine/wait_queue.hpp>
+
+#include "tests/common/fuzz.hpp"
+
 namespace quire::scheduler_test {
 namespace {
 
@@ -65,6 +76,165 @@ TYPED_TEST(SchedulerConformance, RanksAreNumbers) {
   if (!TypeParam::dynamic_rank) {
     EXPECT_EQ(rank, scheduler.rank(group(10), 500.0));
   }
+}
+
+/// A scheduler, the groups that it knows, and the queue of those that wait, sorted anew to compare with.
+template <class Policy>
+class Queues {
+ public:
+  explicit Queues(std::uint64_t seed) : rng_(seed) {}
+
+  void live(int steps) {
+    const auto pace = std::uint64_t{1} << rng_.below(12);  // steps a second
+    for (int step = 0; step < steps; ++step) {
+      now_ += Seconds{rng_.uniform() * 2 / static_cast<double>(pace)};
+      while (rng_.below(3) == 0) arrive();
+      generate();
+      plan();
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+  }
+
+ private:
+  std::uint64_t up_to(std::uint64_t n) { return rng_.below(n); }
+  WaitOrder order() const {
+    WaitOrder order{.plane = this, .now = now_};
+    order.rank = [](const void* self, const SequenceGroup& g) {
+      const auto& queues = *static_cast<const Queues*>(self);
+      return queues.policy_.rank(g, queues.now_);
+    };
+    if constexpr (says_how_long_order_stands<Policy>) {
+      order.stands_until = [](const void* self, const SequenceGroup& a, const SequenceGroup& b) {
+        const auto& queues = *static_cast<const Queues*>(self);
+        return queues.policy_.stands_until(a, b, queues.now_);
+      };
+    }
+    return order;
+  }
+  void charge(SchedulerEvent event, const SequenceGroup& g, Tokens tokens) {
+    policy_.charge(event, g, tokens);
+    if (ranks_clients<Policy>) queue_.charged(g);
+  }
+  void wait(SequenceGroup& g) {
+    g.status = GroupStatus::waiting;
+    waiting_.push_back(&g);
+    queue_.insert(g, order());
+  }
+  void stop_waiting(SequenceGroup& g) {
+    std::erase(waiting_, &g);
+    queue_.erase(g, order());
+  }
+  void arrive() {
+    const Seconds arrival = up_to(2) == 0 ? now_ : now_ - Seconds{rng_.uniform()};
+    auto made = std::make_unique<SequenceGroup>(
+        group(1 + static_cast<std::int64_t>(up_to(up_to(2) == 0 ? 4 : 2000)), 1, arrival));
+    made->request.id = RequestId{groups_.size()};
+    made->request.tenant = TenantId{static_cast<std::uint32_t>(up_to(12))};
+    made->request.priority = static_cast<std::int32_t>(up_to(4));
+    made->request.weight = static_cast<double>(1 + up_to(3));
+    made->request.output_length = 1 + static_cast<std::int64_t>(up_to(300));
+    made->timeline.waiting_since = arrival;
+    SequenceGroup& g = *groups_.emplace_back(std::move(made));
+    charge(SchedulerEvent::arrive, g, g.prompt_length());
+    wait(g);
+  }
+  /// Who runs draws tokens, ends or makes way; who waits may be cancelled.
+  void generate() {
+    for (std::size_t i = running_.size(); i-- > 0;) {
+      SequenceGroup& g = *running_[i];
+      for (std::uint64_t tokens = up_to(4); tokens > 0; --tokens) {
+        g.sequences[0].length += 1;
+        g.timeline.last_token = now_;
+        charge(SchedulerEvent::output_tokens, g, 1);
+      }
+      if (up_to(8) != 0) continue;
+      running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+      if (up_to(3) == 0) {
+        charge(SchedulerEvent::finish, g, 0);
+        continue;
+      }
+      g.timeline.waiting_since = now_;
+      g.status = GroupStatus::waiting;
+      charge(SchedulerEvent::preempt, g, 0);
+      wait(g);
+    }
+    if (!waiting_.empty() && up_to(9) == 0) {
+      SequenceGroup& g = *waiting_[up_to(waiting_.size())];
+      charge(SchedulerEvent::finish, g, 0);
+      stop_waiting(g);
+    }
+  }
+  /// The order stands for as long as a step is planned, whatever is charged in it.
+  void plan() {
+    queue_.refresh(order());
+    std::vector<SequenceGroup*> sorted = waiting_;
+    for (SequenceGroup* g : sorted) g->rank = policy_.rank(*g, now_);
+    std::sort(sorted.begin(), sorted.end(), NotedOrder{});
+    expect(sorted);
+    for (std::size_t admitted = 0; running_.size() < 6 && admitted < sorted.size(); ++admitted) {
+      ASSERT_EQ(queue_.front(), sorted[admitted]);
+      SequenceGroup& g = *queue_.front();
+      stop_waiting(g);
+      charge(SchedulerEvent::admit, g, g.prompt_length());
+      g.status = GroupStatus::running;
+      g.timeline.resumed = now_;
+      charge(SchedulerEvent::resume, g, 0);
+      running_.push_back(&g);
+      if (up_to(4) == 0)
+        expect({sorted.begin() + static_cast<std::ptrdiff_t>(admitted) + 1, sorted.end()});
+    }
+  }
+  void expect(const std::vector<SequenceGroup*>& sorted) {
+    ASSERT_EQ(queue_.size(), sorted.size());
+    ASSERT_EQ(queue_.empty(), sorted.empty());
+    const std::size_t most =
+        up_to(3) == 0 ? sorted.size() : std::min<std::size_t>(2, sorted.size());
+    SequenceGroup* g = queue_.first(order());
+    for (std::size_t i = 0; i < most; ++i, g = queue_.next(order())) ASSERT_EQ(g, sorted[i]) << i;
+    if (most == sorted.size()) {
+      ASSERT_EQ(g, nullptr);
+    }
+  }
+
+  Rng rng_;
+  Policy policy_{SchedulerLimits{}};
+  TournamentQueue queue_{ranks_clients<Policy>};
+  Seconds now_ = 0.0;
+  std::vector<std::unique_ptr<SequenceGroup>> groups_;
+  std::vector<SequenceGroup*> waiting_, running_;
+};
+
+TYPED_TEST(SchedulerConformance, WhoWaitsStandsAsIfSortedAnew) {
+  if constexpr (says_how_long_order_stands<TypeParam> || ranks_clients<TypeParam>) {
+    const auto lives = static_cast<std::uint64_t>(quire::testing::fuzz_count(12));
+    for (std::uint64_t seed = 0; seed < lives; ++seed) {
+      SCOPED_TRACE(seed);
+      Queues<TypeParam>(seed).live(600);
+      if (this->HasFatalFailure()) return;
+    }
+  } else {
+    // sorted in every step: by what the prefix index holds, which changes for reasons of its own
+    constexpr bool by_prefix = std::is_same_v<TypeParam, scheduler::LongestPrefix>;
+    EXPECT_TRUE(!TypeParam::dynamic_rank || by_prefix);
+  }
+}
+
+/// Ranks of its own under the promise of another.
+struct Overridden : scheduler::Srpt {
+  using Srpt::Srpt;
+  double rank(const SequenceGroup&, Seconds now) const { return -now.value; }
+};
+/// Charges of its own.
+struct Recharged : scheduler::Vtc {
+  using Vtc::Vtc;
+  void charge(SchedulerEvent, const SequenceGroup&, Tokens) {}
+};
+
+TEST(SchedulerPromises, APromiseAboutRanksDoesNotOutliveThem) {
+  EXPECT_TRUE(says_how_long_order_stands<scheduler::Srpt>);
+  EXPECT_FALSE(says_how_long_order_stands<Overridden>);
+  EXPECT_TRUE(ranks_clients<scheduler::WeightedVtc>);
+  EXPECT_FALSE(ranks_clients<Recharged>);
 }
 
 }  // namespace

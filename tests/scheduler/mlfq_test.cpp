@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/offload/proactive_swap.hpp>
+
 #include "tests/scheduler/conformance.hpp"
 #include "tests/scheduler/play.hpp"
 
@@ -71,6 +73,75 @@ TEST(Mlfq, NobodyStarvesUnderAStreamOfShortRequests) {
   EXPECT_LT(end[0], 1200);
   for (double e : end) EXPECT_GT(e, 0);
 }
+
+TEST(Mlfq, ExpectsATurnWhenBetterQueuesHaveSunkOrWaitingEnds) {
+  Mlfq mlfq{SchedulerLimits{.max_sequences = 2}};
+  SequenceGroup low = job(1, 1025), high = job(2, 10), other = job(3, 600);
+  for (SequenceGroup* g : {&low, &high, &other}) {
+    mlfq.charge(SchedulerEvent::arrive, *g, g->prompt_length());
+    EXPECT_EQ(mlfq.next_turn(*g, 5.0), Seconds{0.0}) << "no step has been seen";
+  }
+  high.status = GroupStatus::running;
+  high.timeline.last_token = 1.0;
+  mlfq.charge(SchedulerEvent::output_tokens, high,
+              1);  // steps of 0.1 s, by a mean that begins at 0
+  EXPECT_EQ(mlfq.next_turn(high, 5.0), Seconds{0.0});
+  EXPECT_DOUBLE_EQ(mlfq.next_turn(other, 5.0).value, 0.1 * 8 / 2);
+  EXPECT_DOUBLE_EQ(mlfq.next_turn(low, 5.0).value, 0.1 * (8 + 16 + 16) / 2);
+  EXPECT_EQ(mlfq.next_turn(low, 29.5), Seconds{0.5}) << "it returns to the top before";
+  EXPECT_EQ(mlfq.next_turn(low, 31.0), Seconds{0.0});
+}
+
+using Ahead = offload::ProactiveSwap;
+
+TEST(Mlfq, WhoMakesWayForASeatAloneKeepsItsBlocks) {
+  auto engine = make_engine<Mlfq, OneSecond, Ahead>(1);
+  (void)replay(engine,
+               jobs({{.at = 0, .tokens = 100}, {.at = 40, .tokens = 4}, {.at = 60, .tokens = 30}}));
+  EXPECT_GE(engine.counters().preemptions, 2);
+  EXPECT_EQ(engine.counters().swapped_out_blocks, BlockCount{0});
+  EXPECT_EQ(engine.counters().recomputed_tokens, Tokens{0});
+}
+
+TEST(Mlfq, SwapsAheadOfNeedInBothDirections) {
+  auto engine = make_engine<Mlfq, OneSecond, Ahead>(4, /*blocks=*/60);
+  Rng rng(5);
+  std::int64_t out_without_newcomers = 0, back_before_their_turn = 0;
+  for (int step = 0; step < 3000; ++step) {
+    if (step < 2000 && rng.below(24) == 0) {
+      Request r;
+      r.arrival = engine.now();
+      r.prompt_length = static_cast<std::int64_t>(1 + rng.below(200));
+      r.output_length = static_cast<std::int64_t>(1 + rng.below(200));
+      engine.submit(std::move(r));
+    }
+    const StepStats& stats = engine.step();
+    (void)engine.take_finished();
+    if (stats.idle) {
+      engine.advance_to(engine.now() + Seconds{1.0});
+      continue;
+    }
+    const StepPlan& plan = engine.last_plan();
+    if (plan.preempted.empty() && !plan.swap_out.empty()) ++out_without_newcomers;
+    for (const auto& group : engine.requests()) {
+      back_before_their_turn += group->parked > BlockCount{0} && !plan.swap_in.empty();
+    }
+  }
+  EXPECT_FALSE(engine.has_work());
+  EXPECT_GT(engine.counters().swapped_out_blocks, BlockCount{0});
+  EXPECT_GT(out_without_newcomers, 10);
+  EXPECT_GT(back_before_their_turn, 10);
+}
+
+TEST(Mlfq, NobodyStarvesWhoIsSwappedAhead) {
+  std::vector<Job> list{{.at = 0, .tokens = 200}};
+  for (int i = 0; i < 400; ++i) list.push_back({.at = 4.0 * i, .tokens = 4});
+  const auto end = ends<Mlfq, Ahead>(list);
+  EXPECT_LT(end[0], 1200);
+  for (double e : end) EXPECT_GT(e, 0);
+}
+
+TEST(Mlfq, SurvivesRandomWorkloadsSwappingAhead) { survives_random_workloads<Mlfq, Ahead>(); }
 
 TEST(Mlfq, SurvivesRandomWorkloads) { survives_random_workloads<scheduler::Mlfq>(); }
 

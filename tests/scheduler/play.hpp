@@ -57,14 +57,15 @@ inline workload::Workload jobs(const std::vector<Job>& list) {
 
 /// vLLM's engine under another scheduler; one that never preempts, or gives memory back by the batch,
 /// gets all of a request's memory at admission.
-template <class Scheduler>
+template <class Scheduler, class Offload = offload::Recompute>
 using Under =
-    with<presets::Vllm, set_scheduler<Scheduler>, set_offload<offload::Recompute>,
+    with<presets::Vllm, set_scheduler<Scheduler>, set_offload<Offload>,
          set_reservation<std::conditional_t<never_preempts<Scheduler> || Scheduler::drains,
                                             reservation::RequestLimit, reservation::OnDemand>>>;
 
-template <class Scheduler, class Cost = OneSecond>
-auto make_engine(std::int64_t seats, std::int64_t blocks = 4096) {
+template <class Scheduler, class Cost = OneSecond, class Offload = offload::Recompute>
+auto make_engine(std::int64_t seats, std::int64_t blocks = 4096,
+                 std::int64_t host_blocks = 1 << 15) {
   using Executor = executor::BasicSimulated<Cost>;
   typename Executor::Options o;
   o.model = {.name = "unit",
@@ -79,14 +80,14 @@ auto make_engine(std::int64_t seats, std::int64_t blocks = 4096) {
   o.hardware = hardware::a10g;
   o.limits.max_sequences = seats;
   o.memory.kv_bytes = blocks * 16 * 2 * 8 * 2;
-  o.memory.host_bytes = std::int64_t{1} << 24;
-  return Engine<Under<Scheduler>, Executor>(o);
+  o.memory.host_bytes = host_blocks * 16 * 2 * 8 * 2;
+  return Engine<Under<Scheduler, Offload>, Executor>(o);
 }
 
 /// When each job ended, by its index, with `seats` sequences running at once.
-template <class Scheduler>
+template <class Scheduler, class Offload = offload::Recompute>
 std::vector<double> ends(const std::vector<Job>& list, std::int64_t seats = 1) {
-  auto engine = make_engine<Scheduler>(seats);
+  auto engine = make_engine<Scheduler, OneSecond, Offload>(seats);
   const Report report = replay(engine, jobs(list));
   std::vector<double> end(list.size(), -1);
   for (const auto& r : report.records) end[r.id.value] = r.finished.value;
@@ -135,7 +136,7 @@ enum class End { none, finished, cancelled, refused };
 /// Random workloads over small pools, down to one block more than the longest request: prompts, lengths,
 /// several samples, priorities, tenants and cancellations; 20 of them, 10,000 at QUIRE_FUZZ_SCALE=500.
 /// Each request ends once or is refused with a reason, nobody waits for ever, and every block comes back.
-template <class Scheduler>
+template <class Scheduler, class Offload = offload::Recompute>
 void survives_random_workloads() {
   const std::int64_t workloads = quire::testing::fuzz_count(20);
   for (std::int64_t seed = 0; seed < workloads; ++seed) {
@@ -143,7 +144,8 @@ void survives_random_workloads() {
     const auto up_to = [&rng](std::uint64_t n) { return static_cast<std::int64_t>(rng.below(n)); };
     const std::int64_t longest = 8 + up_to(200);  // tokens
     const std::int64_t least = longest / 16 + 1 + 1;
-    auto engine = make_engine<Scheduler>(1 + up_to(12), least + (up_to(3) == 0 ? 0 : up_to(60)));
+    const std::int64_t seats = 1 + up_to(12), blocks = least + (up_to(3) == 0 ? 0 : up_to(60));
+    auto engine = make_engine<Scheduler, OneSecond, Offload>(seats, blocks, /*host_blocks=*/200);
     const std::int64_t total = 1 + up_to(40);
     std::map<std::uint64_t, End> ends;
     std::int64_t submitted = 0, steps = 0;

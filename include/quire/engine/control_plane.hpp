@@ -5,12 +5,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,6 +20,7 @@
 #include <quire/engine/group_progress.hpp>
 #include <quire/engine/plan_book.hpp>
 #include <quire/engine/step_stats.hpp>
+#include <quire/engine/wait_queue.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/memory/prefix_pins.hpp>
@@ -89,11 +90,11 @@ class ControlPlane : public PlanBook {
       reject(std::move(group), *why);
       return id;
     }
-    scheduler_.charge(SchedulerEvent::arrive, *group, group->prompt_length());
+    charge(SchedulerEvent::arrive, *group, group->prompt_length());
     if constexpr (tracks_tokens) {
       group->sequences.front().tokens = prompt_tokens(group->request);
     }
-    enqueue(waiting_, group.get());
+    wait(*group);
     hold(std::move(group));
     return id;
   }
@@ -221,10 +222,21 @@ class ControlPlane : public PlanBook {
   static constexpr bool step_by_step = requires { Memory::takes_blocks_step_by_step; };
 
   static constexpr bool guesses = speculation::guesses<SpeculationType>;
+  static constexpr bool swaps_ahead =
+      tier_rules<OffloadType>().swaps_ahead && requires(const Memory& memory) {
+    memory.watermark();  // else all of a request is reserved, and nobody is preempted
+  };
+  static_assert(
+      !swaps_ahead || !tier_rules<OffloadType>().uses_disk,
+      "quire: offload: a policy that swaps ahead moves blocks to the host alone, from where "
+      "they cannot come back wrong; drop uses_disk or swaps_ahead");
   static constexpr bool by_model = speculation::drafts_by_model<SpeculationType>;
   static constexpr bool may_be_steady = !guesses && !SchedulerType::dynamic_rank &&
                                         !SchedulerType::drains && !SchedulerType::pads &&
                                         !step_by_step && !scheduler::keeps_accounts<SchedulerType>;
+  /// Whether the order of groups that wait is kept from step to step.
+  static constexpr bool keeps_order =
+      says_how_long_order_stands<SchedulerType> || ranks_clients<SchedulerType>;
   static constexpr bool grows_by_block = requires(Memory & memory, Sequence& s) {
     memory.append_block(s);
   };
@@ -234,6 +246,13 @@ class ControlPlane : public PlanBook {
       return Memory(geometry_, shape_, limits_);
     } else {
       return Memory(geometry_, shape_, limits_.watermark);
+    }
+  }
+  [[nodiscard]] static auto make_queue() {
+    if constexpr (keeps_order) {
+      return TournamentQueue(ranks_clients<SchedulerType>);
+    } else {
+      return SortedQueue();
     }
   }
   [[nodiscard]] std::optional<std::string> refusal(const SequenceGroup& group) const {
@@ -267,10 +286,63 @@ class ControlPlane : public PlanBook {
     for (SequenceGroup* group : queue) group->rank = rank(*group);
     sort_by_noted_rank(queue);
   }
-  template <class Queue>
-  void enqueue(Queue& queue, SequenceGroup* group) {
-    insert(queue, group, stands_before, this);
+  /// How groups that wait are ranked now.
+  [[nodiscard]] WaitOrder wait_order() const {
+    WaitOrder order{.plane = this, .now = now_};
+    if constexpr (keeps_order) {
+      order.rank = [](const void* plane, const SequenceGroup& group) {
+        return static_cast<const ControlPlane*>(plane)->rank(group);
+      };
+    }
+    if constexpr (says_how_long_order_stands<SchedulerType>) {
+      order.stands_until = [](const void* plane, const SequenceGroup& a, const SequenceGroup& b) {
+        const auto* self = static_cast<const ControlPlane*>(plane);
+        return self->scheduler_.stands_until(a, b, self->now_);
+      };
+    }
+    return order;
   }
+  /// Enters a group into the queue of those that wait.
+  void wait(SequenceGroup& group) {
+    begins_to_wait(group);
+    if constexpr (keeps_order) {
+      waiting_.insert(group, wait_order());
+    } else {
+      insert(waiting_.groups(), &group, stands_before, this);
+    }
+  }
+  /// The groups that wait, in order of rank, one after the other; nullptr at the end.
+  [[nodiscard]] SequenceGroup* first_waiting() {
+    if constexpr (keeps_order) {
+      return waiting_.first(wait_order());
+    } else {
+      return waiting_.first();
+    }
+  }
+  [[nodiscard]] SequenceGroup* next_waiting() {
+    if constexpr (keeps_order) {
+      return waiting_.next(wait_order());
+    } else {
+      return waiting_.next();
+    }
+  }
+  /// Takes a group out of the queue that its status names.
+  void dequeue(const SequenceGroup& group) {
+    if (group.status == GroupStatus::running) return take(running_, group);
+    if (group.status == GroupStatus::swapped) {
+      take(swapped_, group);
+    } else if constexpr (keeps_order) {
+      waiting_.erase(group, wait_order());
+    } else {
+      waiting_.erase(group);
+    }
+    waits_no_longer(group);
+  }
+  void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
+    scheduler_.charge(event, group, tokens);
+    if constexpr (ranks_clients<SchedulerType>) waiting_.charged(group);
+  }
+
   // ---- planning ---------------------------------------------------------------------------------
 
   void plan() {
@@ -279,12 +351,15 @@ class ControlPlane : public PlanBook {
     idle_ = running_.empty();
     if constexpr (SchedulerType::dynamic_rank) {
       if constexpr (requires { SchedulerType::wants_cached_prefix; }) {
-        for (SequenceGroup* group : waiting_) group->cached_prefix = memory_.cached_prefix(*group);
+        for (SequenceGroup* group : waiting_.groups()) {
+          group->cached_prefix = memory_.cached_prefix(*group);
+        }
       }
       sort(running_);
-      sort(waiting_);
+      if constexpr (!keeps_order) sort(waiting_.groups());
       sort(swapped_);
     }
+    if constexpr (keeps_order) waiting_.refresh(wait_order());
     count_running();
     if constexpr (guesses) note_wants();
     if constexpr (requires { memory_.expire(now_); }) memory_.expire(now_);
@@ -295,6 +370,7 @@ class ControlPlane : public PlanBook {
     if (running_.size() > steady_.size()) continue_running(/*prompts=*/true);
     drain();
     if (plan_.preempted.size() == exchanged) join_others();
+    swap_ahead();
     look_ahead();
     if constexpr (SchedulerType::pads) pad();
     memory_.end_step(plan_);
@@ -314,15 +390,15 @@ class ControlPlane : public PlanBook {
       bool newcomer = false;
       auto r = running_.begin();
       auto s = swapped_.begin();
-      auto w = waiting_.begin();
+      SequenceGroup* w = first_waiting();
       // the queues were sorted just now, if ranks change at all
       const auto first = [this](const SequenceGroup* a, const SequenceGroup* b) {
-        return SchedulerType::dynamic_rank ? stood_before(a, b) : before(a, b);
+        return SchedulerType::dynamic_rank ? NotedOrder{}(a, b) : before(a, b);
       };
       for (;;) {
         SequenceGroup* group = r == running_.end() ? nullptr : *r;
         if (s != swapped_.end() && (group == nullptr || first(*s, group))) group = *s;
-        if (w != waiting_.end() && (group == nullptr || first(*w, group))) group = *w;
+        if (w != nullptr && (group == nullptr || first(w, group))) group = w;
         if (group == nullptr) break;
         const bool runs = group->status == GroupStatus::running;
         if (runs) {
@@ -330,24 +406,23 @@ class ControlPlane : public PlanBook {
         } else if (group->status == GroupStatus::swapped) {
           ++s;
         } else {
-          ++w;
+          w = next_waiting();
         }
+        const bool here = runs || group->parked > BlockCount{0};  // it has its blocks
         const BlockCount blocks = memory_.blocks_wanted(*group);
         room -= blocks;
         seats -= group->running_sequences();
         if (room < BlockCount{0} || seats < 0) break;
         group->kept_in = plans_;
-        if (runs) {
-          wanted += group->unfinished();  // at most one more block each
-        } else {
+        wanted += here ? group->unfinished() : blocks.value;  // at most one more block each
+        if (!runs) {
           newcomer = true;
-          wanted += blocks;
           wanted_seats += group->running_sequences();
         }
       }
       if (!newcomer) return;
       for (std::size_t i = running_.size(); i-- > 0;) {
-        if (memory_.available() >= wanted && wanted_seats <= limits_.max_sequences) return;
+        if (room_to_make() >= wanted && wanted_seats <= limits_.max_sequences) return;
         SequenceGroup* victim = running_[i];
         if (victim->kept_in == plans_) continue;
         wanted_seats -= victim->running_sequences();
@@ -419,6 +494,10 @@ class ControlPlane : public PlanBook {
         fits = memory_.grow(*group, allotted_, plan_);
       }
       while (!fits) {
+        if (make_way(nullptr)) {
+          fits = memory_.grow(*group, allotted_, plan_);
+          continue;
+        }
         SequenceGroup* victim = last_unplanned();
         if (victim == group && running_.size() == 1 && draining_.empty()) {
           give_up(*group, "the KV pool is too small for this request alone");
@@ -517,7 +596,7 @@ class ControlPlane : public PlanBook {
         if (!serve(sequence.remaining())) return;
       }
     }
-    for (const SequenceGroup* group : waiting_) {
+    for (const SequenceGroup* group = first_waiting(); group != nullptr; group = next_waiting()) {
       if (!serve(group->sequences.front().length)) return;
     }
   }
@@ -572,14 +651,21 @@ class ControlPlane : public PlanBook {
   bool swap_in_first() {
     SequenceGroup* group = swapped_.front();
     if (scheduler_.admit(state(), *group) == Admission::hold || !allot(*group)) return false;
-    if (!memory_.swap_in(*group, plan_)) {
+    const bool here = group->parked > BlockCount{0};
+    while (!bring_back(*group)) {
+      if (make_way(group)) continue;
       if (!running_.empty()) return false;
       give_up(*group, "the KV pool is too small to bring this request back");
       return true;
     }
     dequeue(*group);
-    [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
-    assert(grown);
+    if (here) {
+      group->parked = 0;
+      for (Sequence& s : group->sequences) s.table_changed = true;
+    } else {
+      [[maybe_unused]] const bool grown = memory_.grow(*group, allotted_, plan_);
+      assert(grown);
+    }
     join(*group);
     return true;
   }
@@ -590,7 +676,8 @@ class ControlPlane : public PlanBook {
     if (scheduler_.admit(state(), *group) == Admission::hold || !has_tokens_for(*group))
       return false;
     const auto fetch = [this](auto candidates) { return blocks_to_fetch(offload_, candidates); };
-    if (!memory_.admit(*group, limits_.max_length, fetch)) {
+    while (!memory_.admit(*group, limits_.max_length, fetch)) {
+      if (make_way(nullptr)) continue;
       if (!running_.empty()) return false;
       give_up(*group, "the KV pool is too small for this request");
       return true;
@@ -615,7 +702,7 @@ class ControlPlane : public PlanBook {
     }
     dequeue(*group);
     const bool first = note_admission(*group, found);
-    scheduler_.charge(SchedulerEvent::admit, *group, first ? group->prompt_length() : Tokens{0});
+    charge(SchedulerEvent::admit, *group, first ? group->prompt_length() : Tokens{0});
     ++admitted_;
     join(*group);
     return true;
@@ -625,7 +712,7 @@ class ControlPlane : public PlanBook {
   void look_ahead() {
     if (geometry_.tiers.look_ahead == 0) return;
     std::int64_t ahead = 0;
-    for (SequenceGroup* group : waiting_) {
+    for (SequenceGroup* group = first_waiting(); group != nullptr; group = next_waiting()) {
       if (ahead++ == geometry_.tiers.look_ahead) return;
       if (group->prefetched) continue;
       group->prefetched = true;
@@ -649,8 +736,8 @@ class ControlPlane : public PlanBook {
       if (!s.finished()) make_room(group, s);
     }
     group.timeline.resumed = now_;
-    scheduler_.charge(SchedulerEvent::resume, group, 0);
-    enqueue(running_, &group);
+    charge(SchedulerEvent::resume, group, 0);
+    insert(running_, &group, stands_before, this);
     running_sequences_ += group.running_sequences();
     add_rows(group);
   }
@@ -737,10 +824,20 @@ class ControlPlane : public PlanBook {
         .swap = geometry_.costs.host_block *
                 static_cast<double>(2 * memory_.distinct_blocks(group).value)};
     if (offload_.on_preempt(context) == Preemption::swap) {
+      if (swaps_ahead && context.blocks > BlockCount{0}) {
+        group.status = GroupStatus::swapped;
+        group.parked = context.blocks;
+        charge(SchedulerEvent::preempt, group, 0);
+        insert(swapped_, &group, stands_before, this);
+        begins_to_wait(group);
+        counters_.swap_preemptions += 1;
+        return;
+      }
       if (memory_.swap_out(group, plan_)) {
         group.status = GroupStatus::swapped;
-        scheduler_.charge(SchedulerEvent::preempt, group, 0);
-        enqueue(swapped_, &group);
+        charge(SchedulerEvent::preempt, group, 0);
+        insert(swapped_, &group, stands_before, this);
+        begins_to_wait(group);
         counters_.swap_preemptions += 1;
         counters_.swapped_out_blocks += context.blocks;
         counters_.swapped_out_tokens += computed;
@@ -755,13 +852,131 @@ class ControlPlane : public PlanBook {
     drop(group);
   }
 
+  // ---- swapping ahead of need -------------------------------------------------------------------
+
+  /// When a group that does not run is expected to, in whatever the scheduler can tell it by.
+  [[nodiscard]] double turn(const SequenceGroup& group) const {
+    if constexpr (requires { scheduler_.next_turn(group, now_); }) {
+      return scheduler_.next_turn(group, now_).value;
+    } else {
+      return rank(group);
+    }
+  }
+  /// Blocks that are free, or that groups hold which do not run and are not chosen for this step.
+  [[nodiscard]] BlockCount room_to_make() const {
+    BlockCount room = memory_.available();
+    if constexpr (swaps_ahead) {
+      for (const SequenceGroup* group : swapped_) {
+        if (group->kept_in != plans_) room += group->parked;
+      }
+    }
+    return room;
+  }
+  /// Has a group that does not run give up its blocks: the one that is expected to run last, of those not
+  /// chosen for this step if there are any. False when there is none, or when blocks have come in: what
+  /// goes out in the same plan would be written over what they come from.
+  bool make_way([[maybe_unused]] const SequenceGroup* but) {
+    if constexpr (swaps_ahead) {
+      if (!plan_.swap_in.empty()) return false;
+      SequenceGroup* last = nullptr;
+      std::pair<bool, double> latest;
+      for (SequenceGroup* group : swapped_) {
+        if (group->parked == BlockCount{0} || group == but) continue;
+        const std::pair<bool, double> at(group->kept_in != plans_, turn(*group));
+        if (last != nullptr && at < latest) continue;
+        last = group;
+        latest = at;
+      }
+      if (last != nullptr) move_out(*last);
+      return last != nullptr;
+    } else {
+      return false;
+    }
+  }
+  /// Moves the blocks of a swapped group to the host, or drops them where that is full.
+  void move_out(SequenceGroup& group) {
+    const BlockCount blocks = std::exchange(group.parked, BlockCount{0});
+    if (memory_.swap_out(group, plan_)) {
+      counters_.swapped_out_blocks += blocks;
+      for (const Sequence& s : group.sequences) {
+        if (!s.finished()) counters_.swapped_out_tokens += s.computed;
+      }
+      return;
+    }
+    counters_.swap_preemptions -= 1;
+    counters_.swaps_refused += 1;
+    stats_.swaps_refused += 1;
+    dequeue(group);
+    for (Sequence& s : group.sequences) {
+      s.dropped = s.finished() ? Tokens{0} : s.computed - s.shared;
+    }
+    drop(group);
+  }
+  /// Has the blocks of a swapped group on the device; one whose blocks are here gets room for the tokens of
+  /// this step, above the watermark. False, and nothing changed, when there is too little.
+  bool bring_back(SequenceGroup& group) {
+    if constexpr (swaps_ahead) {
+      if (group.parked > BlockCount{0}) {
+        const BlockCount left = memory_.available() - group.unfinished();
+        if (!running_.empty() && left < memory_.watermark()) return false;
+        return memory_.grow(group, allotted_, plan_);
+      }
+    }
+    return memory_.swap_in(group, plan_);
+  }
+  /// Moves groups that do not run ahead of need, out and back in.
+  void swap_ahead() {
+    if constexpr (swaps_ahead) {
+      if (swapped_.empty()) return;
+      BlockCount left = offload_.blocks_ahead(result_.seconds, geometry_.costs.host_block);
+      BlockCount room = memory_.available() - offload_.keep_free(memory_.capacity());
+      const bool may_go = plan_.swap_in.empty();
+      turns_.clear();
+      for (SequenceGroup* group : swapped_) turns_.emplace_back(turn(*group), group);
+      std::stable_sort(turns_.begin(), turns_.end(),
+                       [](const auto& a, const auto& b) { return a.first < b.first; });
+      std::size_t end = turns_.size();  // those behind have been looked at
+      const auto move_last = [&](std::size_t but) {
+        while (may_go && end > but) {
+          SequenceGroup& group = *turns_[--end].second;
+          if (group.parked == BlockCount{0}) continue;
+          if (group.parked > left) return false;
+          left -= group.parked;
+          room += group.parked;
+          move_out(group);
+          return true;
+        }
+        return false;
+      };
+      while (room < BlockCount{0} && move_last(0)) {
+      }
+      std::size_t begin = 0, kept = 0;
+      for (; begin < end; ++begin) {
+        SequenceGroup& group = *turns_[begin].second;
+        if (group.parked > BlockCount{0}) continue;
+        const BlockCount blocks = memory_.blocks_wanted(group);
+        if (blocks > left) break;
+        while (room < blocks && move_last(begin + 1)) {
+        }
+        if (room < blocks) break;
+        left -= blocks;
+        room -= blocks;
+        turns_[kept++].second = &group;
+      }
+      for (std::size_t i = 0; i < kept; ++i) {  // once all have gone out that go
+        SequenceGroup& group = *turns_[i].second;
+        if (memory_.swap_in(group, plan_)) group.parked = memory_.distinct_blocks(group);
+      }
+    }
+  }
+
   /// Gives up all that a group holds and lets it wait. \pre it is in no queue
   void drop(SequenceGroup& group) {
     for (Sequence& s : group.sequences) memory_.release(s);
     group.status = GroupStatus::waiting;
     group.prefetched = false;
-    scheduler_.charge(SchedulerEvent::preempt, group, 0);
-    enqueue(waiting_, &group);
+    charge(SchedulerEvent::preempt, group, 0);
+    wait(group);
   }
 
   /// Groups whose blocks came back wrong from a tier are computed again from their text.
@@ -798,8 +1013,8 @@ class ControlPlane : public PlanBook {
       const std::int64_t drafts = ran.sequences[r].drafts;  // which of them hold is seen below
       const Tokens begin = ran.sequences[r].computed, tokens = ran.sequences[r].tokens - drafts;
       if (begin < group->prompt_length()) {
-        scheduler_.charge(SchedulerEvent::prompt_tokens, *group,
-                          std::min(tokens, group->prompt_length() - begin));
+        charge(SchedulerEvent::prompt_tokens, *group,
+               std::min(tokens, group->prompt_length() - begin));
       }
       if (!limits_.asynchronous) {
         s.computed += tokens;
@@ -913,7 +1128,7 @@ class ControlPlane : public PlanBook {
 
   void append(SequenceGroup& group, std::size_t i, const Draw& draw) {
     const FinishReason reason = note_draw(group, i, draw);
-    scheduler_.charge(SchedulerEvent::output_tokens, group, 1);
+    charge(SchedulerEvent::output_tokens, group, 1);
     if (reason != FinishReason::none) end(group, i, reason);
   }
 
@@ -926,7 +1141,7 @@ class ControlPlane : public PlanBook {
     mark_token(group.timeline, now_, records_.times);
     const Tokens tokens = std::ssize(group.sequences);
     counters_.output_tokens += tokens;
-    scheduler_.charge(SchedulerEvent::output_tokens, group, tokens);
+    charge(SchedulerEvent::output_tokens, group, tokens);
   }
 
   void end(SequenceGroup& group, std::size_t i, FinishReason reason) {
@@ -948,7 +1163,7 @@ class ControlPlane : public PlanBook {
   }
 
   void finish(SequenceGroup& group) {
-    scheduler_.charge(SchedulerEvent::finish, group, 0);
+    charge(SchedulerEvent::finish, group, 0);
     dequeue(group);
     const SamplingParams& p = group.request.sampling;
     if (p.beam_width > 0 || p.width() > 1) rank_sequences(group);
@@ -983,7 +1198,7 @@ class ControlPlane : public PlanBook {
       if (!s.finished()) s.finish = FinishReason::rejected;
     }
     counters_.rejected += 1;
-    scheduler_.charge(SchedulerEvent::finish, group, 0);
+    charge(SchedulerEvent::finish, group, 0);
     dequeue(group);
     group.status = GroupStatus::finished;
     leave(group);
@@ -992,10 +1207,12 @@ class ControlPlane : public PlanBook {
   Executor executor_;
   Memory memory_;
   SchedulerType scheduler_;
+  std::conditional_t<keeps_order, TournamentQueue, SortedQueue> waiting_ = make_queue();
   OffloadType offload_{};
   SpeculationType speculation_{};
   Tokens decoding_ = 0, before_last_prompt_ = 0, last_prompt_ = 0;  // see note_wants()
   std::vector<Tokens> allotted_;
+  std::vector<std::pair<double, SequenceGroup*>> turns_;  // see swap_ahead()
   std::vector<TokenId> drafts_;
 };
 

@@ -303,7 +303,7 @@ class PlanBook : public RequestBook {
     discard_rows(flight_.rows, groups, flight_.plan);
     for (SequenceGroup* group : groups) {
       counters_.recoveries += 1;
-      dequeue(*group);
+      take(running_, *group);
       running_sequences_ -= group->running_sequences();
       group->timeline.waiting_since = now_;
       for (Sequence& s : group->sequences) {
@@ -314,7 +314,7 @@ class PlanBook : public RequestBook {
   }
   /// Takes a group that makes way out of the batch; returns the tokens it had computed.
   Tokens note_preemption(SequenceGroup& group) {
-    dequeue(group);
+    take(running_, group);
     running_sequences_ -= group.running_sequences();
     plan_.preempted.push_back(group.request.id);
     group.timeline.preemptions += 1;

@@ -4,7 +4,6 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -19,6 +18,7 @@
 #include <quire/core/units.hpp>
 #include <quire/engine/checks.hpp>
 #include <quire/engine/step_stats.hpp>
+#include <quire/engine/wait_queue.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/scheduler/concepts.hpp>
@@ -140,21 +140,13 @@ class RequestBook {
   /// Whether one group stands before another, as the engine behind `plane` ranks them now.
   using Before = bool (*)(const void* plane, const SequenceGroup*, const SequenceGroup*);
 
-  /// The order of groups by the ranks that are noted in them, ties by arrival.
-  [[nodiscard]] static bool stood_before(const SequenceGroup* a, const SequenceGroup* b) {
-    if (a->rank != b->rank) return a->rank < b->rank;
-    if (a->timeline.arrival != b->timeline.arrival) {
-      return a->timeline.arrival < b->timeline.arrival;
-    }
-    return a->request.id < b->request.id;
-  }
   template <class Queue>
   static void sort_by_noted_rank(Queue& queue) {
-    if (std::is_sorted(queue.begin(), queue.end(), stood_before)) return;
-    std::stable_sort(queue.begin(), queue.end(), stood_before);
+    if (std::is_sorted(queue.begin(), queue.end(), NotedOrder{})) return;
+    std::stable_sort(queue.begin(), queue.end(), NotedOrder{});
   }
   template <class Queue>
-  void insert(Queue& queue, SequenceGroup* group, Before before, const void* plane) {
+  static void insert(Queue& queue, SequenceGroup* group, Before before, const void* plane) {
     if (queue.empty() || !before(plane, group, queue.back())) {
       queue.push_back(group);
     } else {
@@ -162,20 +154,17 @@ class RequestBook {
                                     [&](auto* a, auto* b) { return before(plane, a, b); }),
                    group);
     }
-    if (group->status != GroupStatus::running) {
-      waiting_since_.insert(group->timeline.arrival.value);
-    }
   }
-  /// Takes a group out of the queue that its status names.
-  void dequeue(const SequenceGroup& group) {
-    auto take = [&group](auto& queue) {
-      const auto at = std::find(queue.begin(), queue.end(), &group);
-      assert(at != queue.end());
-      queue.erase(at);
-    };
-    if (group.status == GroupStatus::running) return take(running_);
-    if (group.status == GroupStatus::waiting) take(waiting_);
-    if (group.status == GroupStatus::swapped) take(swapped_);
+  static void take(std::vector<SequenceGroup*>& queue, const SequenceGroup& group) {
+    const auto at = std::find(queue.begin(), queue.end(), &group);
+    assert(at != queue.end());
+    queue.erase(at);
+  }
+  /// Notes the arrival of a group that waits or is swapped, and that it no longer is.
+  void begins_to_wait(const SequenceGroup& group) {
+    waiting_since_.insert(group.timeline.arrival.value);
+  }
+  void waits_no_longer(const SequenceGroup& group) {
     waiting_since_.erase(waiting_since_.find(group.timeline.arrival.value));
   }
 
@@ -253,7 +242,6 @@ class RequestBook {
   Seconds now_ = 0.0;
   std::uint64_t next_request_ = 0, next_sequence_ = 0;
   std::vector<std::unique_ptr<SequenceGroup>> groups_, finished_;
-  std::deque<SequenceGroup*> waiting_;             // in order of rank
   std::vector<SequenceGroup*> running_, swapped_;  // in order of rank
   std::multiset<double> waiting_since_;            // arrivals of those that wait or are swapped
   std::vector<SequenceGroup*> draining_, finish_order_;

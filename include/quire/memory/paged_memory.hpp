@@ -207,7 +207,9 @@ class BasicPagedMemory {
       const Sequence& s = group.sequences.front();
       return static_cast<std::int64_t>(std::max(table(s).size(), s.host_blocks.size())) + 1;
     }
-    if (group.status == GroupStatus::running) return distinct_blocks(group) + group.unfinished();
+    if (group.status == GroupStatus::running || group.parked > BlockCount{0}) {
+      return distinct_blocks(group) + group.unfinished();
+    }
     std::vector<BlockId> hosts;
     for (const Sequence& s : group.sequences) {
       hosts.insert(hosts.end(), s.host_blocks.begin(), s.host_blocks.end());
@@ -401,7 +403,9 @@ class BasicPagedMemory {
 
   /// Adds what one running or swapped group holds; `final_length` is where its sequences will end.
   void add_usage(const SequenceGroup& group, Tokens final_length, MemoryUsage& usage) const {
-    if (group.status == GroupStatus::swapped) usage.swapped += swapped_states(group);
+    if (group.status == GroupStatus::swapped && group.parked == BlockCount{0}) {
+      usage.swapped += swapped_states(group);
+    }
     for (const Sequence& s : group.sequences) {
       usage.logical_blocks += static_cast<std::int64_t>(table(s).size());
       if (table(s).empty()) continue;

@@ -44,6 +44,12 @@ struct FetchCandidate {
 /// - look_ahead (an integer): the first so many waiting requests have their blocks brought from disk
 ///   to the host before they are admitted, and kept from eviction in between.
 /// - overlaps: a step fetches layer by layer, computing one while the next is under way.
+/// - swaps_ahead: a preempted group keeps its blocks on the device until they are wanted. Who is expected
+///   to run last (the scheduler's next_turn(), else its rank) makes way first. At the end of each plan
+///   groups are moved out until keep_free(capacity) blocks are free, and those expected next are
+///   brought back while there is room, or in place of those expected later, blocks_ahead(step, block)
+///   blocks in all, given how long the last step took and what moving a block is predicted to take (0:
+///   unknown). Not together with uses_disk.
 /// - blocks_to_fetch(candidates) const -> std::size_t: how many leading blocks of a cached prefix to
 ///   fetch; the rest is computed. All of them by default.
 template <class P>
@@ -58,6 +64,7 @@ struct TierRules {
   bool uses_disk = false;
   bool keeps_evicted = false;
   bool overlaps = false;
+  bool swaps_ahead = false;
   std::int64_t look_ahead = 0;  // waiting requests
 };
 
@@ -67,6 +74,7 @@ template <class P>
   if constexpr (requires { P::uses_disk; }) rules.uses_disk = P::uses_disk;
   if constexpr (requires { P::keeps_evicted; }) rules.keeps_evicted = P::keeps_evicted;
   if constexpr (requires { P::overlaps; }) rules.overlaps = P::overlaps;
+  if constexpr (requires { P::swaps_ahead; }) rules.swaps_ahead = P::swaps_ahead;
   if constexpr (requires { P::look_ahead; }) rules.look_ahead = P::look_ahead;
   return rules;
 }

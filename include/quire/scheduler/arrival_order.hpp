@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <limits>
 #include <optional>
 
 #include <quire/scheduler/concepts.hpp>
@@ -28,6 +29,8 @@ class ArrivalOrder {
   void charge(SchedulerEvent, const SequenceGroup&, Tokens) {}
 
  protected:
+  /// A time that does not come.
+  static constexpr Seconds never = std::numeric_limits<double>::infinity();
   [[nodiscard]] bool has_seats(const BatchState& state, const SequenceGroup& group) const {
     return state.running_sequences + group.running_sequences() <= limits_.max_sequences ||
            state.running_sequences == 0;

@@ -30,7 +30,8 @@ enum class Admission { admit, hold };
 /// - admit: the prompt, and 0 when it comes back from a recompute preemption;
 /// - resume: 0, whenever it joins the running ones, from whichever queue;
 /// - prompt_tokens: prompt tokens processed, again after a recompute; output_tokens: tokens generated;
-/// - preempt: 0; the group's status says where it went, waiting (recompute) or swapped;
+/// - preempt: 0; the group's status says where it went, waiting (recompute) or swapped; again when a
+///   swapped one loses what was kept of it, and waits;
 /// - finish: 0, once for each that arrived, also when it is cancelled or given up; the status says
 ///   where it was.
 /// So arrivals and preemptions to waiting, less admissions and ends of waiting ones, are the groups
@@ -54,8 +55,17 @@ enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens,
 /// - drains: memory of a batch is given back only when all of it has finished (request-level batching).
 /// - preemptive (optional): a waiting or swapped group of better rank takes the place of running ones
 ///   of worse rank; without it, running groups give way only where blocks run out.
+/// - next_turn(group, now) (optional): in how many seconds a group that does not run is expected to,
+///   for offload policies that swap ahead.
 /// - wants_cached_prefix (optional): before waiting groups are ranked, each one's cached_prefix says how
 ///   many tokens of it the prefix index would find; needs dynamic_rank.
+/// - stands_until(a, b, now) (optional): of two groups that wait, until when the first, which stands before
+///   the second now, will do so at the least if neither is charged. The engine then keeps their order from
+///   step to step instead of sorting the queue in each: ranks of groups that wait may depend on time in
+///   no other way, and on charges of other groups not at all.
+/// - client_rank(group) (optional, in place of it): the rank of all groups of the client that wait; it
+///   changes when one of the client's groups is charged, and at no other time.
+///   Both count only where they stand in the class of rank() and charge(), or below it.
 /// - never_preempts (optional): a promise; such a scheduler needs a contiguous reservation.
 /// - pads: all sequences of a batch compute as many tokens as the longest (static batching).
 template <class P>
@@ -72,5 +82,56 @@ concept SchedulerPolicy = std::constructible_from<P, const SchedulerLimits&> &&
   { view.wake_at(state) } -> std::same_as<std::optional<Seconds>>;
   { policy.charge(event, group, n) } -> std::same_as<void>;
 };
+
+namespace detail {
+
+template <class Member>
+struct ClassOf {
+  using type = void;
+};
+template <class R, class Class, class... A>
+struct ClassOf<R (Class::*)(A...)> {
+  using type = Class;
+};
+template <class R, class Class, class... A>
+struct ClassOf<R (Class::*)(A...) const> {
+  using type = Class;
+};
+/// Whether a promise about a scheduler's ranks was made in the class that declares them, or below.
+template <class Promise, class P>
+inline constexpr bool stands_for =
+    std::derived_from<typename ClassOf<Promise>::type, typename ClassOf<decltype(&P::rank)>::type>&&
+        std::derived_from<typename ClassOf<Promise>::type,
+                          typename ClassOf<decltype(&P::charge)>::type>;
+
+}  // namespace detail
+
+/// Whether a scheduler says how long groups that wait keep their order.
+template <class P>
+inline constexpr bool says_how_long_order_stands = [] {
+  if constexpr (requires {
+                  &P::rank;
+                  &P::charge;
+                  &P::stands_until;
+                }) {
+    return detail::stands_for<decltype(&P::stands_until), P>;
+  } else {
+    return false;
+  }
+}();
+
+/// Whether a scheduler ranks clients, not groups.
+template <class P>
+inline constexpr bool ranks_clients = [] {
+  if constexpr (requires {
+                  &P::rank;
+                  &P::charge;
+                  &P::client_rank;
+                }) {
+    return detail::stands_for<decltype(&P::client_rank), P>;
+  } else {
+    return false;
+  }
+}();
 
 }  // namespace quire

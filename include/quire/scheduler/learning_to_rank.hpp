@@ -15,7 +15,8 @@ namespace quire::scheduler {
 /// Shortest predicted output first, with a guard against starvation: requests are ranked once, by their
 /// prompt, and a lower rank preempts; one that has waited for starvation_limit goes to the front, and
 /// stays there until it has generated `quantum` tokens.
-/// \complexity O(1) a question, plus the oracle's; queues are sorted in every step. \errors none.
+/// \complexity O(1) a question, plus the oracle's; who runs is sorted in every step, who waits is not.
+/// \errors none.
 /// \source Fu et al., "Efficient LLM Scheduling by Learning to Rank", 2408.15792, algorithm 1.
 /// Deviations: the rank comes from a LengthOracle, not from a trained model; waiting is counted in
 /// seconds, not in iterations.
@@ -35,13 +36,19 @@ class BasicLearningToRank : public ArrivalOrder {
     if (promoted_.contains(group.request.id) || starves(group, now)) return -1;
     return LengthOracle::predict(group.request);
   }
+  /// A place is lost only to one that comes to the front.
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup& b,
+                                     Seconds now) const {
+    const Seconds front = starves_at(b);
+    return now < front ? front : never;
+  }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
   }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     switch (event) {
       case SchedulerEvent::resume:
-        if (group.timeline.resumed - group.timeline.waiting_since >= starvation_limit) {
+        if (group.timeline.resumed >= starves_at(group)) {
           promoted_[group.request.id] = Tokens{quantum * group.running_sequences()};
         }
         break;
@@ -65,8 +72,10 @@ class BasicLearningToRank : public ArrivalOrder {
 
  private:
   [[nodiscard]] static bool starves(const SequenceGroup& group, Seconds now) {
-    return group.status != GroupStatus::running &&
-           now - group.timeline.waiting_since >= starvation_limit;
+    return group.status != GroupStatus::running && now >= starves_at(group);
+  }
+  [[nodiscard]] static Seconds starves_at(const SequenceGroup& group) {
+    return group.timeline.waiting_since + starvation_limit;
   }
 
   std::unordered_map<RequestId, Tokens> promoted_;  // tokens of the quantum that are left

@@ -13,7 +13,8 @@ namespace quire::scheduler {
 ///
 /// Waiting requests are looked up in the prefix index again in every step, since each admission and
 /// eviction changes what is cached. Nothing bounds how long a request without a prefix waits.
-/// \complexity O(1) a question; the engine's look-ups are O(waiting prompts) a step. \errors none.
+/// \complexity O(1) a question; the engine's look-ups are O(waiting prompts) a step, as SGLang's are.
+/// \errors none.
 /// \source Zheng et al., "SGLang: Efficient Execution of Structured Language Model Programs",
 /// NeurIPS '24, algorithm 1. Deviation: who runs is not reordered, as in SGLang's implementation.
 class LongestPrefix : public ArrivalOrder {

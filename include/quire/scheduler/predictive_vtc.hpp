@@ -26,6 +26,9 @@ class BasicPredictiveVtc : public Vtc {
       quire::detail::JoinedWords<base, LengthOracle::name>::value;
   using Vtc::Vtc;
 
+  [[nodiscard]] double client_rank(const SequenceGroup& group) const {
+    return counter(group.request.tenant);
+  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     const TenantId tenant = group.request.tenant;
     if (event == SchedulerEvent::output_tokens) {

@@ -20,6 +20,9 @@ class Priority : public ArrivalOrder {
   [[nodiscard]] double rank(const SequenceGroup& group, Seconds) const {
     return group.request.priority;
   }
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
+    return never;
+  }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -22,7 +23,7 @@ namespace quire::scheduler {
 /// the best, which is the greedy answer to the paper's knapsack. What waits is never looked at while all
 /// that there is fits. Once as many preemptions have happened as requests have come, times
 /// preemptions_per_request, nobody who runs is preempted by rank from the next step on.
-/// \complexity O(1) a question; queues are sorted in every step. \errors none.
+/// \complexity O(1) a question; who runs is sorted in every step, who waits is not. \errors none.
 /// \source Liu et al., "Andes", arXiv 2404.16283, sections 3 and 4. Deviation: a request that runs is taken
 /// to get tokens as fast as they are read; the batch size is not searched over but what fits.
 class Qoe : public ArrivalOrder {
@@ -44,6 +45,39 @@ class Qoe : public ArrivalOrder {
     }
     const auto context = group.prompt_length() + group.generated();
     return -gain(group, now) / static_cast<double>(context.value);
+  }
+  /// Two readers who have nothing left to read gain in proportion to 1 / (context * whole^2), where whole
+  /// grows with time: their order changes once at most, at a time that can be told. Of one who still
+  /// reads it is only said how fast his gain may change. Gains that differ by less than 1e-9 of
+  /// themselves may be in either order after rounding, and are looked at again.
+  [[nodiscard]] Seconds stands_until(const SequenceGroup& a, const SequenceGroup& b,
+                                     Seconds now) const {
+    constexpr double close = 1e-9;
+    const Reading x = reading(a, now), y = reading(b, now);
+    const double margin = close * (1 + std::abs(now.value));
+    double left = std::numeric_limits<double>::infinity();  // seconds
+    if (x.idle && y.idle) {
+      if (x.whole == y.whole && x.root == y.root) return never;
+      const double gap = y.root * y.whole * (1 - close) - x.root * x.whole;
+      const double growth = y.root * (1 - close) - x.root;
+      if (gap <= 0) return now;
+      if (growth < 0) left = gap / -growth;
+    } else {
+      for (const Reading& r : {x, y}) {
+        if (!r.idle) left = std::min(left, r.lost > 0 ? r.until_idle : -r.lost);
+      }
+      const bool unread = x.lost == x.whole && y.lost == y.whole;  // nothing has been due
+      const bool alike = x.root == y.root && (unread || (x.whole == y.whole && x.lost == y.lost));
+      if (x.lost > 0 && y.lost > 0 && !alike) {
+        const double gap =
+            std::log(x.lost / x.whole / x.root) - std::log(y.lost / y.whole / y.root);
+        // x's gain falls, or y's rises, at most by that share of itself a second
+        const double speed = (x.idle ? 1 / x.whole : 0) + (y.idle ? 0 : 1 / y.lost - 1 / y.whole);
+        if (gap < close) return now;
+        if (speed > 0) left = std::min(left, (gap - close) / speed);
+      }
+    }
+    return left > margin ? now + left - margin : now;
   }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
@@ -91,6 +125,22 @@ class Qoe : public ArrivalOrder {
  private:
   [[nodiscard]] static Seconds due(const SequenceGroup& group) {
     return group.timeline.arrival + ttft;
+  }
+
+  /// What the gain of a request that waits is made of, in seconds, and the root of its context.
+  struct Reading {
+    bool idle = false;  // nothing is left to read
+    double whole = 0, lost = 0, until_idle = 0, root = 1;
+  };
+  [[nodiscard]] Reading reading(const SequenceGroup& group, Seconds now) const {
+    const auto known = read_until_.find(group.request.id);
+    const Seconds read = known == read_until_.end() ? due(group) : known->second;
+    const auto context = static_cast<double>((group.prompt_length() + group.generated()).value);
+    return {.idle = read <= now,
+            .whole = (now + horizon - due(group)).value,
+            .lost = (now + horizon - std::max(read, now)).value,
+            .until_idle = (read - now).value,
+            .root = std::sqrt(context)};
   }
 
   std::unordered_map<RequestId, Seconds> read_until_;  // when the tokens that are there are read

@@ -100,10 +100,12 @@ struct SequenceGroup {
 
   // The engine's marks.
   Tokens cached_prefix = 0;      // while it waits, if the scheduler wants to know
-  double rank = 0;               // when its queue was sorted last
+  double rank = 0;               // when it was looked at last
   std::uint64_t kept_in = 0;     // the last plan for which it was chosen to run
   std::uint64_t planned_in = 0;  // the last plan that has rows of this group
   std::size_t place = 0;         // where it stands in the list of requests
+  std::uint32_t slot = 0;        // where it stands in the queue, while it waits
+  BlockCount parked = 0;         // while it is swapped: blocks that it still has on the device
   bool prefetched = false;       // while waiting, what it needs was brought nearer
   bool steady = false;           // it decodes, and keeps its row from step to step
 

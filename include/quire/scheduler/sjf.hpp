@@ -24,6 +24,9 @@ class BasicSjf : public ArrivalOrder {
   [[nodiscard]] double rank(const SequenceGroup& group, Seconds) const {
     return LengthOracle::predict(group.request);
   }
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
+    return never;
+  }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
   }

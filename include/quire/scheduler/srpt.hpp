@@ -11,7 +11,8 @@ namespace quire::scheduler {
 
 /// Shortest remaining processing time first: in every step the requests with the fewest predicted
 /// tokens left run, and take the place of longer ones.
-/// \complexity O(1) a question, plus the oracle's; queues are sorted in every step. \errors none.
+/// \complexity O(1) a question, plus the oracle's; who runs is sorted in every step, who waits is not.
+/// \errors none.
 /// \source Schrage, "A Proof of the Optimality of the Shortest Remaining Processing Time Discipline",
 /// Operations Research 1968. Deviation: time left is counted in output tokens; prompts count nothing.
 template <class LengthOracle>
@@ -29,6 +30,10 @@ class BasicSrpt : public ArrivalOrder {
     const double left =
         LengthOracle::predict(group.request) - static_cast<double>(group.generated().value);
     return std::max(left, 0.0);
+  }
+  /// Nothing is generated while a request waits.
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
+    return never;
   }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;

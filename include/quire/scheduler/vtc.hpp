@@ -28,8 +28,10 @@ class Vtc : public ArrivalOrder {
   using ArrivalOrder::ArrivalOrder;
 
   [[nodiscard]] double rank(const SequenceGroup& group, Seconds) const {
-    const auto client = clients_.find(group.request.tenant);
-    return client == clients_.end() ? 0 : client->second.counter;
+    return client_rank(group);
+  }
+  [[nodiscard]] double client_rank(const SequenceGroup& group) const {
+    return counter(group.request.tenant);
   }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;

@@ -15,6 +15,9 @@ class WeightedVtc : public Vtc {
   static constexpr std::string_view name = "weighted_vtc";
   using Vtc::Vtc;
 
+  [[nodiscard]] double client_rank(const SequenceGroup& group) const {
+    return counter(group.request.tenant);
+  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     const double weight = group.request.weight > 0 ? group.request.weight : 1;
     account(event, group, tokens, prompt_weight / weight, output_weight / weight);
