@@ -66,7 +66,7 @@ TEST(Bf16W16a16WeightFormat, RowsAreRoundedToNearestEven) {
       x.push_back(std::bit_cast<float>(high << 16 | low));
     }
   }
-  std::vector<Bf16> got(x.size());
+  std::vector<quire::Bf16> got(x.size());
   simd::to_bf16(x.data(), x.size(), got.data());
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(got[i], to_bf16(x[i])) << i;
 }
