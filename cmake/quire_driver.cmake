@@ -74,6 +74,7 @@ function(quire_driver_libraries)
   set_target_properties(quire_driver_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
   quire_driver_library(quire_driver_without_cpu without_cpu.cpp)
   quire_driver_library(quire_driver_cpu_objects cpu_executor.cpp generate.cpp)
+  set_target_properties(quire_driver_cpu_objects PROPERTIES UNITY_BUILD ON)
   quire_driver_library(quire_driver_cpu_steps cpu_steps.cpp)
   set_target_properties(
     quire_driver_objects quire_driver_without_cpu quire_driver_cpu_objects quire_driver_cpu_steps

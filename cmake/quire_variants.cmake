@@ -32,7 +32,12 @@ function(quire_add_variants target)
     message(FATAL_ERROR "${target}: ${arg_COUNT} variants, more than QUIRE_MAX_VARIANTS = "
                         "${QUIRE_MAX_VARIANTS}; narrow the axes or raise the cap")
   endif()
-  math(EXPR units "(${arg_COUNT} + ${arg_PER_UNIT} - 1) / ${arg_PER_UNIT}")
+  # Units of about the same size: a small last one would parse all headers for a few.
+  math(EXPR units "(${arg_COUNT} + ${arg_PER_UNIT} / 2) / ${arg_PER_UNIT}")
+  if(units LESS 1)
+    set(units 1)
+  endif()
+  math(EXPR arg_PER_UNIT "(${arg_COUNT} + ${units} - 1) / ${units}")
   message(STATUS "quire: ${target}: ${arg_COUNT} variants in ${units} translation units")
   set_property(GLOBAL APPEND_STRING PROPERTY QUIRE_VARIANT_COUNTS "${target} ${arg_COUNT}\n")
 

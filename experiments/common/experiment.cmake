@@ -12,6 +12,7 @@ target_link_libraries(quire_experiment_common PUBLIC quire_program)
 target_include_directories(quire_experiment_common PUBLIC "${PROJECT_SOURCE_DIR}"
                                                           "${CMAKE_BINARY_DIR}/generated")
 add_dependencies(quire_experiment_common quire_build_info)
+set_target_properties(quire_experiment_common PROPERTIES UNITY_BUILD ON)
 
 # -O1: a main.cpp is tens of engines, each compiled in two thirds of the time of -O2, and what they
 # simulate runs within a tenth as fast. What computes for real is compiled apart.
