@@ -30,10 +30,16 @@ struct DecodeCase {
         out_stride(heads * head_dim + 3),
         made(heads),
         pool(kv_heads, lengths, seed) {}
-  /// Fills what is left: after the tables are as they shall be.
-  void make(std::size_t partials) {
+  /// Fills what is left: after the tables are as they shall be. `peak`: one dimension of each query
+  /// and head is that much larger than the others, and the scale smaller, so that a few
+  /// tokens have all the weight.
+  void make(std::size_t partials, float peak = 1) {
     pool.fill_visible(made.variant);
-    q = random_array<Query>(sequences * q_stride, pool.rng);
+    q = random_array<Query>((sequences - 1) * q_stride + heads * head_dim, pool.rng);
+    for (std::size_t i = 0; peak > 1 && i < sequences * heads; ++i) {
+      Query& x = q[i / heads * q_stride + i % heads * head_dim + pool.rng.below(head_dim)];
+      x = from_float<Query>(peak * to_float(x));
+    }
     out = poisoned<Query>(sequences * out_stride);
     partial = poisoned<float>(partials * heads * head_dim);
     lse = poisoned<float>(partials * heads);
@@ -48,7 +54,7 @@ struct DecodeCase {
     p.partial = partial.data();
     p.partial_lse = lse.data();
     p.heads = static_cast<std::uint32_t>(heads);
-    p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    p.scale = (peak > 1 ? 100.0f / peak : 1.0f / std::sqrt(static_cast<float>(head_dim)));
     p.variant = made.variant;
   }
   void expect(const std::string& what) const {
@@ -85,10 +91,11 @@ struct DecodeCase {
 
 /// Runs a batch of sequences and compares every head with the oracle.
 /// `slots`: how many blocks of threads the planner believes in; more of them, more splits.
+/// `peak`: as DecodeCase::make.
 template <class Format, unsigned block_tokens, unsigned head_dim, class Query, class Variant,
           DecodeTuning tuning = DecodeTuning{}>
 void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std::int32_t>& lengths,
-                  std::uint32_t slots, std::uint64_t seed) {
+                  std::uint32_t slots, std::uint64_t seed, float peak = 1) {
   DecodeCase<Format, block_tokens, head_dim, Query, Variant> c(kv_heads, group, lengths, seed);
   using Key = typename decltype(c)::Key;
   const DecodePlan plan =
@@ -97,7 +104,7 @@ void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std
                    .blocks_per_work = static_cast<std::uint32_t>(kv_heads) *
                                       decode_passes<Key, tuning>(static_cast<std::uint32_t>(group)),
                    .least_tokens = 16});
-  c.make(plan.partials);
+  c.make(plan.partials, peak);
   c.p.work = plan.work.data();
   const simt::emulator::ScopedSchedule schedule({.seed = seed});
   paged_decode<Key, Variant, tuning>(c.p, static_cast<std::uint32_t>(plan.work.size()),
@@ -112,6 +119,7 @@ inline void check_merge() {
   constexpr std::size_t heads = 3, dim = 40;
   auto partial = random_array<float>(6 * heads * dim, rng);
   auto lse = random_array<float>(6 * heads, rng);
+  for (std::size_t i = 0; i < 6; ++i) lse[i * heads] *= 200;  // weights that only a maximum holds
   for (std::size_t h = 0; h < heads; ++h) {
     for (const std::size_t i : {1u, 4u, 5u}) {  // of sequence 0 one part, of sequence 1 all
       lse[i * heads + h] = -INFINITY;

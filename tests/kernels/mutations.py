@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Breaks the kernels one way at a time and sees that their tests notice.
 
-    tests/kernels/mutations.py [--file NAME] [--sample N] [--jobs N] [--list]
+    tests/kernels/mutations.py [--file NAME] [--sample N] [--match REGEX] [--jobs N]
+                               [--list] [--table]
 
 A mutation removes a barrier, moves a comparison by one, drops a factor, a term or a mask, leaves out an
-early return, or swaps entries of a block table. All of a file's mutations are compiled at once into
-the tests of its kernel, with AddressSanitizer and UndefinedBehaviorSanitizer, each behind a switch that
-an environment variable turns; those in code that runs at compile time are compiled one by one. One that
-the tests do not notice is a survivor; EQUIVALENT explains those that change no result. Mutations that
-do not compile are not counted.
+early return, or swaps entries of a block table. All mutations of the files that some tests check are
+compiled at once into those tests, with AddressSanitizer and UndefinedBehaviorSanitizer, each behind a
+switch that an environment variable turns; those in code that runs at compile time are compiled one by
+one. One that the tests do not notice is a survivor; EQUIVALENT explains those that change no result.
+Mutations that do not compile are not counted. --table writes what came out into mutations.md beside
+this, whose sections of other files it keeps.
 Exit codes: 0 at least 95 % noticed (explained ones apart), 1 fewer, 2 usage.
 """
 
@@ -26,16 +28,22 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "kernels" / "quire" / "kernels"
-# the first is quick; the others are asked about what it did not notice
-DECODE = ["decode_mutants", "paged_decode_test"]
+TABLE = pathlib.Path(__file__).with_suffix(".md")
+DECODE = ["decode_mutants"]
 STEP = ["step_kernels_test"]
+RETENTION = ["retention_kernels_test"]
 TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
+    "paged_decode/warp_states.cuh": DECODE,
+    "paged_decode/packed.cuh": ["paged_decode_int4_test"],
     "merge_states/merge_states.cuh": DECODE,
-    "paged_decode/plan.hpp": ["paged_decode_test"],
+    "paged_decode/plan.hpp": ["decode_plan_test"],
     "paged_prefill/paged_prefill.cuh": ["paged_prefill_test", "paged_attention_test"],
     "paged_attention/paged_attention.cuh": ["paged_attention_test"],
     "cascade/cascade.cuh": ["paged_attention_test"],
+    "few_rows.cuh": ["grouped_product_test"],
+    "sparse_product/sparse_product.cuh": ["grouped_product_test"],
+    "sparse_product/layout.hpp": ["grouped_product_test"],
     "grouped_product/grouped_product.cuh": ["grouped_product_test"],
     "grouped_product/layout.hpp": ["grouped_product_test"],
     "cache_write/cache_write.cuh": STEP,
@@ -43,23 +51,41 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "rms_norm/rms_norm.cuh": STEP,
     "swiglu/swiglu.cuh": STEP,
     "embedding/embedding.cuh": STEP,
-    "block_primitives.cuh": ["step_kernels_test", "sampling_test"],
+    "block_primitives.cuh": STEP,
     "sampling/sampling.cuh": ["sampling_test"],
+    "top_logprobs/top_logprobs.cuh": ["sampling_test"],
+    "stored_element.cuh": RETENTION,
+    "page_ranges/page_ranges.cuh": RETENTION,
+    "page_scores/page_scores.cuh": RETENTION,
+    "attention_votes/attention_votes.cuh": RETENTION,
+    "move_tokens/move_tokens.cuh": RETENTION,
+    "read_tokens/read_tokens.cuh": RETENTION,
 }
 MINIMUM = "the smaller of two equal numbers is either"
 NOBODY = "a block of threads without rows writes nothing"
+LOGARITHM = "a sum of 0 means that nothing was seen, and its logarithm is -infinity"
+UNUSED = "the number that is read is not used"
+COLUMN = "fills a column that nobody reads"
 # A mutated line, without spaces, and why no result changes.
 EQUIVALENT = {
     "conststd::int32_tend=partition>0&&part_end<=length?part_end:length;": MINIMUM,
     "conststd::int32_tbegin=first>=part_begin?first:part_begin;": MINIMUM,
     "constunsignedtokens=end>=begin?static_cast<unsigned>(end-begin):0;": "none either way",
     "if(k+4<p.inputs&&p.x_stride%4==0){": "the last four one by one are the same four",
-    "{{(p.outputs+15)/16,(p.rows+columns-0)/columns},Kernel::shared_bytes},p,stream);": NOBODY,
-    "if(d==0)p.partial_lse[row]=all>=0?m+simt::log2(all):-simt::infinity();":
-        "a sum of 0 means that nothing was seen: m is -infinity too",
+    "return{(outputs+15)/16,(rows+columns-0)/columns};": NOBODY,
+    "if(d==0)p.partial_lse[row]=all>=0?m+simt::log2(all):-simt::infinity();": LOGARITHM,
     "while(n<=vectors&&n<simt::warp_lanes)n*=2;": "more lanes share a row, some with nothing to do",
     "constunsignedcount=group-pass<=heads?group-pass:heads;": MINIMUM,
-    "q[c][s][r]=high<=count?simt::pack<Half>(a,b):0;": "fills a column that nobody reads",
+    "q[c][s][r]=high<=count?simt::pack<Half>(x,y):0;": COLUMN,
+    "q[c][s][r]=true?simt::pack<Half>(x,y):0;": COLUMN,
+    "t0+static_cast<std::int32_t>(tile)<work.end;": "the other way to load brings the same",
+    "if(t0+static_cast<std::int32_t>(tile)>=work.end){": "a whole tile has nothing to hide",
+    "scaled[n][i]+=by<=-100.0f?-100.0f:by;": "-100 is -100",
+    "while(n*elements<=half)n*=2;": "more lanes share a head, some with nothing to do",
+    "constfloatmost=x>=65504.0f?65504.0f:x;": MINIMUM,
+    "returnsimt::widen(simt::narrow<Fp16>(most<=-65504.0f?-65504.0f:most));": MINIMUM,
+    "returnq>=15.0f?15u:q>0.0f?static_cast<unsigned>(q):0u;": "15 is 15",
+    "returnq>15.0f?15u:q>=0.0f?static_cast<unsigned>(q):0u;": "0 is 0",
     "constunsignedlast_vector=work.first+tile<=vectors?work.first+tile:vectors;": MINIMUM,
     "if(t0+static_cast<std::int32_t>(tokens)<=end){": "brings in a tile of zeros that nobody reads",
     "constboolvisible=t<=end&&t<=rows.position[r]&&t>=rows.first[r];":
@@ -69,6 +95,29 @@ EQUIVALENT = {
     "returnstatic_cast<std::int8_t>(q>=127?127:q<-127?-127:q);": "127 is 127",
     "returnstatic_cast<std::int8_t>(q>127?127:q<=-127?-127:q);": "-127 is -127",
     "returnb.value>a.value||(b.value==a.value&&b.index<=a.index)?b:a;": "the same place twice",
+    "std::int64_tpart=std::max<std::int64_t>(least,(longest+tile-0)/tile);":
+        "the search below ends at the same length",
+    "scaled[n][i]=logit[n][i]+(by<=-100.0f?-100.0f:by);": "-100 is -100",
+    "simt::launch<Kernel>({{(p.count+Kernel::warps-0)/Kernel::warps,2},0},p,stream);": NOBODY,
+    "page+=simt::grid().z*1){": "pages are scored more than once, alike",
+    "key[j]=d<=head_dim?stored_element<Key>(slab,token%Key::block_tokens,d):0.0f;": UNUSED,
+    "key[j]=true?stored_element<Key>(slab,token%Key::block_tokens,d):0.0f;": UNUSED,
+    "for(unsignedi=0;i<=Key::block_tokens;i+=at_once){": "a round without tokens",
+    "conststd::int32_tpart=w.partial<=0?0:w.partial-own_first[w.sequence];": "0 less 0 is 0",
+    "if(lengths[s]>=0)begin[s]=static_cast<std::int32_t>(variant.first_visible(lengths[s]-1));":
+        "without a query everything begins at 0 too",
+    "constfloatfactor=true?shrink/total:0.0f;": "every query sees itself: the total is above 0",
+    "total>=0?rows.largest[r]+simt::log2(total):-simt::infinity();": LOGARITHM,
+    "p.partial_lse[row]=total>=0?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
+    "p.partial_lse[row]=true?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
+    "if(d==0)p.partial_lse[row]=true?m+simt::log2(all):-simt::infinity();": LOGARITHM,
+    "inverse=scale>0x1p-126f?1.0f/scale:0.0f;": "of 4-bit codes: no fp16 number lies there",
+    "for(unsignedj=0;j<=values;++j){": "no lane has a vector there, or the number is not used",
+    "for(unsignedi=simt::thread();i<count*head_dim;i+=warps*1){":
+        "numbers are made more than once, alike",
+    "for(unsignedi=0;i<=key_words*8;++i){": "one of the query's own dimensions once more",
+    "for(unsignedj=0;j<=per_lane;++j){": "no lane has a dimension there",
+    "for(unsignedw=0;w<=warps;++w){": "no warp stands behind the last one",
     "[](constDecodeWork&a,constDecodeWork&b){returna.end-a.begin>=b.end-b.begin;});":
         "orders equal parts otherwise",
     "logits[t.token]=(x>=0?x/t.repetition:x*t.repetition)-t.subtract;": "0 stays 0 either way",
@@ -87,7 +136,9 @@ EQUIVALENT = {
     "constboolkept=i<=p.vocab&&(key>least||(tie!=0&&rank<ties));":
         "beyond the vocabulary the key is the lowest",
 }
-FLAGS = ["-std=c++20", "-O1", "-g0", "-w", "-fsanitize=address,undefined",
+# of UndefinedBehaviorSanitizer what mutations do; the emulator itself sees misaligned vectors
+FLAGS = ["-std=c++20", "-O1", "-g0", "-w",
+         "-fsanitize=address,bounds,shift,integer-divide-by-zero,signed-integer-overflow",
          "-fno-sanitize-recover=all", f'-DQUIRE_SOURCE_DIR="{ROOT}"']
 
 # The switch: mutation N is on when QUIRE_MUTATION is N.
@@ -119,7 +170,7 @@ template <int n, int kind, class T, class U> bool operator>(Left<n, kind, T> a, 
 }  // namespace quire_mutation
 """
 NAMES = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
-VALUE = r"((?:[A-Za-z_]\w*(?:::|\.))*[A-Za-z_]\w*(?![\w(<:.\[])|\d+(?![\w.]))"
+VALUE = r"((?:[A-Za-z_]\w*(?:::|\.))*[A-Za-z_]\w*(?![\w(<:.\[{])|\d+(?![\w.]))"
 
 
 def mutations(text):
@@ -178,16 +229,17 @@ def includes(extra):
         f"-I{ROOT}/kernels", f"-I{ROOT}/include", f"-I{ROOT}", "-I/usr/include/eigen3"]
 
 
-def limit_time():
-    """A loop without an end is noticed too: the tests need a few seconds at most."""
-    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def compile_tests(name, text, tests, folder, work):
-    """Compiles the tests against a kernel file's text; what the compiler says when it cannot."""
-    target = folder / "quire" / "kernels" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+def compile_tests(texts, tests, folder, work):
+    """Compiles the tests against kernel files' texts; what the compiler says when it cannot."""
+    for name, text in texts.items():
+        target = folder / "quire" / "kernels" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
     for test in tests:
         built = subprocess.run(
             ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
@@ -198,16 +250,15 @@ def compile_tests(name, text, tests, folder, work):
     return ""
 
 
-def notices(folder, tests, switch):
-    """Whether one of the programs in `folder` fails."""
+def notices(folder, tests, switch, limit=60):
+    """Whether one of the programs in `folder` fails, or takes more than `limit` CPU seconds: a loop
+    without an end is noticed too."""
     for test in tests:
-        try:
-            done = subprocess.run([folder / test], capture_output=True, cwd=ROOT, timeout=600,
-                                  env={**os.environ, "GTEST_FAIL_FAST": "1",
-                                       "QUIRE_MUTATION": str(switch)}, preexec_fn=limit_time)
-            if done.returncode != 0:
-                return True
-        except subprocess.TimeoutExpired:
+        done = subprocess.run(
+            [folder / test], capture_output=True, cwd=ROOT,
+            env={**os.environ, "GTEST_FAIL_FAST": "1", "QUIRE_MUTATION": str(switch)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
+        if done.returncode != 0:
             return True
     return False
 
@@ -246,36 +297,99 @@ def with_switches(lines, todo):
     return "\n".join(out) + "\n"
 
 
-def check_file(name, todo, work, report):
-    """todo: switch -> mutation. Calls report(mutation, True, False, or None: does not compile)."""
-    tests, lines = TESTS[name], (KERNELS / name).read_text().splitlines()
-    alone = {}
+def check_group(tests, todo, work, report):
+    """todo: file -> switch -> mutation, all of files that the same tests check; compiled together.
+    Calls report(file, mutation, True, False, or None: does not compile)."""
+    lines = {name: (KERNELS / name).read_text().splitlines() for name in todo}
+    plain = {name: "\n".join(of) + "\n" for name, of in lines.items()}
+    alone = {name: {} for name in todo}
     folder = pathlib.Path(tempfile.mkdtemp(dir=work))
-    while todo:
-        text = with_switches(lines, todo)
-        alone |= {i: m for i, m in todo.items() if len(m) == 5}
-        todo = {i: m for i, m in todo.items() if len(m) == 4}
-        said = compile_tests(name, text, tests, folder, work)
-        if not said:
-            break
-        wrong = {int(n) for n in re.findall(rf"{re.escape(name)}:(\d+):", said)}
-        bad = {i for i, m in todo.items() if m[0] in wrong}
-        if not bad:
-            raise SystemExit(said[-2000:])
-        alone |= {i: todo.pop(i) for i in bad}
-    # Tests that fail by themselves would notice everything.
-    if not todo and (said := compile_tests(name, "\n".join(lines) + "\n", tests, folder, work)):
-        raise SystemExit(said[-2000:])
-    if notices(folder, tests, -1):
-        raise SystemExit(f"{name}: its tests fail without a mutation")
-    for i, m in sorted(todo.items()):
-        report(name, m, notices(folder, tests, i))
-    for i, m in sorted(alone.items()):
-        changed = list(lines)
-        changed[m[0] - 1] = m[2]
-        said = compile_tests(name, "\n".join(changed) + "\n", tests, folder, work)
-        report(name, m, None if said else notices(folder, tests, -1))
+    limit = None
+    while any(todo.values()):
+        # mutations of one line that touch each other wait for the next round
+        texts, waiting = {}, {}
+        for name in todo:
+            texts[name] = with_switches(lines[name], todo[name])
+            waiting[name] = {i: m[:4] for i, m in todo[name].items() if len(m) == 5}
+            todo[name] = {i: m for i, m in todo[name].items() if len(m) == 4}
+        if said := compile_tests(texts, tests, folder, work):
+            found = 0
+            for name in todo:
+                at = rf"{re.escape(name)}:(\d+):"  # else what asked for the line at fault
+                wrong = re.findall(at + r"\d+: error", said) or re.findall(at, said)
+                for i in [i for i, m in todo[name].items() if str(m[0]) in wrong]:
+                    alone[name][i] = todo[name].pop(i)
+                    found += 1
+                todo[name] |= waiting[name]
+            if found == 0:
+                raise SystemExit(said[-2000:])
+            continue
+        if limit is None:
+            before = cpu_seconds()
+            if notices(folder, tests, -1):  # such tests would notice everything
+                raise SystemExit(f"{', '.join(tests)}: the tests fail without a mutation")
+            limit = 2 + int(4 * (cpu_seconds() - before))
+        for name, of in todo.items():
+            for i, m in sorted(of.items()):
+                report(name, m, notices(folder, tests, i, limit))
+        todo = waiting
+    for name, of in alone.items():
+        for i, m in sorted(of.items()):
+            changed = list(lines[name])
+            changed[m[0] - 1] = m[2]
+            said = compile_tests(plain | {name: "\n".join(changed) + "\n"}, tests, folder, work)
+            report(name, m, None if said else notices(folder, tests, -1, limit or 60))
     shutil.rmtree(folder)
+
+
+def read_table():
+    """name -> (noticed, not compiling, what was sampled, [(line, mutation, code, outcome)])."""
+    sections = {}
+    for part in TABLE.read_text().split("\n## ")[1:] if TABLE.exists() else []:
+        name, text = part.split("\n", 1)
+        count = re.search(r"(\d+) of \d+ noticed; \d+ change no result; (\d+) more do not compile"
+                          r"(.*)\.\n", text)
+        rows = [(int(c[1]), c[2], c[3], c[4]) for c in
+                re.finditer(r"^\| (\d+) \| (.*?) \| (`.*`) \| (.*) \|$", text, re.M)]
+        sections[name.strip("`")] = (int(count[1]), int(count[2]), count[3], rows)
+    return sections
+
+
+def write_table(results, sampled, matched):
+    """results: name -> [(mutation, outcome)]. What was not run stays as it was."""
+    sections = read_table()
+    for name, of in results.items():
+        rows = [(m[0], m[1], f"`{m[2].strip().replace('|', chr(92) + '|')}`", outcome)
+                for m, outcome in of if outcome.startswith(("equivalent", "SURVIVED"))]
+        if matched and name in sections:
+            noticed, broken, note, before = sections[name]
+            again = {f"`{m[2].strip().replace('|', chr(92) + '|')}`" for m, _ in of}
+            kept = [r for r in before if r[2] not in again]
+            noticed += len(before) - len(kept) - len(rows)
+            rows += kept
+        else:
+            noticed = sum(outcome == "noticed" for _, outcome in of)
+            broken = sum(outcome == "does not compile" for _, outcome in of)
+            note = f"; a sample of {sampled}" if sampled else ""
+        sections[name] = (noticed, broken, note, sorted(rows))
+    text, noticed, survived, equal = "", 0, 0, 0
+    for name in [n for n in TESTS if n in sections]:
+        of, broken, note, rows = sections[name]
+        left = sum(r[3] == "SURVIVED" for r in rows)
+        noticed, survived, equal = noticed + of, survived + left, equal + len(rows) - left
+        text += (f"\n## `{name}`\n\n{of} of {of + left} noticed; {len(rows) - left} change no result; "
+                 f"{broken} more do not compile{note}.\n")
+        if rows:
+            text += "\n| line | mutation | code | outcome |\n|---|---|---|---|\n"
+        text += "".join(f"| {' | '.join(map(str, r))} |\n" for r in rows)
+    missing = [n for n in TESTS if n not in sections]
+    head = (f"# Mutations of the kernels\n\nWritten by `tests/kernels/mutations.py --table`: each "
+            f"mutation that the tests did not notice, and why it\nchanges no result, or SURVIVED. "
+            f"{noticed} of {noticed + survived} noticed "
+            f"({100 * noticed / max(1, noticed + survived):.1f} %), {equal} change no result.\n")
+    if missing:
+        head += "Not run: " + ",\n".join(f"`{n}`" for n in missing) + ".\n"
+    TABLE.write_text(head + text)
 
 
 def main():
@@ -284,14 +398,18 @@ def main():
     parser.add_argument("--sample", type=int, help="this many of each file, drawn with a fixed seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--match", help="only mutations whose mutated line holds this regex")
+    parser.add_argument("--table", action="store_true", help="write mutations.md")
     args = parser.parse_args()
-    todo = {}
+    todo, switch = {}, 0
     for name in TESTS:
         if not args.file or any(part in name for part in args.file):
-            found = list(mutations((KERNELS / name).read_text()))
+            found = [m for m in mutations((KERNELS / name).read_text())
+                     if args.match is None or re.search(args.match, m[2])]
             if args.sample and args.sample < len(found):
                 found = sorted(random.Random(1).sample(found, args.sample))
-            todo[name] = dict(enumerate(found))
+            todo[name] = dict(enumerate(found, switch))
+            switch += len(found)
     if not any(todo.values()):
         print("--file: no mutation there", file=sys.stderr)
         return 2
@@ -308,6 +426,7 @@ def main():
         subprocess.run(["g++", *FLAGS, *includes(None), "-c", str(ROOT / "tests" / "main.cpp"),
                         "-o", str(work / "main.o")], check=True)
         noticed, explained, broken, survivors = [], [], [], []
+        results = {}
 
         def report(name, m, result):
             line = f"{name}:{m[0]}: {m[1]}: {m[2].strip()}"
@@ -317,11 +436,17 @@ def main():
                           (explained, "equivalent: " + reason) if reason else
                           (survivors, "SURVIVED"))
             into.append(line)
+            results.setdefault(name, []).append((m, mark))
             print(f"{line}: {mark}", flush=True)
 
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(lambda name: check_file(name, todo[name], work, report),
-                          [name for name in todo if todo[name]]))
+            groups = {}
+            for name, of in todo.items():
+                if of:
+                    groups.setdefault(tuple(TESTS[name]), {})[name] = of
+            list(pool.map(lambda g: check_group(g[0], g[1], work, report), groups.items()))
+        if args.table:
+            write_table(results, args.sample, args.match is not None)
         count = len(noticed) + len(survivors)
         share = len(noticed) / max(1, count)
         print(f"{count + len(explained)} mutations: {len(noticed)} noticed, {len(explained)} change "

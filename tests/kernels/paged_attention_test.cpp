@@ -43,6 +43,53 @@ TEST(PagedAttention, BothVersions) {
 TEST(PagedAttention, TheFirstVersionRefusesContextsBeyondSharedMemory) {
   using Key = KernelKey<kv::Bf16, 16, 128, Bf16>;
   EXPECT_THROW((paged_attention_v1<Key, Causal>({}, 1, 50'000)), Error);
+  // the most that fits; and batches of nothing launch nothing
+  using Kernel = PagedAttention<Key, Causal, 0>;
+  const auto most =
+      static_cast<std::uint32_t>((simt::most_shared_bytes - Kernel::logits_at) / sizeof(float));
+  ASSERT_EQ(Kernel::shared_bytes(most), simt::most_shared_bytes);
+  EXPECT_NO_THROW((paged_attention_v1<Key, Causal>({}, 0, most)));
+  EXPECT_THROW((paged_attention_v1<Key, Causal>({}, 0, most + 1)), Error);
+  EXPECT_NO_THROW((paged_attention_v2<Key, Causal, 16>({}, 0, 1, nullptr)));
+}
+
+/// What of a plan's work belongs to each prefix, written out: as many equal parts, of whole tiles of
+/// 16 tokens, as run at once.
+void expect_prefix_work(const CascadePlan& plan, const std::vector<SharedPrefix>& prefixes,
+                        const std::vector<std::int32_t>& lengths, const auto& variant,
+                        std::uint32_t slots, std::uint32_t kv_heads, std::uint32_t group,
+                        std::uint32_t tile) {
+  std::size_t at = 0, work = 0;
+  for (const SharedPrefix& prefix : prefixes) {
+    std::int64_t first = prefix.tokens;
+    for (const std::uint32_t s : prefix.sequences) {
+      first = std::min(first, variant.first_visible(lengths[s] - 1));
+    }
+    const auto vectors = static_cast<std::uint32_t>(prefix.sequences.size()) * group;
+    const std::int64_t tokens = prefix.tokens - first;
+    if (tokens == 0) continue;
+    std::uint32_t tiles = 0;
+    for (std::uint32_t v = 0; v < vectors; v += tile) ++tiles;
+    std::int64_t parts = 1;
+    while ((parts + 1) * 16 <= tokens && (parts + 1) * tiles * kv_heads <= slots) ++parts;
+    std::int64_t each = 0;
+    while (each * parts < tokens) each += 16;
+    for (std::uint32_t v = 0; v < vectors; v += tile) {
+      std::uint32_t part = 0;
+      for (std::int64_t t = first; t < prefix.tokens; t += each, ++part, ++work) {
+        ASSERT_LT(work, plan.work.size());
+        const PrefixWork& w = plan.work[work];
+        ASSERT_EQ(w.group, at);
+        ASSERT_EQ(w.first, v);
+        ASSERT_EQ(w.begin, t);
+        ASSERT_EQ(w.end, std::min<std::int64_t>(t + each, prefix.tokens));
+        ASSERT_EQ(w.part, part);
+      }
+    }
+    ++at;
+  }
+  ASSERT_EQ(plan.groups.size(), at);
+  ASSERT_EQ(plan.work.size(), work);
 }
 
 /// Sequences share the blocks of their prefixes; `slots`: more of them, more parts.
@@ -73,6 +120,9 @@ void check_cascade(std::size_t kv_heads, std::size_t group,
        .least_tokens = 16},
       static_cast<std::uint32_t>(kv_heads), static_cast<std::uint32_t>(group),
       PagedPrefill<Key, Variant, prefix_tuning, true>::tile);
+  expect_prefix_work(plan, prefixes, lengths, c.made.variant, slots,
+                     static_cast<std::uint32_t>(kv_heads), static_cast<std::uint32_t>(group),
+                     PagedPrefill<Key, Variant, prefix_tuning, true>::tile);
   c.make(plan.own.partials);
   c.p.work = plan.own.work.data();
   SharedPrefixParams<Query, Variant> p;
@@ -114,13 +164,15 @@ TEST(Cascade, SharedPrefixesAreReadOnceAndMerged) {
   check_cascade<Bf, 16, 64, Bf16, Sinks>(1, 3, lengths, {{{0, 2, 3}, 32}, {{5, 6}, 16}}, 1, 1);
   check_cascade<Bf, 16, 64, Bf16, Sinks>(2, 2, lengths, {{{3, 0, 2, 5, 6}, 32}}, 1000, 2);
   check_cascade<Bf, 16, 64, Bf16, Sinks>(1, 4, lengths, {}, 1000, 3);
+  check_cascade<Bf, 16, 64, Bf16, Sinks>(2, 8, {100, 120, 98}, {{{0, 1, 2}, 96}}, 12, 8);
+  check_cascade<Bf, 16, 64, Bf16, Sinks>(1, 8, {100, 120}, {{{0, 1}, 80}}, 3, 9);
 }
 TEST(Cascade, PositionsAndWindowsStayTheQuerysOwn) {
   using Int8 = kv::Int8PerTokenHead;
   check_cascade<Int8, 8, 64, Fp16, Alibi>(1, 5, {41, 70, 49}, {{{1, 0, 2}, 40}}, 4, 4);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {45, 50, 41, 80},
                                                          {{{0, 1, 2, 3}, 40}}, 1000, 5);
-  check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {55, 60}, {{{0, 1}, 40}}, 1000, 6);
+  check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {53, 60}, {{{0, 1}, 40}}, 1000, 6);
 }
 TEST(Cascade, PrefixesThatReachTheQueryAreRefused) {
   const std::vector<std::int32_t> lengths = {16, 40};

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -23,13 +26,29 @@
 
 namespace quire::kernels::testing {
 
+/// Bytes that begin on a line of 64 and end where they end, so that AddressSanitizer sees a read
+/// behind the last of them.
+class ExactBytes {
+ public:
+  /// \pre size: a multiple of 64, more than 0
+  explicit ExactBytes(std::size_t size = 64)
+      : size_(size), data_(static_cast<std::byte*>(std::aligned_alloc(64, size)), &std::free) {}
+  [[nodiscard]] std::byte* data() { return data_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::byte& operator[](std::size_t i) { return data_.get()[i]; }
+
+ private:
+  std::size_t size_;
+  std::unique_ptr<std::byte, decltype(&std::free)> data_;
+};
+
 /// A pool whose every byte is 0xff (a NaN wherever nobody wrote), and sequences written into
-/// scattered blocks of it.
+/// scattered blocks of it; the first sequence begins in the last block, with which the pool ends.
 template <class Format, unsigned block_tokens, unsigned head_dim>
 struct PagedPool {
   static constexpr std::size_t slab = Format::slab_bytes(block_tokens, head_dim);
   std::size_t kv_heads;
-  AlignedArray<std::byte> memory;
+  ExactBytes memory;
   KvPool view;
   std::vector<std::uint32_t> free, tables, table_begin;
   std::vector<std::int32_t> lengths;
@@ -42,12 +61,13 @@ struct PagedPool {
     // another layer's slabs lie between the blocks
     view.block_bytes = 3 * 2 * kv_heads * slab;
     view.kv_heads = static_cast<std::uint32_t>(kv_heads);
-    memory = AlignedArray<std::byte>(blocks * view.block_bytes);
+    memory = ExactBytes(blocks * view.block_bytes);
     std::memset(memory.data(), 0xff, memory.size());
-    view.base = memory.data() + 2 * kv_heads * slab;
+    view.base = memory.data() + 4 * kv_heads * slab;
     free.resize(blocks);
     std::iota(free.begin(), free.end(), 0u);
     for (std::size_t i = blocks; i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
+    std::swap(free.back(), *std::max_element(free.begin(), free.end()));
     for (const std::int32_t n : tokens) {
       table_begin.push_back(static_cast<std::uint32_t>(tables.size()));
       for (std::size_t b = 0; b < blocks_of(n); ++b) {
@@ -125,20 +145,49 @@ struct MadeVariant<attention::SoftCap> {
 template <>
 struct MadeVariant<attention::Alibi> {
   explicit MadeVariant(std::size_t heads)
-      : slopes(attention::Alibi::slopes_for(heads)), variant(slopes) {}
-  std::vector<float> slopes;
+      : grown(attention::Alibi::slopes_for(heads)), slopes(grown), variant(slopes) {}
+  std::vector<float> grown, slopes;  // the copy ends where its last slope does
   attention::Alibi variant;
 };
 template <>
 struct MadeVariant<attention::Sinks> {
-  explicit MadeVariant(std::size_t heads) {
+  explicit MadeVariant(std::size_t heads) : logits(heads) {
     for (std::size_t h = 0; h < heads; ++h) {
-      logits.push_back(0.25f * static_cast<float>(h % 9) - 0.5f);
+      logits[h] = 0.25f * static_cast<float>(h % 9) - 0.5f;
     }
     variant = attention::Sinks(logits);
   }
   std::vector<float> logits;
   attention::Sinks variant;
+};
+
+/// Distances and a sink: a distance that is off by one for every token shows against the sink.
+/// (attention::Combined keeps a tuple, which kernels cannot take.)
+struct AlibiAndSinks {
+  static constexpr std::string_view name = "alibi_and_sinks";
+  static constexpr bool transforms_logits = true, has_sink = true;
+  attention::Alibi alibi;
+  attention::Sinks sinks;
+  [[nodiscard]] constexpr std::int64_t first_visible(std::int64_t position) const {
+    return sinks.first_visible(position);
+  }
+  template <class Math>
+  [[nodiscard]] typename Math::Value logit(Math math, typename Math::Value s, std::size_t head,
+                                           typename Math::Value distance) const {
+    return alibi.logit(math, s, head, distance);
+  }
+  [[nodiscard]] constexpr float sink_logit(std::size_t head) const {
+    return sinks.sink_logit(head);
+  }
+};
+static_assert(AttentionVariant<AlibiAndSinks>);
+template <>
+struct MadeVariant<AlibiAndSinks> {
+  explicit MadeVariant(std::size_t heads)
+      : alibi(heads), sinks(heads), variant{alibi.variant, sinks.variant} {}
+  MadeVariant<attention::Alibi> alibi;
+  MadeVariant<attention::Sinks> sinks;
+  AlibiAndSinks variant;
 };
 
 /// How far a result may lie from the oracle's `expected`: weights and the result itself are rounded

@@ -37,7 +37,7 @@ void check_prefill(std::size_t kv_heads, std::size_t group, const std::vector<Ch
   }
   const std::size_t heads = kv_heads * group;
   const std::size_t q_stride = heads * head_dim + 8, out_stride = heads * head_dim + 2;
-  const auto q = random_array<Query>(rows * q_stride, pool.rng);
+  const auto q = random_array<Query>((rows - 1) * q_stride + heads * head_dim, pool.rng);
   auto out = poisoned<Query>(rows * out_stride);
   const auto work = plan_prefill(std::span<const PrefillSequence>(sequences),
                                  static_cast<std::uint32_t>(group), Kernel::tile);

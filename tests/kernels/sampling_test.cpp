@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <quire/kernels/sampling/sampling.cuh>
+#include <quire/kernels/top_logprobs/top_logprobs.cuh>
 #include <tests/kernels/paged_harness.hpp>
 
 namespace quire::kernels::testing {
@@ -157,6 +158,49 @@ TEST(Sampling, PenaltiesBansAndNothingToDrawFrom) {
     EXPECT_EQ(d.tokens[0], 7u);  // 5 is banned, 6 falls to 3 / 1.1 - 0.5 = 2.23
     EXPECT_EQ(d.tokens[1], 6u);  // 5 falls to -2
     EXPECT_EQ(d.broken, (std::vector<std::uint32_t>{0, 0, 1, 1}));
+  }
+}
+
+TEST(TopLogprobs, ListsTheLikeliestBestFirst) {
+  using Top = TopLogprobs<PortableBlock<64>>;
+  Rng rng(9);
+  constexpr std::uint32_t vocab = 150, stride = 153;
+  auto logits = random_array<float>(3 * stride, rng);
+  for (float& x : logits) x = std::round(x * 4) / 2;  // with ties
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t i = vocab; i < stride; ++i) logits[r * stride + i] = 99;
+  }
+  logits[2 * stride] = 40;  // one token is nearly certain
+  for (std::size_t i = 3; i < vocab; ++i) logits[i] = none;
+  const std::vector<std::uint32_t> rows = {2, 0, 1};
+  for (const std::uint32_t count : {1u, 6u, 152u}) {
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const simt::emulator::ScopedSchedule scope({.seed = seed});
+      std::vector<std::uint32_t> tokens(3 * count + 1, 77777);
+      std::vector<float> logprobs(3 * count, NAN);
+      simt::launch<Top>({{3}, Top::shared_bytes}, {logits.data(), stride, rows.data(),
+                                                   tokens.data(), logprobs.data(), vocab, count});
+      for (std::size_t k = 0; k < 3; ++k) {
+        const float* row = &logits[rows[k] * stride];
+        std::vector<std::uint32_t> order(vocab);
+        std::iota(order.begin(), order.end(), 0u);
+        std::stable_sort(order.begin(), order.end(),
+                         [&](auto a, auto b) { return row[a] > row[b]; });
+        double sum = 0;
+        for (std::size_t i = 0; i < vocab; ++i) sum += std::exp(double(row[i]));
+        for (std::size_t n = 0; n < count; ++n) {
+          const bool there = n < vocab;
+          ASSERT_EQ(tokens[k * count + n], there ? order[n] : 0u) << "row " << k << ", " << n;
+          const float got = logprobs[k * count + n];
+          if (!there || row[order[n]] == none) {
+            ASSERT_EQ(got, none);
+          } else {
+            ASSERT_NEAR(got, double(row[order[n]]) - std::log(sum), 1e-5);
+          }
+        }
+      }
+      ASSERT_EQ(tokens.back(), 77777u);
+    }
   }
 }
 

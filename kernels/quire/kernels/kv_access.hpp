@@ -19,8 +19,9 @@ namespace quire::kernels {
 
 /// How kernels read and write a KV format's slab in place: what an element is, how far apart rows
 /// lie and what they are aligned to, and where a token's scale lies. `largest`: the stored magnitude
-/// that the largest value of a scaled row gets. A format without a specialisation has no kernels, and
-/// is refused at compile time.
+/// that the largest value of a scaled row gets. `codes_a_byte`: a row is packed codes with a scale
+/// and a least value behind them (int4_access.hpp). A format without a specialisation has no kernels,
+/// and is refused at compile time.
 template <class Format>
 struct KvAccess;
 
@@ -73,6 +74,11 @@ struct KvAccess<kv_format::Fp8PerTokenHead> {
                                         std::size_t slot) {
     return slot * row_bytes(head_dim) + head_dim;
   }
+};
+
+template <class Access>
+inline constexpr bool packs_codes = requires {
+  Access::codes_a_byte;
 };
 
 /// One layer's pool of KV blocks as kernels see it: attention::KvView with what is known at compile

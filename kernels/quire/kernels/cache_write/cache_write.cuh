@@ -83,7 +83,24 @@ struct CacheWrite {
       turn(x, p.angles + static_cast<std::size_t>(p.position[row]) * head_dim + i);
     }
     float scale = 1, inverse = 1;
-    if constexpr (Key::Access::scaled) {
+    [[maybe_unused]] float least = 0;
+    if constexpr (packs_codes<typename Key::Access>) {
+      // as blockwise::Asymmetric: codes are chosen for the scale and the least value as stored
+      float most = -simt::infinity(), negative = -simt::infinity();
+      QUIRE_UNROLL
+      for (unsigned e = 0; here && e < elements; ++e) {
+        most = simt::max(most, simt::max(x[0][e], x[1][e]));
+        negative = simt::max(negative, simt::max(-x[0][e], -x[1][e]));
+      }
+      QUIRE_UNROLL
+      for (unsigned bits = lanes / 2; bits > 0; bits /= 2) {
+        most = simt::max(most, simt::shuffle_xor(most, bits));
+        negative = simt::max(negative, simt::shuffle_xor(negative, bits));
+      }
+      least = as_fp16(-negative);
+      scale = as_fp16((most - least) / Key::Access::most_code);
+      inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+    } else if constexpr (Key::Access::scaled) {
       float largest = 0;
       QUIRE_UNROLL
       for (unsigned e = 0; e < elements; ++e) {
@@ -113,29 +130,58 @@ struct CacheWrite {
     auto* slab = const_cast<std::byte*>(is_value ? Key::value_slab(p.cache, block, kv_head)
                                                  : Key::key_slab(p.cache, block, kv_head));
     auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes) + i;
-    QUIRE_UNROLL
-    for (unsigned side = 0; side < 2; ++side) {
-      write<Stored, Key::Access::alignment>(to + side * half, x[side], [inverse](float v) {
-        if constexpr (std::is_same_v<Stored, std::int8_t>) {
-          const float q = simt::round_even(v * inverse);
-          return static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q);
-        } else if constexpr (Key::Access::scaled) {
-          return simt::narrow<Stored>(v * inverse);
-        } else {
-          return simt::narrow<Stored>(v);
+    if constexpr (packs_codes<typename Key::Access>) {
+      QUIRE_UNROLL
+      for (unsigned e = 0; e < elements; e += 4) {
+        simt::Vector<Stored, 4> codes;
+        QUIRE_UNROLL
+        for (unsigned k = 0; k < 4; ++k) {
+          codes.v[k] = static_cast<Stored>(code((x[0][e + k] - least) * inverse) |
+                                           code((x[1][e + k] - least) * inverse) << 4);
         }
-      });
-    }
-    if constexpr (Key::Access::scaled) {
+        simt::store_vector<4>(to + e, codes);
+      }
       if (part == 0) {
-        *reinterpret_cast<float*>(slab + Key::Access::scale_at(Key::block_tokens, head_dim, slot)) =
-            scale;
+        auto* end = reinterpret_cast<Fp16*>(slab + slot * Key::row_bytes + half);
+        end[0] = simt::narrow<Fp16>(scale);
+        end[1] = simt::narrow<Fp16>(least);
+      }
+    } else {
+      QUIRE_UNROLL
+      for (unsigned side = 0; side < 2; ++side) {
+        write<Stored, Key::Access::alignment>(to + side * half, x[side], [inverse](float v) {
+          if constexpr (std::is_same_v<Stored, std::int8_t>) {
+            const float q = simt::round_even(v * inverse);
+            return static_cast<std::int8_t>(q > 127 ? 127 : q < -127 ? -127 : q);
+          } else if constexpr (Key::Access::scaled) {
+            return simt::narrow<Stored>(v * inverse);
+          } else {
+            return simt::narrow<Stored>(v);
+          }
+        });
+      }
+      if constexpr (Key::Access::scaled) {
+        if (part == 0) {
+          *reinterpret_cast<float*>(
+              slab + Key::Access::scale_at(Key::block_tokens, head_dim, slot)) = scale;
+        }
       }
     }
   }
 
  private:
   using Head = float[2][elements];
+
+  /// The nearest number that fp16 holds; the largest one for those beyond.
+  QUIRE_DEVICE static float as_fp16(float x) {
+    const float most = x > 65504.0f ? 65504.0f : x;
+    return simt::widen(simt::narrow<Fp16>(most < -65504.0f ? -65504.0f : most));
+  }
+  /// The nearest of the codes 0 to 15.
+  QUIRE_DEVICE static unsigned code(float x) {
+    const float q = simt::round_even(x);
+    return q > 15.0f ? 15u : q > 0.0f ? static_cast<unsigned>(q) : 0u;
+  }
 
   /// Writes a lane's neighbours of one half, in vectors as wide as `alignment` allows. \unit bytes
   template <class T, std::size_t alignment, class Narrow>

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include <quire/core/float16.hpp>
-#include <quire/kernels/device_math.cuh>
+#include <quire/kernels/few_rows.cuh>
 #include <quire/kernels/grouped_product/layout.hpp>
 #include <quire/simt/simt.cuh>
 
@@ -34,7 +34,7 @@ struct GroupedProduct {
   using Half = HalfType;
   using Params = GroupedProductParams<Half, Out>;
   using Access = GroupedAccess<Format>;
-  static_assert(columns % 8 == 0 && sizeof(Half) == 2);
+  static_assert(sizeof(Half) == 2);
   static constexpr std::string_view name = "grouped_product";
   static constexpr unsigned threads = warps * simt::warp_lanes;
   static constexpr unsigned bits = Access::bits, group = Access::group;
@@ -42,8 +42,9 @@ struct GroupedProduct {
   static constexpr unsigned quarter = group * bits / 32;  // code bytes of a lane and output
   static constexpr unsigned words = quarter / 4;
   static constexpr unsigned apart = group / per_byte;  // elements between a byte's codes
-  static constexpr unsigned tiles = columns / 8;
-  static constexpr std::size_t shared_bytes = warps * 16 * columns * sizeof(float);
+  using Rows = FewRows<columns, warps>;
+  static constexpr unsigned tiles = Rows::tiles;
+  static constexpr std::size_t shared_bytes = Rows::shared_bytes;
 
   QUIRE_DEVICE static void add_group(const Params& p, unsigned tile, unsigned g, unsigned groups,
                                      unsigned first_row, float (&sums)[tiles][4]) {
@@ -67,7 +68,7 @@ struct GroupedProduct {
         QUIRE_UNROLL
         for (unsigned t = 0; t < tiles; ++t) {
           std::uint32_t b[2];
-          activations(p, first_row + t * 8 + high, k, b);
+          Rows::template activations<Half>(p, first_row + t * 8 + high, k, b);
           simt::multiply_add<Half>(acc[t], a, b);
         }
       }
@@ -86,30 +87,12 @@ struct GroupedProduct {
   QUIRE_DEVICE static void run(const Params& p) {
     const unsigned tile = simt::block().x, first_row = simt::block().y * columns;
     const unsigned groups = (p.inputs + group - 1) / group;
-    float sums[tiles][4]{};  // outputs high, high + 8 by rows 2 low, 2 low + 1
+    typename Rows::Sums sums{};
     QUIRE_NO_UNROLL
     for (unsigned g = simt::warp(); g < groups; g += warps) {
       add_group(p, tile, g, groups, first_row, sums);
     }
-    const simt::Shared<float> states(0, warps * 16 * columns);
-    const unsigned high = simt::lane() / 4, low = simt::lane() % 4;
-    QUIRE_UNROLL
-    for (unsigned t = 0; t < tiles; ++t) {
-      QUIRE_UNROLL
-      for (unsigned i = 0; i < 4; ++i) {
-        const unsigned column = t * 8 + low * 2 + i % 2, output = high + i / 2 * 8;
-        states.store((simt::warp() * columns + column) * 16 + output, sums[t][i]);
-      }
-    }
-    simt::sync();
-    for (unsigned i = simt::thread(); i < 16 * columns; i += threads) {
-      const unsigned row = first_row + i / 16, output = tile * 16 + i % 16;
-      if (row >= p.rows || output >= p.outputs) continue;
-      float sum = p.bias != nullptr ? p.bias[output] : 0.0f;
-      QUIRE_UNROLL
-      for (unsigned w = 0; w < warps; ++w) sum += states.load(w * 16 * columns + i);
-      p.y[row * p.y_stride + output] = simt::narrow<Out>(sum);
-    }
+    Rows::template finish<Out>(p, sums);
   }
 
  private:
@@ -129,22 +112,6 @@ struct GroupedProduct {
     constexpr float bias = 8388608.0f + static_cast<float>(1u << (bits - 1));
     return simt::bit_cast<float>((word & mask) | 0x4b000000u) - bias;
   }
-  /// Four activations of a row from input k on, 0 where there is none.
-  QUIRE_DEVICE static void activations(const Params& p, unsigned row, unsigned k,
-                                       std::uint32_t (&b)[2]) {
-    b[0] = b[1] = 0;
-    if (row >= p.rows) return;
-    const Half* x = p.x + row * p.x_stride + k;
-    if (k + 4 <= p.inputs && p.x_stride % 4 == 0) {
-      as_pairs<Half, 4>(simt::load_vector<4>(x), b);
-      return;
-    }
-    float v[4];
-    QUIRE_UNROLL
-    for (unsigned i = 0; i < 4; ++i) v[i] = k + i < p.inputs ? simt::widen(x[i]) : 0.0f;
-    b[0] = simt::pack<Half>(v[0], v[1]);
-    b[1] = simt::pack<Half>(v[2], v[3]);
-  }
 };
 
 /// Runs the product over all outputs and rows. \pre x is aligned to 8 bytes
@@ -152,8 +119,7 @@ template <class Format, class Half, class Out, unsigned columns = 8, unsigned wa
 void grouped_product(const GroupedProductParams<Half, Out>& p, simt::Stream stream = {}) {
   using Kernel = GroupedProduct<Format, Half, Out, columns, warps>;
   if (p.rows == 0 || p.outputs == 0) return;
-  simt::launch<Kernel>(
-      {{(p.outputs + 15) / 16, (p.rows + columns - 1) / columns}, Kernel::shared_bytes}, p, stream);
+  simt::launch<Kernel>({Kernel::Rows::grid(p.outputs, p.rows), Kernel::shared_bytes}, p, stream);
 }
 
 }  // namespace quire::kernels

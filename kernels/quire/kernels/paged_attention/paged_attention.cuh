@@ -32,6 +32,9 @@ struct PagedAttention {
   using Query = typename Key::Query;
   using Params = PagedDecodeParams<Query, Variant>;  // its `work` is not used
   using Stored = typename Key::Stored;
+  static_assert(!packs_codes<typename Key::Access>,
+                "quire: kernels: PagedAttention reads one element after the other; smallest model: "
+                "int8_per_token_head");
   static constexpr std::string_view name =
       partition == 0 ? "paged_attention_v1" : "paged_attention_v2";
   static constexpr unsigned warps = 4;

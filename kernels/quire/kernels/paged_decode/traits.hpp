@@ -23,7 +23,7 @@ struct DecodeTuning {
 /// and takes 16 dimensions at once.
 template <class Key>
 inline constexpr bool has_matrix_path =
-    sizeof(typename Key::Query) == 2 &&
+    !packs_codes<typename Key::Access> && sizeof(typename Key::Query) == 2 &&
     sizeof(typename Key::Stored) <= 2 && Key::head_dim % 16 == 0;
 
 /// What the matrix path multiplies: 16-bit elements as they are, 8-bit ones as fp16, which holds each
