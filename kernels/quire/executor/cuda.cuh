@@ -89,7 +89,7 @@ struct BasicCuda {
 
   template <class KvFormat, class WeightFormat, unsigned block_tokens>
   class Steps {
-    using Weight = typename WeightFormat::Element;
+    using Weight = typename DeviceElement<WeightFormat>::type;
     using Block = kernels::PortableBlock<simt::emulated ? 64 : 256>;
     static constexpr kernels::DecodeTuning decode_tuning{.warps = simt::emulated ? 2 : 4};
     template <unsigned head_dim>

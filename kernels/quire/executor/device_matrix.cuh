@@ -15,6 +15,21 @@
 
 namespace quire::executor {
 
+/// Elements of weights that kernels multiply by. A format with scales, or one that rounds its inputs
+/// (int4_g128, nf4, w8a8, fp8_w8a8 ...), has no product here, and is not expanded silently.
+template <class Format>
+struct DeviceElement {
+  static_assert(
+      PlainWeightFormat<Format>,
+      "quire: weight_format: the CUDA executor has products for weights without scales alone; "
+      "use quire::weight_format::Fp32, Fp16 or Bf16, or quire::executor::Cpu");
+  using type = float;
+};
+template <PlainWeightFormat Format>
+struct DeviceElement<Format> {
+  using type = typename Format::Element;
+};
+
 /// A weight matrix in device memory, row by row, in a weight format without scales.
 /// \shape weights (outputs, inputs)
 template <PlainWeightFormat Format>
