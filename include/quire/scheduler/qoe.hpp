@@ -66,15 +66,13 @@ class Qoe : public ArrivalOrder {
       for (const Reading& r : {x, y}) {
         if (!r.idle) left = std::min(left, r.lost > 0 ? r.until_idle : -r.lost);
       }
-      const bool unread = x.lost == x.whole && y.lost == y.whole;  // nothing has been due
-      const bool alike = x.root == y.root && (unread || (x.whole == y.whole && x.lost == y.lost));
+      const bool alike = x.whole == y.whole && x.lost == y.lost && x.root == y.root;
       if (x.lost > 0 && y.lost > 0 && !alike) {
         const double gap =
             std::log(x.lost / x.whole / x.root) - std::log(y.lost / y.whole / y.root);
-        // x's gain falls, or y's rises, at most by that share of itself a second
-        const double speed = (x.idle ? 1 / x.whole : 0) + (y.idle ? 0 : 1 / y.lost - 1 / y.whole);
-        if (gap < close) return now;
-        if (speed > 0) left = std::min(left, (gap - close) / speed);
+        double speed = 1 / x.whole + 1 / y.whole;
+        for (const Reading& r : {x, y}) speed += r.idle ? 0 : 1 / r.lost;
+        left = std::min(left, (gap - close) / speed);
       }
     }
     return left > margin ? now + left - margin : now;
