@@ -33,7 +33,7 @@ TYPED_TEST(OffloadConformance, UsesTheTiersFromTheTopDown) {
   if (!rules.uses_disk) {
     EXPECT_EQ(rules.look_ahead, 0) << "there is no disk to look ahead from";
   }
-  EXPECT_FALSE(rules.swaps_ahead && (rules.uses_disk || !rules.uses_host));
+  EXPECT_FALSE(rules.swaps_ahead && (rules.uses_disk || !TypeParam::uses_host));
 }
 
 TYPED_TEST(OffloadConformance, FetchesNoMoreThanItIsOffered) {

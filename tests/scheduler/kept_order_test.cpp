@@ -1,0 +1,71 @@
+// Engines that keep the order of who waits decide as engines that sort it in every step.
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include <quire/model/known_shapes.hpp>
+#include <quire/scheduler/mlfq.hpp>
+#include <quire/scheduler/qoe.hpp>
+#include <quire/scheduler/vtc.hpp>
+
+#include "tests/scheduler/play.hpp"
+
+namespace quire::scheduler_test {
+namespace {
+
+/// The same ranks, of which nothing is promised.
+template <class Scheduler>
+struct Unpromised : Scheduler {
+  using Scheduler::Scheduler;
+  [[nodiscard]] double rank(const SequenceGroup& group, Seconds now) const {
+    return Scheduler::rank(group, now);
+  }
+};
+
+/// Hash of all decisions over a workload, on a device whose steps take as long as a real one's.
+template <class Scheduler>
+std::uint64_t decisions(const workload::Workload& w, std::int64_t seats, std::int64_t blocks) {
+  executor::Simulated::Options o{.model = model::opt_125m, .hardware = hardware::a10g};
+  o.limits.max_sequences = seats;
+  o.memory.kv_bytes = blocks * 16 * (2 * 12 * 768 * 2);  // of fp16
+  o.memory.host_bytes = o.memory.kv_bytes;
+  Engine<Under<Scheduler>, executor::Simulated> engine(o);
+  return replay(engine, w).decision_hash;
+}
+
+template <class Scheduler>
+class KeptOrder : public ::testing::Test {};
+using Kept = ::testing::Types<scheduler::Qoe, scheduler::Mlfq, scheduler::Vtc>;
+TYPED_TEST_SUITE(KeptOrder, Kept);
+
+TYPED_TEST(KeptOrder, DecidesAsIfSortedInEveryStep) {
+  ASSERT_TRUE(says_how_long_order_stands<TypeParam> || ranks_clients<TypeParam>);
+  ASSERT_FALSE(says_how_long_order_stands<Unpromised<TypeParam>> ||
+               ranks_clients<Unpromised<TypeParam>>);
+  const auto workloads = static_cast<std::uint64_t>(quire::testing::fuzz_count(40));
+  for (std::uint64_t seed = 0; seed < workloads; ++seed) {
+    Rng rng(seed);
+    const double rate = 5 * std::exp(rng.uniform() * 4);
+    workload::Workload w;
+    w.name = "random";
+    double at = 0;
+    for (int i = 0; i < 300; ++i) {
+      Request r;
+      r.arrival = at += rng.exponential(1 / rate);
+      r.prompt_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(4) == 0 ? 800 : 60));
+      r.output_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(4) == 0 ? 400 : 30));
+      r.tenant = TenantId{static_cast<std::uint32_t>(rng.below(9))};
+      w.requests.push_back(std::move(r));
+    }
+    const auto seats = static_cast<std::int64_t>(2 + rng.below(30));
+    const auto blocks = static_cast<std::int64_t>(90 + rng.below(200));
+    ASSERT_EQ(decisions<TypeParam>(w, seats, blocks),
+              decisions<Unpromised<TypeParam>>(w, seats, blocks))
+        << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace quire::scheduler_test
