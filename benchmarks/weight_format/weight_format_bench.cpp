@@ -1,4 +1,5 @@
-// The product of a batch with a 2048 x 2048 matrix in each weight format, one thread. One row reads
+// The product of a batch with a 2048 x 2048 matrix in each weight format, one thread, and what rounding to
+// the format and back costs. One row reads
 // the weights once and is bound by their bytes, many rows by multiply-adds. Eigen runs beside it in
 // fp32 (its own bench name), as the library that is always at hand.
 #include <cstdlib>
@@ -11,6 +12,7 @@
 
 #include "benchmarks/common/ceiling.hpp"
 
+#include <quire/core/aligned.hpp>
 #include <quire/core/pair_products.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
@@ -82,6 +84,37 @@ std::string_view products_of(std::string_view format) {
   return "fused_multiply_add";
 }
 
+/// Rounds a matrix of floats into panels, or widens the panels back, larger than the caches. A copy reads and
+/// writes each of its bytes: so half of what is read and written here is counted, against a copy's rate.
+/// Through the codec: what is timed is compiled already.
+void convert(benchmark::State& state, const WeightCodec& codec, bool packing) {
+  constexpr std::size_t outputs = 32;  // of a panel
+  const std::size_t panels =
+      static_cast<std::size_t>(state.range(0) << 20) / (outputs * width * sizeof(float));
+  const std::size_t bytes = codec.panel_bytes(outputs, width);
+  std::vector<float> rows = random(std::max<std::size_t>(1, panels) * outputs * width);
+  AlignedArray<std::byte> memory(rows.size() / (outputs * width) * bytes);
+  const auto pass = [&](bool in) {
+    for (std::size_t p = 0; p * outputs * width < rows.size(); ++p) {
+      float* values = rows.data() + p * outputs * width;
+      std::byte* panel = memory.data() + p * bytes;
+      if (in) {
+        codec.pack(panel, outputs, width, values);
+      } else {
+        codec.unpack(panel, outputs, width, 0, width, values);
+      }
+    }
+  };
+  pass(true);
+  for (auto _ : state) {
+    pass(packing);
+    benchmark::ClobberMemory();
+  }
+  quire_bench::count_bytes(
+      state, static_cast<std::int64_t>((rows.size() * sizeof(float) + memory.size()) / 2));
+  quire_bench::against(state, "memcpy_large");
+}
+
 template <class Format>
 void many_rows(benchmark::State& state) {
   ThreadPool one(1);
@@ -115,6 +148,12 @@ const bool registered = [] {
     benchmark::RegisterBenchmark(("one_row/" + name).c_str(), one_row<Format>)
         ->Arg(largest)  // MiB
         ->Unit(benchmark::kMillisecond);
+    for (const bool packing : {true, false}) {
+      benchmark::RegisterBenchmark(((packing ? "quantise/" : "dequantise/") + name).c_str(),
+                                   [packing](auto& s) { convert(s, codec_of<Format>(), packing); })
+          ->Arg(quick ? 1 : 256)  // MiB of floats
+          ->Unit(benchmark::kMillisecond);
+    }
     benchmark::RegisterBenchmark(("many_rows/" + name).c_str(), many_rows<Format>)
         ->Arg(16)
         ->Arg(largest)

@@ -10,6 +10,7 @@
 #include <experiments/quality/outliers.hpp>
 #include <experiments/retention/texts.hpp>
 #include <quire/checkpoint/save.hpp>
+#include <quire/model/rotated_values.hpp>
 #include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
@@ -145,6 +146,67 @@ TEST(Calibration, SavedModelsComeBackBitForBitInEveryLayout) {
     EXPECT_THROW(checkpoint::save_checkpoint(read, path), Error);
     EXPECT_THROW((void)quality::calibrate(read, stories.seen, o), Error);
   }
+}
+
+/// GPTQ's groups in the order of activations lie side by side in panels, and rows are read in that order.
+TEST(Calibration, CheckpointsOfOtherToolsStayPackedInGroupsThatAreNoNeighbours) {
+  const auto& floats = weight_format::codec_of<weight_format::Fp32>();
+  const auto& packed = weight_format::codec_of<
+      weight_format::LinearOnly<weight_format::IntZeroPoint<4, 32>, weight_format::Fp32>>();
+  const std::vector<TokenId> text = {1, 5, 9, 2, 7, 30, 31};
+  for (const char* name : {"llama_gptq_int4", "llama_awq_int4"}) {
+    const checkpoint::Checkpoint model =
+        testing::opened(std::string(QUIRE_SOURCE_DIR "/tests/golden/models/") + name);
+    const auto want = quality::logits(model, text, floats);
+    const auto got = quality::logits(model, text, packed);
+    float most = 0, error = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      most = std::max(most, std::abs(want[i]));
+      error = std::max(error, std::abs(want[i] - got[i]));
+    }
+    EXPECT_LT(error, 1e-3f * most) << name;
+    EXPECT_GT(error, 0) << name << ": its products are those of floats";
+  }
+}
+
+TEST(Calibration, GroupsOfDifferentSizesAreRefused) {
+  weight_format::Grouped m(1, 8, 4, 4);
+  m.group_of = {0, 1, 0, 1, 1, 0, 1, 0};
+  EXPECT_EQ(weight_format::order_by_group(m), (std::vector<std::uint32_t>{0, 2, 5, 7, 1, 3, 4, 6}));
+  m.group_of[0] = 1;
+  EXPECT_TRUE(weight_format::order_by_group(m).empty());
+  EXPECT_THROW((void)weight_format::takes_codes(
+                   weight_format::codec_of<weight_format::IntZeroPoint<4, 4>>(), &m),
+               Error);
+}
+
+TEST(Calibration, RotatingValuesKeepsTheFunctionAndSpreadsThem) {
+  const auto& floats = weight_format::codec_of<weight_format::Fp32>();
+  const std::string golden = QUIRE_SOURCE_DIR "/tests/golden/models/";
+  const std::vector<TokenId> text = {1, 5, 9, 2, 7, 30, 31};
+  for (const char* name : {"llama", "llama_bias", "qwen3"}) {
+    const checkpoint::Checkpoint model = testing::opened(golden + name);
+    const checkpoint::Checkpoint turned = with_rotated_values(model);
+    const std::string v = "model.layers.1.self_attn.v_proj.weight";
+    EXPECT_FALSE(std::equal(model.tensors.at(v).bytes.begin(), model.tensors.at(v).bytes.end(),
+                            turned.tensors.at(v).bytes.begin()));
+    const auto want = quality::logits(model, text, floats);
+    const auto got = quality::logits(turned, text, floats);
+    float most = 0, error = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      most = std::max(most, std::abs(want[i]));
+      error = std::max(error, std::abs(want[i] - got[i]));
+    }
+    EXPECT_LT(error, 1e-5f * most) << name;
+    // twice is as if never
+    const auto back = with_rotated_values(turned);
+    std::vector<float> a(static_cast<std::size_t>(model.tensors.at(v).elements())), b(a.size());
+    checkpoint::read_floats(model.tensors.at(v), 0, a);
+    checkpoint::read_floats(back.tensors.at(v), 0, b);
+    for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 2e-6);
+  }
+  EXPECT_THROW((void)with_rotated_values(testing::opened(golden + "gpt2")), Error);
+  EXPECT_THROW((void)with_rotated_values(testing::opened(golden + "llama_gptq_int4")), Error);
 }
 
 TEST(Calibration, SmoothingKeepsTheFunctionAndSavesBytesFromOutliers) {

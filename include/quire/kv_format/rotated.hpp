@@ -57,8 +57,8 @@ struct RotatedSide {
 
 /// Another format in a rotated basis, keys and values.
 /// \source Ashkboos et al., "QuaRot", NeurIPS '24: the same Hadamard matrix on keys and queries leaves
-/// their products as they are. Deviation: the values' is undone after attention, not folded into the
-/// weights.
+/// their products as they are. Deviation: the values' is undone after attention; folded into the
+/// weights by model::with_rotated_values(), with a format that rotates keys alone.
 template <KvFormatPolicy Format>
 struct Rotated {
   static constexpr auto text = Name<112>().add("rotated_").add(Format::name);

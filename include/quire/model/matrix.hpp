@@ -49,7 +49,10 @@ struct MatrixSource {
   auto all = std::make_shared<weight_format::Grouped>(*parts.front().codes);
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const weight_format::Grouped* part = parts[i].codes.get();
-    if (part == nullptr || part->bits != all->bits || part->group != all->group) return nullptr;
+    if (part == nullptr || part->bits != all->bits || part->group != all->group ||
+        part->group_of != all->group_of) {
+      return nullptr;
+    }
     all->outputs += part->outputs;
     all->codes.insert(all->codes.end(), part->codes.begin(), part->codes.end());
     all->scales.insert(all->scales.end(), part->scales.begin(), part->scales.end());
@@ -193,8 +196,14 @@ class PanelMatrix {
     ask_for_huge_pages(memory_.data(), memory_.size());
     std::copy(source.bias.begin(), source.bias.end(), bias_.data());
     if (detail::takes_codes(format_, source)) {
+      std::shared_ptr<const weight_format::Grouped> codes = source.codes;
+      if (!codes->group_of.empty()) {  // GPTQ in the order of activations
+        order_ = weight_format::order_by_group(*codes);
+        codes =
+            std::make_shared<weight_format::Grouped>(weight_format::with_inputs(*codes, order_));
+      }
       threads.parallel_for(panels_, [&](std::size_t p) {
-        detail::pack_codes(format_, memory_.data() + p * panel_bytes_, panel_outputs, *source.codes,
+        detail::pack_codes(format_, memory_.data() + p * panel_bytes_, panel_outputs, *codes,
                            p * panel_outputs);
       });
       return;
@@ -227,6 +236,9 @@ class PanelMatrix {
   void read_row(std::size_t output, float* values) const {
     format_.read(memory_.data() + output / panel_outputs * panel_bytes_, panel_outputs, inputs_,
                  output % panel_outputs, values);
+    if (order_.empty()) return;
+    const std::vector<float> ordered(values, values + inputs_);
+    for (std::size_t k = 0; k < inputs_; ++k) values[order_[k]] = ordered[k];
   }
 
   /// Whether two matrices of as many outputs stand on top of each other in whole panels.
@@ -242,6 +254,8 @@ class PanelMatrix {
   template <class Join>
   void multiply_halves(const float* x, std::size_t x_stride, std::size_t rows, ThreadPool& threads,
                        const Join& join) const {
+    const AlignedArray<float> gathered = in_order(x, x_stride, rows, threads);
+    if (!order_.empty()) x = gathered.data(), x_stride = inputs_;
     AlignedArray<std::byte> packed;
     std::size_t row_bytes = 0;
     const weight_format::WeightCodec& codec = detail::codec_of(format_);
@@ -281,6 +295,8 @@ class PanelMatrix {
   /// y = x W^T + bias. \shape x (rows, inputs); y (rows, padded_outputs)
   void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
                 std::size_t y_stride, ThreadPool& threads) const {
+    const AlignedArray<float> gathered = in_order(x, x_stride, rows, threads);
+    if (!order_.empty()) x = gathered.data(), x_stride = inputs_;
     if constexpr (!PlainWeightFormat<Format>) {
       if (detail::has_product(format_)) {
         return multiply_packed(x, x_stride, rows, y, y_stride, threads);
@@ -316,6 +332,19 @@ class PanelMatrix {
       codec.add_products(memory_.data() + p * panel_bytes_, panel_outputs, inputs_,
                          packed + first * row_bytes, count, to, y_stride);
     });
+  }
+
+  /// Rows with their inputs in the order that the panels have them in; nothing where that is their own.
+  AlignedArray<float> in_order(const float* x, std::size_t x_stride, std::size_t rows,
+                               ThreadPool& threads) const {
+    if (order_.empty()) return {};
+    AlignedArray<float> gathered(rows * inputs_);
+    run_tasks(threads, rows, rows * inputs_, [&](std::size_t r) {
+      for (std::size_t k = 0; k < inputs_; ++k) {
+        gathered[r * inputs_ + k] = x[r * x_stride + order_[k]];
+      }
+    });
+    return gathered;
   }
 
   /// The same by another library, which each thread calls for a part of the outputs.
@@ -464,6 +493,7 @@ class PanelMatrix {
   std::size_t panel_bytes_ = 0, panels_ = 0;
   AlignedArray<std::byte> memory_;
   AlignedArray<float> bias_;
+  std::vector<std::uint32_t> order_;  // of inputs, where the panels' is not the matrix's own
 };
 
 /// A table that is only looked up, row by row: token embeddings that are not also the output

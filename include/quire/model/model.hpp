@@ -15,6 +15,7 @@
 #include <quire/model/onednn.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
+#include <quire/model/rotated_values.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/model/weight_load.hpp>

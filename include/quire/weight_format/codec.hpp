@@ -153,15 +153,16 @@ inline void check_holds(const WeightCodec& format, std::span<const std::string_v
                       "fp32, fp16 or bf16 for this checkpoint");
   }
   bool fits = format.pack_codes != nullptr && format.code_bits == codes->bits &&
-              format.group == codes->group && codes->group_of.empty();
+              format.group == codes->group &&
+              (codes->group_of.empty() || !order_by_group(*codes).empty());
   for (std::size_t i = 0; fits && i < codes->zeros.size(); ++i) {
     fits = format.holds_zero(codes->zeros[i]);
   }
   if (fits) return true;
-  if (!codes->group_of.empty()) {  // GPTQ in the order of activations
+  if (!codes->group_of.empty() && order_by_group(*codes).empty()) {
     throw usage_error(where,
-                      "the checkpoint is quantised already, in groups of inputs that are no "
-                      "neighbours, which no packed format holds",
+                      "the checkpoint is quantised already, in groups of different sizes, which no "
+                      "packed format holds",
                       "fp32, fp16 or bf16");
   }
   const int middle = 1 << (codes->bits - 1);

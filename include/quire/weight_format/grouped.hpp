@@ -88,6 +88,32 @@ struct Grouped {
   }
 };
 
+/// Inputs in the order of their groups, those of a group in their own order: what puts every group's inputs side by side.
+/// Empty where a group has not as many inputs as the others. \shape (inputs) \pre group_of is not empty
+[[nodiscard]] inline std::vector<std::uint32_t> order_by_group(const Grouped& m) {
+  std::vector<std::uint32_t> order(m.inputs);
+  std::vector<std::size_t> taken(m.groups());
+  for (std::size_t k = 0; k < m.inputs; ++k) {
+    const std::size_t g = m.group_of[k];
+    if (taken[g] == m.group) return {};
+    order[g * m.group + taken[g]++] = static_cast<std::uint32_t>(k);
+  }
+  return order;
+}
+
+/// The same matrix with inputs in another order, in which groups are neighbours.
+[[nodiscard]] inline Grouped with_inputs(const Grouped& m,
+                                         const std::vector<std::uint32_t>& order) {
+  Grouped to = m;
+  to.group_of.clear();
+  for (std::size_t n = 0; n < m.outputs; ++n) {
+    for (std::size_t k = 0; k < m.inputs; ++k) {
+      to.codes[n * m.inputs + k] = m.codes[n * m.inputs + order[k]];
+    }
+  }
+  return to;
+}
+
 /// Rounds a matrix to nearest: the baseline of every calibration. \shape weights (outputs, inputs)
 [[nodiscard]] inline Grouped round_to_nearest(const float* weights, std::size_t outputs,
                                               std::size_t inputs, unsigned bits, std::size_t group,
