@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
@@ -86,8 +87,12 @@ class Queues {
 
   void live(int steps) {
     const auto pace = std::uint64_t{1} << rng_.below(12);  // steps a second
+    alike_ = rng_.below(2) == 0;
     for (int step = 0; step < steps; ++step) {
       now_ += Seconds{rng_.uniform() * 2 / static_cast<double>(pace)};
+      if (alike_ && waiting_.size() < 20) {
+        for (int i = 0; i < 12; ++i) arrive();
+      }
       while (rng_.below(3) == 0) arrive();
       generate();
       plan();
@@ -125,9 +130,12 @@ class Queues {
     queue_.erase(g, order());
   }
   void arrive() {
-    const Seconds arrival = up_to(2) == 0 ? now_ : now_ - Seconds{rng_.uniform()};
+    const Seconds arrival = alike_ || up_to(2) == 0 ? now_ : now_ - Seconds{rng_.uniform()};
     auto made = std::make_unique<SequenceGroup>(
-        group(1 + static_cast<std::int64_t>(up_to(up_to(2) == 0 ? 4 : 2000)), 1, arrival));
+        group(1 + static_cast<std::int64_t>(up_to(alike_          ? 2
+                                                  : up_to(2) == 0 ? 4
+                                                                  : 2000)),
+              up_to(3) == 0 ? 4 : 1, arrival));
     made->request.id = RequestId{groups_.size()};
     made->request.tenant = TenantId{static_cast<std::uint32_t>(up_to(12))};
     made->request.priority = static_cast<std::int32_t>(up_to(4));
@@ -138,16 +146,20 @@ class Queues {
     charge(SchedulerEvent::arrive, g, g.prompt_length());
     wait(g);
   }
-  /// Who runs draws tokens, ends or makes way; who waits may be cancelled.
+  /// Who runs draws tokens, one a sample, ends or makes way, at times all at once; who waits may be
+  /// cancelled.
   void generate() {
+    const bool all_make_way = alike_ && up_to(12) == 0;
     for (std::size_t i = running_.size(); i-- > 0;) {
       SequenceGroup& g = *running_[i];
-      for (std::uint64_t tokens = up_to(4); tokens > 0; --tokens) {
+      for (std::uint64_t tokens = alike_ ? 1 : up_to(4); tokens > 0; --tokens) {
         g.sequences[0].length += 1;
         g.timeline.last_token = now_;
-        charge(SchedulerEvent::output_tokens, g, 1);
+        for (std::int32_t sample = 0; sample < g.request.sampling.n; ++sample) {
+          charge(SchedulerEvent::output_tokens, g, 1);
+        }
       }
-      if (up_to(8) != 0) continue;
+      if (!all_make_way && up_to(8) != 0) continue;
       running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
       if (up_to(3) == 0) {
         charge(SchedulerEvent::finish, g, 0);
@@ -171,6 +183,7 @@ class Queues {
     for (SequenceGroup* g : sorted) g->rank = policy_.rank(*g, now_);
     std::sort(sorted.begin(), sorted.end(), NotedOrder{});
     expect(sorted);
+    if constexpr (says_how_long_order_stands<Policy>) expect_to_stand(sorted);
     for (std::size_t admitted = 0; running_.size() < 6 && admitted < sorted.size(); ++admitted) {
       ASSERT_EQ(queue_.front(), sorted[admitted]);
       SequenceGroup& g = *queue_.front();
@@ -195,8 +208,26 @@ class Queues {
       ASSERT_EQ(g, nullptr);
     }
   }
+  /// Groups stand in their order at any time for which that was promised, the last one before all.
+  void expect_to_stand(const std::vector<SequenceGroup*>& sorted) {
+    for (int pair = 0; pair < 6 && sorted.size() > 1; ++pair) {
+      const std::size_t first = up_to(sorted.size() - 1);
+      const std::size_t behind = up_to(2) == 0 ? 0 : up_to(sorted.size() - 1 - first);
+      SequenceGroup &a = *sorted[first], &b = *sorted[first + 1 + behind];
+      const double now = now_.value, until = policy_.stands_until(a, b, now_).value;
+      const double end = std::min(std::nextafter(until, now), now + std::exp(rng_.uniform() * 9));
+      for (const double at : {end, now + rng_.uniform() * (end - now)}) {
+        if (at <= now) continue;
+        a.rank = policy_.rank(a, at);
+        b.rank = policy_.rank(b, at);
+        ASSERT_TRUE(NotedOrder{}(&a, &b)) << "at " << at << " of " << now << " to " << until;
+      }
+    }
+  }
 
   Rng rng_;
+  // Groups come together, as long as each other, and draw a token in each step.
+  bool alike_ = false;
   Policy policy_{SchedulerLimits{}};
   TournamentQueue queue_{ranks_clients<Policy>};
   Seconds now_ = 0.0;

@@ -48,19 +48,24 @@ TYPED_TEST(KeptOrder, DecidesAsIfSortedInEveryStep) {
   for (std::uint64_t seed = 0; seed < workloads; ++seed) {
     Rng rng(seed);
     const double rate = 5 * std::exp(rng.uniform() * 4);
+    // requests that come together and are alike: what they are ranked by differs in the last bit, if at all
+    const bool alike = seed % 2 == 0;
     workload::Workload w;
     w.name = "random";
     double at = 0;
     for (int i = 0; i < 300; ++i) {
       Request r;
-      r.arrival = at += rng.exponential(1 / rate);
-      r.prompt_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(4) == 0 ? 800 : 60));
+      if (!alike || i % 60 == 0) at += rng.exponential((alike ? 60 : 1) / rate);
+      r.arrival = at;
+      const std::uint64_t longest = alike ? 8 : rng.below(4) == 0 ? 800 : 60;
+      r.prompt_length = 1 + static_cast<std::int64_t>(rng.below(longest));
       r.output_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(4) == 0 ? 400 : 30));
+      r.sampling.n = alike && rng.below(4) == 0 ? 4 : 1;
       r.tenant = TenantId{static_cast<std::uint32_t>(rng.below(9))};
       w.requests.push_back(std::move(r));
     }
-    const auto seats = static_cast<std::int64_t>(2 + rng.below(30));
-    const auto blocks = static_cast<std::int64_t>(90 + rng.below(200));
+    const auto seats = static_cast<std::int64_t>(4 + rng.below(30));
+    const auto blocks = static_cast<std::int64_t>(110 + rng.below(200));
     ASSERT_EQ(decisions<TypeParam>(w, seats, blocks),
               decisions<Unpromised<TypeParam>>(w, seats, blocks))
         << "seed " << seed;

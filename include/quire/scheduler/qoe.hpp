@@ -47,8 +47,8 @@ class Qoe : public ArrivalOrder {
     return -gain(group, now) / static_cast<double>(context.value);
   }
   /// Two readers who have nothing left to read gain in proportion to 1 / (context * whole^2), where whole
-  /// grows with time: their order changes once at most, at a time that can be told. Of one who still
-  /// reads it is only said how fast his gain may change. Gains that differ by less than 1e-9 of
+  /// grows with time: their order changes once at most, at a time that can be told. Where one still reads
+  /// it is only said how fast gains may change, then and after. Gains that differ by less than 1e-9 of
   /// themselves may be in either order after rounding, and are looked at again.
   [[nodiscard]] Seconds stands_until(const SequenceGroup& a, const SequenceGroup& b,
                                      Seconds now) const {
@@ -56,17 +56,19 @@ class Qoe : public ArrivalOrder {
     const Reading x = reading(a, now), y = reading(b, now);
     const double margin = close * (1 + std::abs(now.value));
     double left = std::numeric_limits<double>::infinity();  // seconds
+    const bool same_due = x.due == y.due && x.root == y.root;
     if (x.idle && y.idle) {
-      if (x.whole == y.whole && x.root == y.root) return never;
+      if (same_due) return never;
       const double gap = y.root * y.whole * (1 - close) - x.root * x.whole;
       const double growth = y.root * (1 - close) - x.root;
       if (gap <= 0) return now;
       if (growth < 0) left = gap / -growth;
     } else {
       for (const Reading& r : {x, y}) {
-        if (!r.idle) left = std::min(left, r.lost > 0 ? r.until_idle : -r.lost);
+        if (r.lost <= 0) left = std::min(left, -r.lost);
       }
-      const bool alike = x.whole == y.whole && x.lost == y.lost && x.root == y.root;
+      // what they are made of decides: times since may be equal after rounding, and not be so later
+      const bool alike = same_due && x.read == y.read;
       if (x.lost > 0 && y.lost > 0 && !alike) {
         const double gap =
             std::log(x.lost / x.whole / x.root) - std::log(y.lost / y.whole / y.root);
@@ -127,17 +129,19 @@ class Qoe : public ArrivalOrder {
 
   /// What the gain of a request that waits is made of, in seconds, and the root of its context.
   struct Reading {
-    bool idle = false;  // nothing is left to read
-    double whole = 0, lost = 0, until_idle = 0, root = 1;
+    Seconds due = 0.0, read = 0.0;  // points in time
+    bool idle = false;              // nothing is left to read
+    double whole = 0, lost = 0, root = 1;
   };
   [[nodiscard]] Reading reading(const SequenceGroup& group, Seconds now) const {
     const auto known = read_until_.find(group.request.id);
     const Seconds read = known == read_until_.end() ? due(group) : known->second;
     const auto context = static_cast<double>((group.prompt_length() + group.generated()).value);
-    return {.idle = read <= now,
+    return {.due = due(group),
+            .read = read,
+            .idle = read <= now,
             .whole = (now + horizon - due(group)).value,
             .lost = (now + horizon - std::max(read, now)).value,
-            .until_idle = (read - now).value,
             .root = std::sqrt(context)};
   }
 
