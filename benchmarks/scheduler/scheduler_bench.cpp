@@ -17,6 +17,7 @@
 #include <quire/engine/engine.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/model/known_shapes.hpp>
+#include <quire/prefix_index/radix_tree.hpp>
 #include <quire/presets/presets.hpp>
 #include <quire/scheduler/scheduler.hpp>
 
@@ -27,7 +28,13 @@ using Policies =
     quire::type_list<StaticBatch, DynamicBatch, Orca, Fcfs, ChunkedPrefill, Priority, Sjf, Srpt,
                      LearningToRank, Mlfq, Vtc, WeightedVtc, PredictiveVtc, Qoe, LongestPrefix>;
 
-/// vLLM with another scheduler; one that never preempts gets all of its memory at admission.
+template <class Policy>
+inline constexpr bool by_prefix = requires {
+  Policy::wants_cached_prefix;
+};
+
+/// vLLM with another scheduler; one that never preempts gets all of its memory at admission, and one that
+/// looks for cached prefixes an index of them.
 template <class Policy>
 struct Variant : quire::presets::Vllm {
   static constexpr std::string_view name = Policy::name;
@@ -35,6 +42,8 @@ struct Variant : quire::presets::Vllm {
   using Reservation =
       std::conditional_t<quire::never_preempts<Policy> || Policy::drains,
                          quire::reservation::RequestLimit, quire::reservation::OnDemand>;
+  using PrefixIndex = std::conditional_t<by_prefix<Policy>, quire::prefix_index::RadixTree,
+                                         quire::prefix_index::None>;
 };
 
 template <class Policy>
@@ -69,7 +78,8 @@ void steps(benchmark::State& state) {
 }
 
 /// A whole simulation behind a queue of so many requests of 100 clients, in which who ends is replaced: the
-/// mean lengths of the Azure conversation trace, at most 64 at once, latencies summed up.
+/// mean lengths of the Azure conversation trace, at most 64 at once, latencies summed up. Where prefixes
+/// count, a prompt is a quarter as long, and begins with up to 256 tokens that its client's others have.
 template <class Policy>
 void behind(benchmark::State& state) {
   quire::model::Shape shape = quire::model::llama_7b;
@@ -87,6 +97,16 @@ void behind(benchmark::State& state) {
     r.output_length = static_cast<std::int64_t>(1 + rng.below(2 * 211));
     r.sampling.max_tokens = *r.output_length;
     r.tenant = quire::TenantId{static_cast<std::uint32_t>(rng.below(100))};
+    if (by_prefix<Policy>) {
+      const std::int64_t length = (r.prompt_length.value + 3) / 4;
+      for (std::int64_t i = 0; i < length; ++i) {
+        const std::uint64_t token = i < 256
+                                        ? r.tenant.value * 256ULL + static_cast<std::uint64_t>(i)
+                                        : 1000 + rng.below(30'000);
+        r.prompt.push_back(static_cast<quire::TokenId>(token));
+      }
+      r.prompt_length = length;
+    }
     engine.submit(std::move(r));
   };
   for (std::int64_t i = 0; i < state.range(0); ++i) submit();

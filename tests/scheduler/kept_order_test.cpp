@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <quire/model/known_shapes.hpp>
+#include <quire/offload/host_cache.hpp>
+#include <quire/prefix_index/token_radix_tree.hpp>
+#include <quire/scheduler/longest_prefix.hpp>
 #include <quire/scheduler/mlfq.hpp>
 #include <quire/scheduler/qoe.hpp>
 #include <quire/scheduler/vtc.hpp>
@@ -24,20 +27,31 @@ struct Unpromised : Scheduler {
   }
 };
 
+/// Its engine; where cached prefixes count, over an index that finds parts of blocks too, and with a host
+/// tier that keeps what is evicted, if there is one.
+template <class Scheduler>
+struct System : Under<Scheduler> {};
+template <class Scheduler>
+requires requires { Scheduler::wants_cached_prefix; }
+struct System<Scheduler>
+    : with<Under<Scheduler, offload::HostCache>, set_prefix_index<prefix_index::TokenRadixTree>> {};
+
 /// Hash of all decisions over a workload, on a device whose steps take as long as a real one's.
 template <class Scheduler>
-std::uint64_t decisions(const workload::Workload& w, std::int64_t seats, std::int64_t blocks) {
+std::uint64_t decisions(const workload::Workload& w, std::int64_t seats, std::int64_t blocks,
+                        bool has_host) {
   executor::Simulated::Options o{.model = model::opt_125m, .hardware = hardware::a10g};
   o.limits.max_sequences = seats;
   o.memory.kv_bytes = blocks * 16 * (2 * 12 * 768 * 2);  // of fp16
-  o.memory.host_bytes = o.memory.kv_bytes;
-  Engine<Under<Scheduler>, executor::Simulated> engine(o);
+  o.memory.host_bytes = has_host ? o.memory.kv_bytes : 0;
+  Engine<System<Scheduler>, executor::Simulated> engine(o);
   return replay(engine, w).decision_hash;
 }
 
 template <class Scheduler>
 class KeptOrder : public ::testing::Test {};
-using Kept = ::testing::Types<scheduler::Qoe, scheduler::Mlfq, scheduler::Vtc>;
+using Kept =
+    ::testing::Types<scheduler::Qoe, scheduler::Mlfq, scheduler::Vtc, scheduler::LongestPrefix>;
 TYPED_TEST_SUITE(KeptOrder, Kept);
 
 TYPED_TEST(KeptOrder, DecidesAsIfSortedInEveryStep) {
@@ -62,12 +76,17 @@ TYPED_TEST(KeptOrder, DecidesAsIfSortedInEveryStep) {
       r.output_length = 1 + static_cast<std::int64_t>(rng.below(rng.below(4) == 0 ? 400 : 30));
       r.sampling.n = alike && rng.below(4) == 0 ? 4 : 1;
       r.tenant = TenantId{static_cast<std::uint32_t>(rng.below(9))};
+      for (std::int64_t t = 0; t < r.prompt_length.value; ++t) {  // clients' texts begin alike
+        const bool shared = t < 10 * r.tenant.value;
+        r.prompt.push_back(shared ? 9 + r.tenant.value : static_cast<TokenId>(rng.below(2)));
+      }
       w.requests.push_back(std::move(r));
     }
     const auto seats = static_cast<std::int64_t>(4 + rng.below(30));
     const auto blocks = static_cast<std::int64_t>(110 + rng.below(200));
-    ASSERT_EQ(decisions<TypeParam>(w, seats, blocks),
-              decisions<Unpromised<TypeParam>>(w, seats, blocks))
+    const bool has_host = seed % 4 > 1;
+    ASSERT_EQ(decisions<TypeParam>(w, seats, blocks, has_host),
+              decisions<Unpromised<TypeParam>>(w, seats, blocks, has_host))
         << "seed " << seed;
   }
 }

@@ -237,6 +237,10 @@ class ControlPlane : public PlanBook {
   /// Whether the order of groups that wait is kept from step to step.
   static constexpr bool keeps_order =
       says_how_long_order_stands<SchedulerType> || ranks_clients<SchedulerType>;
+  /// Whether the memory may tell of which groups another cached prefix would be found.
+  static constexpr bool may_watch = keeps_order && Memory::needs_tokens && requires {
+    SchedulerType::wants_cached_prefix;
+  };
   static constexpr bool grows_by_block = requires(Memory & memory, Sequence& s) {
     memory.append_block(s);
   };
@@ -307,6 +311,9 @@ class ControlPlane : public PlanBook {
     begins_to_wait(group);
     if constexpr (keeps_order) {
       waiting_.insert(group, wait_order());
+      if constexpr (may_watch) {
+        if (memory_.watches_prefixes()) memory_.begin_watch(group.slot);
+      }
     } else {
       insert(waiting_.groups(), &group, stands_before, this);
     }
@@ -326,12 +333,40 @@ class ControlPlane : public PlanBook {
       return waiting_.next();
     }
   }
+  /// Has groups that wait know how much of them is cached.
+  void match_waiting() {
+    if constexpr (!keeps_order) {
+      for (SequenceGroup* group : waiting_.groups()) {
+        group->cached_prefix = memory_.cached_prefix(*group);
+      }
+    } else if constexpr (may_watch) {
+      const auto found = [&](std::uint32_t slot, Tokens tokens) {
+        SequenceGroup& group = *waiting_.at(slot);
+        if (std::exchange(group.cached_prefix, tokens) == tokens) return;
+        waiting_.changed(group, wait_order());
+      };
+      if (memory_.watches_prefixes()) {
+        changed_.clear();
+        memory_.take_changed(changed_);
+        for (const std::uint32_t slot : changed_) {
+          found(slot, memory_.match_again(*waiting_.at(slot), slot));
+        }
+      } else {
+        for (std::uint32_t slot = 0; slot < waiting_.slots(); ++slot) {
+          if (waiting_.at(slot) != nullptr) found(slot, memory_.cached_prefix(*waiting_.at(slot)));
+        }
+      }
+    }
+  }
   /// Takes a group out of the queue that its status names.
   void dequeue(const SequenceGroup& group) {
     if (group.status == GroupStatus::running) return take(running_, group);
     if (group.status == GroupStatus::swapped) {
       take(swapped_, group);
     } else if constexpr (keeps_order) {
+      if constexpr (may_watch) {
+        if (memory_.watches_prefixes()) memory_.end_watch(group.slot);
+      }
       waiting_.erase(group, wait_order());
     } else {
       waiting_.erase(group);
@@ -351,9 +386,7 @@ class ControlPlane : public PlanBook {
     idle_ = running_.empty();
     if constexpr (SchedulerType::dynamic_rank) {
       if constexpr (requires { SchedulerType::wants_cached_prefix; }) {
-        for (SequenceGroup* group : waiting_.groups()) {
-          group->cached_prefix = memory_.cached_prefix(*group);
-        }
+        match_waiting();
       }
       sort(running_);
       if constexpr (!keeps_order) sort(waiting_.groups());
@@ -1214,6 +1247,7 @@ class ControlPlane : public PlanBook {
   std::vector<Tokens> allotted_;
   std::vector<std::pair<double, SequenceGroup*>> turns_;  // see swap_ahead()
   std::vector<TokenId> drafts_;
+  std::vector<std::uint32_t> changed_;  // see match_waiting()
 };
 
 }  // namespace quire

@@ -127,6 +127,11 @@ class TournamentQueue {
     if (client == clients_.end() || std::exchange(is_charged_[client->second], true)) return;
     charged_.push_back(client->second);
   }
+  /// Who waits at a slot, nullptr for nobody; slots are below slots(). \pre not by client
+  [[nodiscard]] SequenceGroup* at(std::uint32_t slot) const { return heads_[slot]; }
+  [[nodiscard]] std::uint32_t slots() const { return static_cast<std::uint32_t>(heads_.size()); }
+  /// The rank of a group that waits has changed. \pre not by client
+  void changed(const SequenceGroup& group, const WaitOrder& order) { replay(group.slot, order); }
   /// Brings the order up to now.
   void refresh(const WaitOrder& order) {
     for (const std::uint32_t slot : charged_) {

@@ -16,6 +16,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
+#include <quire/memory/prefix_watch.hpp>
 #include <quire/prefix_index/concepts.hpp>
 
 namespace quire {
@@ -34,6 +35,7 @@ class BlockPool {
   /// free_order: the order in which free blocks are first handed out; empty: 0, 1, 2, ...
   BlockPool(BlockCount capacity, Tokens block_tokens, std::span<const BlockId> free_order = {})
       : blocks_(static_cast<std::size_t>(capacity.value)),
+        block_tokens_(static_cast<std::size_t>(block_tokens.value)),
         eviction_(capacity),
         index_(capacity, block_tokens),
         admission_(capacity),
@@ -158,6 +160,7 @@ class BlockPool {
   bool publish(BlockId block, std::optional<BlockId> parent, std::span<const TokenId> tokens,
                std::uint64_t salt, BlockContext context) {
     if (!index_.insert(parent, tokens, salt, block)) return false;
+    if (watch_) watch_->on_insert(block, watch_key(parent, tokens, salt));
     context.content = index_.content(block);
     Block& b = at(block);
     b.indexed = true;
@@ -182,6 +185,17 @@ class BlockPool {
     const std::optional<PartOfBlock> found = index_.match_part(parent, tokens, salt);
     if (found) check_indexed(found->block);
     return found;
+  }
+  /// Has the texts that are watched from now on told of. \pre nothing is indexed
+  PrefixWatch& watch() { return watch_ ? *watch_ : watch_.emplace(capacity()); }
+  /// Names what the index would find of `tokens` behind `parent`; empty when that can be nothing.
+  [[nodiscard]] std::optional<std::uint64_t> watch_key_after(std::optional<BlockId> parent,
+                                                             std::span<const TokenId> tokens,
+                                                             std::uint64_t salt) const {
+    if (tokens.size() < (MatchesParts<PrefixIndex> ? std::size_t{1} : block_tokens_)) {
+      return std::nullopt;
+    }
+    return watch_key(parent, tokens, salt);
   }
   /// Tells the policy that a cached or referenced indexed block was used again.
   void touch(BlockId block, BlockContext context) {
@@ -219,6 +233,13 @@ class BlockPool {
     bool indexed = false;
   };
 
+  /// Parts share their first token at least; whole blocks share all.
+  [[nodiscard]] std::uint64_t watch_key(std::optional<BlockId> parent,
+                                        std::span<const TokenId> tokens, std::uint64_t salt) const {
+    const std::size_t shared = MatchesParts<PrefixIndex> ? 1 : block_tokens_;
+    return PrefixWatch::key(parent, tokens.first(shared), salt);
+  }
+
   void check_indexed(BlockId block) const {
     if (static_cast<std::int64_t>(block.value) < capacity().value && at(block).indexed) return;
     throw state_error(
@@ -236,6 +257,7 @@ class BlockPool {
     }
     Block& b = at(checked(*victim));
     index_.erase(*victim);
+    if (watch_) watch_->on_erase(*victim);
     eviction_.on_remove(*victim);
     if (b.parent) {
       Block& parent = at(*b.parent);
@@ -285,6 +307,8 @@ class BlockPool {
   std::vector<BlockId> evicted_;
   std::vector<BlockId> freed_;
   bool notes_freed_ = false;
+  std::size_t block_tokens_;
+  std::optional<PrefixWatch> watch_;
   Eviction eviction_;
   PrefixIndex index_;
   Admission admission_;

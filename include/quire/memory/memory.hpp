@@ -10,6 +10,7 @@
 #include <quire/memory/paged_memory.hpp>
 #include <quire/memory/prefix_pins.hpp>
 #include <quire/memory/prefix_statistics.hpp>
+#include <quire/memory/prefix_watch.hpp>
 #include <quire/memory/retained_memory.hpp>
 #include <quire/memory/stored_block.hpp>
 #include <quire/memory/tier.hpp>

@@ -360,6 +360,34 @@ class BasicPagedMemory {
     }
     return 0;
   }
+  /// Whether it can tell which waiting groups' cached_prefix() may have changed: not where tiers below the
+  /// device hold text too, whose coming and going nobody watches.
+  [[nodiscard]] bool watches_prefixes() const {
+    return PrefixIndex::enabled && !tiers_.keeps_evicted();
+  }
+  /// A group begins to wait, or waits no longer, under a slot of its own. \pre watches_prefixes()
+  void begin_watch(std::uint32_t slot) { pool_.watch().open(slot); }
+  void end_watch(std::uint32_t slot) { pool_.watch().close(slot); }
+  /// Appends the slots of groups that began to wait, or whose cached_prefix() may have changed since the
+  /// last match_again().
+  void take_changed(std::vector<std::uint32_t>& slots) { pool_.watch().take(slots); }
+  /// cached_prefix() of a group that is watched.
+  [[nodiscard]] Tokens match_again(const SequenceGroup& group, std::uint32_t slot) {
+    const Tokens found = cached_prefix(group);
+    if constexpr (PrefixIndex::enabled) {
+      std::optional<BlockId> last;
+      std::optional<std::uint64_t> next;
+      if (!scratch_.empty()) last = scratch_.back();
+      if (const Sequence* s = first_of(group)) {
+        const auto begin = scratch_.size() * static_cast<std::size_t>(block_tokens.value);
+        const auto end = static_cast<std::size_t>(s->length.value - 1);  // see match_prefix()
+        const std::span<const TokenId> text(s->tokens);
+        next = pool_.watch_key_after(last, text.subspan(begin, end - begin), group.request.salt);
+      }
+      pool_.watch().matched(slot, last, next);
+    }
+    return found;
+  }
   /// Brings what a waiting group will need from disk to the host, and keeps it there.
   void prefetch(const SequenceGroup& group) {
     if constexpr (PrefixIndex::enabled) {

@@ -60,9 +60,10 @@ enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens,
 /// - wants_cached_prefix (optional): before waiting groups are ranked, each one's cached_prefix says how
 ///   many tokens of it the prefix index would find; needs dynamic_rank.
 /// - stands_until(a, b, now) (optional): of two groups that wait, until when the first, which stands before
-///   the second now, will do so at the least if neither is charged. The engine then keeps their order from
-///   step to step instead of sorting the queue in each: ranks of groups that wait may depend on time in
-///   no other way, and on charges of other groups not at all.
+///   the second now, will do so at the least if neither is charged and of neither another cached_prefix is
+///   found. The engine then keeps their order from step to step instead of sorting the queue in each:
+///   ranks of groups that wait may depend on time in no other way, and on charges of other groups not at
+///   all.
 /// - client_rank(group) (optional, in place of it): the rank of all groups of the client that wait; it
 ///   changes when one of the client's groups is charged, and at no other time.
 ///   Both count only where they stand in the class of rank() and charge(), or below it.

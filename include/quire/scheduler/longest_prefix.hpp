@@ -11,9 +11,11 @@ namespace quire::scheduler {
 /// that requests which share a prefix run while it is there; who runs goes on running, and where
 /// blocks run out the latest arrival is preempted.
 ///
-/// Waiting requests are looked up in the prefix index again in every step, since each admission and
-/// eviction changes what is cached. Nothing bounds how long a request without a prefix waits.
-/// \complexity O(1) a question; the engine's look-ups are O(waiting prompts) a step, as SGLang's are.
+/// Waiting requests are looked up in the prefix index again when a block enters or goes at the place
+/// where their match had ended; where tiers below the device keep text too, in every step. Nothing bounds
+/// how long a request without a prefix waits.
+/// \complexity O(1) a question; who runs is sorted in every step. A step looks up requests of which more
+/// or less may be cached than before it: with tiers below the device all that wait, as SGLang does.
 /// \errors none.
 /// \source Zheng et al., "SGLang: Efficient Execution of Structured Language Model Programs",
 /// NeurIPS '24, algorithm 1. Deviation: who runs is not reordered, as in SGLang's implementation.
@@ -28,6 +30,10 @@ class LongestPrefix : public ArrivalOrder {
     // ranks of the running ones are all equal: they keep the order of their arrival
     if (group.status == GroupStatus::running) return 0;
     return -static_cast<double>(group.cached_prefix.value);
+  }
+  /// The engine says when what is cached of a group changes.
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
+    return never;
   }
   [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
     return has_seats(state, group) ? Admission::admit : Admission::hold;
