@@ -20,16 +20,15 @@ paper_needs="python3=python3 python3-venv=module:ensurepip"
 test_needs="git=git libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h
   libbenchmark-dev=benchmark/benchmark.h clang=clang++ clang-format=clang-format
   clang-tidy=clang-tidy"
-# installed where that needs nobody's help; the test that would use them says that it is skipped
+# installed where that needs nobody's help; what would use them says that it is skipped
+paper_wants="bible-kjv=bible"
 test_wants="munge=munged slurmctld=slurmctld slurmd=slurmd slurm-client=sbatch"
 
+wants=""
 case "${1:-}" in
   build) needs="$build_needs" ;;
-  paper) needs="$build_needs $paper_needs" ;;
-  test)
-    needs="$build_needs $paper_needs $test_needs"
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && needs="$needs $test_wants"
-    ;;
+  paper) needs="$build_needs $paper_needs" wants="$paper_wants" ;;
+  test) needs="$build_needs $paper_needs $test_needs" wants="$paper_wants $test_wants" ;;
   *)
     say "usage: cmake/bootstrap.sh build|test|paper"
     exit 2
@@ -44,32 +43,47 @@ present() {
   esac
 }
 
-missing=()
-for need in $needs; do
-  present "${need#*=}" || missing+=("${need%%=*}")
-done
+# The names of packages whose proof is not there.
+missing_of() {
+  local need
+  for need in "$@"; do
+    present "${need#*=}" || printf '%s\n' "${need%%=*}"
+  done
+}
 
+# install PACKAGE...: without a question; what was said is in build/bootstrap.log
+install() {
+  mkdir -p build
+  local apt=(apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+  # ca-certificates: a minimal system cannot check a package index's certificate without it
+  { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y \
+    --no-install-recommends ca-certificates "$@"; } >build/bootstrap.log 2>&1 </dev/null
+}
+
+# shellcheck disable=SC2086 # lists of words
+readarray -t missing < <(missing_of $needs)
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
     say "missing, under their Debian names: ${missing[*]}"
     exit 1
   fi
-  # ca-certificates: a minimal system cannot check a package index's certificate without it
-  line="apt-get install -y --no-install-recommends ca-certificates ${missing[*]}"
   if [ "$(id -u)" != 0 ]; then
-    say "run this once, then try again: sudo $line"
+    say "run this once, then try again: sudo apt-get install -y --no-install-recommends" \
+      "ca-certificates ${missing[*]}"
     exit 1
   fi
   say "installing ${missing[*]}"
-  mkdir -p build
-  export DEBIAN_FRONTEND=noninteractive
-  apt=(apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
-  if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends ca-certificates \
-    "${missing[@]}"; } >build/bootstrap.log 2>&1 </dev/null; then
+  if ! install "${missing[@]}"; then
     tail -n 20 build/bootstrap.log >&2
     say "installing failed; the whole log is build/bootstrap.log"
     exit 1
   fi
+fi
+# shellcheck disable=SC2086
+readarray -t optional < <(missing_of $wants)
+if [ ${#optional[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  say "installing ${optional[*]}"
+  install "${optional[@]}" || say "left out, as they cannot be installed: ${optional[*]}"
 fi
 [ "$1" = build ] && exit 0
 
@@ -88,4 +102,10 @@ if [ "$(cat build/venv/made_from 2>/dev/null || true)" != "$wanted" ]; then
     exit 1
   fi
   printf '%s' "$wanted" >build/venv/made_from
+fi
+
+# Prose that the byte-level model is judged by; never committed.
+if [ ! -e build/texts/held_out.txt ] && present bible; then
+  say "writing build/texts"
+  PYTHONDONTWRITEBYTECODE=1 python3 experiments/small_models/prose.py --out build/texts
 fi

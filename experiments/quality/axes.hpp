@@ -51,7 +51,11 @@ using Sides = type_list<kv_format::KeysValues<kv_format::Int2, kv_format::Fp32>,
                         kv_format::KeysValues<TokensInChannels<2>, kv_format::Fp32>,
                         kv_format::KeysValues<kv_format::Fp32, TokensInChannels<2>>>;
 
-using KvFormats =
-    concat_t<Served, type_list<TokenGroups<3>>, Grouping<2>, Grouping<3>, Grouping<4>, Sides>;
+/// Keys rotated when they are stored; values as they come, rotated where the model's weights were.
+using Folded = kv_format::KeysValues<kv_format::Rotated<kv_format::Int4PerTokenHead>,
+                                     kv_format::Int4PerTokenHead>;
+
+using KvFormats = concat_t<Served, type_list<TokenGroups<3>, Folded>, Grouping<2>, Grouping<3>,
+                           Grouping<4>, Sides>;
 
 }  // namespace quire::quality

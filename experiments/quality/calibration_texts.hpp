@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <experiments/retention/texts.hpp>
+#include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/tokenizer.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>
@@ -47,6 +50,31 @@ inline constexpr std::size_t least_tokens = 512;
                      std::to_string(least_tokens) + " or more to fit formats on");
   }
   return texts;
+}
+
+/// Pieces of a text of one's own, of 512 tokens, each begun as the model's texts begin. No questions.
+/// \errors data where there are too few tokens for an interval
+[[nodiscard]] inline std::vector<experiment::Story> pieces_of(const std::string& path,
+                                                              const checkpoint::Checkpoint& model,
+                                                              std::size_t count) {
+  const std::int64_t longest = model.config.shape.max_length.value;
+  const auto length = static_cast<std::size_t>(std::min<std::int64_t>(512, longest));
+  std::vector<experiment::Story> stories;
+  for (std::vector<TokenId>& text : calibration_texts(path, *model.tokenizer, count, length)) {
+    if (text.size() < 2) continue;
+    const bool begun =
+        !stories.empty() && model.config.bos && stories.front().tokens.front() == *model.config.bos;
+    if (begun) text.front() = *model.config.bos;
+    experiment::Story s;
+    s.tokens = std::move(text);
+    s.asked = s.tokens.size();
+    stories.push_back(std::move(s));
+  }
+  if (stories.size() < 2) {
+    throw data_error(path, "it holds one piece of " + std::to_string(length) + " tokens",
+                     "two or more: intervals are over pieces");
+  }
+  return stories;
 }
 
 }  // namespace quire::quality

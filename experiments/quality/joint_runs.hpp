@@ -82,9 +82,9 @@ inline void add_joint_runs(const SharedSubject& subject, const std::string& sour
     kv = {"int8_per_token_head", "int4_per_token_head", "kivi2_g32_r128"};
     weights = {"w8a8", "nf4", "gptq_int4_zero_point_g128"};
   }
-  const auto seen = std::make_shared<CalibrationTexts>(
-      source + "/experiments/quality/calibration.jsonl", *subject->model().tokenizer,
-      options.pick<std::size_t>(2, 16, 16));
+  const auto seen =
+      std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", subject,
+                                         options.pick<std::size_t>(2, 16, 16));
   const std::vector<WeightRun> all = detail::weight_runs(seen);
   for (const quality::Format& f : formats) {
     if (f.codec->name == "fp32" || std::find(kv.begin(), kv.end(), f.codec->name) == kv.end()) {

@@ -18,11 +18,13 @@
 #include <experiments/quality/lab.hpp>
 #include <experiments/quality/memory_runs.hpp>
 #include <experiments/quality/outliers.hpp>
+#include <experiments/quality/prose_runs.hpp>
 #include <experiments/quality/retention_runs.hpp>
 #include <experiments/quality/subject.hpp>
 #include <experiments/quality/weight_runs.hpp>
 #include <experiments/retention/texts.hpp>
 #include <quire/model/known_shapes.hpp>
+#include <quire/model/rotated_values.hpp>
 
 namespace quire::quality {
 namespace {
@@ -99,6 +101,9 @@ constexpr std::string_view drawn_with_outliers[] = {"int4_per_token_head",
                                                     "kivi4_g32_r128",
                                                     "int2",
                                                     "k_int2_channel_g32_v_int2_g32"};
+/// Where values come out of their projection rotated, folded into the weights.
+constexpr std::string_view drawn_with_rotated_values[] = {
+    "k_rotated_int4_per_token_head_v_int4_per_token_head"};
 constexpr std::string_view drawn_with_larger_outliers[] = {
     "int4_per_token_head", "rotated_int4_per_token_head", "qserve_kv4", "kivi4_g32_r128"};
 constexpr std::pair<std::string_view, std::string_view> drawn_orders[] = {
@@ -128,71 +133,22 @@ bool is_drawn(std::string_view keys, std::string_view format) {
   };
   return keys == "as_trained"          ? in(drawn)
          : keys == "outliers_emulated" ? in(drawn_with_outliers)
+         : keys == "values_rotated"    ? in(drawn_with_rotated_values)
                                        : in(drawn_with_larger_outliers);
 }
 bool is_drawn(std::string_view keys, const std::pair<std::string_view, std::string_view>& order) {
   const auto in = [&](const auto& list) {
     return std::find(std::begin(list), std::end(list), order) != std::end(list);
   };
-  return keys == "as_trained"          ? in(drawn_orders)
-         : keys == "outliers_emulated" ? false
-                                       : in(drawn_orders_with_larger_outliers);
+  return keys == "as_trained"                 ? in(drawn_orders)
+         : keys == "larger_outliers_emulated" ? in(drawn_orders_with_larger_outliers)
+                                              : false;
 }
 }  // namespace
 }  // namespace quire::quality
 
 namespace quire::experiment {
 namespace {
-
-metrics::JsonObject measure_kv(Subject& subject, const quality::Format& format) {
-  const std::shared_ptr<const Reading> r = subject.reading(format);
-  const model::Shape& s = subject.model().config.shape;
-  const double values = 2.0 * static_cast<double>(s.layers * s.kv_heads * s.head_dim);
-  const double bits = 8 * r->pool_bytes_per_token() / values;
-  metrics::JsonObject out = losses(subject, *r, format.codec->name, bits);
-  out.add("bits_per_value", 8 *
-                                format.token_bytes(static_cast<std::size_t>(s.layers),
-                                                   static_cast<std::size_t>(s.kv_heads),
-                                                   static_cast<std::size_t>(s.head_dim)) /
-                                values)
-      .add("pool_bytes_per_token", r->pool_bytes_per_token())
-      .add("pool_bits_per_value", bits)
-      .add("open_bytes", static_cast<std::int64_t>(r->open_bytes))
-      .add("sequences_in_40gb_of_llama3_8b",
-           quality::sequences_in(std::int64_t{40'000'000'000}, model::llama3_8b, *format.codec, 32,
-                                 2048));
-  return out;
-}
-
-Run kv_run(const SharedSubject& subject, std::string_view keys, const quality::Format& format,
-           const quality::KvCalibration& fitting) {
-  Run run;
-  run.row.variant = format.codec->name;
-  run.row.workload = subject->texts_name();
-  run.row.mode = metrics::Mode::measured;
-  run.row.axes.add("kv_format", format.codec->name).add("weight_format", "fp32").add("keys", keys);
-  if (!fitting.text.empty() && kv_format::needs_calibration(*format.codec)) {
-    run.row.axes.add("kv_calibration_text", fitting.text);
-  }
-  run.measure = [subject, format] { return measure_kv(*subject, format); };
-  return run;
-}
-
-/// Two formats against each other on the same tokens.
-Run order_run(const SharedSubject& subject, std::string_view keys, const quality::Format& better,
-              const quality::Format& worse) {
-  Run run;
-  run.row.variant = better.codec->name;
-  run.row.workload = subject->texts_name();
-  run.row.mode = metrics::Mode::measured;
-  run.row.axes.add("better", better.codec->name);
-  run.row.axes.add("worse", worse.codec->name).add("keys", keys);
-  run.measure = [subject, better, worse] {
-    return gap(*subject->reading(better), *subject->reading(worse),
-               std::string(better.codec->name) + " better than " + std::string(worse.codec->name));
-  };
-  return run;
-}
 
 /// Whether there are matrices to round or to rescale: those of a dense model, in floats.
 bool has_float_layers(const checkpoint::Checkpoint& model) {
@@ -203,31 +159,6 @@ bool has_float_layers(const checkpoint::Checkpoint& model) {
   return std::all_of(all.begin(), all.end(), [](const checkpoint::TensorView& t) {
     return t.dtype == DType::f32 || t.dtype == DType::f16 || t.dtype == DType::bf16;
   });
-}
-
-/// Pieces of a text of one's own, of 512 tokens, each begun as the model's texts begin. No questions.
-/// \errors data where there are too few tokens for an interval
-std::vector<Story> stories_of_text(const std::string& path, const checkpoint::Checkpoint& model,
-                                   std::size_t count) {
-  const std::int64_t longest = model.config.shape.max_length.value;
-  const auto length = static_cast<std::size_t>(std::min<std::int64_t>(512, longest));
-  std::vector<Story> stories;
-  for (std::vector<TokenId>& text :
-       quality::calibration_texts(path, *model.tokenizer, count, length)) {
-    if (text.size() < 2) continue;
-    const bool begun =
-        !stories.empty() && model.config.bos && stories.front().tokens.front() == *model.config.bos;
-    if (begun) text.front() = *model.config.bos;
-    Story s;
-    s.tokens = std::move(text);
-    s.asked = s.tokens.size();
-    stories.push_back(std::move(s));
-  }
-  if (stories.size() < 2) {
-    throw data_error(path, "it holds one piece of " + std::to_string(length) + " tokens",
-                     "two or more: intervals are over pieces");
-  }
-  return stories;
 }
 
 std::vector<Run> make_runs(const Options& options, const std::vector<quality::Format>& formats,
@@ -244,7 +175,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   const std::vector<Story> stories =
       fitting.read.empty()
           ? read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer, count)
-          : stories_of_text(fitting.read, model, count);
+          : quality::pieces_of(fitting.read, model, count);
   const std::string named_texts = fitting.read.empty() ? "stories" : fitting.read;
   const auto trained = std::make_shared<Subject>(model, stories, nullptr, named_texts);
   std::vector<Run> runs;
@@ -257,6 +188,11 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     subjects.emplace_back(std::make_shared<Subject>(quality::with_key_outliers(model, 2, 24.0f),
                                                     stories, trained, named_texts),
                           "larger_outliers_emulated");
+    if (model::can_rotate_values(model)) {
+      subjects.emplace_back(std::make_shared<Subject>(model::with_rotated_values(model), stories,
+                                                      trained, named_texts),
+                            "values_rotated");
+    }
   }
   const quality::Texts calibration =
       fitting.text.empty()
@@ -266,9 +202,16 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   for (const auto& [subject, keys] : subjects) subject->calibrate_on(calibration);
   for (const auto& [subject, keys] : subjects) {
     for (const quality::Format& f : formats) {
-      // the larger outliers ask one question alone: whether formats of 4 bits stand them
-      if (quality::is_drawn(keys, f.codec->name) || (all && keys != "larger_outliers_emulated")) {
-        runs.push_back(kv_run(subject, keys, f, fitting));
+      // the larger outliers ask one question alone: whether formats of 4 bits stand them; rotated values, what
+      // folding does
+      const bool every = all && (keys == "as_trained" || keys == "outliers_emulated");
+      if (quality::is_drawn(keys, f.codec->name) || every) {
+        metrics::JsonObject axes;
+        axes.add("kv_format", f.codec->name).add("weight_format", "fp32").add("keys", keys);
+        if (!fitting.text.empty() && kv_format::needs_calibration(*f.codec)) {
+          axes.add("kv_calibration_text", fitting.text);
+        }
+        runs.push_back(detail::kv_run(subject, std::move(axes), f));
       }
     }
   }
@@ -281,6 +224,8 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
       add_memory_runs(trained, formats, all, runs);
       add_retention_runs(trained, all, runs);
     }
+    if (fitting.read.empty() && options.model.empty())
+      add_prose_runs(source, options, formats, runs);
   }
   const auto named = [&](std::string_view name) {
     return std::find_if(formats.begin(), formats.end(),
@@ -289,10 +234,13 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
   for (const auto& [subject, keys] : subjects) {
     for (const auto& [better, worse] : quality::orders) {
       const bool needed = quality::is_drawn(keys, std::pair(better, worse));
-      if (!needed && (!all || keys == "larger_outliers_emulated")) continue;
+      const bool every = all && (keys == "as_trained" || keys == "outliers_emulated");
+      if (!needed && !every) continue;
       const auto a = named(better), b = named(worse);
       if (a == formats.end() || b == formats.end()) continue;  // not in this list
-      runs.push_back(order_run(subject, keys, *a, *b));
+      metrics::JsonObject axes;
+      axes.add("better", better).add("worse", worse).add("keys", keys);
+      runs.push_back(detail::order_run(subject, std::move(axes), *a, *b));
     }
   }
   return runs;

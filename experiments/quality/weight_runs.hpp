@@ -15,6 +15,7 @@
 
 #include <experiments/common/driver.hpp>
 #include <experiments/quality/calibrated.hpp>
+#include <experiments/quality/calibration_texts.hpp>
 #include <experiments/quality/outliers.hpp>
 #include <experiments/quality/subject.hpp>
 #include <experiments/retention/texts.hpp>
@@ -33,21 +34,22 @@ struct WeightRun {
   std::function<checkpoint::Checkpoint(const checkpoint::Checkpoint&)> make;  // empty: as it is
 };
 
-/// Stories that weights are calibrated on, read when first asked for.
+/// Texts that weights are calibrated on, read when first asked for.
 class CalibrationTexts {
  public:
-  CalibrationTexts(std::string path, const checkpoint::Tokenizer& tokenizer, std::size_t count)
-      : path_(std::move(path)), tokenizer_(&tokenizer), count_(count) {}
+  /// subject: whose tokens they are in
+  CalibrationTexts(std::string path, SharedSubject subject, std::size_t count)
+      : path_(std::move(path)), subject_(std::move(subject)), count_(count) {}
   [[nodiscard]] const quality::Texts& texts() {
     std::call_once(once_, [&] {
-      for (const Story& s : read_stories(path_, *tokenizer_, count_)) texts_.push_back(s.tokens);
+      texts_ = quality::calibration_texts(path_, *subject_->model().tokenizer, count_);
     });
     return texts_;
   }
 
  private:
   std::string path_;
-  const checkpoint::Tokenizer* tokenizer_;
+  SharedSubject subject_;
   std::size_t count_;
   std::once_flag once_;
   quality::Texts texts_;
@@ -200,13 +202,14 @@ inline constexpr std::pair<std::string_view, std::string_view> outlier_orders[] 
   return {all.share(), shares[draws / 40], shares[draws - 1 - draws / 40]};
 }
 
+/// axes: of its row
 [[nodiscard]] inline Run weight_run(const SharedSubject& subject, const WeightRun& w,
-                                    std::string_view inputs) {
+                                    metrics::JsonObject axes) {
   Run run;
   run.row.variant = w.name;
   run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
-  run.row.axes.add("kv_format", "fp32").add("weight_format", w.name).add("inputs", inputs);
+  run.row.axes = std::move(axes);
   run.measure = [subject, w] {
     const auto r = weight_reading(*subject, w);
     const model::Shape& s = subject->model().config.shape;
@@ -223,12 +226,12 @@ inline constexpr std::pair<std::string_view, std::string_view> outlier_orders[] 
 }
 
 [[nodiscard]] inline Run weight_order_run(const SharedSubject& subject, const WeightRun& better,
-                                          const WeightRun& worse, std::string_view inputs) {
+                                          const WeightRun& worse, metrics::JsonObject axes) {
   Run run;
   run.row.variant = better.name;
   run.row.workload = subject->texts_name();
   run.row.mode = metrics::Mode::measured;
-  run.row.axes.add("better", better.name).add("worse", worse.name).add("inputs", inputs);
+  run.row.axes = std::move(axes);
   run.measure = [subject, better, worse] {
     const auto a = weight_reading(*subject, better), b = weight_reading(*subject, worse);
     metrics::JsonObject out = gap(*a, *b, better.name + " better than " + worse.name);
@@ -243,23 +246,29 @@ inline constexpr std::pair<std::string_view, std::string_view> outlier_orders[] 
 /// Rows of weight formats, and of one against another. all: those too that no figure draws
 inline void add_weight_runs(const SharedSubject& trained, const std::string& source,
                             const Options& options, bool all, std::vector<Run>& runs) {
-  const auto seen = std::make_shared<CalibrationTexts>(
-      source + "/experiments/quality/calibration.jsonl", *trained->model().tokenizer,
-      options.pick<std::size_t>(2, 16, 16));
+  const auto seen =
+      std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", trained,
+                                         options.pick<std::size_t>(2, 16, 16));
   const auto add = [&](const SharedSubject& subject, const std::vector<WeightRun>& weights,
                        const auto& orders, std::string_view inputs, bool some) {
     for (const WeightRun& w : weights) {
       const bool drawn =
           std::find(std::begin(detail::drawn_weights), std::end(detail::drawn_weights), w.name) !=
           std::end(detail::drawn_weights);
-      if (!some || drawn) runs.push_back(detail::weight_run(subject, w, inputs));
+      if (some && !drawn) continue;
+      metrics::JsonObject axes;
+      axes.add("kv_format", "fp32").add("weight_format", w.name).add("inputs", inputs);
+      runs.push_back(detail::weight_run(subject, w, std::move(axes)));
     }
     const auto named = [&](std::string_view name) -> const WeightRun& {
       return *std::find_if(weights.begin(), weights.end(),
                            [&](const WeightRun& w) { return w.name == name; });
     };
     for (const auto& [better, worse] : orders) {
-      runs.push_back(detail::weight_order_run(subject, named(better), named(worse), inputs));
+      metrics::JsonObject axes;
+      axes.add("better", better).add("worse", worse).add("inputs", inputs);
+      runs.push_back(
+          detail::weight_order_run(subject, named(better), named(worse), std::move(axes)));
     }
   };
   add(trained, detail::weight_runs(seen), detail::weight_orders, "as_trained", !all);

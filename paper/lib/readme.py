@@ -143,12 +143,12 @@ def weight_formats_part():
     lines = ["| Weights | bits a weight | change of perplexity | KL, nat a token | takes away of rounding |",
              "|---|---|---|---|---|"]
     removed = {(row["better"], row["inputs"]): row for row in row_tools.RowSet(ROOT / "paper" / "results").of("quality")
-               if "removed_percent" in row and row["worse"].startswith("rtn_")}
+               if "removed_percent" in row and row["worse"].startswith("rtn_") and "part" not in row}
 
     def bits(row):
         return row.get("stored_bits_per_weight", row["bits_per_weight"])
 
-    found = [row for row in _quality(kv_format="fp32") if "bits_per_weight" in row]
+    found = [row for row in _quality(kv_format="fp32") if "bits_per_weight" in row and "part" not in row]
     for row in sorted(found, key=lambda row: (row.get("inputs", ""), -bits(row), row["weight_format"])):
         emulated = ", outliers emulated in the inputs" if row.get("inputs") == "outliers_emulated" else ""
         beside = removed.get((row["weight_format"], row.get("inputs")))
@@ -156,6 +156,17 @@ def weight_formats_part():
                  f"{beside['removed_percent_high']:.0f})") if beside else ""
         lines.append(f"| `{row['weight_format']}`{emulated} | {bits(row):.2f} | "
                      f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def prose_part():
+    rows = [row for row in _quality(part="prose") if (row["kv_format"], row["weight_format"]) != ("fp32", "fp32")]
+    lines = ["| Keys and values, or weights | bits in memory | change of perplexity | KL, nat a byte |", "|---|---|---|---|"]
+    for of, name, bits in (("kv", "kv_format", "pool_bits_per_value"),
+                           ("weights", "weight_format", "stored_bits_per_weight")):
+        for row in sorted((row for row in rows if row[name] != "fp32"), key=lambda row: (-row[bits], row[name])):
+            lines.append(f"| {of}: `{row[name]}` | {row[bits]:.2f} | {_interval(row, 'perplexity_change_percent')} | "
+                         f"{row['divergence']:.5f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -173,7 +184,8 @@ def fixed_memory_part():
 
 
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
-QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part, "fixed_memory": fixed_memory_part}
+QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part,
+                 "prose": prose_part, "fixed_memory": fixed_memory_part}
 FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 
 
