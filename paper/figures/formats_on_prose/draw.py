@@ -38,5 +38,4 @@ def draw(context, plt):
     middle.set_xscale("symlog", linthresh=0.1)
     middle.set_xlabel("gap of perplexity (%)")
     middle.set_title("orderings")
-    figure.tight_layout()
     return figure
