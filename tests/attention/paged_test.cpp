@@ -60,16 +60,18 @@ TEST(Paged, ChunksAndThreadsDoNotChangeABit) {
   }
 }
 
-/// A single KV head leaves one task: threads then share out its context.
+/// Few heads leave few tasks: threads then share out their context, some heads at a time.
 TEST(Paged, ThreadsShareLongSequencesWithoutChangingABit) {
-  const Dense d(3 * span_tokens + 70, 3, 1, 16, 11);
-  for (const std::int64_t window : {std::int64_t{1} << 40, std::int64_t{2 * span_tokens + 30}}) {
-    const SlidingWindow variant(window);
-    const auto alone = run_paged<kv_format::Fp32>(d, variant, 3, 3, 16, 1);
-    EXPECT_LT(largest_error(alone, run_reference(d, variant, 3)), 4e-6) << "window " << window;
-    for (const std::size_t threads : {std::size_t{2}, std::size_t{5}}) {
-      EXPECT_TRUE(same_bits(run_paged<kv_format::Fp32>(d, variant, 3, 1, 16, threads), alone))
-          << "window " << window << ", threads " << threads;
+  for (const std::size_t kv_heads : {std::size_t{1}, std::size_t{6}}) {
+    const Dense d(3 * span_tokens + 70, kv_heads == 1 ? 3 : 6, kv_heads, 16, 11);
+    for (const std::int64_t window : {std::int64_t{1} << 40, std::int64_t{2 * span_tokens + 30}}) {
+      const SlidingWindow variant(window);
+      const auto alone = run_paged<kv_format::Fp32>(d, variant, 3, 3, 16, 1);
+      EXPECT_LT(largest_error(alone, run_reference(d, variant, 3)), 4e-6) << "window " << window;
+      for (const std::size_t threads : {std::size_t{2}, std::size_t{5}}) {
+        EXPECT_TRUE(same_bits(run_paged<kv_format::Fp32>(d, variant, 3, 1, 16, threads), alone))
+            << "heads " << kv_heads << ", window " << window << ", threads " << threads;
+      }
     }
   }
 }

@@ -36,26 +36,36 @@ namespace detail {
 inline constexpr std::size_t most_together = 8, few_queries = 8;
 /// Bytes that they may fetch ahead: a part of a second-level cache.
 inline constexpr std::size_t bytes_together = std::size_t{192} << 10;
-/// Heads of a sequence that one thread should take together: as many as leave each thread some.
-[[nodiscard]] inline std::size_t together(const KvView<const std::byte>& cache, std::size_t tasks,
-                                          std::size_t threads) {
+/// Heads of a sequence that one thread should take together, `most` or fewer.
+[[nodiscard]] inline std::size_t together(const KvView<const std::byte>& cache, std::size_t most) {
   const std::size_t values =
       cache.value_slab_bytes == 0 ? cache.slab_bytes : cache.value_slab_bytes;
   const std::size_t tile = (cache.slab_bytes + values) / cache.block_tokens * tile_tokens;
-  const std::size_t most =
-      std::min({most_together, cache.kv_heads, tasks / threads, bytes_together / tile});
+  most = std::min({most, most_together, cache.kv_heads, bytes_together / tile});
   if (most < 2) return 1;
   const std::size_t parts = (cache.kv_heads + most - 1) / most;  // of about the same size
   return (cache.kv_heads + parts - 1) / parts;
 }
 
-/// Part of a task's keys.
-struct Span {
-  const Task* task = nullptr;
-  std::size_t number = 0;
-  std::size_t at = 0;       // where its result goes
-  std::size_t of_task = 0;  // spans of the task, at its first one
+/// Tasks [begin, end) take turns, in all their keys or, where there are results, in one span of them.
+struct Turn {
+  std::size_t begin = 0, end = 0;
+  std::size_t span = 0;
 };
+/// Neighbouring tasks with the same few queries, `few` at a time.
+[[nodiscard]] inline std::vector<Turn> turns_of(const std::vector<Task>& tasks, std::size_t few) {
+  std::vector<Turn> turns;
+  for (std::size_t i = 0; i < tasks.size();) {
+    const std::size_t begin = i;
+    const Task& first = tasks[i++];
+    while (i < tasks.size() && i - begin < few && tasks[i].sequence == first.sequence &&
+           tasks[i].first == first.first && first.count <= few_queries) {
+      ++i;
+    }
+    turns.push_back({begin, i});
+  }
+  return turns;
+}
 
 /// Calls body(i, worker) for i in [0, count); whoever is free takes the next.
 template <class Body>
@@ -79,59 +89,79 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
   const std::vector<detail::Task> tasks = detail::tasks_of(queries, cache.kv_heads);
   const KvView<const std::byte> view = cache.template with_codec<Format>();
   using Kernel = detail::TaskKernel<kv_format::storage_of<Format>, Variant>;
-  const std::size_t few = detail::together(view, tasks.size(), threads.size());
   const std::size_t state = Workspace::state_floats(cache.head_dim, detail::few_queries);
-  workspace.reserve(threads.size(), cache.head_dim, few * state);
+  const std::size_t most = detail::together(view, detail::most_together);
+  workspace.reserve(threads.size(), cache.head_dim, most * state);
   const auto kernel = [&](const detail::Task& task, std::size_t worker) {
     return Kernel(view, queries, variant, task, detail::TableKeys{}, workspace.part(worker));
   };
-  if (threads.size() > 1 && tasks.size() < 4 * threads.size()) {
-    // Few tasks: their spans are computed one by one, by whoever is free, and merged in order.
-    std::vector<detail::Span> spans;
-    std::size_t floats = 0;
-    for (const detail::Task& task : tasks) {
-      const Kernel one = kernel(task, 0);
-      const auto [first, last] = one.spans();
-      for (std::size_t s = first; s < last; ++s, floats += one.span_floats()) {
-        spans.push_back({&task, s, floats, s == first ? last - first : 0});
-      }
-    }
-    if (spans.size() > tasks.size()) {
-      float* results = workspace.spans(floats);
-      detail::share_out(spans.size(), threads, [&](std::size_t i, std::size_t worker) {
-        kernel(*spans[i].task, worker).run_span(spans[i].number, results + spans[i].at);
-      });
-      detail::share_out(spans.size(), threads, [&](std::size_t i, std::size_t worker) {
-        if (spans[i].of_task == 0) return;
-        kernel(*spans[i].task, worker).merge(results + spans[i].at, spans[i].of_task);
-      });
-      return;
-    }
-  }
-  // Longest first would balance better; in order keeps neighbours in the cache.
-  std::vector<std::size_t> begins;
-  for (std::size_t i = 0; i < tasks.size();) {
-    begins.push_back(i);
-    const detail::Task& first = tasks[i++];
-    while (i < tasks.size() && i - begins.back() < few && tasks[i].sequence == first.sequence &&
-           tasks[i].first == first.first && first.count <= detail::few_queries) {
-      ++i;
-    }
-  }
-  begins.push_back(tasks.size());
-  detail::share_out(begins.size() - 1, threads, [&](std::size_t i, std::size_t worker) {
-    const std::size_t begin = begins[i], count = begins[i + 1] - begin;
-    if (count == 1) return kernel(tasks[begin], worker).run();
+  // Lets tasks take turns: begin(kernel), then step by step, then end(task, kernel).
+  const auto take_turns = [&](const detail::Turn& turn, std::size_t worker, const auto& begin,
+                              const auto& end) {
     std::array<std::optional<Kernel>, detail::most_together> heads;
+    const std::size_t count = turn.end - turn.begin;
     for (std::size_t h = 0; h < count; ++h) {
-      heads[h].emplace(view, queries, variant, tasks[begin + h], detail::TableKeys{},
-                       workspace.part(worker), workspace.extra(worker) + h * state);
-      heads[h]->begin();
+      const detail::Task& task = tasks[turn.begin + h];
+      if (count == 1) {
+        heads[h].emplace(kernel(task, worker));
+      } else {
+        heads[h].emplace(view, queries, variant, task, detail::TableKeys{}, workspace.part(worker),
+                         workspace.extra(worker) + h * state);
+      }
+      begin(*heads[h]);
     }
     for (bool more = true; more;) {
       for (std::size_t h = 0; h < count; ++h) more = heads[h]->step();
     }
-    for (std::size_t h = 0; h < count; ++h) heads[h]->finish();
+    for (std::size_t h = 0; h < count; ++h) end(turn.begin + h, *heads[h]);
+  };
+  std::vector<detail::Turn> turns = detail::turns_of(tasks, most);
+  if (turns.size() < 4 * threads.size() && threads.size() > 1) {
+    // Few turns: their spans are computed one by one, by whoever is free, and merged in order.
+    std::size_t floats = 0, all_spans = 0;
+    std::vector<std::size_t> at;  // where a task's results begin
+    for (const detail::Task& task : tasks) {
+      const Kernel one = kernel(task, 0);
+      const auto [first, last] = one.spans();
+      at.push_back(floats);
+      floats += (last - first) * one.span_floats();
+      all_spans += last - first;
+    }
+    if (all_spans > tasks.size()) {
+      std::vector<detail::Turn> parts;
+      for (std::size_t few = most;; few = (few + 1) / 2) {
+        parts.clear();
+        for (const detail::Turn& turn : detail::turns_of(tasks, few)) {
+          const auto [first, last] = kernel(tasks[turn.begin], 0).spans();
+          for (std::size_t s = first; s < last; ++s) parts.push_back({turn.begin, turn.end, s});
+        }
+        if (few == 1 || parts.size() >= 2 * threads.size()) break;
+      }
+      float* results = workspace.spans(floats);
+      detail::share_out(parts.size(), threads, [&](std::size_t i, std::size_t worker) {
+        const std::size_t span = parts[i].span;
+        take_turns(
+            parts[i], worker, [&](Kernel& head) { head.begin_span(span); },
+            [&](std::size_t task, Kernel& head) {
+              const std::size_t before = span - head.spans().first;
+              head.finish_span(results + at[task] + before * head.span_floats());
+            });
+      });
+      detail::share_out(tasks.size(), threads, [&](std::size_t i, std::size_t worker) {
+        Kernel task = kernel(tasks[i], worker);
+        const auto [first, last] = task.spans();
+        task.merge(results + at[i], last - first);
+      });
+      return;
+    }
+    turns = detail::turns_of(
+        tasks, detail::together(view, std::max<std::size_t>(1, tasks.size() / threads.size())));
+  }
+  // Longest first would balance better; in order keeps neighbours in the cache.
+  detail::share_out(turns.size(), threads, [&](std::size_t i, std::size_t worker) {
+    take_turns(
+        turns[i], worker, [](Kernel& head) { head.begin(); },
+        [](std::size_t, Kernel& head) { head.finish(); });
   });
 }
 

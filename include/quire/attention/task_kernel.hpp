@@ -181,20 +181,21 @@ class TaskKernel {
   }
   /// Floats of a span's result.
   [[nodiscard]] std::size_t span_floats() const { return task_.count * (padded_ + 2); }
-  /// One span alone, to be merged by merge(). \shape result (span_floats())
-  void run_span(std::size_t s, float* result) {
+  /// One span alone, to be merged by merge(), as begin() and finish() do with all.
+  /// \shape result (span_floats())
+  void begin_span(std::size_t s) {
     constexpr auto span = static_cast<std::int64_t>(span_tokens);
     const auto begin = static_cast<std::int64_t>(s) * span;
     prepare();
     add_tiles(std::max(variant_.first_visible(position(0)), begin),
               std::min(position(task_.count - 1), begin + span - 1));
-    while (step()) {
-    }
+  }
+  void finish_span(float* result) const {
     std::copy_n(largest_, task_.count, result);
     std::copy_n(total_, task_.count, result + task_.count);
     std::copy_n(sums_, task_.count * padded_, result + 2 * task_.count);
   }
-  /// What run() does with spans that run_span() has computed. \shape results (count, span_floats())
+  /// What run() does with spans that were computed one by one. \shape results (count, span_floats())
   void merge(const float* results, std::size_t count) {
     prepare();
     for (std::size_t i = 0; i < count; ++i, results += span_floats()) {
@@ -278,10 +279,10 @@ class TaskKernel {
         code_queries_->set(r, q_ + r * padded_, code_keys_->excess());
       }
     }
-    begin_span();
+    clear_span();
   }
 
-  void begin_span() {
+  void clear_span() {
     std::fill_n(largest_, task_.count, -std::numeric_limits<float>::infinity());
     std::fill_n(total_, task_.count, 0.0f);
     std::fill_n(sums_, task_.count * padded_, 0.0f);
@@ -298,7 +299,7 @@ class TaskKernel {
     constexpr auto tile = static_cast<std::int64_t>(tile_tokens);
     if (tile_begin_ > first_ && tile_begin_ % static_cast<std::int64_t>(span_tokens) == 0) {
       merge_span();
-      begin_span();
+      clear_span();
     }
     tile_count_ = static_cast<std::size_t>(std::min(tile, last_ + 1 - tile_begin_));
     // Slots before anything visible may have lost their blocks; they are never touched.
@@ -383,7 +384,8 @@ class TaskKernel {
     tile.end = count;
   }
   /// Of tokens from entry_slot_ on, where they lie beside all codes of a slab.
-  void fetch_scales(const CodeLayout& layout, const std::byte* slab, std::size_t count) const {
+  HWY_INLINE void fetch_scales(const CodeLayout& layout, const std::byte* slab,
+                               std::size_t count) const {
     if (layout.group == 0 || layout.scale != CodeLayout::Scale::fp32_of_slab) return;
     fetch(slab + layout.scale_at + entry_slot_ * sizeof(float), count * sizeof(float));
   }
@@ -434,10 +436,24 @@ class TaskKernel {
     }
     const std::size_t after = begin + tile_tokens, stop = static_cast<std::size_t>(end);
     locate(*next_, after, 0, stop > after ? std::min(tile_tokens, stop - after) : 0);
+    if constexpr (!Keys::listed) announce_blocks();
+  }
+  /// Touches the blocks of the tile after the next: where pages are small, finding one takes longer than
+  /// fetching a line of it. Inlined, as g++ drops calls of functions that do nothing but prefetch.
+  HWY_INLINE void announce_blocks() const {
+    constexpr std::size_t worth_it =
+        1024;  // bytes: less of a page is fetched as fast as it is found
+    if (cache_.block_tokens >= tile_tokens || cache_.slab_bytes < worth_it) return;
+    const std::size_t end =
+        std::min(sequence_.blocks.size(), entry_ + (tile_tokens - 1) / cache_.block_tokens + 1);
+    for (std::size_t i = entry_; i < end; ++i) {
+      fetch_line(cache_.keys(sequence_.blocks[i], task_.kv_head));
+      fetch_line(cache_.values(sequence_.blocks[i], task_.kv_head));
+    }
   }
 
-  static void fetch(const std::byte* from, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; i += 64) simd::fetch_ahead(from + i);
+  static HWY_INLINE void fetch(const std::byte* from, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; i += 64) fetch_line(from + i);
   }
 
   [[nodiscard]] bool used(std::size_t t) const { return t >= tile_skip_ && t < tile_count_; }

@@ -11,11 +11,13 @@
 
 namespace quire {
 
-/// Asks for huge pages under the whole pages of 2 MiB in [memory, memory + bytes). A wish: refused,
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+/// Asks for huge pages under the whole ones in [memory, memory + bytes). A wish: refused,
 /// it costs speed alone.
 inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+  constexpr std::uintptr_t page = huge_page;
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
   const std::uintptr_t first = (begin + page - 1) / page * page,
                        end = (begin + bytes) / page * page;
@@ -32,7 +34,7 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 template <class T>
 struct HugePageAllocator {
   using value_type = T;
-  static constexpr std::size_t page = std::size_t{2} << 20;
+  static constexpr std::size_t page = huge_page;
 
   HugePageAllocator() = default;
   template <class U>

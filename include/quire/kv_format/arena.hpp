@@ -56,8 +56,10 @@ class Arena {
     if (block_bytes_ != 0 && count > std::numeric_limits<std::size_t>::max() / block_bytes_) {
       throw state_error("KV cache", "its size overflows", "fewer blocks");
     }
-    memory_ = AlignedArray<std::byte>(count * block_bytes_);
-    // A sequence's blocks lie anywhere: with small pages, each is a walk of the page tables.
+    // A sequence's blocks lie anywhere: with small pages, each is a walk of the page tables, and two
+    // where it lies across pages.
+    const std::size_t bytes = count * block_bytes_;
+    memory_ = AlignedArray<std::byte>(bytes, bytes < huge_page ? 64 : huge_page);
     ask_for_huge_pages(memory_.data(), memory_.size());
     if (codec.keeps_open_blocks()) {
       for (const KvCodec* c = &codec; c != nullptr; c = c->skipped) {
