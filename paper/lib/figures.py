@@ -50,7 +50,8 @@ def colour(key):
 class Figure:
     """One folder under paper/figures: figNN_<slug>/draw.py with TITLE, EXPERIMENTS and draw(context, plt).
 
-    The module's docstring is the caption."""
+    The module's docstring is the caption. NEEDS, where there is one: files below the root that not every machine has, each with
+    what brings it; where one is missing the figure is left out of a run, which is no failure."""
 
     def __init__(self, folder):
         self.id = folder.name
@@ -59,7 +60,12 @@ class Figure:
         spec.loader.exec_module(self._module)
         self.title = self._module.TITLE
         self.experiments = tuple(self._module.EXPERIMENTS)
+        self.needs = dict(getattr(self._module, "NEEDS", {}))
         self.caption = " ".join(self._module.__doc__.split())
+
+    def missing(self, root):
+        """The first file it needs that is not there, and what brings it; None when all are."""
+        return next(((path, how) for path, how in self.needs.items() if not (root / path).exists()), None)
 
     def draw(self, context, folder):
         """Writes <id>.svg, .pdf and .png into `folder` and returns their paths by format."""

@@ -254,6 +254,18 @@ def draw_figures(chosen, context):
     return drawn, not_drawn, failures
 
 
+def without_what_is_missing(chosen, root=ROOT):
+    """(figures that can be made here, a sentence for each that cannot)."""
+    can, sentences = [], []
+    for figure in chosen:
+        missing = figure.missing(root)
+        if missing is None:
+            can.append(figure)
+        else:
+            sentences.append(f"{figure.id} is left out: {missing[0]} is not there; {missing[1]}")
+    return can, sentences
+
+
 def show_list(ids, claims):
     for name in ids:
         figure = figure_tools.Figure(figure_tools.FIGURES / name)
@@ -268,6 +280,14 @@ def reproduce(options, ids, claims):
     progress = Progress()
     runner = Runner(OUT / "logs")
     chosen = [figure_tools.Figure(figure_tools.FIGURES / name) for name in ids]
+    left_out = []
+    if options.scale != "frozen":
+        chosen, left_out = without_what_is_missing(chosen)
+        ids = [figure.id for figure in chosen]
+    for sentence in left_out:
+        print(f"reproduce: {sentence}", file=sys.stderr)
+    if not chosen:
+        return OK
     claims = [claim for claim in claims if claim["figure"] in ids]
     experiments = sorted({name for figure in chosen for name in figure.experiments})
     folder = FROZEN if options.scale == "frozen" else OUT / "rows"
@@ -301,6 +321,8 @@ def reproduce(options, ids, claims):
         print(claim_tools.line(claim, result))
     print(f"{claim_tools.score(results)}; {len(drawn)} of {len(chosen)} figures drawn in "
           f"{time.monotonic() - started:.0f} s")
+    for sentence in left_out:
+        print(sentence)
     print(f"report: {(OUT / 'report.html').relative_to(ROOT)}")
     print(f"paper: {pdf.relative_to(ROOT)}" if pdf else sentence or "paper: built when every figure is drawn")
     for failure in failures:

