@@ -1,5 +1,6 @@
 // The CPU executor for real beside its own simulation. README.md says what is run and why.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -168,39 +169,60 @@ struct Means {
   [[nodiscard]] double throughput() const { return requests / seconds; }
 };
 
-/// How much slower than on average the machine was, second by second of a run's own steps, as the steps
-/// between them say: what those of half a second around a moment took, over what `coefficients` say of them.
+/// How much slower than on average the machine was, in the course of a run's own steps, as the steps between
+/// them say: what those of a few seconds around a moment took, over what `coefficients` say of them, as far
+/// as every other step of them says the same as the rest. What is not the machine's speed but the chance of
+/// single steps would be added to the run's own, and chance makes queues longer.
 /// \pre `run` and `between` took turns.
 Drift drift_of(const AffineCoefficients& coefficients,
                const std::vector<calibrate::StepSample>& run,
                const std::vector<calibrate::StepSample>& between) {
-  Drift drift{.interval = 0.1};
-  std::vector<std::pair<double, double>> seen;  // taken and said, by interval
+  struct Half {
+    double taken = 0, said = 0;  // seconds
+    void add(const Half& other) {
+      taken += other.taken;
+      said += other.said;
+    }
+    [[nodiscard]] double ratio() const { return said > 0 ? taken / said : 1; }
+  };
+  using Both = std::array<Half, 2>;
+  Drift drift{.interval = 0.3};
+  constexpr std::size_t reach = 5;  // intervals to each side
+  std::vector<Both> seen;           // by interval
+  Half all;
   double now = 0;
   for (std::size_t i = 0; i < run.size() && i < between.size(); ++i) {
     const auto at = static_cast<std::size_t>(now / drift.interval.value);
     if (at >= seen.size()) seen.resize(at + 1);
-    seen[at].first += between[i].seconds;
-    seen[at].second += calibrate::predicted(coefficients, between[i]);
+    const Half one{between[i].seconds, calibrate::predicted(coefficients, between[i])};
+    seen[at][i % 2].add(one);
+    all.add(one);
     now += run[i].seconds;
   }
-  constexpr std::size_t reach = 2;
+  double agreed = 0, varied = 0;
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    double taken = 0, said = 0;
+    Both near;
     for (std::size_t k = i - std::min(i, reach); k <= i + reach && k < seen.size(); ++k) {
-      taken += seen[k].first;
-      said += seen[k].second;
+      for (const std::size_t half : {std::size_t{0}, std::size_t{1}}) near[half].add(seen[k][half]);
     }
-    drift.factors.push_back(said > 0 ? taken / said : 1);
+    const double a = near[0].ratio() - all.ratio(), b = near[1].ratio() - all.ratio();
+    agreed += a * b;
+    varied += (a + b) * (a + b) / 4;
+    near[0].add(near[1]);
+    drift.factors.push_back(near[0].ratio());
   }
+  const double share = varied > 0 ? std::clamp(agreed / varied, 0.0, 1.0) : 0;
+  for (double& factor : drift.factors) factor = all.ratio() + share * (factor - all.ratio());
   return drift;
 }
 
-/// One rate. Each run has its own calibration: the steps that an engine with other requests took in between.
-metrics::JsonObject compare(double share, std::size_t count, int repetitions) {
+/// One rate: as many requests as come in `span`, `count` at least. Each run has its own calibration: the steps
+/// that an engine with other requests took in between.
+metrics::JsonObject compare(double share, std::size_t count, Seconds span, int repetitions) {
   const double capacity =
       measured(requests_at(0, count, 1000)).first.summary().request_throughput();
   const double rate = share * capacity;
+  count = std::max(count, static_cast<std::size_t>(rate * span.value));
   Means here, there;
   double in_sample = 0, held_out = 0, predicted = 0, taken = 0;
   std::int64_t steps = 0;
@@ -252,6 +274,7 @@ metrics::JsonObject compare(double share, std::size_t count, int repetitions) {
       .add("error_same_steps_percent", percent(predicted, taken))
       .add("step_error_in_sample_percent", 100 * in_sample)
       .add("step_error_held_out_percent", 100 * held_out)
+      .add("requests", here.requests)
       .add("steps", steps)
       .add("decision_logs_equal", equal);
 }
@@ -259,6 +282,7 @@ metrics::JsonObject compare(double share, std::size_t count, int repetitions) {
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::size_t count = options.pick<std::size_t>(40, 200, 1000);
+  const Seconds span = options.pick(0.0, 10.0, 60.0);
   const std::vector<double> some{0.5, 1.1}, most{0.25, 0.5, 0.9, 1.1, 1.4},
       all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
   for (const double share : options.pick(some, most, all)) {
@@ -270,7 +294,7 @@ std::vector<Run> make_runs(const Options& options) {
     run.row.axes.add("part", "ladder")
         .add("share_of_capacity", share)
         .add("beyond_capacity", share > 1);
-    run.measure = [=] { return compare(share, count, 2); };
+    run.measure = [=] { return compare(share, count, span, 2); };
     runs.push_back(std::move(run));
   }
   // the steps themselves, for `quire calibrate --steps`
