@@ -31,7 +31,7 @@ LLM<> induction() {
 const std::string text = "abcdefghijkl 0123;abcd";
 
 TEST(Llm, TextsEqualThoseOfTransformers) {
-  for (const std::string name : {"induction", "stories"}) {
+  for (const std::string name : {"induction", "stories", "bytes"}) {
     SCOPED_TRACE(name);
     const std::string path = root("tests/golden/models/" + name + "/generate.json");
     const json::Value value = json::parse(checkpoint::read_file(path, 1 << 24), path);

@@ -159,7 +159,7 @@ TEST(GoldenModels, CoverEveryFamily) {
   const auto names = golden_models();
   for (const char* family :
        {"gpt2", "llama", "llama_bf16", "llama_bias", "llama_rope_llama3", "mistral", "mixtral",
-        "opt", "opt_post_norm", "qwen2", "qwen2_window", "qwen3", "qwen3_moe", "stories",
+        "opt", "opt_post_norm", "qwen2", "qwen2_window", "qwen3", "qwen3_moe", "stories", "bytes",
         // as other tools quantise them
         "llama_gptq_int4", "llama_gptq_int3", "llama_awq_int4", "llama_bitsandbytes_nf4",
         "llama_bitsandbytes_fp4", "llama_bitsandbytes_int8", "llama_compressed_int4"}) {

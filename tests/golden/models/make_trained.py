@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes golden logits and greedy texts of the committed small models with Hugging Face transformers.
 
-    python3 tests/golden/models/make_trained.py            # rewrites stories/ and induction/ here
+    python3 tests/golden/models/make_trained.py            # rewrites stories/, induction/ and bytes/ here
     python3 tests/golden/models/make_trained.py --check    # makes them elsewhere and compares
 
 The models are read from experiments/small_models/checkpoints, evaluated in float64. README.md
@@ -50,6 +50,14 @@ def story_prompts():
             continue
         yield s.text[: s.text.index(" ", len(s.text) // 3)]  # the middle of a story
         yield s.text[: s.questions[0].answer_start]          # a question
+
+
+def byte_prompts():
+    """The same, and openings as the other three quarters of its training text have them."""
+    yield "And it came to pass, "
+    yield "In those days "
+    yield "He said unto them, "
+    yield from story_prompts()
 
 
 def induction_prompts():
@@ -133,13 +141,14 @@ def make(name, root, prompts, sequences):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--only", default="stories,induction")
+    parser.add_argument("--only", default="stories,induction,bytes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     known = {"stories": (story_prompts, story_sequences),
-             "induction": (induction_prompts, induction_sequences)}
+             "induction": (induction_prompts, induction_sequences),
+             "bytes": (byte_prompts, story_sequences)}
     names = args.only.split(",")
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch) if args.check else HERE
