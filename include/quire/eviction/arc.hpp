@@ -8,6 +8,7 @@
 
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
@@ -61,6 +62,7 @@ class Arc {
     trim();
   }
   void on_access(BlockId b, const BlockContext&) {
+    once_.prefetch(b);
     if (again_.contains(b)) return again_.move_to_back(b);
     const bool evictable = once_.evictable(b);
     once_.erase(b);
@@ -71,6 +73,7 @@ class Arc {
     (again_.contains(b) ? again_ : once_).set_evictable(b, evictable);
   }
   void on_remove(BlockId b) {
+    quire::prefetch(&content_[b.value]);
     const bool evicted = victim() == b;
     const bool was_again = again_.contains(b);
     (was_again ? again_ : once_).erase(b);
@@ -92,7 +95,8 @@ class Arc {
     const std::optional<BlockId> next = queue.oldest_evictable();
     if (!next) return;
     ghosts.prefetch(content_[next->value]);
-    if (const auto then = queue.second_evictable()) __builtin_prefetch(&content_[then->value]);
+    queue.prefetch(*next);
+    if (const auto then = queue.second_evictable()) quire::prefetch(&content_[then->value]);
   }
   void trim() {
     while (once_.size() + once_ghosts_.size() > capacity_ && once_ghosts_.size() > 0) {

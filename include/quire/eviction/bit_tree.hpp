@@ -30,7 +30,6 @@ class BitTree {
 
   [[nodiscard]] bool test(std::size_t i) const { return (words_[i / 64] >> (i % 64) & 1) != 0; }
   [[nodiscard]] bool any() const { return words_[begin_[levels_ - 1]] != 0; }
-  [[nodiscard]] std::uint64_t word(std::size_t w) const { return words_[w]; }
 
   void set(std::size_t i) {
     for (std::size_t l = 0; l < levels_; ++l) {
@@ -53,13 +52,6 @@ class BitTree {
   }
 
   void assign(std::size_t i, bool value) { value ? set(i) : clear(i); }
-
-  /// Adds all bits of `bits` to the word `w`. \pre bits != 0
-  void merge_word(std::size_t w, std::uint64_t bits) {
-    const std::uint64_t before = words_[w];
-    words_[w] = before | bits;
-    if (before == 0) set_above(w);
-  }
 
   /// The first member >= i, or npos.
   [[nodiscard]] std::size_t next(std::size_t i) const {
@@ -101,16 +93,6 @@ class BitTree {
   }
 
  private:
-  void set_above(std::size_t i) {
-    for (std::size_t l = 1; l < levels_; ++l) {
-      std::uint64_t& word = words_[begin_[l] + i / 64];
-      const std::uint64_t before = word;
-      word |= std::uint64_t{1} << (i % 64);
-      if (before != 0) return;
-      i /= 64;
-    }
-  }
-
   std::size_t begin_[12]{};  // first word of each level; 64^11 bits are more than any memory
   std::size_t levels_ = 0;
   huge_vector<std::uint64_t> words_;

@@ -10,6 +10,7 @@
 
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 
@@ -75,9 +76,9 @@ class EvictableSet {
       const std::size_t here = std::min(drawn.size(), count - begin);
       for (std::size_t i = 0; i < here; ++i) {
         drawn[i] = &blocks_[all ? begin + i : place_of(counter_bits(seed, draw, begin + i))];
-        __builtin_prefetch(drawn[i]);
+        quire::prefetch(drawn[i]);
       }
-      for (std::size_t i = 0; i < here; ++i) __builtin_prefetch(address(*drawn[i]));
+      for (std::size_t i = 0; i < here; ++i) quire::prefetch(address(*drawn[i]));
       for (std::size_t i = 0; i < here; ++i) {
         const auto its_score = score(*drawn[i]);
         if (best && !(its_score < best_score)) continue;

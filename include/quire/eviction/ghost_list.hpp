@@ -8,6 +8,7 @@
 #include <optional>
 
 #include <quire/core/huge_vector.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 
@@ -43,7 +44,7 @@ class GhostMap {
   }
 
   /// Fetches what the next question about a name, or its addition, will look at.
-  void prefetch(std::uint64_t content) const { __builtin_prefetch(&table_[tag(content) & mask()]); }
+  void prefetch(std::uint64_t content) const { quire::prefetch(&table_[tag(content) & mask()]); }
 
   /// Adds a name as the newest; when it is there it moves; when full the oldest is forgotten.
   void push(std::uint64_t content, const Value& value = {}) {

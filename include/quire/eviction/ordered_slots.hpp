@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <quire/core/error.hpp>
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/bit_tree.hpp>
 
@@ -34,30 +36,34 @@ class OrderedSlots {
   explicit OrderedSlots(BlockCount capacity)
       : slots_(ring_size(capacity)),
         place_(static_cast<std::size_t>(capacity.value), absent),
-        taken_(slots_.size()),
-        evictable_(slots_.size()),
-        candidates_(Marks ? slots_.size() : 0),
-        marks_(Marks ? slots_.size() / 64 : 0) {}
+        bits_(slots_.size() / 64),
+        taken_{0, BitTree(bits_.size())},
+        evictable_{1, BitTree(bits_.size())},
+        candidates_{Marks ? 2 : 0, BitTree(Marks ? bits_.size() : 0)},
+        marks_(Marks ? bits_.size() : 0) {}
 
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool contains(BlockId b) const { return place_[b.value] != absent; }
-  [[nodiscard]] bool evictable(BlockId b) const { return evictable_.test(place_[b.value]); }
+  [[nodiscard]] bool evictable(BlockId b) const { return test(evictable_, place_[b.value]); }
   [[nodiscard]] bool marked(BlockId b) const requires Marks { return mark(place_[b.value]); }
+
+  /// Fetches a block's place.
+  void prefetch(BlockId b) const { quire::prefetch(&place_[b.value]); }
 
   /// Puts a block at the back, not evictable and not marked. \pre absent
   void append(BlockId b) {
     if (crowded()) make_room();
-    taken_.set(take_slot(b));
+    set(taken_, take_slot(b));
     ++size_;
   }
 
   /// \pre present
   void erase(BlockId b) {
     const std::uint32_t p = place_[b.value];
-    taken_.clear(p);
-    evictable_.clear(p);
+    clear(taken_, p);
+    clear(evictable_, p);
     if constexpr (Marks) {
-      candidates_.clear(p);
+      clear(candidates_, p);
       set_mark(p, false);
     }
     place_[b.value] = absent;
@@ -74,8 +80,8 @@ class OrderedSlots {
   /// \pre present
   void set_evictable(BlockId b, bool value) {
     const std::uint32_t p = place_[b.value];
-    evictable_.assign(p, value);
-    if constexpr (Marks) candidates_.assign(p, value && !mark(p));
+    assign(evictable_, p, value);
+    if constexpr (Marks) assign(candidates_, p, value && !mark(p));
   }
 
   /// \pre present
@@ -83,10 +89,10 @@ class OrderedSlots {
     const std::uint32_t p = place_[b.value];
     if (mark(p) == value) return;
     set_mark(p, value);
-    if (evictable_.test(p)) candidates_.assign(p, !value);
+    if (test(evictable_, p)) assign(candidates_, p, !value);
   }
 
-  [[nodiscard]] bool any_evictable() const { return evictable_.any(); }
+  [[nodiscard]] bool any_evictable() const { return evictable_.words.any(); }
   /// The oldest block, evictable or not.
   [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
   /// The oldest evictable block.
@@ -97,9 +103,9 @@ class OrderedSlots {
   }
   /// The newest evictable block.
   [[nodiscard]] std::optional<BlockId> newest_evictable() const {
-    if (!evictable_.any()) return std::nullopt;
-    const std::size_t p = evictable_.prev(tail_);  // the slot at tail_ is empty
-    return slots_[p != BitTree::npos ? p : evictable_.prev(slots_.size() - 1)];
+    if (!any_evictable()) return std::nullopt;
+    const std::size_t p = prev(evictable_, tail_);  // the slot at tail_ is empty
+    return slots_[p != BitTree::npos ? p : prev(evictable_, slots_.size() - 1)];
   }
   /// The evictable block that is next after the oldest one. \pre one is evictable
   [[nodiscard]] std::optional<BlockId> second_evictable() const {
@@ -145,10 +151,61 @@ class OrderedSlots {
     return (wanted + 63) / 64 * 64;
   }
 
-  [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] >> (p % 64) & 1) != 0; }
+  /// Sixty-four slots' bits of every flag lie together, so that a slot is one line to look at. Marks lie
+  /// apart: most hits look at nothing else.
+  using Bits = std::array<std::uint64_t, Marks ? 3 : 2>;
+  struct Flag {
+    std::size_t lane;  // of Bits
+    BitTree words;     // those that are not zero
+  };
+
+  static std::uint64_t bit(std::size_t p) { return std::uint64_t{1} << (p % 64); }
+  [[nodiscard]] bool test(const Flag& flag, std::size_t p) const {
+    return (bits_[p / 64][flag.lane] & bit(p)) != 0;
+  }
+  void set(Flag& flag, std::size_t p) { merge(flag, p / 64, bit(p)); }
+  /// Adds all bits of `added` to the word `w`. \pre added != 0
+  void merge(Flag& flag, std::size_t w, std::uint64_t added) {
+    std::uint64_t& word = bits_[w][flag.lane];
+    const std::uint64_t before = word;
+    word = before | added;
+    if (before == 0) flag.words.set(w);
+  }
+  void clear(Flag& flag, std::size_t p) {
+    std::uint64_t& word = bits_[p / 64][flag.lane];
+    if (word == 0) return;
+    word &= ~bit(p);
+    if (word == 0) flag.words.clear(p / 64);
+  }
+  void assign(Flag& flag, std::size_t p, bool value) { value ? set(flag, p) : clear(flag, p); }
+  /// The first slot >= p that has the flag, or npos.
+  [[nodiscard]] std::size_t next(const Flag& flag, std::size_t p) const {
+    std::size_t w = p / 64;
+    if (w >= bits_.size()) return BitTree::npos;
+    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} << (p % 64));
+    if (word == 0) {
+      w = flag.words.next(w + 1);
+      if (w == BitTree::npos) return w;
+      word = bits_[w][flag.lane];
+    }
+    return w * 64 + static_cast<std::size_t>(std::countr_zero(word));
+  }
+  /// The last slot <= p that has the flag, or npos. \pre p is a slot
+  [[nodiscard]] std::size_t prev(const Flag& flag, std::size_t p) const {
+    std::size_t w = p / 64;
+    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} >> (63 - p % 64));
+    if (word == 0) {
+      w = w == 0 ? BitTree::npos : flag.words.prev(w - 1);
+      if (w == BitTree::npos) return w;
+      word = bits_[w][flag.lane];
+    }
+    return w * 64 + 63 - static_cast<std::size_t>(std::countl_zero(word));
+  }
+
+  [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] & bit(p)) != 0; }
   void set_mark(std::size_t p, bool value) {
-    const std::uint64_t bit = std::uint64_t{1} << (p % 64);
-    marks_[p / 64] = value ? marks_[p / 64] | bit : marks_[p / 64] & ~bit;
+    std::uint64_t& word = marks_[p / 64];
+    word = value ? word | bit(p) : word & ~bit(p);
   }
   [[nodiscard]] std::size_t after(std::size_t p) const {
     return p + 1 == slots_.size() ? 0 : p + 1;
@@ -158,19 +215,19 @@ class OrderedSlots {
     return p >= head_ ? p - head_ : p + slots_.size() - head_;
   }
 
-  /// First member of `tree` at or after slot `p`, going round the ring once, or npos.
-  static std::size_t around(const BitTree& tree, std::size_t p) {
-    const std::size_t found = tree.next(p);
-    return found != BitTree::npos ? found : tree.next(0);
+  /// First slot at or after `p` that has the flag, going round the ring once, or npos.
+  [[nodiscard]] std::size_t around(const Flag& flag, std::size_t p) const {
+    const std::size_t found = next(flag, p);
+    return found != BitTree::npos ? found : next(flag, 0);
   }
-  [[nodiscard]] std::optional<BlockId> first(const BitTree& tree) const {
-    const std::size_t found = around(tree, head_);
+  [[nodiscard]] std::optional<BlockId> first(const Flag& flag) const {
+    const std::size_t found = around(flag, head_);
     return found == BitTree::npos ? std::nullopt : std::optional(slots_[found]);
   }
-  /// First member of `tree` at or after slot `p` that is not older than slot `bound`.
-  [[nodiscard]] std::optional<BlockId> no_older(const BitTree& tree, std::size_t bound,
+  /// First slot at or after `p` that has the flag and is not older than slot `bound`.
+  [[nodiscard]] std::optional<BlockId> no_older(const Flag& flag, std::size_t bound,
                                                 std::size_t p) const {
-    const std::size_t found = around(tree, p);
+    const std::size_t found = around(flag, p);
     if (found == BitTree::npos || age(found) < age(bound)) return std::nullopt;
     if (found == bound && p != bound) return std::nullopt;  // went all the way round
     return slots_[found];
@@ -187,16 +244,16 @@ class OrderedSlots {
   }
 
   void relocate(std::size_t from, std::size_t to) {
-    taken_.clear(from);
-    taken_.set(to);
-    if (evictable_.test(from)) {
-      evictable_.clear(from);
-      evictable_.set(to);
+    clear(taken_, from);
+    set(taken_, to);
+    if (test(evictable_, from)) {
+      clear(evictable_, from);
+      set(evictable_, to);
     }
     if constexpr (Marks) {
-      if (candidates_.test(from)) {
-        candidates_.clear(from);
-        candidates_.set(to);
+      if (test(candidates_, from)) {
+        clear(candidates_, from);
+        set(candidates_, to);
       }
       if (mark(from)) {
         set_mark(from, false);
@@ -223,7 +280,7 @@ class OrderedSlots {
       write_ = read_ * 64 + 63;
     }
     const std::size_t base = read_ * 64;
-    std::uint64_t left = taken_.word(read_);
+    std::uint64_t left = bits_[read_][taken_.lane];
     while (left != 0) {
       const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
       left &= ~(std::uint64_t{1} << bit);
@@ -253,10 +310,10 @@ class OrderedSlots {
       const std::size_t stop = std::min(end, w * 64 + 64);
       std::uint64_t range = ~std::uint64_t{0} << (begin % 64);
       if (stop % 64 != 0) range &= ~(~std::uint64_t{0} << (stop % 64));
-      const std::uint64_t cleared = marks_[w] & evictable_.word(w) & range;
+      const std::uint64_t cleared = marks_[w] & bits_[w][evictable_.lane] & range;
       if (cleared != 0) {
         marks_[w] &= ~cleared;
-        candidates_.merge_word(w, cleared);
+        merge(candidates_, w, cleared);
       }
       begin = stop;
     }
@@ -264,9 +321,10 @@ class OrderedSlots {
 
   huge_vector<BlockId> slots_;        // \shape (ring)
   huge_vector<std::uint32_t> place_;  // \shape (capacity): slot of each block
-  BitTree taken_;
-  BitTree evictable_;
-  BitTree candidates_;                // evictable and not marked
+  huge_vector<Bits> bits_;            // \shape (ring / 64)
+  Flag taken_;
+  Flag evictable_;
+  Flag candidates_;                   // evictable and not marked
   huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
   std::size_t size_ = 0;
   std::size_t head_ = 0;  // no block is older than this slot

@@ -8,6 +8,7 @@
 
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
@@ -134,7 +135,7 @@ class S3Fifo {
     const std::optional<BlockId> next = small_.oldest_evictable();
     if (!next) return;
     ghosts_.prefetch(blocks_[next->value].content);
-    if (const auto then = small_.second_evictable()) __builtin_prefetch(&blocks_[then->value]);
+    if (const auto then = small_.second_evictable()) quire::prefetch(&blocks_[then->value]);
   }
   void promote(BlockId b) {
     small_.erase(b);

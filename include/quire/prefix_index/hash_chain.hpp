@@ -13,6 +13,7 @@
 
 #include <quire/core/hash.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/prefix_index/concepts.hpp>
@@ -62,13 +63,13 @@ class BasicHashChain {
       const std::size_t count = std::min(ahead, tokens.size() / block_tokens_);
       for (std::size_t i = 0; i < count; ++i) {
         keys[i] = key = Hash{}(tokens.subspan(i * block_tokens_, block_tokens_), key);
-        __builtin_prefetch(&table_[home(key)]);
+        quire::prefetch(&table_[home(key)]);
       }
       for (std::size_t i = 0; i < count; ++i) {
         const Entry& likely = table_[home(keys[i])];
         if (likely.block == none || likely.tag != tag(keys[i])) continue;
-        __builtin_prefetch(&nodes_[likely.block]);
-        __builtin_prefetch(&tokens_[likely.block * block_tokens_]);
+        quire::prefetch(&nodes_[likely.block]);
+        quire::prefetch(&tokens_[likely.block * block_tokens_]);
       }
       for (std::size_t i = 0; i < count; ++i) {
         const auto own = tokens.subspan(i * block_tokens_, block_tokens_);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 #include <quire/prefix_index/concepts.hpp>
@@ -58,9 +59,9 @@ class BasicRadixTree {
                                    tokens.first(block_tokens_), salt)];
     while (at != none) {
       const Run& run = runs_[at];
-      if (run.next != none) __builtin_prefetch(&runs_[run.next]);
+      if (run.next != none) quire::prefetch(&runs_[run.next]);
       for (std::size_t i = 0; i < run.count; ++i) {
-        __builtin_prefetch(&tokens_[run.blocks[i] * block_tokens_]);
+        quire::prefetch(&tokens_[run.blocks[i] * block_tokens_]);
       }
       for (std::size_t i = 0; i < run.count; ++i) {
         if (!holds(run.blocks[i], tokens)) return;
