@@ -47,9 +47,10 @@ class Qoe : public ArrivalOrder {
     return -gain(group, now) / static_cast<double>(context.value);
   }
   /// Two readers who have nothing left to read gain in proportion to 1 / (context * whole^2), where whole
-  /// grows with time: their order changes once at most, at a time that can be told. Where one still reads
-  /// it is only said how fast gains may change, then and after. Gains that differ by less than 1e-9 of
-  /// themselves may be in either order after rounding, and are looked at again.
+  /// grows with time: their order changes once at most, at a time that can be told. Two for whom nothing
+  /// has been due yet gain all that there is. Where one still reads it is only said how fast gains may
+  /// change, then and after. Gains that differ by less than 1e-9 of themselves may be in either order
+  /// after rounding, and are looked at again.
   [[nodiscard]] Seconds stands_until(const SequenceGroup& a, const SequenceGroup& b,
                                      Seconds now) const {
     constexpr double close = 1e-9;
@@ -63,6 +64,8 @@ class Qoe : public ArrivalOrder {
       const double growth = y.root * (1 - close) - x.root;
       if (gap <= 0) return now;
       if (growth < 0) left = gap / -growth;
+    } else if (x.unread() && y.unread()) {
+      left = (std::min(x.due, y.due) - now).value;
     } else {
       for (const Reading& r : {x, y}) {
         if (r.lost <= 0) left = std::min(left, -r.lost);
@@ -132,6 +135,7 @@ class Qoe : public ArrivalOrder {
     Seconds due = 0.0, read = 0.0;  // points in time
     bool idle = false;              // nothing is left to read
     double whole = 0, lost = 0, root = 1;
+    [[nodiscard]] bool unread() const { return !idle && read == due; }
   };
   [[nodiscard]] Reading reading(const SequenceGroup& group, Seconds now) const {
     const auto known = read_until_.find(group.request.id);
