@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,10 +14,10 @@
 #include <vector>
 
 #include <experiments/common/driver.hpp>
+#include <experiments/common/random_llama.hpp>
 #include <experiments/fusion/axes.hpp>
 #include <experiments/quire/cpu_steps.hpp>
 #include <quire/checkpoint/load.hpp>
-#include <quire/checkpoint/random_model.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
 
@@ -27,38 +26,16 @@ namespace {
 
 using Steps = executor::Cpu::Steps<kv_format::Fp32, weight_format::Fp32>;
 
-/// A llama of random weights on the disk for as long as this lives.
-class RandomLlama {
- public:
-  RandomLlama() {
-    const model::Shape shape{.name = "random_llama",
-                             .layers = 4,
-                             .hidden = 768,
-                             .heads = 12,
-                             .kv_heads = 4,
-                             .head_dim = 64,
-                             .ffn = 2048,
-                             .vocab = 32000,
-                             .max_length = 1024,
-                             .tied_embedding = true};
-    const std::uint64_t now =
-        static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-    folder_ = std::filesystem::temp_directory_path() / ("quire_fusion_" + std::to_string(now));
-    checkpoint::save_random_llama(shape, checkpoint::DType::f32, 1, folder_.string());
-  }
-  RandomLlama(const RandomLlama&) = delete;
-  RandomLlama& operator=(const RandomLlama&) = delete;
-  ~RandomLlama() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  [[nodiscard]] checkpoint::Checkpoint open() const {
-    return checkpoint::open_checkpoint(folder_.string());
-  }
-
- private:
-  std::filesystem::path folder_;
-};
+constexpr model::Shape random_llama{.name = "random_llama",
+                                    .layers = 4,
+                                    .hidden = 768,
+                                    .heads = 12,
+                                    .kv_heads = 4,
+                                    .head_dim = 64,
+                                    .ffn = 2048,
+                                    .vocab = 32000,
+                                    .max_length = 1024,
+                                    .tied_embedding = true};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -196,7 +173,7 @@ metrics::JsonObject compare(Steps& steps, const StepAxis& axis, const model::Fus
 std::vector<Run> make_runs(const Options& options) {
   const std::size_t rounds = options.pick<std::size_t>(3, 11, 51);
   const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
-  const auto llama = std::make_shared<const RandomLlama>();
+  const auto llama = std::make_shared<const RandomLlama>(random_llama);
   const auto one = std::make_shared<Loaded>(llama, 1), all = std::make_shared<Loaded>(llama, most);
   std::vector<Run> runs;
   const auto add = [&](const StepAxis& axis, std::string_view name, const model::Fusion& apart,

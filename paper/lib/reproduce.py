@@ -201,7 +201,7 @@ def experiment_commands(programs, options, folder):
 
 
 # Experiments whose result is this machine's wall time: nothing runs beside them.
-TIMED = ("cpu_against_simulation", "offload")
+TIMED = ("cpu_against_simulation", "cpu_step", "offload")
 
 
 def run_experiments(runner, programs, options, folder, progress):

@@ -129,6 +129,8 @@ struct Cpu {
     }
     /// What steps took of the weights since it was cleared last: bytes, and rows of each expert.
     [[nodiscard]] model::WeightLoad& weight_load() { return memory_.load; }
+    /// Where steps spent their time since it was cleared last.
+    [[nodiscard]] model::StepSeconds& step_seconds() { return memory_.seconds; }
     [[nodiscard]] const kv_format::Arena<KvFormat>& arena() const { return device_; }
     /// Logits of the last step, one row per sequence that drew and one more for each of its drafts, in
     /// the plan's order; sampling has
@@ -430,7 +432,10 @@ void Cpu::Steps<KvFormat, WeightFormat, Attending>::execute(const StepPlan& plan
   }
   tiers_.wait();
   attending_.end(result);
-  sample(plan, result);
+  {
+    const model::Stopwatch watch(memory_.seconds.sampling);
+    sample(plan, result);
+  }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

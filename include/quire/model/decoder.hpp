@@ -24,6 +24,7 @@
 #include <quire/model/gemm.hpp>
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
+#include <quire/model/step_seconds.hpp>
 #include <quire/model/weight_load.hpp>
 #include <quire/model/weights.hpp>
 
@@ -62,6 +63,7 @@ class Activations {
   }
   attention::Workspace workspace;
   WeightLoad load;
+  StepSeconds seconds;
   Fusion fusion;
 
   /// Cosines and sines of all positions up to `last`. \shape result (last + 1, 2 * rope.half())
@@ -283,6 +285,9 @@ class Decoder {
                   float* y, std::size_t y_stride) {
       memory.load.bytes += static_cast<std::int64_t>(w.bytes());
       count_floats(count * (w.inputs() + w.outputs()));
+      const Stopwatch watch(static_cast<const void*>(&w) == &model.weights_.output
+                                ? memory.seconds.head
+                                : memory.seconds.products);
       w.multiply(x, x_stride, count, y, y_stride, threads);
     }
     /// A product whose result takes exactly its outputs a row. \shape y (count, width)
@@ -361,9 +366,12 @@ class Decoder {
                                        model.heads_,
                                        1.0f / std::sqrt(static_cast<float>(d)),
                                        batch.sequences};
-      attention.template attend<KvFormat>({l, layer.window, cache, queries, qkv + q_width,
-                                           qkv + q_width + kv_width, memory.workspace, threads,
-                                           fused ? RowHook::of(turn) : RowHook{}});
+      {
+        const Stopwatch watch(memory.seconds.attention);
+        attention.template attend<KvFormat>({l, layer.window, cache, queries, qkv + q_width,
+                                             qkv + q_width + kv_width, memory.workspace, threads,
+                                             fused ? RowHook::of(turn) : RowHook{}});
+      }
       const std::size_t out_stride = layer.attention_output.padded_outputs();
       float* projected = buffer(Buffer::projected, out_stride);
       multiply(layer.attention_output, attended, q_width, rows, projected, out_stride);
@@ -424,6 +432,7 @@ class Decoder {
         }
         memory.load.bytes += static_cast<std::int64_t>(mlp.in.bytes());
         count_floats(count * (mlp.in.inputs() + mlp.width));
+        const Stopwatch watch(memory.seconds.products);
         mlp.in.multiply_halves(
             in, model.hidden_, count, threads,
             [&](std::size_t row, std::size_t at, const float* gate, const float* up,

@@ -17,6 +17,7 @@
 #include <quire/model/rope.hpp>
 #include <quire/model/rotated_values.hpp>
 #include <quire/model/shape.hpp>
+#include <quire/model/step_seconds.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/model/weight_load.hpp>
 #include <quire/model/weights.hpp>
