@@ -3,7 +3,7 @@
 Examples:
   ./benchmarks/run --quick
   ./benchmarks/run --filter 'eviction/sieve'
-  ./benchmarks/run --filter 'eviction/.*' --blocks 10000000 --traces DIR
+  ./benchmarks/run --filter 'eviction/.*' --blocks 1000000 --traces DIR --repetitions 2
   ./benchmarks/run --list
 
 A row's id is `<program>/<benchmark>`. `value` is its rate in `unit`; `ceiling` is the rate of the
@@ -39,14 +39,14 @@ def listed(program):
     return [line for line in shown.stdout.splitlines() if line]
 
 
-def measure(program, names, quick):
+def measure(program, names, quick, repetitions):
     """Runs the named benchmarks of a program; the entries of its JSON report."""
     report = OUT / f"{program.name}.json"
     chosen = "^(" + "|".join(re.escape(name) for name in names) + ")$"
     command = [program, f"--benchmark_filter={chosen}", f"--benchmark_out={report}",
                "--benchmark_out_format=json", f"--benchmark_min_time={0.02 if quick else 0.2}"]
     if not quick:
-        command += ["--benchmark_repetitions=5", "--benchmark_report_aggregates_only=true",
+        command += [f"--benchmark_repetitions={repetitions}", "--benchmark_report_aggregates_only=true",
                     "--benchmark_enable_random_interleaving=true"]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
@@ -113,6 +113,8 @@ def main():
         prog="./benchmarks/run", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short repetition of each")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N",
+                        help="of which the median is kept, without --quick (default: 5)")
     parser.add_argument("--filter", default="", metavar="REGEX", help="ids to measure")
     parser.add_argument("--list", action="store_true", help="print the ids, measure none")
     parser.add_argument("--blocks", type=int, metavar="N",
@@ -120,6 +122,10 @@ def main():
     parser.add_argument("--traces", type=pathlib.Path, metavar="DIR",
                         help="folder of real traces, whose accesses are replayed as well")
     arguments = parser.parse_args()
+    if arguments.repetitions < 2:
+        print(f"--repetitions {arguments.repetitions}: expected 2 or more; --quick takes one",
+              file=sys.stderr)
+        return 2
     if arguments.blocks is not None:
         if not 1000 <= arguments.blocks <= 10_000_000:
             print(f"--blocks {arguments.blocks}: expected 1000 to 10000000", file=sys.stderr)
@@ -164,7 +170,10 @@ def main():
     for number, (program, slot, names) in enumerate(todo, 1):
         if sys.stderr.isatty():
             print(f"\r\033[K{number}/{len(todo)} {slot}", end="", file=sys.stderr, flush=True)
-        for entry in measure(program, names, arguments.quick):
+        entries = measure(program, names, arguments.quick, arguments.repetitions)
+        # the program's limits first: benchmarks that take turns end in any order
+        entries.sort(key=lambda entry: not entry["run_name"].startswith("pointer_chase/"))
+        for entry in entries:
             value, unit = rate(entry)
             name = entry["run_name"]
             if slot == "limits":

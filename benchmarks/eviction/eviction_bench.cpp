@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -62,13 +63,12 @@ class Zipf {
 };
 
 /// Block ids in Zipf order of popularity, scattered over the pool, and long enough that a cache of
-/// half as many blocks never holds them all. Kept from one benchmark to the next.
-/// \shape (a power of two)
+/// half as many blocks never holds them all. Kept for all benchmarks of the size, which may take turns
+/// with those of others. \shape (a power of two)
 const std::vector<BlockId>& zipf_blocks(std::int64_t blocks) {
-  static std::int64_t made_for = 0;
-  static std::vector<BlockId> out;
-  if (made_for == blocks) return out;
-  made_for = blocks;
+  static std::map<std::int64_t, std::vector<BlockId>> made;
+  std::vector<BlockId>& out = made[blocks];
+  if (!out.empty()) return out;
   std::vector<std::uint32_t> scatter(static_cast<std::size_t>(blocks));
   std::iota(scatter.begin(), scatter.end(), 0u);
   Rng rng(3);
@@ -111,6 +111,7 @@ void access(benchmark::State& state) {
   std::uint64_t now = 0;
   for (auto _ : state) {
     const BlockId b = blocks[i++ & mask];
+    benchmark::DoNotOptimize(b.value);  // some policies do nothing: what is left is to read this
     policy.on_access(b, {.content = 1 + b.value, .next_use = ++now});
   }
   state.SetItemsProcessed(state.iterations());
@@ -236,6 +237,20 @@ std::vector<float> victim_times(const Cache<Policy>& start, const std::vector<Bl
   return least;
 }
 
+/// A cache that has seen every content once in order and then a pass over the pattern. The library calls a
+/// benchmark again and again until it knows how often to repeat it: up to a million blocks, which take
+/// a second to fill, the cache is kept.
+template <class Policy>
+Cache<Policy> warm(std::int64_t blocks, const std::vector<BlockId>& wanted) {
+  static std::map<std::int64_t, Cache<Policy>> made;
+  if (const auto found = made.find(blocks); found != made.end()) return found->second;
+  Cache<Policy> cache(blocks);
+  for (std::uint32_t c = 0; c < 2 * blocks; ++c) cache.request(c);
+  for (const BlockId content : wanted) cache.request(content.value);
+  if (blocks <= 1'000'000) made.emplace(blocks, cache);
+  return cache;
+}
+
 /// Requests of Zipf 0.9 over twice as many contents as there are blocks: hits and misses as they
 /// come. Counters: hit ratio, and the times of victim() in nanoseconds, which include reading the
 /// clock.
@@ -244,10 +259,7 @@ void turnover(benchmark::State& state) {
   const auto capacity = static_cast<std::size_t>(state.range(0));
   const auto& wanted = zipf_blocks(2 * state.range(0));
   const std::size_t mask = wanted.size() - 1;
-  Cache<Policy> cache(state.range(0));
-  // Warm: every content once in order, then a pass over the pattern.
-  for (std::uint32_t c = 0; c < 2 * capacity; ++c) cache.request(c);
-  for (const BlockId content : wanted) cache.request(content.value);
+  Cache<Policy> cache = warm<Policy>(state.range(0), wanted);
   const std::uint64_t warm_hits = cache.hits();
   std::size_t i = 0;
   for (auto _ : state) cache.request(wanted[i++ & mask].value);
@@ -255,9 +267,14 @@ void turnover(benchmark::State& state) {
   state.counters["hit_ratio"] =
       static_cast<double>(cache.hits() - warm_hits) / static_cast<double>(state.iterations());
   if (state.iterations() < 1000) return;  // google benchmark is looking for a repetition count
-  auto times = victim_times(cache, wanted, i, std::min<std::size_t>(16 * capacity, 1 << 20));
+  static std::map<std::size_t, std::vector<float>> known;  // as warm()
+  std::vector<float>& times = known[capacity];
+  if (times.empty()) {
+    times = victim_times(warm<Policy>(state.range(0), wanted), wanted, 0,
+                         std::min<std::size_t>(16 * capacity, 1 << 20));
+    std::sort(times.begin(), times.end());
+  }
   if (times.empty()) return;
-  std::sort(times.begin(), times.end());
   const auto at = [&](double q) {
     return times[std::min(times.size() - 1,
                           static_cast<std::size_t>(q * static_cast<double>(times.size())))];
@@ -270,11 +287,9 @@ void turnover(benchmark::State& state) {
 /// The Mooncake conversation trace (QUIRE_TRACES names its folder), one copy after another with
 /// names of their own until there are half again as many contents as blocks.
 const eviction::ReferenceString& conversation(std::int64_t blocks) {
-  static std::int64_t made_for = 0;
-  static eviction::ReferenceString trace;
-  if (made_for == blocks) return trace;
-  made_for = blocks;
-  trace = {};
+  static std::map<std::int64_t, eviction::ReferenceString> made;
+  eviction::ReferenceString& trace = made[blocks];
+  if (trace.distinct() != 0) return trace;
   std::vector<std::vector<std::uint64_t>> rows;
   std::ifstream file(std::string(std::getenv("QUIRE_TRACES")) +
                      "/mooncake_conversation_trace.jsonl");
