@@ -100,8 +100,9 @@ void add_calibrated(bool symmetric, const std::shared_ptr<CalibrationTexts>& see
   };
   alone(type_list<weight_format::Bf16, Int8PerChannel, Int8Grouped<128>, Int8Grouped<64>,
                   Int8Grouped<32>, IntZeroPoint<8, 128>, IntZeroPoint<8, 32>, Q80, W8a8, Fp8W8a8,
-                  LlmInt8, Q6K, Int4PerChannel, Int4Grouped<64>, Int4Grouped<32>, Nf4,
-                  weight_format::Fp4, Nvfp4, Mxfp4, Q40, Q4K>{});
+                  LlmInt8, Q6K, Int4PerChannel, Int4ZeroPointPerChannel, Int8ZeroPointPerChannel,
+                  Int4Grouped<64>, Int4Grouped<32>, Nf4, weight_format::Fp4, Nvfp4, Mxfp4, Q40,
+                  Q4K>{});
   return runs;
 }
 

@@ -32,7 +32,7 @@ struct WeightCodec {
   void (*pack_codes)(std::byte*, std::size_t, const Grouped&, std::size_t) = nullptr;
   bool (*holds_zero)(std::uint8_t) = nullptr;
   unsigned code_bits = 0;
-  std::size_t group = 0;
+  std::size_t group = 0;  // 0: all inputs of an output
 
   // Formats with a product of their own.
   std::size_t (*row_bytes)(std::size_t inputs) = nullptr;
@@ -70,6 +70,14 @@ inline constexpr WeightCodec codec = [] {
     c.holds_zero = &F::Block::holds_zero;
     c.code_bits = F::Block::code_bits;
     c.group = F::Block::size;
+  }
+  if constexpr (requires {
+                  requires F::row_code_bits >
+                  0;
+                }) {
+    c.pack_codes = &F::pack_codes;
+    c.holds_zero = &F::holds_zero;
+    c.code_bits = F::row_code_bits;
   }
   if constexpr (ProductWeightFormat<F>) {
     c.row_bytes = &F::row_bytes;
@@ -153,7 +161,7 @@ inline void check_holds(const WeightCodec& format, std::span<const std::string_v
                       "fp32, fp16 or bf16 for this checkpoint");
   }
   bool fits = format.pack_codes != nullptr && format.code_bits == codes->bits &&
-              format.group == codes->group &&
+              (format.group == 0 ? codes->inputs : format.group) == codes->group &&
               (codes->group_of.empty() || !order_by_group(*codes).empty());
   for (std::size_t i = 0; fits && i < codes->zeros.size(); ++i) {
     fits = format.holds_zero(codes->zeros[i]);
@@ -171,8 +179,11 @@ inline void check_holds(const WeightCodec& format, std::span<const std::string_v
   throw usage_error(where,
                     "the checkpoint is quantised already, in " + std::to_string(codes->bits) +
                         " bits and groups of " + std::to_string(codes->group),
-                    "int" + std::to_string(codes->bits) + (symmetric ? "" : "_zero_point") + "_g" +
-                        std::to_string(codes->group) + ", or fp32, fp16 or bf16");
+                    "int" + std::to_string(codes->bits) +
+                        (codes->group == codes->inputs ? "_zero_point_per_channel"
+                                                       : (symmetric ? "_g" : "_zero_point_g") +
+                                                             std::to_string(codes->group)) +
+                        ", or fp32, fp16 or bf16");
 }
 
 }  // namespace quire::weight_format
