@@ -5,12 +5,17 @@ Examples:
   ./benchmarks/run --filter 'eviction/sieve'
   ./benchmarks/run --filter 'eviction/.*' --blocks 1000000 --traces DIR --repetitions 2
   ./benchmarks/run --list
+  ./benchmarks/run --check --filter 'attention/.*'
+  ./benchmarks/run --keep
 
 A row's id is `<program>/<benchmark>`. `value` is its rate in `unit`; `ceiling` is the rate of the
 limit that the benchmark names (one of benchmarks/limits or of its own program), measured in the
 same run, and `ratio` their quotient. A benchmark
 `<what>/peer:<name>/...` is the peer of `<what>/<policy>/...`: rows beside it carry `peer`,
 `peer_value` and `peer_ratio`.
+
+--check compares ratios with those that benchmarks/ratios.json keeps for this kind of processor. What lost more than 15 % is
+measured twice more; what stays below is listed, and the exit code is 1. --keep writes the ratios there.
 """
 
 import argparse
@@ -23,9 +28,15 @@ import subprocess
 import sys
 import time
 
+import ratios
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build/cpu"
 OUT = ROOT / "build/benchmarks"
+
+
+# Limits of a program of its own, beside benchmarks/limits: no policy's name, so they stand for themselves.
+OWN_LIMITS = ("pointer_chase/", "look_at_each/", "read_text/")
 
 
 def programs():
@@ -42,7 +53,8 @@ def listed(program):
 def measure(program, names, quick, repetitions):
     """Runs the named benchmarks of a program; the entries of its JSON report."""
     report = OUT / f"{program.name}.json"
-    chosen = "^(" + "|".join(re.escape(name) for name in names) + ")$"
+    # not re.escape(): the library's regular expressions know no escaped space
+    chosen = "^(" + "|".join(re.sub(r"([][.^$*+?(){}|\\])", r"\\\1", name) for name in names) + ")$"
     command = [program, f"--benchmark_filter={chosen}", f"--benchmark_out={report}",
                "--benchmark_out_format=json", f"--benchmark_min_time={0.02 if quick else 0.2}"]
     if not quick:
@@ -51,7 +63,10 @@ def measure(program, names, quick, repetitions):
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{program.name} failed with exit code {done.returncode}\n{done.stderr}")
-    entries = json.loads(report.read_text())["benchmarks"]
+    text = report.read_text()
+    if not text:
+        sys.exit(f"{program.name}: its own list of benchmarks matches none of them: {chosen}")
+    entries = json.loads(text)["benchmarks"]
     wanted = [e for e in entries if quick or e.get("aggregate_name") == "median"]
     spread = {e["run_name"]: e for e in entries if e.get("aggregate_name") == "cv"}
     for entry in wanted:
@@ -108,77 +123,21 @@ def peers(rows):
             row["peer_ratio"] = row["value"] / row["peer_value"]
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        prog="./benchmarks/run", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short repetition of each")
-    parser.add_argument("--repetitions", type=int, default=5, metavar="N",
-                        help="of which the median is kept, without --quick (default: 5)")
-    parser.add_argument("--filter", default="", metavar="REGEX", help="ids to measure")
-    parser.add_argument("--list", action="store_true", help="print the ids, measure none")
-    parser.add_argument("--blocks", type=int, metavar="N",
-                        help="sizes of pools go up to N blocks, in steps of ten (default: 10000)")
-    parser.add_argument("--traces", type=pathlib.Path, metavar="DIR",
-                        help="folder of real traces, whose accesses are replayed as well")
-    arguments = parser.parse_args()
-    if arguments.repetitions < 2:
-        print(f"--repetitions {arguments.repetitions}: expected 2 or more; --quick takes one",
-              file=sys.stderr)
-        return 2
-    if arguments.blocks is not None:
-        if not 1000 <= arguments.blocks <= 10_000_000:
-            print(f"--blocks {arguments.blocks}: expected 1000 to 10000000", file=sys.stderr)
-            return 2
-        os.environ["QUIRE_BENCH_BLOCKS"] = str(arguments.blocks)
-    if arguments.traces is not None:
-        if not arguments.traces.is_dir():
-            print(f"--traces {arguments.traces}: is not a folder", file=sys.stderr)
-            return 2
-        os.environ["QUIRE_TRACES"] = str(arguments.traces.resolve())
-    try:
-        chosen = re.compile(arguments.filter)
-    except re.error as error:
-        print(f"--filter {arguments.filter}: {error}; expected a regular expression",
-              file=sys.stderr)
-        return 2
-    OUT.mkdir(parents=True, exist_ok=True)
-    todo, limits_wanted = [], False
-    for program in programs():
-        slot = program.name.removesuffix("_bench")
-        known = listed(program)
-        names = [name for name in known if chosen.search(f"{slot}/{name}")]
-        # Ratios need the program's own limits too, which stand for themselves: no policy's name.
-        own_limits = [name for name in known if name.startswith("pointer_chase/")]
-        if names:
-            names += [name for name in own_limits if name not in names]
-        limits_wanted |= bool(names)
-        if slot == "limits":
-            todo.append((program, slot, listed(program)))  # every ratio needs them
-        elif names:
-            todo.append((program, slot, names))
-    if not limits_wanted:
-        print("no benchmark matches", file=sys.stderr)
-        return 3
-    if arguments.list:
-        for program, slot, names in todo:
-            print("\n".join(f"{slot}/{name}" for name in names
-                            if chosen.search(f"{slot}/{name}")))
-        return 0
-
-    origin, rows, ceilings = provenance(arguments.quick), [], {}
+def measure_all(todo, quick, repetitions, origin):
+    """Rows of [(program, slot, names)], ceilings first."""
+    rows, ceilings = [], {}
     for number, (program, slot, names) in enumerate(todo, 1):
         if sys.stderr.isatty():
             print(f"\r\033[K{number}/{len(todo)} {slot}", end="", file=sys.stderr, flush=True)
-        entries = measure(program, names, arguments.quick, arguments.repetitions)
+        entries = measure(program, names, quick, repetitions)
         # the program's limits first: benchmarks that take turns end in any order
-        entries.sort(key=lambda entry: not entry["run_name"].startswith("pointer_chase/"))
+        entries.sort(key=lambda entry: not entry["run_name"].startswith(OWN_LIMITS))
         for entry in entries:
             value, unit = rate(entry)
             name = entry["run_name"]
             if slot == "limits":
                 ceilings[name.split("/")[0]] = value, unit
-            elif name.startswith("pointer_chase/"):
+            elif name.startswith(OWN_LIMITS):
                 ceilings[f"{slot} {name}"] = value, unit
             row = {"schema": "quire.result/1", "id": f"{slot}/{name}", "mode": "measured",
                    "value": value, "unit": unit}
@@ -207,6 +166,107 @@ def main():
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     peers(rows)
+    return rows
+
+
+def checked(rows, kept, cpu):
+    """Says what fell; the exit code."""
+    compared = [name for name in ratios.of(rows) if name in kept]
+    if not compared:
+        print(f"nothing is kept for {cpu}; expected ratios that `./benchmarks/run --keep` wrote on such a processor",
+              file=sys.stderr)
+        return 3
+    lost = ratios.fallen(rows, kept)
+    for name, ratio, before in lost:
+        print(f"{name}: {ratio:.3f} of its ceiling, {before:.3f} is kept: {100 * (1 - ratio / before):.0f} % less",
+              file=sys.stderr)
+    print(f"{len(compared)} ratios compared, {len(lost)} fell by more than {100 * ratios.MOST_LOST:.0f} %")
+    return 1 if lost else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="./benchmarks/run", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short repetition of each")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N",
+                        help="of which the median is kept, without --quick (default: 5)")
+    parser.add_argument("--filter", default="", metavar="REGEX", help="ids to measure")
+    parser.add_argument("--list", action="store_true", help="print the ids, measure none")
+    parser.add_argument("--blocks", type=int, metavar="N",
+                        help="sizes of pools go up to N blocks, in steps of ten (default: 10000)")
+    parser.add_argument("--traces", type=pathlib.Path, metavar="DIR",
+                        help="folder of real traces, whose accesses are replayed as well")
+    parser.add_argument("--check", action="store_true",
+                        help="exit with 1 where a ratio fell by more than 15 %% below the one that is kept")
+    parser.add_argument("--keep", action="store_true", help="keep the ratios in benchmarks/ratios.json")
+    arguments = parser.parse_args()
+    if arguments.repetitions < 2:
+        print(f"--repetitions {arguments.repetitions}: expected 2 or more; --quick takes one",
+              file=sys.stderr)
+        return 2
+    if arguments.check and arguments.keep:
+        print("--check --keep: expected one of them", file=sys.stderr)
+        return 2
+    try:
+        kept = ratios.read()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.blocks is not None:
+        if not 1000 <= arguments.blocks <= 10_000_000:
+            print(f"--blocks {arguments.blocks}: expected 1000 to 10000000", file=sys.stderr)
+            return 2
+        os.environ["QUIRE_BENCH_BLOCKS"] = str(arguments.blocks)
+    if arguments.traces is not None:
+        if not arguments.traces.is_dir():
+            print(f"--traces {arguments.traces}: is not a folder", file=sys.stderr)
+            return 2
+        os.environ["QUIRE_TRACES"] = str(arguments.traces.resolve())
+    try:
+        chosen = re.compile(arguments.filter)
+    except re.error as error:
+        print(f"--filter {arguments.filter}: {error}; expected a regular expression",
+              file=sys.stderr)
+        return 2
+    OUT.mkdir(parents=True, exist_ok=True)
+    todo, limits_wanted = [], False
+    for program in programs():
+        slot = program.name.removesuffix("_bench")
+        known = listed(program)
+        names = [name for name in known if chosen.search(f"{slot}/{name}")]
+        # Ratios need the program's own limits too, which stand for themselves: no policy's name.
+        own_limits = [name for name in known if name.startswith(OWN_LIMITS)]
+        if names:
+            names += [name for name in own_limits if name not in names]
+        limits_wanted |= bool(names)
+        if slot == "limits":
+            todo.append((program, slot, listed(program)))  # every ratio needs them
+        elif names:
+            todo.append((program, slot, names))
+    if not limits_wanted:
+        print("no benchmark matches", file=sys.stderr)
+        return 3
+    if arguments.list:
+        for program, slot, names in todo:
+            print("\n".join(f"{slot}/{name}" for name in names
+                            if chosen.search(f"{slot}/{name}")))
+        return 0
+
+    origin = provenance(arguments.quick)
+    rows = measure_all(todo, arguments.quick, arguments.repetitions, origin)
+    mine = kept.get(origin["cpu_model"], {})
+    if arguments.check:
+        for _ in range(2):
+            names = {name for name, _, _ in ratios.fallen(rows, mine)}
+            if not names:
+                break
+            once_more = [(program, slot, every if slot == "limits" else
+                          [name for name in every
+                           if f"{slot}/{name}" in names or name.startswith(OWN_LIMITS)])
+                         for program, slot, every in todo]
+            rows = ratios.better_of(rows, measure_all([each for each in once_more if each[2]], arguments.quick,
+                                                      arguments.repetitions, origin))
 
     unfinished = OUT / "rows.jsonl.unfinished"
     unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -221,6 +281,11 @@ def main():
         peer = f"  {row['peer_ratio']:.2f} x {row['peer']}" if "peer" in row else ""
         print(f"{row['id']:<58} {row['value']:>11.4g} {row['unit']}{ratio}{peer}")
     print(f"{len(rows)} rows in {(OUT / 'rows.jsonl').relative_to(ROOT)}")
+    if arguments.keep:
+        ratios.keep(origin["cpu_model"], rows)
+        print(f"{len(ratios.of(rows))} ratios of {origin['cpu_model']} kept in {ratios.KEPT.relative_to(ROOT)}")
+    if arguments.check:
+        return checked(rows, mine, origin["cpu_model"])
     return 0
 
 

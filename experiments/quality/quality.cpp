@@ -224,8 +224,14 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
       add_memory_runs(trained, formats, all, runs);
       add_retention_runs(trained, all, runs);
     }
-    if (fitting.read.empty() && options.model.empty())
+    // Formats that are asked for by name are asked of the stories; the second model, by its part.
+    const auto& axes = options.axes;
+    const bool prose = axes.empty() || std::any_of(axes.begin(), axes.end(), [](const Axis& axis) {
+                         return axis.name == "part";
+                       });
+    if (prose && fitting.read.empty() && options.model.empty()) {
       add_prose_runs(source, options, formats, runs);
+    }
   }
   const auto named = [&](std::string_view name) {
     return std::find_if(formats.begin(), formats.end(),

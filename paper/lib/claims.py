@@ -54,6 +54,7 @@ class Result:
     seeds: object = None   # [least, most] of the number by single seeds, where there are several
     rungs: object = None   # [least, most] that the axis values beside a crossing allow
     interval: object = None  # [low, high] of the number, or of the one whose end it is, as its row has it
+    note: str = ""  # what the claims file says of it: where it differs, and why where that is known
 
 
 # ---- reducers: rows -> one number ------------------------------------------------------------------
@@ -279,7 +280,7 @@ def evaluate(claim, rows):
     holds_when, describe = TOLERANCES[kind]
     unit = claim.get("unit", "")
     result = Result(claim["id"], claim["figure"], claim["sentence"], f"{claim['source']} [{claim['mark']}]",
-                    claim["published"], None, describe(amount), claim["mode"], False, "")
+                    claim["published"], None, describe(amount), claim["mode"], False, "", note=claim.get("note", ""))
     try:
         here, modes = measure(claim["here"], rows)
     except Unanswered as reason:
@@ -334,11 +335,13 @@ def uncertainty(result):
 
 
 def line(claim, result):
-    """`[true] sentence (published 96.3 %, here 96.1 %, simulated)`, with the reason when false."""
+    """`[true] sentence (published 96.3 %, here 96.1 %, simulated)`, with the reason and the note when false."""
     unit = claim.get("unit", "")
     text = (f"[{'true' if result.holds else 'false'}] {result.sentence} "
             f"({_beside(result)} {number(result.published, unit)}, here {number(result.here, unit)}{uncertainty(result)}, {result.mode})")
-    return text if result.holds or not result.reason else f"{text}: {result.reason}"
+    if result.holds or not result.reason:
+        return text
+    return f"{text}: {result.reason}" + (f"; {result.note}" if result.note else "")
 
 
 def write_json(path, results):

@@ -115,7 +115,7 @@ class Evaluate(unittest.TestCase):
             claims.write_json(path, [judge({}, row(value=10))])
             [written] = json.loads(path.read_text())
         self.assertEqual(list(written), ["id", "figure", "sentence", "source", "published", "here", "tolerance", "mode",
-                                         "holds", "reason", "seeds", "rungs", "interval"])
+                                         "holds", "reason", "seeds", "rungs", "interval", "note"])
 
 
 class Load(unittest.TestCase):

@@ -36,6 +36,15 @@ class FrozenRows(unittest.TestCase):
             self.assertNotIn("no rows", result.reason, claim["id"])
             self.assertNotIn("has no", result.reason, claim["id"])
 
+    def test_a_claim_that_does_not_hold_says_what_is_known_of_why(self):
+        found = rows.RowSet(RESULTS)
+        for claim in claims.load(ROOT / "paper" / "claims.toml"):
+            result = claims.evaluate(claim, found)
+            if result.holds:
+                continue
+            self.assertTrue(result.note.strip(), f"{claim['id']} is false and has no note")
+            self.assertIn(result.note, claims.line(claim, result))
+
 
 if __name__ == "__main__":
     unittest.main()
