@@ -283,7 +283,7 @@ std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   const std::size_t count = options.pick<std::size_t>(40, 200, 1000);
   const Seconds span = options.pick(0.0, 10.0, 60.0);
-  const std::vector<double> some{0.5, 1.1}, most{0.25, 0.5, 0.9, 1.1, 1.4},
+  const std::vector<double> some{0.5, 1.1}, most{0.25, 0.5, 0.9, 1.1},
       all{0.25, 0.5, 0.75, 0.9, 1.1, 1.4};
   for (const double share : options.pick(some, most, all)) {
     Run run;
