@@ -2,14 +2,19 @@
 // the same greedy tokens.
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <kernels/device/play.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/loops.cuh>
+#include <quire/offload/swap_to_host.hpp>
+#include <quire/simt/streams.cuh>
 
 namespace quire::executor {
 namespace {
@@ -19,9 +24,10 @@ using OnEmulator = BasicCuda<float, kernels::LoopProduct, 8, 16>;
 using device::Log;
 
 template <class Preset, class Executor>
-Log play(const std::string& model, std::int64_t blocks) {
+Log play(
+    const std::string& model, std::int64_t blocks, const std::function<void()>& made = [] {}) {
   return device::play<Preset, Executor>(
-      std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models", model, blocks);
+      std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models", model, blocks, made);
 }
 
 template <class Preset>
@@ -48,6 +54,62 @@ TEST(CudaExecutor, EqualsTheCpuExecutorOnOrcaMax) {
 TEST(CudaExecutor, EqualsTheCpuExecutorOnSarathi) {
   expect_equal<presets::Sarathi>("qwen3", 8, true);
   expect_equal<presets::Sarathi>("mistral", 8, true);
+}
+
+struct Swapping : presets::Vllm {
+  static constexpr std::string_view name = "vllm+swap_to_host";
+  using Offload = offload::SwapToHost;
+};
+
+// Whatever order streams and events allow gives the CPU executor's tokens: no event is missing.
+TEST(CudaExecutor, StreamsRunInEveryOrderThatEventsAllow) {
+  using simt::emulator::Order;
+  const std::int64_t blocks = 4;
+  const Log cpu = play<Swapping, Cpu>("llama", blocks);
+  ASSERT_GT(cpu.counters.swapped_out_blocks.value, 10);
+  for (const Order order : {Order::forward, Order::reverse, Order::random}) {
+    const simt::emulator::ScopedSchedule scope({.order = order, .seed = 3});
+    simt::emulator::Device& device = simt::emulator::device();
+    const std::uint64_t replays = device.replays, waits = device.waits;
+    const Log cuda = play<Swapping, OnEmulator>("llama", blocks);
+    EXPECT_EQ(cuda.tokens, cpu.tokens);
+    EXPECT_EQ(cuda.decisions, cpu.decisions);
+    EXPECT_GT(device.replays - replays, cpu.decisions.size() / 4);
+    EXPECT_LE(device.waits - waits, cpu.decisions.size());  // for drawn tokens alone
+  }
+}
+
+TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {
+  simt::emulator::Device& device = simt::emulator::device();
+  std::uint64_t allocations = 0;
+  play<presets::Vllm, OnEmulator>("qwen2", 40, [&] { allocations = device.allocations; });
+  EXPECT_EQ(device.allocations, allocations);
+  device.memory_limit = device.allocated() + 60'000;
+  try {
+    play<presets::Vllm, OnEmulator>("qwen2", 40);
+    ADD_FAILURE() << "there is room";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("no room for another"));
+  }
+  device.memory_limit = std::numeric_limits<std::size_t>::max();
+}
+
+TEST(CudaExecutor, ErrorsNameCallKernelAndStep) {
+  simt::emulator::Device& device = simt::emulator::device();
+  std::string told;
+  for (std::uint64_t call = 1; call <= 40; ++call) {
+    try {
+      play<presets::Vllm, OnEmulator>("qwen2", 40, [&] { device.fail_call = call; });
+      ADD_FAILURE() << "call " << call << " did not fail";
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), ::testing::HasSubstr(" in step "));
+      told += e.what() + std::string("\n");
+    }
+    device.fail_call = 0;
+  }
+  EXPECT_THAT(told, ::testing::HasSubstr("kernel embedding in step 0: launch: told to fail"));
+  EXPECT_THAT(told, ::testing::HasSubstr("kernel step data in step 0: cudaMemcpyAsync: told"));
+  EXPECT_THAT(told, ::testing::HasSubstr("kernel sample in step 0: cudaStreamSynchronize: told"));
 }
 
 TEST(CudaExecutor, RefusesModelsWithoutKernels) {

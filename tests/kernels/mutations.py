@@ -2,20 +2,23 @@
 """Breaks the kernels one way at a time and sees that their tests notice.
 
     tests/kernels/mutations.py [--file NAME] [--sample N] [--match REGEX] [--jobs N]
-                               [--list] [--table]
+                               [--list] [--table] [--resume FILE]
 
-A mutation removes a barrier, moves a comparison by one, drops a factor, a term or a mask, leaves out an
+A mutation removes a barrier or what orders two streams, moves a comparison by one, drops a factor, a term or a mask, leaves out an
 early return, or swaps entries of a block table. All mutations of the files that some tests check are
 compiled at once into those tests, with AddressSanitizer and UndefinedBehaviorSanitizer, each behind a
 switch that an environment variable turns; those in code that runs at compile time are compiled one by
 one. One that the tests do not notice is a survivor; EQUIVALENT explains those that change no result.
 Mutations that do not compile are not counted. --table writes what came out into mutations.md beside
-this, whose sections of other files it keeps.
+this, whose sections of other files it keeps. --resume appends each outcome to FILE as it comes, and takes
+from there what was found for the same text of the kernel and of its tests, so that a stop loses nothing.
 Exit codes: 0 at least 95 % noticed (explained ones apart), 1 fewer, 2 usage.
 """
 
 import argparse
 import concurrent.futures
+import hashlib
+import json
 import os
 import pathlib
 import random
@@ -32,6 +35,7 @@ TABLE = pathlib.Path(__file__).with_suffix(".md")
 DECODE = ["decode_mutants"]
 STEP = ["step_kernels_test"]
 RETENTION = ["retention_kernels_test"]
+ORDERED = ["cuda", "transfers", "step_data"]  # of these, what orders streams alone
 TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "paged_decode/warp_states.cuh": DECODE,
@@ -60,6 +64,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "attention_votes/attention_votes.cuh": RETENTION,
     "move_tokens/move_tokens.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
+    **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in ORDERED},
 }
 MINIMUM = "the smaller of two equal numbers is either"
 NOBODY = "a block of threads without rows writes nothing"
@@ -173,8 +178,15 @@ NAMES = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
 VALUE = r"((?:[A-Za-z_]\w*(?:::|\.))*[A-Za-z_]\w*(?![\w(<:.\[{])|\d+(?![\w.]))"
 
 
-def mutations(text):
+def mutations(name):
     """(line number, what, the line mutated, the line with a switch) of one file; @ is the switch."""
+    text = (KERNELS / name).read_text()
+    if name.startswith("../executor/"):
+        for number, line in enumerate(text.splitlines(), 1):
+            for m in re.finditer(r"[\w\]\[.]+(\(\))?\.(order|synchronise|record)\([^;]*\);", line):
+                yield (number, f"{m[2]} removed", line[:m.start()] + ";" + line[m.end():],
+                       line[:m.start()] + "if (!quire_mutation::on<@>()) " + line[m.start():])
+        return
     constant = None  # the indentation of a function that runs at compile time
     for number, line in enumerate(text.splitlines(), 1):
         code = line.split("//")[0].rstrip()
@@ -227,6 +239,21 @@ def mutations(text):
 def includes(extra):
     return [f"-I{extra}"] * (extra is not None) + [
         f"-I{ROOT}/kernels", f"-I{ROOT}/include", f"-I{ROOT}", "-I/usr/include/eigen3"]
+
+
+def key_of(name):
+    """Of the texts that an outcome depends on: a kernel's file and its tests."""
+    files = [KERNELS / name] + [ROOT / "tests" / "kernels" / f"{t}.cpp" for t in TESTS[name]]
+    return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:16]
+
+
+def read_outcomes(path):
+    """(key, line number, what, the line mutated) -> noticed, or None: does not compile."""
+    known = {}
+    for line in path.read_text().splitlines() if path and path.exists() else []:
+        row = json.loads(line)
+        known[row["key"], row["line"], row["what"], row["code"]] = row["noticed"]
+    return known
 
 
 def cpu_seconds():
@@ -400,11 +427,12 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--match", help="only mutations whose mutated line holds this regex")
     parser.add_argument("--table", action="store_true", help="write mutations.md")
+    parser.add_argument("--resume", type=pathlib.Path, metavar="FILE", help="keep outcomes there")
     args = parser.parse_args()
     todo, switch = {}, 0
     for name in TESTS:
         if not args.file or any(part in name for part in args.file):
-            found = [m for m in mutations((KERNELS / name).read_text())
+            found = [m for m in mutations(name)
                      if args.match is None or re.search(args.match, m[2])]
             if args.sample and args.sample < len(found):
                 found = sorted(random.Random(1).sample(found, args.sample))
@@ -426,9 +454,13 @@ def main():
         subprocess.run(["g++", *FLAGS, *includes(None), "-c", str(ROOT / "tests" / "main.cpp"),
                         "-o", str(work / "main.o")], check=True)
         noticed, explained, broken, survivors = [], [], [], []
-        results = {}
+        results, keys, known = {}, {name: key_of(name) for name in todo}, read_outcomes(args.resume)
 
-        def report(name, m, result):
+        def report(name, m, result, kept=False):
+            if args.resume and not kept:
+                with args.resume.open("a") as to:
+                    to.write(json.dumps({"file": name, "key": keys[name], "line": m[0], "what": m[1],
+                                         "code": m[2], "noticed": result}) + "\n")
             line = f"{name}:{m[0]}: {m[1]}: {m[2].strip()}"
             reason = EQUIVALENT.get(re.sub(r"\s+", "", m[2]))
             into, mark = ((broken, "does not compile") if result is None else
@@ -439,6 +471,10 @@ def main():
             results.setdefault(name, []).append((m, mark))
             print(f"{line}: {mark}", flush=True)
 
+        for name, of in todo.items():
+            for i, m in list(of.items()):
+                if (keys[name], *m[:3]) in known:
+                    report(name, of.pop(i), known[keys[name], *m[:3]], kept=True)
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             groups = {}
             for name, of in todo.items():

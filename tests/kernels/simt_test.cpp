@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include <gtest/gtest.h>
 
 #include <quire/core/rng.hpp>
+#include <quire/simt/device_array.cuh>
+#include <quire/simt/streams.cuh>
 #include <tests/kernels/simt_kernels.hpp>
 
 namespace quire::simt::testing {
@@ -394,6 +397,143 @@ TEST(Simt, AnImpossibleLaunchIsRefused) {
   EXPECT_THAT(error_of<Count>({{0}, 4}, {}), HasSubstr("grid without blocks"));
   EXPECT_THAT(error_of<Count>({{1, 70000}, 4}, {}), HasSubstr("beyond what devices have"));
   EXPECT_THAT(error_of<Count>({{1}, 1 << 20}, {}), HasSubstr("bytes of shared memory"));
+}
+
+/// out[i] = in[i] + 1
+struct AddOne {
+  static constexpr std::string_view name = "add_one";
+  static constexpr unsigned threads = 32;
+  struct Params {
+    const int* in;  // \shape (threads)
+    int* out;       // \shape (threads)
+  };
+  static void run(const Params& p) { p.out[thread()] = p.in[thread()] + 1; }
+};
+
+/// Results of two streams, one of which reads what the other makes, in all orders.
+std::vector<int> in_each_order(bool with_event) {
+  std::vector<int> seen;
+  for (const Order order : {Order::forward, Order::reverse}) {
+    const ScopedSchedule scope({.order = order});
+    DeviceArray<int> a(32), b(32), c(32);
+    PinnedArray<int> out(32);
+    a.upload(std::vector<int>(32, 1));
+    b.upload(std::vector<int>(32, 10));
+    const OwnStream first, second;
+    Event made;
+    launch<AddOne>({}, {a.data(), b.data()}, first);
+    made.record(first);
+    if (with_event) made.order(second);
+    launch<AddOne>({}, {b.data(), c.data()}, second);
+    copy_to_host(out.data(), c.data(), 32, second, "c");
+    EXPECT_EQ(out.data()[0], -1) << "what nobody waited for has all bits set";
+    second.synchronise("c");
+    seen.push_back(out.data()[31]);
+    first.synchronise("b");
+  }
+  return seen;
+}
+
+TEST(SimtStreams, AMissingEventShowsInSomeOrder) {
+  using ::testing::Each;
+  EXPECT_THAT(in_each_order(true), Each(3));
+  EXPECT_THAT(in_each_order(false), ::testing::Contains(11));
+}
+
+TEST(SimtStreams, WhatIsReadLaterMustNotBeOverwrittenBefore) {
+  const ScopedSchedule scope({.order = Order::reverse});
+  for (const bool with_event : {true, false}) {
+    DeviceArray<int> a(32), b(32), c(32);
+    a.upload(std::vector<int>(32, 1));
+    b.upload(std::vector<int>(32, 5));
+    const OwnStream reads, writes;
+    Event read;
+    launch<AddOne>({}, {a.data(), c.data()}, reads);  // 2
+    read.record(reads);
+    if (with_event) read.order(writes);
+    launch<AddOne>({}, {b.data(), a.data()}, writes);  // a becomes 6
+    reads.synchronise("c");
+    std::vector<int> out(32);
+    c.download(out);
+    EXPECT_EQ(out[0], with_event ? 2 : 7);
+  }
+}
+
+TEST(SimtStreams, PinnedMemoryIsReadWhenTheCopyRuns) {
+  const ScopedSchedule scope({.order = Order::forward});
+  PinnedArray<int> in(4);
+  DeviceArray<int> to(4);
+  const OwnStream stream;
+  in.data()[0] = 1;
+  copy_to_device(to.data(), in.data(), 4, stream, "in");
+  in.data()[0] = 2;  // too early: nobody waited
+  std::vector<int> out(4);
+  to.download(out, stream);
+  EXPECT_EQ(out[0], 2);
+  std::vector<int> pageable{3, 3, 3, 3};
+  to.upload(pageable, stream);
+  pageable[0] = 4;  // memory that is not pinned was read before upload returned
+  to.download(out, stream);
+  EXPECT_EQ(out[0], 3);
+  EXPECT_THROW(copy_to_device(to.data(), pageable.data(), 4, stream, "pageable"), Error);
+}
+
+TEST(SimtStreams, GraphsReplayWhatWasRecorded) {
+  DeviceArray<int> a(32), b(32);
+  a.upload(std::vector<int>(32, 1));
+  b.upload(std::vector<int>(32, 0));
+  const OwnStream stream;
+  Graph graph;
+  graph.capture(stream, [&] {
+    launch<AddOne>({}, {a.data(), b.data()}, stream);
+    launch<AddOne>({}, {b.data(), a.data()}, stream);
+  });
+  std::vector<int> out(32);
+  b.download(out, stream);
+  EXPECT_EQ(out[0], 0) << "a capture runs nothing";
+  graph.launch(stream);
+  graph.launch(stream);
+  a.download(out, stream);
+  EXPECT_EQ(out[0], 5);
+}
+
+TEST(SimtStreams, WhatCannotBeCapturedIsRefused) {
+  const OwnStream stream, other;
+  DeviceArray<int> a(32);
+  Event event;
+  event.record(other);
+  const auto refused = [&](const auto& work) {
+    Graph graph;
+    try {
+      graph.capture(stream, work);
+    } catch (const Error& e) {
+      EXPECT_TRUE(graph.empty());
+      return std::string(e.what());
+    }
+    return std::string("captured");
+  };
+  EXPECT_THAT(refused([&] { stream.synchronise("a"); }), HasSubstr("cudaStreamSynchronize"));
+  EXPECT_THAT(refused([&] { DeviceArray<int> more(1); }), HasSubstr("cudaMalloc"));
+  EXPECT_THAT(refused([&] { a.upload(std::vector<int>(3), stream); }), HasSubstr("not pinned"));
+  EXPECT_THAT(refused([&] { event.order(stream); }), HasSubstr("from outside"));
+}
+
+TEST(SimtStreams, FailuresNameCallKernelAndStep) {
+  const OwnStream stream;
+  DeviceArray<int> a(32), b(32);
+  const ScopedStep step(7);
+  emulator::device().fail_call = 1;
+  try {
+    launch<AddOne>({}, {a.data(), b.data()}, stream);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("kernel add_one in step 7"));
+    EXPECT_THAT(e.what(), HasSubstr("launch: told to fail"));
+  }
+  emulator::device().memory_limit = emulator::device().allocated() + 100;
+  EXPECT_THROW(DeviceArray<int>(26), Error);
+  EXPECT_NO_THROW(DeviceArray<int>(25));
+  emulator::device().memory_limit = std::numeric_limits<std::size_t>::max();
 }
 
 }  // namespace

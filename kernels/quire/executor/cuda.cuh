@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,8 @@
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
 #include <quire/executor/step.hpp>
+#include <quire/executor/step_data.cuh>
+#include <quire/executor/transfers.cuh>
 #include <quire/kernels/block_primitives.cuh>
 #include <quire/kernels/cache_write/cache_write.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
@@ -39,6 +43,7 @@
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>
 #include <quire/simt/device_array.cuh>
+#include <quire/simt/streams.cuh>
 
 namespace quire::executor {
 
@@ -50,6 +55,13 @@ namespace quire::executor {
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
 /// Families: llama, mistral, qwen2 and qwen3 (rotary, RMS norm, gated MLP); others are refused.
 /// Each row attends through the decode kernels, rows of a prompt too.
+///
+/// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
+/// the step, and beside later ones until one writes where they are read; those that come are waited for
+/// layer by layer. The host waits for drawn tokens alone, so that a step which draws none returns when
+/// it is launched, and its time shows in the next. Steps of one token a sequence are recorded by number
+/// of rows, rounded up, and replayed. All device memory is taken when the executor is made; a step
+/// larger than the limits announce takes more.
 template <class Value, class Product, unsigned... head_dims>
 struct BasicCuda {
   struct Options {
@@ -62,6 +74,7 @@ struct BasicCuda {
     std::uint32_t multiprocessors = 132;         // of the device; what the split-KV plan fills
     bool wrap_tokens = false;                    // maps token ids into the vocabulary by remainder
     bool poison = false;                         // fills unwritten KV with NaN
+    bool graphs = true;                          // replays steps of one token a sequence
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -107,31 +120,38 @@ struct BasicCuda {
                        slab_bytes()),
           device_blocks_(geometry.device_blocks),
           host_blocks_(geometry.host_blocks),
-          device_pool_(static_cast<std::size_t>(geometry.device_blocks.value) * block_bytes_),
+          device_pool_((static_cast<std::size_t>(geometry.device_blocks.value) + 1) * block_bytes_),
           host_pool_(static_cast<std::size_t>(geometry.host_blocks.value) * block_bytes_),
           multiprocessors_(options.multiprocessors),
-          wrap_(options.wrap_tokens) {
+          wrap_(options.wrap_tokens),
+          graphs_wanted_(options.graphs),
+          out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
+          in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
       load(options);
       if (options.poison) {
         // all bits set is a NaN in every format: as element, or as scale
-        const std::vector<std::byte> ones(std::max(device_pool_.size(), host_pool_.size()),
-                                          std::byte{0xff});
-        device_pool_.upload(std::span(ones).first(device_pool_.size()));
-        host_pool_.upload(std::span(ones).first(host_pool_.size()));
+        device_pool_.upload(std::vector<std::byte>(device_pool_.size(), std::byte{0xff}));
+        std::fill_n(host_pool_.data(), host_pool_.size(), std::byte{0xff});
       }
+      reserve_for(options.limits);
+      simt::synchronise_device();  // the streams are not ordered with what was uploaded
     }
 
-    /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist;
-    /// usage for tokens outside the vocabulary
+    /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist, and
+    /// for calls of the device that fail, naming call, kernel and step; usage for tokens outside the
+    /// vocabulary
     void execute(const StepPlan& plan, StepResult& result) {
       const auto start = std::chrono::steady_clock::now();
+      const simt::ScopedStep step(plan.step);
       result.clear();
-      move_blocks(plan, result);
       gather(plan);
-      if (rows_ > 0) {
-        (void)((config_.shape.head_dim == head_dims && (forward<head_dims>(), true)) || ...);
-      }
-      sample(plan, result);
+      list_draws(plan, result);
+      const bool replays = add_lists(plan);
+      if (!data_.send(compute_)) graphs_.clear();
+      move_blocks(plan, result);
+      if (rows_ > 0) run_forward(replays);
+      arriving_ = false;
+      draw(plan, result);
       result.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
@@ -144,7 +164,29 @@ struct BasicCuda {
       Array<float> attention_norm, mlp_norm, query_norm, key_norm;
       DeviceMatrix<WeightFormat> qkv, attention_output, mlp_in, mlp_out;
       std::size_t mlp_width = 0;
-      std::int64_t window = 0;
+      std::size_t attention = 0;  // which of attention_
+    };
+    /// Layers that see as far as each other, and how a step's attention is split for them.
+    struct Attention {
+      std::int64_t window = 0;  // tokens; 0: all
+      std::size_t work_at = 0, merges_at = 0;
+      std::uint32_t work = 0, merges = 0;
+    };
+    /// A step's rows, on the host. The first table entry is the block that padded rows write to.
+    struct Rows {
+      std::vector<std::uint32_t> tokens, sequence, tables, table_begin, row_table_begin,
+          logits_rows;
+      std::vector<std::int32_t> positions, lengths;
+    };
+    /// Where a step's lists lie in data_.
+    struct Places {
+      std::size_t tokens = 0, sequence = 0, tables = 0, table_begin = 0, row_table_begin = 0,
+                  logits_rows = 0, positions = 0, lengths = 0, copies = 0, samples = 0,
+                  penalties = 0;
+    };
+    struct Recorded {
+      std::size_t steps = 0;
+      simt::Graph graph;
     };
 
     static checkpoint::ModelConfig accepted(const checkpoint::ModelConfig& c) {
@@ -192,7 +234,10 @@ struct BasicCuda {
         to.mlp_in = std::move(from.mlp.in);
         to.mlp_out = std::move(from.mlp.out);
         to.mlp_width = from.mlp.width;
-        to.window = from.window;
+        const auto seen = std::find_if(attention_.begin(), attention_.end(),
+                                       [&](const Attention& a) { return a.window == from.window; });
+        to.attention = static_cast<std::size_t>(seen - attention_.begin());
+        if (seen == attention_.end()) attention_.push_back({.window = from.window});
         layers_.push_back(std::move(to));
       }
       final_norm_ = norm(w.final_norm);
@@ -215,6 +260,7 @@ struct BasicCuda {
     /// Cosines and sines of all positions below `count`, which grows by doubling.
     void reserve_angles(std::int64_t count) {
       if (count <= angle_positions_) return;
+      graphs_.clear();
       angle_positions_ =
           std::max<std::int64_t>(count, std::max<std::int64_t>(256, 2 * angle_positions_));
       const auto d = static_cast<std::size_t>(config_.shape.head_dim);
@@ -225,6 +271,65 @@ struct BasicCuda {
       angles_ = Array<float>(std::span<const float>(table));
     }
 
+    /// Takes the memory of the largest step that the limits announce. No step has more rows than the
+    /// pool has slots.
+    void reserve_for(const SchedulerLimits& limits) {
+      const std::int64_t slots = device_blocks_.value * std::int64_t{block_tokens};
+      const std::int64_t longest = std::min(
+          limits.max_length > Tokens{0} ? limits.max_length.value : config_.shape.max_length.value,
+          slots);
+      const std::int64_t batch = limits.max_batched_tokens > Tokens{0}
+                                     ? limits.max_batched_tokens.value
+                                     : std::max<std::int64_t>(2560, longest);
+      const std::int64_t sequences = std::max(limits.max_sequences, limits.max_batch);
+      reserve_rows(static_cast<std::size_t>(std::min(std::max(batch, limits.chunk.value), slots)),
+                   padded_rows(static_cast<std::size_t>(
+                       std::max<std::int64_t>(1, std::min(sequences, slots)))));
+      reserve_angles(longest);
+    }
+    /// Makes room for the activations of a step.
+    void reserve_rows(std::size_t rows, std::size_t logits) {
+      rows = std::max(rows, logits);
+      if (rows > rows_room_) {
+        rows_room_ = rows;
+        graphs_.clear();
+        std::size_t qkv = 0, width = 0;
+        for (const Layer& l : layers_) {
+          qkv = std::max(qkv, l.qkv.outputs());
+          width = std::max(width, l.mlp_width);
+        }
+        const auto heads = static_cast<std::size_t>(config_.shape.heads);
+        const auto head_dim = static_cast<std::size_t>(config_.shape.head_dim);
+        stream_ = Array<float>(rows * hidden());
+        projected_ = Array<float>(rows * hidden());
+        normed_ = Array<Value>(rows * hidden());
+        qkv_ = Array<float>(rows * qkv);
+        q_ = Array<Value>(rows * heads * head_dim);
+        attended_ = Array<Value>((rows + 1) * heads * head_dim);  // and what padded merges write
+        mlp_in_ = Array<float>(rows * 2 * width);
+        mlp_mid_ = Array<Value>(rows * width);
+        partial_ = Array<float>((work_room(rows) + 1) * heads * head_dim);
+        partial_lse_ = Array<float>((work_room(rows) + 1) * heads);
+      }
+      if (logits > logits_room_) {
+        logits_room_ = logits;
+        graphs_.clear();
+        logits_ = Array<float>(logits * vocab());
+        drawn_ = Array<std::uint32_t>(4 * logits);
+        host_drawn_ = simt::PinnedArray<std::uint32_t>(4 * logits);
+      }
+    }
+    /// Parts that a plan for so many rows has at most.
+    [[nodiscard]] std::size_t work_room(std::size_t rows) const {
+      return rows + 1 +
+             multiprocessors_ * blocks_per_multiprocessor /
+                 static_cast<std::size_t>(config_.shape.kv_heads);
+    }
+    /// Rows that steps of one token a sequence are recorded for.
+    [[nodiscard]] static std::size_t padded_rows(std::size_t rows) {
+      return rows <= 16 ? std::bit_ceil(rows) : (rows + 15) / 16 * 16;
+    }
+
     static void check_block(BlockId b, BlockCount blocks, std::string_view pool) {
       if (static_cast<std::int64_t>(b.value) < blocks.value) return;
       throw state_error(
@@ -233,31 +338,9 @@ struct BasicCuda {
           "a block below " + std::to_string(blocks.value));
     }
 
-    /// Moves in the order of the list: a launch takes as many as do not touch each other's blocks.
-    void launch_moves(const std::vector<kernels::BlockMove>& moves, const Array<std::byte>& source,
-                      Array<std::byte>& target) {
-      std::size_t begin = 0;
-      const bool within = source.data() == target.data();
-      while (begin < moves.size()) {
-        std::unordered_set<std::uint32_t> read, written;
-        std::size_t end = begin;
-        for (; end < moves.size(); ++end) {
-          const auto& m = moves[end];
-          if (written.contains(m.to) ||
-              (within && (written.contains(m.from) || read.contains(m.to)))) {
-            break;
-          }
-          read.insert(m.from);
-          written.insert(m.to);
-        }
-        moves_.assign(std::span(moves).subspan(begin, end - begin));
-        kernels::copy_blocks({source.data(), target.data(), block_bytes_, moves_.data()},
-                             static_cast<std::uint32_t>(end - begin));
-        begin = end;
-      }
-    }
+    /// Starts the plan's moves, and has the step wait for those that it depends on.
     void move_blocks(const StepPlan& plan, StepResult& result) {
-      std::vector<kernels::BlockMove> out, in, copies;
+      std::vector<kernels::BlockMove> out, in;
       for (const BlockSwap& s : plan.swap_out) {
         check_block(s.device, device_blocks_, "device");
         check_block(s.host, host_blocks_, "host");
@@ -268,22 +351,64 @@ struct BasicCuda {
         check_block(s.host, host_blocks_, "host");
         in.push_back({s.host.value, s.device.value});
       }
+      if (!out.empty()) {
+        computed_.order(out_.stream());
+        out_.start(out, device_pool_.data(), host_pool_.data());
+        for (const kernels::BlockMove& m : out) leaving_.insert(m.from);
+      }
+      if (!in.empty()) {
+        computed_.order(in_.stream());
+        if (!leaving_.empty()) out_.order(in_.stream());
+        in_.start(in, host_pool_.data(), device_pool_.data());
+        arriving_ = true;
+      }
+      if (!leaving_.empty() && writes(plan, leaving_)) {
+        out_.order(compute_);
+        leaving_.clear();
+      }
+      if (arriving_ && (!copies_.empty() || rows_ == 0)) {
+        in_.order(compute_);
+        arriving_ = false;
+      }
+      run_moves(copies_,
+                {device_pool_.data(), device_pool_.data(), block_bytes_,
+                 data_.at<kernels::BlockMove>(at_.copies)},
+                compute_);
+      result.bytes_moved =
+          static_cast<std::int64_t>((out.size() + in.size() + copies_.size()) * block_bytes_);
+    }
+    /// Whether the step itself writes to one of these blocks.
+    [[nodiscard]] static bool writes(const StepPlan& plan,
+                                     const std::unordered_set<std::uint32_t>& blocks) {
+      for (const BlockCopy& c : plan.copies) {
+        if (blocks.contains(c.to.value)) return true;
+      }
+      for (const SequencePlan& s : plan.sequences) {
+        const auto table = s.tables.front().blocks();
+        const std::int64_t end = (s.computed + s.tokens).value;
+        for (std::int64_t b = s.computed.value / block_tokens; b * block_tokens < end; ++b) {
+          if (blocks.contains(table[static_cast<std::size_t>(b)].value)) return true;
+        }
+      }
+      return false;
+    }
+
+    /// The plan's rows as one ragged batch.
+    void gather(const StepPlan& plan) {
+      Rows& to = batch_;
+      for (auto* list : {&to.tokens, &to.sequence, &to.tables, &to.table_begin, &to.row_table_begin,
+                         &to.logits_rows}) {
+        list->clear();
+      }
+      to.positions.clear();
+      to.lengths.clear();
+      to.tables.push_back(static_cast<std::uint32_t>(device_blocks_.value));
+      copies_.clear();
       for (const BlockCopy& c : plan.copies) {
         check_block(c.from, device_blocks_, "device");
         check_block(c.to, device_blocks_, "device");
-        copies.push_back({c.from.value, c.to.value});
+        copies_.push_back({c.from.value, c.to.value});
       }
-      launch_moves(out, device_pool_, host_pool_);
-      launch_moves(in, host_pool_, device_pool_);
-      launch_moves(copies, device_pool_, device_pool_);
-      result.bytes_moved =
-          static_cast<std::int64_t>((out.size() + in.size() + copies.size()) * block_bytes_);
-    }
-
-    /// The plan's rows as one ragged batch, on the device.
-    void gather(const StepPlan& plan) {
-      std::vector<std::uint32_t> tokens, sequence, tables, begins, row_begins, logits_rows;
-      std::vector<std::int32_t> positions, lengths;
       for (const SequencePlan& s : plan.sequences) {
         const std::int64_t end = (s.computed + s.tokens).value;
         if (s.tables.empty() || s.tokens < Tokens{1} || s.computed < Tokens{0} ||
@@ -301,10 +426,10 @@ struct BasicCuda {
                                 " holds " + std::to_string(blocks.size()) + " blocks",
                             std::to_string(needed));
         }
-        const auto at = static_cast<std::uint32_t>(tables.size());
+        const auto at = static_cast<std::uint32_t>(to.tables.size());
         for (const BlockId b : blocks.first(static_cast<std::size_t>(needed))) {
           check_block(b, device_blocks_, "device");
-          tables.push_back(b.value);
+          to.tables.push_back(b.value);
         }
         for (std::int64_t p = s.computed.value; p < end; ++p) {
           TokenId t = s.history[static_cast<std::size_t>(p)];
@@ -313,71 +438,139 @@ struct BasicCuda {
             throw usage_error("token " + std::to_string(t), "is not in the vocabulary",
                               "ids below " + std::to_string(vocab()));
           }
-          tokens.push_back(t);
-          positions.push_back(static_cast<std::int32_t>(p));
-          lengths.push_back(static_cast<std::int32_t>(p + 1));
-          sequence.push_back(static_cast<std::uint32_t>(begins.size()));
-          row_begins.push_back(at);
+          to.tokens.push_back(t);
+          to.positions.push_back(static_cast<std::int32_t>(p));
+          to.lengths.push_back(static_cast<std::int32_t>(p + 1));
+          to.sequence.push_back(static_cast<std::uint32_t>(to.table_begin.size()));
+          to.row_table_begin.push_back(at);
         }
-        begins.push_back(at);
-        if (s.draws > 0) logits_rows.push_back(static_cast<std::uint32_t>(tokens.size() - 1));
+        to.table_begin.push_back(at);
+        if (s.draws > 0) {
+          to.logits_rows.push_back(static_cast<std::uint32_t>(to.tokens.size() - 1));
+        }
         reserve_angles(end);
       }
-      rows_ = tokens.size();
-      logits_count_ = logits_rows.size();
-      tokens_.assign(tokens);
-      positions_.assign(positions);
-      sequence_.assign(sequence);
-      tables_.assign(tables);
-      table_begin_.assign(begins);
-      row_table_begin_.assign(row_begins);
-      lengths_.assign(lengths);
-      logits_rows_.assign(logits_rows);
-      host_lengths_ = std::move(lengths);
+    }
+
+    /// Adds the step's lists to what is sent; returns whether the step is one that is replayed.
+    bool add_lists(const StepPlan& plan) {
+      Rows& b = batch_;
+      const bool replays =
+          graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() &&
+          std::all_of(plan.sequences.begin(), plan.sequences.end(),
+                      [](const SequencePlan& s) { return s.tokens == Tokens{1} && s.draws > 0; });
+      if (replays) {
+        const std::size_t padded = padded_rows(b.tokens.size());
+        for (auto row = static_cast<std::uint32_t>(b.tokens.size()); row < padded; ++row) {
+          b.tokens.push_back(0);
+          b.positions.push_back(0);
+          b.lengths.push_back(1);
+          b.sequence.push_back(row);
+          b.table_begin.push_back(0);
+          b.row_table_begin.push_back(0);
+          b.logits_rows.push_back(row);
+        }
+      }
+      rows_ = b.tokens.size();
+      logits_count_ = b.logits_rows.size();
+      reserve_rows(rows_, logits_count_);
+      data_.clear();
+      at_.tokens = data_.add(b.tokens);
+      at_.positions = data_.add(b.positions);
+      at_.lengths = data_.add(b.lengths);
+      at_.sequence = data_.add(b.sequence);
+      at_.table_begin = data_.add(b.table_begin);
+      at_.row_table_begin = data_.add(b.row_table_begin);
+      at_.logits_rows = data_.add(b.logits_rows);
+      (void)((config_.shape.head_dim == head_dims && (add_plans<head_dims>(replays), true)) || ...);
+      at_.tables = data_.add(b.tables);  // from here on lengths differ from step to step
+      at_.copies = data_.add(copies_);
+      at_.samples = data_.add(samples_);
+      at_.penalties = data_.add(penalties_);
+      return replays;
+    }
+
+    template <unsigned head_dim>
+    void add_plans(bool replays) {
+      const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
+      const auto kv_heads = static_cast<std::uint32_t>(config_.shape.kv_heads);
+      const kernels::DecodeSlots slots{
+          .blocks = multiprocessors_ * blocks_per_multiprocessor,
+          .blocks_per_work =
+              kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(heads / kv_heads)};
+      for (Attention& a : attention_) {
+        kernels::DecodePlan plan;
+        const std::span<const std::int32_t> lengths(batch_.lengths);
+        if (a.window > 0) {
+          plan = kernels::plan_decode(lengths, attention::SlidingWindow(a.window), slots);
+        } else {
+          plan = kernels::plan_decode(lengths, attention::Causal(), slots);
+        }
+        if (replays) {  // parts and merges of nothing, which write where nobody reads
+          const std::size_t room = work_room(rows_);
+          plan.work.resize(room, {0, 0, 0, static_cast<std::int32_t>(room), 0});
+          plan.merges.resize(rows_, {static_cast<std::uint32_t>(rows_), 0, 0});
+        }
+        a.work = static_cast<std::uint32_t>(plan.work.size());
+        a.merges = static_cast<std::uint32_t>(plan.merges.size());
+        a.work_at = data_.add(plan.work);
+        a.merges_at = data_.add(plan.merges);
+      }
+    }
+
+    void run_forward(bool replays) {
+      const auto forward_all = [this] {
+        (void)((config_.shape.head_dim == head_dims && (forward<head_dims>(), true)) || ...);
+      };
+      if (!replays) return forward_all();
+      Recorded& r = graphs_[rows_];
+      if (r.steps++ == 0) return forward_all();  // libraries make their choices for these shapes
+      if (r.graph.empty()) r.graph.capture(compute_, forward_all);
+      r.graph.launch(compute_);
     }
 
     template <class Out>
     void multiply(const DeviceMatrix<WeightFormat>& w, const Value* x, Array<Out>& y,
                   std::size_t rows) {
-      y.reserve(rows * w.outputs());
-      product_.multiply(w.arguments(x, y.data(), rows));
+      product_.multiply(w.arguments(x, y.data(), rows), compute_);
     }
     /// stream += add, out = norm(stream). \shape rows: null for all
     void add_and_norm(const Array<float>& scale, const float* add, const std::uint32_t* rows,
                       std::size_t count) {
-      normed_.reserve(count * hidden());
       using Kernel = kernels::RmsNorm<Value, Block>;
       simt::launch<Kernel>({{static_cast<unsigned>(count)}, Kernel::shared_bytes},
                            {stream_.data(), add, hidden(), scale.data(), normed_.data(), rows,
-                            static_cast<std::uint32_t>(hidden()), norm_eps()});
+                            static_cast<std::uint32_t>(hidden()), norm_eps()},
+                           compute_);
     }
     [[nodiscard]] float norm_eps() const { return static_cast<float>(config_.norm_eps); }
 
     template <unsigned head_dim>
     void forward() {
-      stream_.reserve(rows_ * hidden());
       const auto parts = [](std::size_t n) { return static_cast<unsigned>((n + 255) / 256); };
       const auto rows = static_cast<unsigned>(rows_);
       simt::launch<kernels::Embedding<Weight>>(
           {{rows, parts(hidden())}},
-          {embedding_.empty() ? output_.weights() : embedding_.data(), tokens_.data(),
-           stream_.data(), static_cast<std::uint32_t>(hidden())});
+          {embedding_.empty() ? output_.weights() : embedding_.data(),
+           data_.at<std::uint32_t>(at_.tokens), stream_.data(),
+           static_cast<std::uint32_t>(hidden())},
+          compute_);
       const float* add = nullptr;  // the last branch's result, not yet in the stream
       for (std::size_t l = 0; l < layers_.size(); ++l) {
         const Layer& layer = layers_[l];
+        if (arriving_) in_.order(compute_, l);
         add_and_norm(layer.attention_norm, add, nullptr, rows_);
         attend<head_dim>(layer, l);
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
         add_and_norm(layer.mlp_norm, projected_.data(), nullptr, rows_);
         multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
-        mlp_mid_.reserve(rows_ * layer.mlp_width);
         activate(layer, rows, parts(layer.mlp_width));
         multiply(layer.mlp_out, mlp_mid_.data(), projected_, rows_);
         add = projected_.data();
       }
       if (logits_count_ == 0) return;
       // rows that nobody asks about need no last sum
-      add_and_norm(final_norm_, add, logits_rows_.data(), logits_count_);
+      add_and_norm(final_norm_, add, data_.at<std::uint32_t>(at_.logits_rows), logits_count_);
       multiply(output_, normed_.data(), logits_, logits_count_);
     }
 
@@ -386,9 +579,11 @@ struct BasicCuda {
           mlp_in_.data(), 2 * layer.mlp_width, mlp_mid_.data(),
           static_cast<std::uint32_t>(layer.mlp_width)};
       if (config_.activation == checkpoint::Activation::silu) {
-        simt::launch<kernels::GatedActivation<kernels::Silu, float, Value>>({{rows, parts}}, p);
+        simt::launch<kernels::GatedActivation<kernels::Silu, float, Value>>({{rows, parts}}, p,
+                                                                            compute_);
       } else {
-        simt::launch<kernels::GatedActivation<kernels::GeluTanh, float, Value>>({{rows, parts}}, p);
+        simt::launch<kernels::GatedActivation<kernels::GeluTanh, float, Value>>({{rows, parts}}, p,
+                                                                                compute_);
       }
     }
 
@@ -397,18 +592,16 @@ struct BasicCuda {
       const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
       const auto kv_heads = static_cast<std::uint32_t>(config_.shape.kv_heads);
       multiply(layer.qkv, normed_.data(), qkv_, rows_);
-      q_.reserve(rows_ * heads * head_dim);
-      attended_.reserve(rows_ * heads * head_dim);
       kernels::CacheWriteParams<float, Value> write;
       write.qkv = qkv_.data();
       write.stride = layer.qkv.outputs();
       write.q = q_.data();
       write.cache = {device_pool_.data() + index * 2 * kv_heads * slab_bytes(), block_bytes_,
                      kv_heads};
-      write.blocks = tables_.data();
-      write.table_begin = table_begin_.data();
-      write.sequence = sequence_.data();
-      write.position = positions_.data();
+      write.blocks = data_.at<std::uint32_t>(at_.tables);
+      write.table_begin = data_.at<std::uint32_t>(at_.table_begin);
+      write.sequence = data_.at<std::uint32_t>(at_.sequence);
+      write.position = data_.at<std::int32_t>(at_.positions);
       write.angles = angles_.data();
       write.query_norm = layer.query_norm.data();
       write.key_norm = layer.key_norm.data();
@@ -418,43 +611,34 @@ struct BasicCuda {
       simt::launch<Write>(
           {{static_cast<unsigned>(rows_),
             (heads + 2 * kv_heads + Write::heads_a_block - 1) / Write::heads_a_block}},
-          write);
-      if (layer.window > 0) {
-        attend_as<head_dim>(attention::SlidingWindow(layer.window), write.cache);
+          write, compute_);
+      const Attention& a = attention_[layer.attention];
+      if (a.window > 0) {
+        attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache);
       } else {
-        attend_as<head_dim>(attention::Causal(), write.cache);
+        attend_as<head_dim>(attention::Causal(), a, write.cache);
       }
     }
 
     template <unsigned head_dim, class Variant>
-    void attend_as(const Variant& variant, const kernels::KvPool& cache) {
+    void attend_as(const Variant& variant, const Attention& a, const kernels::KvPool& cache) {
       const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
-      const auto plan = kernels::plan_decode(
-          std::span<const std::int32_t>(host_lengths_), variant,
-          {.blocks = multiprocessors_ * blocks_per_multiprocessor,
-           .blocks_per_work = cache.kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(
-                                                   heads / cache.kv_heads)});
-      work_.assign(plan.work);
-      merges_.assign(plan.merges);
-      partial_.reserve(plan.partials * std::size_t{heads} * head_dim);
-      partial_lse_.reserve(plan.partials * std::size_t{heads});
       kernels::PagedDecodeParams<Value, Variant> p;
       p.q = q_.data();
       p.q_stride = p.out_stride = std::size_t{heads} * head_dim;
       p.out = attended_.data();
       p.cache = cache;
-      p.blocks = tables_.data();
-      p.table_begin = row_table_begin_.data();
-      p.lengths = lengths_.data();
-      p.work = work_.data();
+      p.blocks = data_.at<std::uint32_t>(at_.tables);
+      p.table_begin = data_.at<std::uint32_t>(at_.row_table_begin);
+      p.lengths = data_.at<std::int32_t>(at_.lengths);
+      p.work = data_.at<kernels::DecodeWork>(a.work_at);
       p.partial = partial_.data();
       p.partial_lse = partial_lse_.data();
       p.heads = heads;
       p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
       p.variant = variant;
       kernels::paged_decode<Key<head_dim>, Variant, decode_tuning>(
-          p, static_cast<std::uint32_t>(plan.work.size()), merges_.data(),
-          static_cast<std::uint32_t>(plan.merges.size()));
+          p, a.work, data_.at<kernels::MergeWork>(a.merges_at), a.merges, compute_);
     }
 
     /// Rows whose draws the kernel does not make: beams and log-probabilities need more than a
@@ -465,45 +649,62 @@ struct BasicCuda {
       return p.beam_width > 0 || sampling::wants_logprobs(p) || (s.draws > 1 && changes);
     }
 
-    void sample(const StepPlan& plan, StepResult& result) {
-      std::vector<kernels::SampleRow> rows;
-      std::vector<kernels::TokenPenalty> penalties;
-      std::vector<std::size_t> place;  // of each row's draw in the result
-      std::size_t row = 0;
-      bool host = false;
+    /// What is to be drawn, and where in the result it goes.
+    void list_draws(const StepPlan& plan, StepResult& result) {
+      samples_.clear();
+      penalties_.clear();
+      places_.clear();
+      draws_on_host_ = false;
+      std::uint32_t row = 0;
       for (const SequencePlan& s : plan.sequences) {
         result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
         if (s.draws <= 0) continue;
         const auto count = static_cast<std::size_t>(s.draws), first = result.draws.size();
         result.draws.resize(first + count);
         if (on_host(s)) {
-          host = true;
+          draws_on_host_ = true;
         } else {
-          add_rows(s, static_cast<std::uint32_t>(row), rows, penalties);
-          for (std::size_t d = 0; d < count; ++d) place.push_back(first + d);
+          add_rows(s, row, samples_, penalties_);
+          for (std::size_t d = 0; d < count; ++d) places_.push_back(first + d);
         }
         ++row;
       }
       result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
-      if (host) sample_on_host(plan, result);
-      if (rows.empty()) return;
-      sample_rows_.assign(rows);
-      penalties_.assign(penalties);
-      drawn_.reserve(2 * rows.size());
-      using Kernel = kernels::Sample<Block>;
-      simt::launch<Kernel>(
-          {{static_cast<unsigned>(rows.size())}, Kernel::shared_bytes},
-          {logits_.data(), vocab(), sample_rows_.data(), penalties_.data(), drawn_.data(),
-           drawn_.data() + rows.size(), static_cast<std::uint32_t>(vocab())});
-      std::vector<std::uint32_t> tokens(2 * rows.size());
-      drawn_.download(tokens);
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (tokens[rows.size() + i] != 0) {
+    }
+
+    void draw(const StepPlan& plan, StepResult& result) {
+      const std::size_t count = samples_.size();
+      if (draws_on_host_) {
+        if (host_logits_.size() < logits_room_ * vocab()) {
+          host_logits_ = simt::PinnedArray<float>(logits_room_ * vocab());
+        }
+        simt::copy_to_host(host_logits_.data(), logits_.data(), logits_count_ * vocab(), compute_,
+                           "logits");
+      }
+      if (count > 0) {
+        if (2 * count > drawn_.size()) {
+          drawn_ = Array<std::uint32_t>(4 * count);
+          host_drawn_ = simt::PinnedArray<std::uint32_t>(4 * count);
+        }
+        using Kernel = kernels::Sample<Block>;
+        simt::launch<Kernel>({{static_cast<unsigned>(count)}, Kernel::shared_bytes},
+                             {logits_.data(), vocab(), data_.at<kernels::SampleRow>(at_.samples),
+                              data_.at<kernels::TokenPenalty>(at_.penalties), drawn_.data(),
+                              drawn_.data() + count, static_cast<std::uint32_t>(vocab())},
+                             compute_);
+        simt::copy_to_host(host_drawn_.data(), drawn_.data(), 2 * count, compute_, "drawn tokens");
+      }
+      computed_.record(compute_);
+      if (count == 0 && !draws_on_host_) return;
+      compute_.synchronise("sample");
+      for (std::size_t i = 0; i < count; ++i) {
+        if (host_drawn_.data()[count + i] != 0) {
           throw state_error("logits", "there is nothing to draw from",
                             "numbers, at least one of them finite");
         }
-        result.draws[place[i]].token = tokens[i];
+        result.draws[places_[i]].token = host_drawn_.data()[i];
       }
+      if (draws_on_host_) sample_on_host(plan, result);
     }
 
     void add_rows(const SequencePlan& s, std::uint32_t row, std::vector<kernels::SampleRow>& rows,
@@ -571,8 +772,7 @@ struct BasicCuda {
     }
 
     void sample_on_host(const StepPlan& plan, StepResult& result) {
-      std::vector<float> logits(logits_count_ * vocab());
-      logits_.download(logits);
+      const std::span<float> logits(host_logits_.data(), logits_count_ * vocab());
       std::size_t row = 0;
       for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
         const SequencePlan& s = plan.sequences[i];
@@ -584,7 +784,7 @@ struct BasicCuda {
             result.alternatives.resize(
                 before + count * sampling::alternatives_per_draw(*s.sampling, vocab()));
           }
-          sampler_.sample(s, std::span(logits).subspan(row * vocab(), vocab()),
+          sampler_.sample(s, logits.subspan(row * vocab(), vocab()),
                           {result.draws.data() + result.begin[i], count},
                           static_cast<std::uint32_t>(before),
                           std::span(result.alternatives).subspan(before));
@@ -596,10 +796,12 @@ struct BasicCuda {
     checkpoint::ModelConfig config_;
     std::size_t block_bytes_;
     BlockCount device_blocks_, host_blocks_;
-    Array<std::byte> device_pool_, host_pool_;
+    Array<std::byte> device_pool_;  // one block more: what padded rows write to
+    simt::PinnedArray<std::byte> host_pool_;
     std::uint32_t multiprocessors_;
-    bool wrap_;
+    bool wrap_, graphs_wanted_;
     std::vector<Layer> layers_;
+    std::vector<Attention> attention_;
     Array<Weight> embedding_;  // empty when `output` serves as one
     Array<float> final_norm_, angles_;
     DeviceMatrix<WeightFormat> output_;
@@ -608,20 +810,29 @@ struct BasicCuda {
     Product product_;
     sampling::Sampler sampler_;
 
-    // the batch
-    std::size_t rows_ = 0, logits_count_ = 0;
-    std::vector<std::int32_t> host_lengths_;
-    Array<std::uint32_t> tokens_, sequence_, tables_, table_begin_, row_table_begin_, logits_rows_;
-    Array<std::int32_t> positions_, lengths_;
-    Array<kernels::DecodeWork> work_;
-    Array<kernels::MergeWork> merges_;
-    Array<kernels::BlockMove> moves_;
-    Array<kernels::SampleRow> sample_rows_;
-    Array<kernels::TokenPenalty> penalties_;
-    Array<std::uint32_t> drawn_;
+    // the step
+    Rows batch_;
+    std::size_t rows_ = 0, logits_count_ = 0, rows_room_ = 0, logits_room_ = 0;
+    std::vector<kernels::BlockMove> copies_;
+    std::vector<kernels::SampleRow> samples_;
+    std::vector<kernels::TokenPenalty> penalties_;
+    std::vector<std::size_t> places_;  // of each drawn token in the result
+    bool draws_on_host_ = false;
+    StepData data_{std::size_t{1} << 20};
+    Places at_;
     // activations
     Array<float> stream_, qkv_, projected_, mlp_in_, logits_, partial_, partial_lse_;
     Array<Value> normed_, q_, attended_, mlp_mid_;
+    Array<std::uint32_t> drawn_;  // tokens, then whether there was none
+    simt::PinnedArray<std::uint32_t> host_drawn_;
+    simt::PinnedArray<float> host_logits_;
+
+    Transfers out_, in_;
+    std::unordered_set<std::uint32_t> leaving_;  // blocks that out_ may still read
+    bool arriving_ = false;                      // in_ may still write what this step reads
+    std::map<std::size_t, Recorded> graphs_;     // by rows
+    simt::OwnStream compute_;
+    simt::Event computed_;
   };
 
   template <class C>

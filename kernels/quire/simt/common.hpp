@@ -3,8 +3,13 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+
+#include <quire/core/error.hpp>
 
 namespace quire::simt {
 
@@ -59,6 +64,35 @@ constexpr unsigned blocks_per_multiprocessor() {
   } else {
     return 1;
   }
+}
+
+/// The step that calls of this thread belong to; errors name it.
+inline std::optional<std::uint64_t>& current_step() {
+  thread_local std::optional<std::uint64_t> step;
+  return step;
+}
+class ScopedStep {
+ public:
+  explicit ScopedStep(std::uint64_t step) : before_(std::exchange(current_step(), step)) {}
+  ~ScopedStep() { current_step() = before_; }
+  ScopedStep(const ScopedStep&) = delete;
+  ScopedStep& operator=(const ScopedStep&) = delete;
+
+ private:
+  std::optional<std::uint64_t> before_;
+};
+
+/// What a failed call of the device's interface is told as. `work`: the kernel or copy; may be empty
+[[nodiscard]] inline Error device_error(std::string_view call, std::string_view work,
+                                        std::string_view why) {
+  std::string where = work.empty() ? "device" : "kernel " + std::string(work);
+  if (current_step()) where += " in step " + std::to_string(*current_step());
+  return state_error(where, std::string(call) + ": " + std::string(why));
+}
+/// The same for memory that is not there.
+[[nodiscard]] inline Error no_room(std::size_t bytes, std::string_view memory = "device memory") {
+  return state_error(memory, "no room for another " + std::to_string(bytes) + " bytes",
+                     "a smaller model, shorter batches or fewer KV blocks");
 }
 
 /// Largest dynamic shared memory of a block that both sm_80 and sm_90 grant.

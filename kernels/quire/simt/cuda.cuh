@@ -423,11 +423,10 @@ struct Stream {
   cudaStream_t handle = nullptr;
 };
 
-/// \errors state, naming the call and the kernel
+/// \errors state, naming the call, the kernel and the step
 inline void check(cudaError_t status, std::string_view call, std::string_view kernel) {
   if (status == cudaSuccess) return;
-  throw state_error("kernel " + std::string(kernel),
-                    std::string(call) + ": " + cudaGetErrorString(status));
+  throw device_error(call, kernel, cudaGetErrorString(status));
 }
 
 template <class Kernel>

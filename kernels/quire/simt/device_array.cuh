@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -47,6 +46,7 @@ class DeviceArray {
   void reserve(std::size_t size) {
     if (size > size_) *this = DeviceArray(size + size / 4);
   }
+  [[nodiscard]] std::size_t bytes() const { return size_ * sizeof(T); }
   /// Copies from the host to the beginning. \pre from.size() <= size()
   void upload(std::span<const T> from, [[maybe_unused]] Stream stream = {}) {
     if (from.empty()) return;
@@ -55,7 +55,17 @@ class DeviceArray {
                           stream.handle),
           "cudaMemcpyAsync", "upload");
 #else
-    std::copy(from.begin(), from.end(), data_);
+    if (emulator::device().captures(stream.id)) {
+      throw device_error("cudaMemcpyAsync", "upload", "captures a copy from memory not pinned");
+    }
+    if (stream.id == 0) {
+      std::copy(from.begin(), from.end(), data_);
+    } else {  // memory that is not pinned is read before the call returns
+      emulator::device().enqueue(stream.id, "cudaMemcpyAsync", "upload",
+                                 [to = data_, all = std::vector<T>(from.begin(), from.end())] {
+                                   std::copy(all.begin(), all.end(), to);
+                                 });
+    }
 #endif
   }
   /// Makes room for, and copies, all of it.
@@ -71,6 +81,7 @@ class DeviceArray {
           "cudaMemcpyAsync", "download");
     check(cudaStreamSynchronize(stream.handle), "cudaStreamSynchronize", "download");
 #else
+    emulator::device().synchronise_stream(stream.id, "download");
     std::copy_n(data_, to.size(), to.data());
 #endif
   }
@@ -82,9 +93,7 @@ class DeviceArray {
     void* p = nullptr;
     if (cudaMalloc(&p, size_ * sizeof(T)) != cudaSuccess) {
       (void)cudaGetLastError();
-      throw state_error("device memory",
-                        "no room for another " + std::to_string(size_ * sizeof(T)) + " bytes",
-                        "a smaller model or fewer KV blocks");
+      throw no_room(size_ * sizeof(T));
     }
     data_ = static_cast<T*>(p);
   }
@@ -94,10 +103,11 @@ class DeviceArray {
   void swap_memory(DeviceArray&) {}
 #else
   void allocate() {
+    emulator::device().allocate(size_ * sizeof(T));
     memory_ = AlignedArray<T>(size_);
     data_ = memory_.data();
   }
-  void release() {}
+  void release() { emulator::device().release(size_ * sizeof(T)); }
   void swap_memory(DeviceArray& o) { std::swap(memory_, o.memory_); }
   AlignedArray<T> memory_;
 #endif

@@ -15,8 +15,9 @@ struct BlockMove {
 struct CopyBlocksParams {
   const std::byte* source = nullptr;  // \shape (blocks, block_bytes)
   std::byte* target = nullptr;        // \shape (blocks, block_bytes); may be the source's pool
-  std::size_t block_bytes = 0;        // a multiple of 64: all layers of a block
+  std::size_t block_bytes = 0;        // a multiple of 64: all layers of a block, or some
   const BlockMove* moves = nullptr;   // \shape (moves): no block is both read and written
+  std::size_t stride = 0;             // bytes from block to block; 0: block_bytes
 };
 
 /// Copies whole blocks within a pool (copy-on-write), or between the device's pool and pinned host
@@ -34,8 +35,8 @@ struct CopyBlocks {
   QUIRE_DEVICE static void run(const Params& p) {
     const auto parts = static_cast<unsigned>((p.block_bytes + part_bytes - 1) / part_bytes);
     const BlockMove move = p.moves[simt::block().x / parts];
-    const std::byte* from = p.source + move.from * p.block_bytes;
-    std::byte* to = p.target + move.to * p.block_bytes;
+    const std::byte* from = p.source + move.from * p.stride;
+    std::byte* to = p.target + move.to * p.stride;
     const std::size_t begin = simt::block().x % parts * part_bytes + simt::thread() * 16;
     simt::Vector<std::uint32_t, 4> v[unroll];
     QUIRE_UNROLL
@@ -54,8 +55,9 @@ struct CopyBlocks {
   }
 };
 
-inline void copy_blocks(const CopyBlocksParams& p, std::uint32_t moves, simt::Stream stream = {}) {
+inline void copy_blocks(CopyBlocksParams p, std::uint32_t moves, simt::Stream stream = {}) {
   if (moves == 0 || p.block_bytes == 0) return;
+  if (p.stride == 0) p.stride = p.block_bytes;
   const auto parts = static_cast<std::uint32_t>((p.block_bytes + CopyBlocks::part_bytes - 1) /
                                                 CopyBlocks::part_bytes);
   simt::launch<CopyBlocks>({{moves * parts}, CopyBlocks::shared_bytes}, p, stream);

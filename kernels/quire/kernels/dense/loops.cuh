@@ -32,13 +32,13 @@ struct DenseLoops {
 struct LoopProduct {
   static constexpr std::string_view name = "loops";
   template <class In, class Weight, class Out>
-  void multiply(const DenseArguments<In, Weight, Out>& a) {
+  void multiply(const DenseArguments<In, Weight, Out>& a, simt::Stream stream = {}) {
     if (a.rows == 0 || a.outputs == 0) return;
     using Kernel = DenseLoops<In, Weight, Out>;
     simt::launch<Kernel>(
         {{static_cast<unsigned>((a.outputs + Kernel::threads - 1) / Kernel::threads),
           static_cast<unsigned>(a.rows)}},
-        a);
+        a, stream);
   }
 };
 static_assert(DenseProductFor<LoopProduct, float, Bf16, float>);

@@ -14,6 +14,7 @@
 #include <quire/core/float16.hpp>
 #include <quire/core/float8.hpp>
 #include <quire/simt/common.hpp>
+#include <quire/simt/emulator/streams.hpp>
 #include <quire/simt/fragments.hpp>
 #if defined(QUIRE_SIMT_THREADS)
 #include <atomic>
@@ -387,16 +388,22 @@ inline Machine& machine() {
 }
 }  // namespace emulator
 
-/// Order of launches; the emulator runs each where it is launched.
-struct Stream {};
+/// Order of launches; the default one runs each where it is launched, those of streams.cuh when
+/// someone waits.
+struct Stream {
+  unsigned id = 0;
+};
 
 /// Runs a kernel on every block of the grid. \errors state, naming kernel, block and thread, for
 /// shared memory beyond its bounds, races on it, and lanes that wait for ever
 template <KernelType Kernel>
-void launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream = {}) {
-  emulator::machine().launch(
-      Kernel::name, shape, Kernel::threads,
-      [](const void* p) { Kernel::run(*static_cast<const typename Kernel::Params*>(p)); }, &params);
+void launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream stream = {}) {
+  emulator::device().enqueue(stream.id, "launch", Kernel::name, [shape, params] {
+    emulator::machine().launch(
+        Kernel::name, shape, Kernel::threads,
+        [](const void* p) { Kernel::run(*static_cast<const typename Kernel::Params*>(p)); },
+        &params);
+  });
 }
 
 }  // namespace quire::simt
