@@ -1,6 +1,7 @@
 """Draws figures with equal bytes for equal rows: one style, three formats, no dates and no random ids."""
 
 import importlib.util
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -89,6 +90,26 @@ class Figure:
                 for number in set(plt.get_fignums()) - opened_before:
                     plt.close(number)
         return paths
+
+
+def draw_all(figures, context, folder, jobs):
+    """[(id, paths by format or None, None or why it was not drawn)], drawn by `jobs` processes, in the order of `figures`."""
+    # Forked, so that rows and drawing code need not be sent: a process is told a place in the list.
+    _drawing.update(figures=figures, context=context, folder=folder)
+    import matplotlib.pyplot  # noqa: F401  once, not in each process
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        return pool.map(_draw_one, range(len(figures)), chunksize=1)
+
+
+_drawing = {}
+
+
+def _draw_one(place):
+    figure = _drawing["figures"][place]
+    try:
+        return figure.id, figure.draw(_drawing["context"], _drawing["folder"]), None
+    except NotDrawn as reason:
+        return figure.id, None, str(reason)
 
 
 def _settle(figure):

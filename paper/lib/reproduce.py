@@ -158,16 +158,20 @@ class Runner:
 
 
 def build(runner, experiments, jobs, progress):
-    """Builds the named experiments and returns their programs."""
-    folder = OUT / "build"
+    """Builds the named experiments, in the folder that ./tests/run uses too, and returns their programs."""
+    folder = ROOT / "build" / "cpu"
     progress.say("configuring")
-    runner.run("configure", ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                             "-DQUIRE_EXPERIMENTS=ON", "-DQUIRE_TESTS=OFF", "-DQUIRE_BENCHMARKS=OFF"])
+    if (folder / "build.ninja").exists():  # as it was configured: perhaps with the tests
+        configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-DQUIRE_EXPERIMENTS=ON"]
+    else:  # without what the tests need installed
+        configure = ["cmake", "--preset", "cpu", "-DQUIRE_TESTS=OFF", "-DQUIRE_BENCHMARKS=OFF"]
+    runner.run("configure", configure)
     progress.say(f"building {', '.join(experiments)}")
     runner.run("build", ["cmake", "--build", str(folder), "-j", str(jobs), "--target", *experiments])
     programs = {}
     for experiment in experiments:
-        found = [path for path in folder.rglob(experiment) if path.is_file() and os.access(path, os.X_OK)]
+        found = [path for path in (folder / "experiments").rglob(experiment)
+                 if path.is_file() and os.access(path, os.X_OK)]
         if not found:
             raise RunFailed(f"{experiment}: the build made no program of this name")
         programs[experiment] = found[0]
@@ -202,6 +206,8 @@ def experiment_commands(programs, options, folder):
 
 # Experiments whose result is this machine's wall time: nothing runs beside them.
 TIMED = ("cpu_against_simulation", "cpu_step", "offload")
+# Begun before the others, which then fill the cores that are left.
+LONG = ("quality", "retention", "batching")
 
 
 def run_experiments(runner, programs, options, folder, progress):
@@ -221,9 +227,9 @@ def _run_side_by_side(runner, commands, jobs, progress):
     if not commands:
         return []
     failures = []
-    # The longest first would need times; two or three programs on as many cores need no order.
+    order = sorted(commands, key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        waiting = {pool.submit(runner.run, name, command): name for name, command in commands.items()}
+        waiting = {pool.submit(runner.run, name, commands[name]): name for name in order}
         try:
             progress.say(f"running {', '.join(sorted(waiting.values()))}")
             for done in as_completed(list(waiting)):
@@ -242,15 +248,15 @@ def _run_side_by_side(runner, commands, jobs, progress):
     return failures
 
 
-def draw_figures(chosen, context):
-    """Draws each figure: (paths by id, reasons by id, failures)."""
+def draw_figures(chosen, context, jobs):
+    """Draws each figure, several at a time: (paths by id, reasons by id, failures)."""
     drawn, not_drawn, failures = {}, {}, []
-    for figure in chosen:
-        try:
-            drawn[figure.id] = figure.draw(context, OUT / "figures")
-        except figure_tools.NotDrawn as reason:
-            not_drawn[figure.id] = str(reason)
-            failures.append(f"{figure.id} not drawn: {reason}")
+    for figure_id, paths, reason in figure_tools.draw_all(chosen, context, OUT / "figures", jobs):
+        if reason is None:
+            drawn[figure_id] = paths
+        else:
+            not_drawn[figure_id] = reason
+            failures.append(f"{figure_id} not drawn: {reason}")
     return drawn, not_drawn, failures
 
 
@@ -299,7 +305,7 @@ def reproduce(options, ids, claims):
         rows = row_tools.RowSet(folder)
         results = [claim_tools.evaluate(claim, rows) for claim in claims]
         progress.say("drawing")
-        drawn, not_drawn, undrawn = draw_figures(chosen, figure_tools.Context(rows, claims, results))
+        drawn, not_drawn, undrawn = draw_figures(chosen, figure_tools.Context(rows, claims, results), options.jobs)
         failures += undrawn
         claim_tools.write_json(OUT / "claims.json", results)
         report.write(OUT / "report.html", chosen, drawn, not_drawn, claims, results, rows, options.scale)

@@ -16,7 +16,7 @@ class Drawing(unittest.TestCase):
         cls.results = [claims.evaluate(claim, cls.rows) for claim in cls.claims]
         cls.context = figures.Context(cls.rows, cls.claims, cls.results)
         cls.figures = figures.discover()
-        cls.drawn = {one.id: one.draw(cls.context, cls.folder / "first") for one in cls.figures}
+        cls.drawn = {key: paths for key, paths, _ in figures.draw_all(cls.figures, cls.context, cls.folder / "first", 2)}
 
     @classmethod
     def tearDownClass(cls):
@@ -38,10 +38,9 @@ class Drawing(unittest.TestCase):
     def test_missing_rows_are_told_not_drawn(self):
         with tempfile.TemporaryDirectory() as empty:
             context = figures.Context(rows.RowSet(empty), self.claims, [])
-            for one in self.figures:
-                with self.assertRaises(figures.NotDrawn) as caught:
-                    one.draw(context, self.folder / "never")
-                self.assertIn("no rows of", str(caught.exception))
+            for _, paths, reason in figures.draw_all(self.figures, context, self.folder / "never", 2):
+                self.assertIsNone(paths)
+                self.assertIn("no rows of", reason)
         self.assertEqual(list((self.folder / "never").glob("*")), [])
 
     def test_the_report_stands_alone(self):
