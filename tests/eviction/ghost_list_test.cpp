@@ -41,5 +41,47 @@ TEST(GhostList, EqualsAVector) {
   }
 }
 
+// Two lists in one table: a name is in one of them, and the room is common.
+TEST(GhostList, TwoListsEqualTwoVectors) {
+  for (const int capacity : {0, 1, 2, 5, 100}) {
+    Rng rng(static_cast<std::uint64_t>(capacity));
+    eviction::TwoGhostLists ghosts(BlockCount{capacity});
+    std::vector<std::uint64_t> lists[2];  // oldest first
+    for (int step = 0; step < 5000; ++step) {
+      const std::uint64_t content = rng.below(static_cast<std::uint64_t>(2 * capacity + 2));
+      const std::size_t to = rng.below(2);
+      std::optional<std::size_t> in;
+      for (const std::size_t l : {0, 1}) {
+        if (std::count(lists[l].begin(), lists[l].end(), content) != 0) in = l;
+      }
+      ASSERT_EQ(ghosts.list_of(content), in);
+      switch (rng.below(4)) {
+        case 0:
+          ASSERT_EQ(ghosts.erase(content), in.has_value());
+          if (in) std::erase(lists[*in], content);
+          break;
+        case 1:
+          ghosts.pop_oldest(to);
+          if (!lists[to].empty()) lists[to].erase(lists[to].begin());
+          break;
+        default:
+          ghosts.push(content, {}, to);
+          if (content == 0 || capacity == 0) break;
+          if (in) std::erase(lists[*in], content);
+          if (lists[0].size() + lists[1].size() == static_cast<std::size_t>(capacity)) {
+            auto& gives = lists[to].empty() ? lists[1 - to] : lists[to];
+            gives.erase(gives.begin());
+          }
+          lists[to].push_back(content);
+      }
+      for (const std::size_t l : {0, 1}) {
+        ASSERT_EQ(ghosts.size(l), lists[l].size());
+        ASSERT_EQ(ghosts.oldest(l),
+                  lists[l].empty() ? std::nullopt : std::optional(lists[l].front()));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace quire::eviction_test

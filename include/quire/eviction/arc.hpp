@@ -12,7 +12,7 @@
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/two_queues.hpp>
 
 namespace quire::eviction {
 
@@ -35,85 +35,68 @@ class Arc {
   static constexpr std::string_view name = "arc";
   explicit Arc(BlockCount capacity)
       : capacity_(static_cast<std::size_t>(capacity.value)),
-        once_(capacity),
-        again_(capacity),
-        once_ghosts_(capacity + 1),
-        again_ghosts_(capacity * 2 + 1),
+        queues_(capacity),
+        ghosts_(capacity * 2 + 1),
         content_(capacity_) {}
 
   void on_insert(BlockId b, const BlockContext& context) {
-    once_ghosts_.prefetch(context.content);  // both lists are asked: one wait, not two
-    again_ghosts_.prefetch(context.content);
     content_[b.value] = context.content;
-    const auto size = [](const GhostList& list) { return static_cast<double>(list.size()); };
-    if (once_ghosts_.contains(context.content)) {
-      const double step = std::max(1.0, size(again_ghosts_) / size(once_ghosts_));
-      target_ = std::min(static_cast<double>(capacity_), target_ + step);
-      once_ghosts_.erase(context.content);
-      again_.append(b);
-    } else if (again_ghosts_.contains(context.content)) {
-      const double step = std::max(1.0, size(once_ghosts_) / size(again_ghosts_));
-      target_ = std::max(0.0, target_ - step);
-      again_ghosts_.erase(context.content);
-      again_.append(b);
-    } else {
-      once_.append(b);
+    const std::optional<std::size_t> ghost = ghosts_.list_of(context.content);
+    if (ghost) {
+      const double b1 = static_cast<double>(ghosts_.size(0)),
+                   b2 = static_cast<double>(ghosts_.size(1));
+      target_ = *ghost == 0
+                    ? std::min(static_cast<double>(capacity_), target_ + std::max(1.0, b2 / b1))
+                    : std::max(0.0, target_ - std::max(1.0, b1 / b2));
+      ghosts_.erase(context.content);
     }
+    queues_.append(ghost ? again : once, b);
     trim();
   }
-  void on_access(BlockId b, const BlockContext&) {
-    once_.prefetch(b);
-    if (again_.contains(b)) return again_.move_to_back(b);
-    const bool evictable = once_.evictable(b);
-    once_.erase(b);
-    again_.append(b);
-    if (evictable) again_.set_evictable(b, true);
-  }
-  void set_evictable(BlockId b, bool evictable) {
-    (again_.contains(b) ? again_ : once_).set_evictable(b, evictable);
-  }
+  void on_access(BlockId b, const BlockContext&) { queues_.move_to_back(again, b); }
+  void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {
     quire::prefetch(&content_[b.value]);
     const bool evicted = victim() == b;
-    const bool was_again = again_.contains(b);
-    (was_again ? again_ : once_).erase(b);
+    const Queue queue = queues_.queue(b);
+    queues_.erase(b);
     if (!evicted) return;
-    (was_again ? again_ghosts_ : once_ghosts_).push(content_[b.value]);
-    prefetch_next(was_again ? again_ : once_, was_again ? again_ghosts_ : once_ghosts_);
+    ghosts_.push(content_[b.value], {}, static_cast<std::size_t>(queue));
+    prefetch_next(queue);
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    const auto from_once = once_.oldest_evictable();
-    const auto from_again = again_.oldest_evictable();
-    const bool once_turn = static_cast<double>(once_.size()) > target_;
-    return from_once && (once_turn || !from_again) ? from_once : from_again;
+    const bool once_turn = static_cast<double>(queues_.size(once)) > target_;
+    const Queue turn = once_turn ? once : again;
+    return queues_.oldest_evictable(queues_.any_evictable(turn) ? turn : other(turn));
   }
 
  private:
+  using Queues = TwoQueues<false>;
+  using Queue = Queues::Queue;
+  static constexpr Queue once = Queue::first, again = Queue::second;  // T1, T2; ghosts B1, B2
+
+  static Queue other(Queue q) { return q == once ? again : once; }
   /// The next victim is likely the next of the same queue: fetches where its name will go, and the
   /// name of the one behind it.
-  void prefetch_next(const OrderedSlots<false>& queue, const GhostList& ghosts) const {
-    const std::optional<BlockId> next = queue.oldest_evictable();
+  void prefetch_next(Queue queue) const {
+    const std::optional<BlockId> next = queues_.oldest_evictable(queue);
     if (!next) return;
-    ghosts.prefetch(content_[next->value]);
-    queue.prefetch(*next);
-    if (const auto then = queue.second_evictable()) quire::prefetch(&content_[then->value]);
+    ghosts_.prefetch(content_[next->value]);
+    queues_.prefetch(*next);
+    if (const auto then = queues_.second_evictable(queue)) quire::prefetch(&content_[then->value]);
   }
   void trim() {
-    while (once_.size() + once_ghosts_.size() > capacity_ && once_ghosts_.size() > 0) {
-      once_ghosts_.pop_oldest();
+    while (queues_.size(once) + ghosts_.size(0) > capacity_ && ghosts_.size(0) > 0) {
+      ghosts_.pop_oldest(0);
     }
-    const std::size_t all = once_.size() + again_.size() + once_ghosts_.size();
-    while (all + again_ghosts_.size() > 2 * capacity_ && again_ghosts_.size() > 0) {
-      again_ghosts_.pop_oldest();
-    }
+    const std::size_t all = queues_.size(once) + queues_.size(again) + ghosts_.size(0);
+    while (all + ghosts_.size(1) > 2 * capacity_ && ghosts_.size(1) > 0) ghosts_.pop_oldest(1);
   }
 
   std::size_t capacity_;
-  double target_ = 0;  // of the length of once_; "p" in the paper
-  OrderedSlots<false> once_;
-  OrderedSlots<false> again_;
-  GhostList once_ghosts_;
-  GhostList again_ghosts_;
+  double target_ = 0;  // of the length of T1; "p" in the paper
+  Queues queues_;
+  TwoGhostLists ghosts_;
   huge_vector<std::uint64_t> content_;
 };
 static_assert(EvictionPolicy<Arc>);

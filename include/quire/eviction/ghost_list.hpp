@@ -1,6 +1,7 @@
-// mechanism: a bounded queue of the names of evicted blocks, for policies that remember them.
+// mechanism: bounded queues of the names of evicted blocks, for policies that remember them.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -14,79 +15,75 @@
 
 namespace quire::eviction {
 
-/// Names of content (BlockContext::content) in the order they were added, at most `capacity`, each
-/// with a value that the policy remembers. 0, the name of unknown content, is never a member.
+/// Names of content (BlockContext::content) in one or two lists, in the order they were added to them, at
+/// most `capacity` in all, each with a value that the policy remembers. A name is in one list at most; 0,
+/// the name of unknown content, is in none. One table finds the names of both lists.
 /// \complexity all O(1) expected. No allocation after construction; bytes() is all of its memory.
-template <class Value>
+template <class Value, std::size_t Lists = 1>
 class GhostMap {
+  static_assert(Lists == 1 || Lists == 2, "quire: eviction: a ghost's list is one bit");
+
  public:
+  /// \pre capacity < 2^31
   explicit GhostMap(BlockCount capacity)
       : nodes_(static_cast<std::size_t>(capacity.value)),
         table_(std::bit_ceil(2 * nodes_.size() + 2)) {
     for (std::size_t i = nodes_.size(); i-- > 0;) release(static_cast<std::uint32_t>(i));
   }
 
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t size(std::size_t list = 0) const { return ends_[list].size; }
   [[nodiscard]] std::size_t capacity() const { return nodes_.size(); }
-  [[nodiscard]] bool contains(std::uint64_t content) const {
-    return content != 0 && size_ != 0 && table_[find(content)].node != none;
+  [[nodiscard]] bool contains(std::uint64_t content) const { return list_of(content).has_value(); }
+  [[nodiscard]] std::optional<std::size_t> list_of(std::uint64_t content) const {
+    if (content == 0) return std::nullopt;
+    const Entry& entry = table_[find(content)];
+    return entry.empty() ? std::nullopt : std::optional(entry.list());
   }
-  /// The name that has been here longest.
-  [[nodiscard]] std::optional<std::uint64_t> oldest() const {
-    return oldest_ == none ? std::nullopt : std::optional(nodes_[oldest_].content);
+  /// The name that has been in the list longest.
+  [[nodiscard]] std::optional<std::uint64_t> oldest(std::size_t list = 0) const {
+    const std::uint32_t node = ends_[list].oldest;
+    return node == none ? std::nullopt : std::optional(nodes_[node].content);
   }
 
   /// The value kept with a name, or nullptr. Valid until the next change.
   [[nodiscard]] const Value* value(std::uint64_t content) const {
-    if (content == 0 || size_ == 0) return nullptr;
-    const std::uint32_t node = table_[find(content)].node;
-    return node == none ? nullptr : &nodes_[node].value;
+    if (content == 0) return nullptr;
+    const Entry& entry = table_[find(content)];
+    return entry.empty() ? nullptr : &nodes_[entry.node()].value;
   }
 
   /// Fetches what the next question about a name, or its addition, will look at.
   void prefetch(std::uint64_t content) const { quire::prefetch(&table_[tag(content) & mask()]); }
 
-  /// Adds a name as the newest; when it is there it moves; when full the oldest is forgotten.
-  void push(std::uint64_t content, const Value& value = {}) {
+  /// Adds a name as the newest of a list; when it is there, in either, it moves; when both are full the
+  /// oldest of the list is forgotten, or of the other where it has none.
+  void push(std::uint64_t content, const Value& value = {}, std::size_t list = 0) {
     if (content == 0 || nodes_.empty()) return;
     std::size_t at = find(content);
-    if (table_[at].node != none || size_ == nodes_.size()) {
-      erase(table_[at].node != none ? content : nodes_[oldest_].content);
+    const bool known = !table_[at].empty();
+    if (known || all() == nodes_.size()) {
+      known ? erase_at(at) : pop_oldest(ends_[list].size != 0 ? list : Lists - 1 - list);
       at = find(content);  // entries may have moved
     }
     const std::uint32_t node = free_;
     free_ = nodes_[node].newer;
-    nodes_[node] = {content, newest_, none, value};
-    (newest_ == none ? oldest_ : nodes_[newest_].newer) = node;
-    newest_ = node;
-    table_[at] = {tag(content), node};
-    ++size_;
+    Ends& ends = ends_[list];
+    nodes_[node] = {content, ends.newest, none, value};
+    (ends.newest == none ? ends.oldest : nodes_[ends.newest].newer) = node;
+    ends.newest = node;
+    table_[at] = {tag(content), node, list};
+    ++ends.size;
   }
   /// Forgets a name; says whether it was there.
   bool erase(std::uint64_t content) {
-    if (content == 0 || size_ == 0) return false;
-    std::size_t hole = find(content);
-    const std::uint32_t node = table_[hole].node;
-    if (node == none) return false;
-    for (std::size_t at = next(hole); table_[at].node != none; at = next(at)) {
-      const std::size_t from_home = (at - (table_[at].tag & mask())) & mask();
-      if (from_home >= ((at - hole) & mask())) {
-        table_[hole] = table_[at];
-        hole = at;
-      }
-    }
-    table_[hole] = {};
-    const Node old = nodes_[node];
-    (old.older == none ? oldest_ : nodes_[old.older].newer) = old.newer;
-    (old.newer == none ? newest_ : nodes_[old.newer].older) = old.older;
-    release(node);
-    --size_;
-    // Names mostly leave from the old end: what its next one needs is fetched while others work.
-    if (old.older == none && oldest_ != none) prefetch(nodes_[oldest_].content);
+    if (content == 0) return false;
+    const std::size_t at = find(content);
+    if (table_[at].empty()) return false;
+    erase_at(at);
     return true;
   }
-  void pop_oldest() {
-    if (oldest_ != none) erase(nodes_[oldest_].content);
+  void pop_oldest(std::size_t list = 0) {
+    if (ends_[list].size != 0) erase_at(find(nodes_[ends_[list].oldest].content));
   }
 
   [[nodiscard]] Bytes bytes() const {
@@ -102,11 +99,31 @@ class GhostMap {
     [[no_unique_address]] Value value{};
   };
 
-  struct Entry {
-    std::uint32_t tag = 0;  // 32 hash bits: the home, and reason enough not to look at most nodes
-    std::uint32_t node = none;
+  class Entry {
+   public:
+    Entry() = default;
+    Entry(std::uint32_t tag, std::uint32_t node, std::size_t list)
+        : tag_(tag), node_(node | static_cast<std::uint32_t>(list) << 31) {}
+    [[nodiscard]] bool empty() const { return node_ == none; }
+    /// 32 hash bits: the home, and reason enough not to look at most nodes
+    [[nodiscard]] std::uint32_t tag() const { return tag_; }
+    [[nodiscard]] std::uint32_t node() const { return node_ & none >> 1; }
+    [[nodiscard]] std::size_t list() const { return node_ >> 31; }
+
+   private:
+    std::uint32_t tag_ = 0;
+    std::uint32_t node_ = none;  // the upper bit: of the second list
+  };
+  struct Ends {
+    std::uint32_t oldest = none, newest = none;
+    std::size_t size = 0;
   };
 
+  [[nodiscard]] std::size_t all() const {
+    std::size_t sum = 0;
+    for (const Ends& ends : ends_) sum += ends.size;
+    return sum;
+  }
   [[nodiscard]] std::size_t mask() const { return table_.size() - 1; }
   [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
   static std::uint32_t tag(std::uint64_t content) {
@@ -116,11 +133,34 @@ class GhostMap {
   [[nodiscard]] std::size_t find(std::uint64_t content) const {
     const std::uint32_t wanted = tag(content);
     std::size_t at = wanted & mask();
-    while (table_[at].node != none &&
-           (table_[at].tag != wanted || nodes_[table_[at].node].content != content)) {
+    while (!table_[at].empty() &&
+           (table_[at].tag() != wanted || nodes_[table_[at].node()].content != content)) {
       at = next(at);
     }
     return at;
+  }
+  /// Forgets the name of an entry. \pre it is not empty
+  void erase_at(std::size_t hole) {
+    const std::uint32_t node = table_[hole].node();
+    Ends& ends = ends_[table_[hole].list()];
+    for (std::size_t at = next(hole); !table_[at].empty(); at = next(at)) {
+      const std::size_t from_home = (at - (table_[at].tag() & mask())) & mask();
+      if (from_home >= ((at - hole) & mask())) {
+        table_[hole] = table_[at];
+        hole = at;
+      }
+    }
+    table_[hole] = {};
+    const Node old = nodes_[node];
+    (old.older == none ? ends.oldest : nodes_[old.older].newer) = old.newer;
+    (old.newer == none ? ends.newest : nodes_[old.newer].older) = old.older;
+    release(node);
+    --ends.size;
+    // Names mostly leave from the old end: what its next ones need is fetched while others work.
+    if (old.older != none || ends.oldest == none) return;
+    const Node& oldest = nodes_[ends.oldest];
+    prefetch(oldest.content);
+    if (oldest.newer != none) quire::prefetch(&nodes_[oldest.newer]);
   }
   void release(std::uint32_t node) {
     nodes_[node].newer = free_;
@@ -129,14 +169,13 @@ class GhostMap {
 
   huge_vector<Node> nodes_;
   huge_vector<Entry> table_;  // open addressing, at most half full
-  std::uint32_t oldest_ = none;
-  std::uint32_t newest_ = none;
+  std::array<Ends, Lists> ends_;
   std::uint32_t free_ = none;
-  std::size_t size_ = 0;
 };
 
 struct NothingRemembered {};
 /// Names alone.
 using GhostList = GhostMap<NothingRemembered>;
+using TwoGhostLists = GhostMap<NothingRemembered, 2>;
 
 }  // namespace quire::eviction

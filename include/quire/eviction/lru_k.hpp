@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <quire/core/huge_vector.hpp>
 #include <string_view>
-#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
@@ -69,7 +69,7 @@ class BasicLruK {
 
   ScoreOrder<Uses> order_;
   GhostMap<Uses> history_;
-  std::vector<std::uint64_t> content_;
+  huge_vector<std::uint64_t> content_;
   std::uint64_t now_ = 0;
 };
 

@@ -1,338 +1,89 @@
 // mechanism: a queue of blocks that finds the oldest block that may go, however many may not.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <string>
 
-#include <quire/core/error.hpp>
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
-#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
-#include <quire/eviction/bit_tree.hpp>
+#include <quire/eviction/slot_ring.hpp>
 
 namespace quire::eviction {
 
 /// Blocks in order of arrival at the back, each with two flags: evictable, and (with Marks) marked.
-///
-/// A block's place is an index into a ring of slots with room for three times the capacity; taking
-/// a block out leaves a hole, so that moving a block to the back touches one random word (its
-/// place) and no neighbours, unlike a linked list. Bitmaps over the slots say which are taken,
-/// evictable, and evictable but not marked. When the ring fills up with holes, each append also
-/// packs 64 slots towards the newer end, which keeps the order and is done long before the room
-/// runs out: no operation ever stops to move everything.
-///
-/// \complexity append, erase, move_to_back, flags O(1) amortised and O(64) worst, but for summary
-///             levels of the bitmaps; searches O(log64 n). No allocation after construction.
+/// \complexity as SlotRing. No allocation after construction.
 template <bool Marks>
 class OrderedSlots {
  public:
   explicit OrderedSlots(BlockCount capacity)
-      : slots_(ring_size(capacity)),
-        place_(static_cast<std::size_t>(capacity.value), absent),
-        bits_(slots_.size() / 64),
-        taken_{0, BitTree(bits_.size())},
-        evictable_{1, BitTree(bits_.size())},
-        candidates_{Marks ? 2 : 0, BitTree(Marks ? bits_.size() : 0)},
-        marks_(Marks ? bits_.size() : 0) {}
+      : ring_(capacity), place_(static_cast<std::size_t>(capacity.value), absent) {}
 
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t size() const { return ring_.size(); }
   [[nodiscard]] bool contains(BlockId b) const { return place_[b.value] != absent; }
-  [[nodiscard]] bool evictable(BlockId b) const { return test(evictable_, place_[b.value]); }
-  [[nodiscard]] bool marked(BlockId b) const requires Marks { return mark(place_[b.value]); }
-
-  /// Fetches a block's place.
-  void prefetch(BlockId b) const { quire::prefetch(&place_[b.value]); }
+  [[nodiscard]] bool evictable(BlockId b) const { return ring_.evictable(place_[b.value]); }
+  [[nodiscard]] bool marked(BlockId b) const requires Marks {
+    return ring_.marked(place_[b.value]);
+  }
 
   /// Puts a block at the back, not evictable and not marked. \pre absent
-  void append(BlockId b) {
-    if (crowded()) make_room();
-    set(taken_, take_slot(b));
-    ++size_;
-  }
-
+  void append(BlockId b) { ring_.append(b, false, moved()); }
   /// \pre present
   void erase(BlockId b) {
-    const std::uint32_t p = place_[b.value];
-    clear(taken_, p);
-    clear(evictable_, p);
-    if constexpr (Marks) {
-      clear(candidates_, p);
-      set_mark(p, false);
-    }
+    ring_.erase(place_[b.value]);
     place_[b.value] = absent;
-    --size_;
   }
-
   /// Moves a block to the back with its flags. \pre present
   void move_to_back(BlockId b) {
-    if (crowded()) make_room();  // may move b
-    const std::size_t from = place_[b.value];
-    relocate(from, take_slot(b));
+    ring_.move_to_back(
+        b, ring_, [this](BlockId x) { return place_[x.value]; }, moved());
   }
-
   /// \pre present
-  void set_evictable(BlockId b, bool value) {
-    const std::uint32_t p = place_[b.value];
-    assign(evictable_, p, value);
-    if constexpr (Marks) assign(candidates_, p, value && !mark(p));
-  }
-
+  void set_evictable(BlockId b, bool value) { ring_.set_evictable(place_[b.value], value); }
   /// \pre present
   void set_marked(BlockId b, bool value) requires Marks {
-    const std::uint32_t p = place_[b.value];
-    if (mark(p) == value) return;
-    set_mark(p, value);
-    if (test(evictable_, p)) assign(candidates_, p, !value);
+    ring_.set_marked(place_[b.value], value);
   }
 
-  [[nodiscard]] bool any_evictable() const { return evictable_.words.any(); }
+  [[nodiscard]] bool any_evictable() const { return ring_.any_evictable(); }
   /// The oldest block, evictable or not.
-  [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
-  /// The oldest evictable block.
-  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(evictable_); }
+  [[nodiscard]] std::optional<BlockId> oldest() const { return ring_.oldest(); }
+  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return ring_.oldest_evictable(); }
   /// The oldest block that is evictable and not marked.
   [[nodiscard]] std::optional<BlockId> oldest_candidate() const requires Marks {
-    return first(candidates_);
+    return ring_.oldest_candidate();
   }
-  /// The newest evictable block.
-  [[nodiscard]] std::optional<BlockId> newest_evictable() const {
-    if (!any_evictable()) return std::nullopt;
-    const std::size_t p = prev(evictable_, tail_);  // the slot at tail_ is empty
-    return slots_[p != BitTree::npos ? p : prev(evictable_, slots_.size() - 1)];
-  }
-  /// The evictable block that is next after the oldest one. \pre one is evictable
-  [[nodiscard]] std::optional<BlockId> second_evictable() const {
-    const std::size_t oldest = around(evictable_, head_);
-    return no_older(evictable_, oldest, after(oldest));
-  }
+  [[nodiscard]] std::optional<BlockId> newest_evictable() const { return ring_.newest_evictable(); }
   /// The next newer block than `b`, evictable or not. \pre b present
   [[nodiscard]] std::optional<BlockId> newer(BlockId b) const {
-    const std::uint32_t p = place_[b.value];
-    return no_older(taken_, p, after(p));
+    return ring_.newer(place_[b.value]);
   }
   /// The oldest evictable block that is `b` or newer. \pre b present
   [[nodiscard]] std::optional<BlockId> evictable_from(BlockId b) const {
-    return no_older(evictable_, place_[b.value], place_[b.value]);
+    return ring_.evictable_from(place_[b.value]);
   }
   /// The oldest unmarked evictable block that is `b` or newer. \pre b present
   [[nodiscard]] std::optional<BlockId> candidate_from(BlockId b) const requires Marks {
-    return no_older(candidates_, place_[b.value], place_[b.value]);
+    return ring_.candidate_from(place_[b.value]);
   }
-
-  /// Clears the marks of the evictable blocks from `first` up to, not including, `last`; empty
-  /// bounds mean the oldest block, and past the newest. Blocks that are not evictable keep theirs.
-  /// \pre first is not newer than last. \complexity O(slots between / 64)
+  /// As SlotRing's, from block `first` up to, not including, `last`.
   void unmark_evictable(std::optional<BlockId> first, std::optional<BlockId> last) requires Marks {
-    const std::size_t begin = first ? place_[first->value] : head_;
-    const std::size_t end = last ? place_[last->value] : tail_;
-    if (begin <= end) return unmark_range(begin, end);
-    unmark_range(begin, slots_.size());
-    unmark_range(0, end);
+    const auto slot = [this](std::optional<BlockId> b) {
+      return b ? std::optional(place_[b->value]) : std::nullopt;
+    };
+    ring_.unmark_evictable(slot(first), slot(last));
   }
 
  private:
   static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
-
-  static std::size_t ring_size(BlockCount capacity) {
-    constexpr std::int64_t most = std::int64_t{1} << 30;
-    if (capacity.value <= 0 || capacity.value > most) {
-      throw usage_error("eviction", "cannot order " + std::to_string(capacity.value) + " blocks",
-                        "a capacity from 1 to 2^30 blocks");
-    }
-    const std::size_t wanted =
-        std::max<std::size_t>(3 * static_cast<std::size_t>(capacity.value), 1024);
-    return (wanted + 63) / 64 * 64;
+  [[nodiscard]] auto moved() {
+    return [this](BlockId b, std::uint32_t slot) { place_[b.value] = slot; };
   }
 
-  /// Sixty-four slots' bits of every flag lie together, so that a slot is one line to look at. Marks lie
-  /// apart: most hits look at nothing else.
-  using Bits = std::array<std::uint64_t, Marks ? 3 : 2>;
-  struct Flag {
-    std::size_t lane;  // of Bits
-    BitTree words;     // those that are not zero
-  };
-
-  static std::uint64_t bit(std::size_t p) { return std::uint64_t{1} << (p % 64); }
-  [[nodiscard]] bool test(const Flag& flag, std::size_t p) const {
-    return (bits_[p / 64][flag.lane] & bit(p)) != 0;
-  }
-  void set(Flag& flag, std::size_t p) { merge(flag, p / 64, bit(p)); }
-  /// Adds all bits of `added` to the word `w`. \pre added != 0
-  void merge(Flag& flag, std::size_t w, std::uint64_t added) {
-    std::uint64_t& word = bits_[w][flag.lane];
-    const std::uint64_t before = word;
-    word = before | added;
-    if (before == 0) flag.words.set(w);
-  }
-  void clear(Flag& flag, std::size_t p) {
-    std::uint64_t& word = bits_[p / 64][flag.lane];
-    if (word == 0) return;
-    word &= ~bit(p);
-    if (word == 0) flag.words.clear(p / 64);
-  }
-  void assign(Flag& flag, std::size_t p, bool value) { value ? set(flag, p) : clear(flag, p); }
-  /// The first slot >= p that has the flag, or npos.
-  [[nodiscard]] std::size_t next(const Flag& flag, std::size_t p) const {
-    std::size_t w = p / 64;
-    if (w >= bits_.size()) return BitTree::npos;
-    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} << (p % 64));
-    if (word == 0) {
-      w = flag.words.next(w + 1);
-      if (w == BitTree::npos) return w;
-      word = bits_[w][flag.lane];
-    }
-    return w * 64 + static_cast<std::size_t>(std::countr_zero(word));
-  }
-  /// The last slot <= p that has the flag, or npos. \pre p is a slot
-  [[nodiscard]] std::size_t prev(const Flag& flag, std::size_t p) const {
-    std::size_t w = p / 64;
-    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} >> (63 - p % 64));
-    if (word == 0) {
-      w = w == 0 ? BitTree::npos : flag.words.prev(w - 1);
-      if (w == BitTree::npos) return w;
-      word = bits_[w][flag.lane];
-    }
-    return w * 64 + 63 - static_cast<std::size_t>(std::countl_zero(word));
-  }
-
-  [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] & bit(p)) != 0; }
-  void set_mark(std::size_t p, bool value) {
-    std::uint64_t& word = marks_[p / 64];
-    word = value ? word | bit(p) : word & ~bit(p);
-  }
-  [[nodiscard]] std::size_t after(std::size_t p) const {
-    return p + 1 == slots_.size() ? 0 : p + 1;
-  }
-  /// How many slots lie between the head and `p`.
-  [[nodiscard]] std::size_t age(std::size_t p) const {
-    return p >= head_ ? p - head_ : p + slots_.size() - head_;
-  }
-
-  /// First slot at or after `p` that has the flag, going round the ring once, or npos.
-  [[nodiscard]] std::size_t around(const Flag& flag, std::size_t p) const {
-    const std::size_t found = next(flag, p);
-    return found != BitTree::npos ? found : next(flag, 0);
-  }
-  [[nodiscard]] std::optional<BlockId> first(const Flag& flag) const {
-    const std::size_t found = around(flag, head_);
-    return found == BitTree::npos ? std::nullopt : std::optional(slots_[found]);
-  }
-  /// First slot at or after `p` that has the flag and is not older than slot `bound`.
-  [[nodiscard]] std::optional<BlockId> no_older(const Flag& flag, std::size_t bound,
-                                                std::size_t p) const {
-    const std::size_t found = around(flag, p);
-    if (found == BitTree::npos || age(found) < age(bound)) return std::nullopt;
-    if (found == bound && p != bound) return std::nullopt;  // went all the way round
-    return slots_[found];
-  }
-
-  /// Gives the block the slot at the tail; the caller sets the slot's bits.
-  std::size_t take_slot(BlockId b) {
-    const std::size_t p = tail_;
-    slots_[p] = b;
-    place_[b.value] = static_cast<std::uint32_t>(p);
-    tail_ = after(tail_);
-    ++span_;
-    return p;
-  }
-
-  void relocate(std::size_t from, std::size_t to) {
-    clear(taken_, from);
-    set(taken_, to);
-    if (test(evictable_, from)) {
-      clear(evictable_, from);
-      set(evictable_, to);
-    }
-    if constexpr (Marks) {
-      if (test(candidates_, from)) {
-        clear(candidates_, from);
-        set(candidates_, to);
-      }
-      if (mark(from)) {
-        set_mark(from, false);
-        set_mark(to, true);
-      }
-    }
-  }
-
-  [[nodiscard]] bool crowded() const { return span_ > slots_.size() - slots_.size() / 8; }
-  void move_head(std::size_t p) {
-    span_ -= age(p);
-    head_ = p;
-  }
-
-  /// One bounded part of the work that turns holes into room.
-  void make_room() {
-    if (!packing_) {
-      // Holes at the old end cost nothing: the head moves over them.
-      const std::size_t oldest = around(taken_, head_);
-      move_head(oldest == BitTree::npos ? tail_ : oldest);
-      if (!crowded()) return;
-      packing_ = true;
-      read_ = before_word(tail_ / 64);  // the tail's own word still grows: it stays as it is
-      write_ = read_ * 64 + 63;
-    }
-    const std::size_t base = read_ * 64;
-    std::uint64_t left = bits_[read_][taken_.lane];
-    while (left != 0) {
-      const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
-      left &= ~(std::uint64_t{1} << bit);
-      const std::size_t from = base + bit;
-      if (from != write_) {
-        const BlockId b = slots_[from];
-        slots_[write_] = b;
-        place_[b.value] = static_cast<std::uint32_t>(write_);
-        relocate(from, write_);
-      }
-      write_ = write_ == 0 ? slots_.size() - 1 : write_ - 1;
-    }
-    if (read_ == head_ / 64) {
-      move_head(after(write_));
-      packing_ = false;
-    } else {
-      read_ = before_word(read_);
-    }
-  }
-  [[nodiscard]] std::size_t before_word(std::size_t w) const {
-    return (w == 0 ? slots_.size() / 64 : w) - 1;
-  }
-
-  void unmark_range(std::size_t begin, std::size_t end) {
-    while (begin < end) {
-      const std::size_t w = begin / 64;
-      const std::size_t stop = std::min(end, w * 64 + 64);
-      std::uint64_t range = ~std::uint64_t{0} << (begin % 64);
-      if (stop % 64 != 0) range &= ~(~std::uint64_t{0} << (stop % 64));
-      const std::uint64_t cleared = marks_[w] & bits_[w][evictable_.lane] & range;
-      if (cleared != 0) {
-        marks_[w] &= ~cleared;
-        merge(candidates_, w, cleared);
-      }
-      begin = stop;
-    }
-  }
-
-  huge_vector<BlockId> slots_;        // \shape (ring)
+  SlotRing<Marks> ring_;
   huge_vector<std::uint32_t> place_;  // \shape (capacity): slot of each block
-  huge_vector<Bits> bits_;            // \shape (ring / 64)
-  Flag taken_;
-  Flag evictable_;
-  Flag candidates_;                   // evictable and not marked
-  huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
-  std::size_t size_ = 0;
-  std::size_t head_ = 0;  // no block is older than this slot
-  std::size_t tail_ = 0;  // the next block's slot
-  std::size_t span_ = 0;  // slots from head to tail
-  bool packing_ = false;
-  std::size_t read_ = 0;   // next word to pack, going to older slots
-  std::size_t write_ = 0;  // next packed block's slot
 };
 
 }  // namespace quire::eviction

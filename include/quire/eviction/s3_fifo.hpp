@@ -6,13 +6,11 @@
 #include <optional>
 #include <string_view>
 
-#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
-#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/two_queues.hpp>
 
 namespace quire::eviction {
 
@@ -37,52 +35,37 @@ class S3Fifo {
   explicit S3Fifo(BlockCount capacity)
       : small_target_(static_cast<std::size_t>(std::max<std::int64_t>(1, capacity.value / 10))),
         main_most_(static_cast<std::size_t>(capacity.value) - small_target_),
-        small_(capacity),
-        main_(capacity),
-        ghosts_(static_cast<std::int64_t>(main_most_)),
-        blocks_(static_cast<std::size_t>(capacity.value)) {}
+        queues_(capacity),
+        ghosts_(static_cast<std::int64_t>(main_most_)) {}
 
   void on_insert(BlockId b, const BlockContext& context) {
-    blocks_[b.value] = {context.content, 0};
-    ghosts_.erase(context.content) ? main_.append(b) : small_.append(b);
+    queues_.note(b) = {context.content, 0};
+    queues_.append(ghosts_.erase(context.content) ? main : small, b);
   }
   void on_access(BlockId b, const BlockContext&) {
-    std::uint8_t& hits = blocks_[b.value].hits;
+    std::uint8_t& hits = queues_.note(b).hits;
     if (hits == most_hits) return;
     ++hits;
-    if (main_.contains(b)) {
-      main_.set_marked(b, true);
-    } else if (hits > promoting_hits) {
-      small_.set_marked(b, true);
-    }
+    if (queues_.queue(b) == main || hits > promoting_hits) queues_.set_marked(b, true);
   }
-  void set_evictable(BlockId b, bool evictable) {
-    (main_.contains(b) ? main_ : small_).set_evictable(b, evictable);
-  }
-  void on_remove(BlockId b) {
-    if (victim() == b) {
-      evict(b);
-    } else {
-      (main_.contains(b) ? main_ : small_).erase(b);
-    }
-  }
+  void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
+  void on_remove(BlockId b) { victim() == b ? evict(b) : queues_.erase(b); }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    std::size_t small = small_.size();
-    std::size_t main = main_.size();
-    bool main_evictable = main_.any_evictable();
+    std::size_t in_small = queues_.size(small);
+    std::size_t in_main = queues_.size(main);
+    bool main_evictable = queues_.any_evictable(main);
     std::optional<BlockId> promoted;  // the first block that would go to the main queue
-    std::optional<BlockId> b = small_.oldest_evictable();
-    while (b && (small >= small_target_ || !main_evictable)) {
-      if (!small_.marked(*b)) return b;
-      if (main >= main_most_ && main_evictable) break;
+    std::optional<BlockId> b = queues_.oldest_evictable(small);
+    while (b && (in_small >= small_target_ || !main_evictable)) {
+      if (!queues_.marked(*b)) return b;
+      if (in_main >= main_most_ && main_evictable) break;
       if (!promoted) promoted = b;
       main_evictable = true;
-      --small;
-      ++main;
-      const std::optional<BlockId> next = small_.newer(*b);
-      b = next ? small_.evictable_from(*next) : std::nullopt;
+      --in_small;
+      ++in_main;
+      b = next_evictable(*b);
     }
-    if (const auto unhit = main_.oldest_candidate()) return unhit;
+    if (const auto unhit = queues_.oldest_candidate(main)) return unhit;
     if (promoted) return promoted;  // it would enter with no hits, behind blocks that have some
     return least_hit();
   }
@@ -94,16 +77,23 @@ class S3Fifo {
     std::uint64_t content = 0;
     std::uint8_t hits = 0;
   };
+  using Queues = TwoQueues<true, Block>;
+  using Queue = Queues::Queue;
+  // Marked: hit often enough for the main queue; there: hit.
+  static constexpr Queue small = Queue::first, main = Queue::second;
+
+  [[nodiscard]] std::optional<BlockId> next_evictable(BlockId b) const {
+    const std::optional<BlockId> next = queues_.newer(b);
+    return next ? queues_.evictable_from(*next) : std::nullopt;
+  }
 
   /// The victim of a main queue whose evictable blocks were all hit: each round takes one hit off
   /// all, so it is the oldest of those hit least.
   [[nodiscard]] std::optional<BlockId> least_hit() const {
     std::optional<BlockId> least;
-    for (auto b = main_.oldest_evictable(); b;) {
-      if (!least || blocks_[b->value].hits < blocks_[least->value].hits) least = b;
-      if (blocks_[least->value].hits == 1) break;
-      const std::optional<BlockId> next = main_.newer(*b);
-      b = next ? main_.evictable_from(*next) : std::nullopt;
+    for (auto b = queues_.oldest_evictable(main); b; b = next_evictable(*b)) {
+      if (!least || queues_.note(*b).hits < queues_.note(*least).hits) least = b;
+      if (queues_.note(*least).hits == 1) break;
     }
     return least;
   }
@@ -111,16 +101,16 @@ class S3Fifo {
   /// Carries out what victim() found.
   void evict(BlockId victim) {
     for (;;) {
-      const std::optional<BlockId> oldest = small_.oldest_evictable();
-      const bool main_evictable = main_.any_evictable();
-      if (!oldest || (small_.size() < small_target_ && main_evictable)) break;
-      if (!small_.marked(*oldest)) {
-        small_.erase(victim);
-        ghosts_.push(blocks_[victim.value].content);
+      const std::optional<BlockId> oldest = queues_.oldest_evictable(small);
+      const bool main_evictable = queues_.any_evictable(main);
+      if (!oldest || (queues_.size(small) < small_target_ && main_evictable)) break;
+      if (!queues_.marked(*oldest)) {
+        queues_.erase(victim);
+        ghosts_.push(queues_.note(victim).content);
         prefetch_next();
         return;
       }
-      if (main_.size() >= main_most_ && main_evictable) {
+      if (queues_.size(main) >= main_most_ && main_evictable) {
         evict_main(victim);
         promote(*oldest);
         return;
@@ -132,32 +122,29 @@ class S3Fifo {
   /// The next victim is likely the next of the small queue: fetches where its name will go, and the
   /// name of the one behind it.
   void prefetch_next() const {
-    const std::optional<BlockId> next = small_.oldest_evictable();
+    const std::optional<BlockId> next = queues_.oldest_evictable(small);
     if (!next) return;
-    ghosts_.prefetch(blocks_[next->value].content);
-    if (const auto then = small_.second_evictable()) quire::prefetch(&blocks_[then->value]);
+    ghosts_.prefetch(queues_.note(*next).content);
+    if (const auto then = queues_.second_evictable(small)) queues_.prefetch(*then);
   }
   void promote(BlockId b) {
-    small_.erase(b);
-    blocks_[b.value].hits = 0;
-    main_.append(b);
-    main_.set_evictable(b, true);
+    queues_.note(b).hits = 0;
+    queues_.set_marked(b, false);
+    queues_.move_to_back(main, b);
   }
   void evict_main(BlockId victim) {
-    for (BlockId b = *main_.oldest_evictable(); blocks_[b.value].hits > 0;
-         b = *main_.oldest_evictable()) {
-      if (--blocks_[b.value].hits == 0) main_.set_marked(b, false);
-      main_.move_to_back(b);
+    for (BlockId b = *queues_.oldest_evictable(main); queues_.note(b).hits > 0;
+         b = *queues_.oldest_evictable(main)) {
+      if (--queues_.note(b).hits == 0) queues_.set_marked(b, false);
+      queues_.move_to_back(main, b);
     }
-    main_.erase(victim);
+    queues_.erase(victim);
   }
 
   std::size_t small_target_;
   std::size_t main_most_;
-  OrderedSlots<true> small_;  // marked: hit often enough for the main queue
-  OrderedSlots<true> main_;   // marked: hit
+  Queues queues_;
   GhostList ghosts_;
-  huge_vector<Block> blocks_;
 };
 static_assert(EvictionPolicy<S3Fifo>);
 

@@ -6,7 +6,7 @@
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/two_queues.hpp>
 
 namespace quire::eviction {
 
@@ -17,47 +17,39 @@ namespace quire::eviction {
 class SegmentedQueue {
  public:
   SegmentedQueue(BlockCount capacity, std::size_t protected_most)
-      : protected_most_(protected_most), probation_(capacity), protected_(capacity) {}
+      : protected_most_(protected_most), queues_(capacity) {}
 
-  [[nodiscard]] std::size_t size() const { return probation_.size() + protected_.size(); }
-  [[nodiscard]] bool contains(BlockId b) const {
-    return probation_.contains(b) || protected_.contains(b);
+  [[nodiscard]] std::size_t size() const {
+    return queues_.size(on_probation) + queues_.size(is_protected);
   }
+  [[nodiscard]] bool contains(BlockId b) const { return queues_.contains(b); }
 
   /// \pre absent
-  void append(BlockId b, bool evictable) {
-    probation_.append(b);
-    if (evictable) probation_.set_evictable(b, true);
-  }
+  void append(BlockId b, bool evictable) { queues_.append(on_probation, b, evictable); }
   /// \pre present
   void hit(BlockId b) {
-    if (protected_.contains(b)) return protected_.move_to_back(b);
-    move(b, probation_, protected_);
-    if (protected_.size() > protected_most_) move(*protected_.oldest(), protected_, probation_);
+    queues_.move_to_back(is_protected, b);
+    if (queues_.size(is_protected) > protected_most_) {
+      queues_.move_to_back(on_probation, *queues_.oldest(is_protected));
+    }
   }
   /// \pre present
-  void set_evictable(BlockId b, bool evictable) { of(b).set_evictable(b, evictable); }
+  void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   /// \pre present
-  void erase(BlockId b) { of(b).erase(b); }
+  void erase(BlockId b) { queues_.erase(b); }
   /// The oldest evictable block of probation, or else of the protected segment.
   [[nodiscard]] std::optional<BlockId> victim() const {
-    const std::optional<BlockId> b = probation_.oldest_evictable();
-    return b ? b : protected_.oldest_evictable();
+    const std::optional<BlockId> b = queues_.oldest_evictable(on_probation);
+    return b ? b : queues_.oldest_evictable(is_protected);
   }
 
  private:
-  using Queue = OrderedSlots<false>;
-  Queue& of(BlockId b) { return protected_.contains(b) ? protected_ : probation_; }
-  static void move(BlockId b, Queue& from, Queue& to) {
-    const bool evictable = from.evictable(b);
-    from.erase(b);
-    to.append(b);
-    if (evictable) to.set_evictable(b, true);
-  }
+  using Queues = TwoQueues<false>;
+  static constexpr Queues::Queue on_probation = Queues::Queue::first,
+                                 is_protected = Queues::Queue::second;
 
   std::size_t protected_most_;
-  Queue probation_;
-  Queue protected_;
+  Queues queues_;
 };
 
 }  // namespace quire::eviction

@@ -7,7 +7,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/two_queues.hpp>
 
 namespace quire::eviction {
 
@@ -27,37 +27,31 @@ class TailOptimizedLru {
  public:
   static constexpr std::string_view name = "tail_optimized_lru";
   explicit TailOptimizedLru(BlockCount capacity, Tokens threshold = 2048, Tokens next_prompt = 256)
-      : spare_(threshold > next_prompt ? threshold - next_prompt : Tokens{0}),
-        safe_(capacity),
-        rest_(capacity) {}
+      : spare_(threshold > next_prompt ? threshold - next_prompt : Tokens{0}), queues_(capacity) {}
 
-  void on_insert(BlockId b, const BlockContext& context) { queue(context).append(b); }
+  void on_insert(BlockId b, const BlockContext& context) { queues_.append(queue(context), b); }
   void on_access(BlockId b, const BlockContext& context) {
-    Queue& from = of(b);
-    const bool evictable = from.evictable(b);
-    from.erase(b);
-    Queue& to = queue(context);
-    to.append(b);
-    if (evictable) to.set_evictable(b, true);
+    queues_.move_to_back(queue(context), b);
   }
-  void set_evictable(BlockId b, bool evictable) { of(b).set_evictable(b, evictable); }
-  void on_remove(BlockId b) { of(b).erase(b); }
+  void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
+  void on_remove(BlockId b) { queues_.erase(b); }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    const std::optional<BlockId> b = safe_.oldest_evictable();
-    return b ? b : rest_.oldest_evictable();
+    const std::optional<BlockId> b = queues_.oldest_evictable(safe);
+    return b ? b : queues_.oldest_evictable(rest);
   }
 
  private:
-  using Queue = OrderedSlots<false>;
-  Queue& of(BlockId b) { return safe_.contains(b) ? safe_ : rest_; }
-  Queue& queue(const BlockContext& context) {
-    const bool safe = context.length > Tokens{0} && context.position + spare_ >= context.length;
-    return safe ? safe_ : rest_;
+  using Queues = TwoQueues<false>;
+  using Queue = Queues::Queue;
+  static constexpr Queue safe = Queue::first, rest = Queue::second;
+
+  [[nodiscard]] Queue queue(const BlockContext& context) const {
+    const bool in_time = context.length > Tokens{0} && context.position + spare_ >= context.length;
+    return in_time ? safe : rest;
   }
 
   Tokens spare_;  // tokens that the next turn can recompute beside its own
-  Queue safe_;
-  Queue rest_;
+  Queues queues_;
 };
 static_assert(EvictionPolicy<TailOptimizedLru>);
 

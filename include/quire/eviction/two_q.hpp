@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
+#include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/two_queues.hpp>
 
 namespace quire::eviction {
 
@@ -31,38 +32,48 @@ class TwoQ {
   static constexpr std::string_view name = "two_q";
   explicit TwoQ(BlockCount capacity)
       : in_most_(static_cast<std::size_t>(std::max<std::int64_t>(1, capacity.value / 4))),
-        in_(capacity),
-        main_(capacity),
+        queues_(capacity),
         out_(std::max<std::int64_t>(1, capacity.value / 2)),
         content_(static_cast<std::size_t>(capacity.value)) {}
 
   void on_insert(BlockId b, const BlockContext& context) {
     content_[b.value] = context.content;
-    (out_.erase(context.content) ? main_ : in_).append(b);
+    queues_.append(out_.erase(context.content) ? main : in, b);
   }
   void on_access(BlockId b, const BlockContext&) {
-    if (main_.contains(b)) main_.move_to_back(b);
+    if (queues_.queue(b) == main) queues_.move_to_back(main, b);
   }
-  void set_evictable(BlockId b, bool evictable) {
-    (main_.contains(b) ? main_ : in_).set_evictable(b, evictable);
-  }
+  void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {
-    if (main_.contains(b)) return main_.erase(b);
-    if (victim() == b) out_.push(content_[b.value]);
-    in_.erase(b);
+    const bool passed = queues_.queue(b) == in && victim() == b;
+    queues_.erase(b);
+    if (!passed) return;
+    out_.push(content_[b.value]);
+    prefetch_next();
   }
   [[nodiscard]] std::optional<BlockId> victim() const {
-    const auto from_in = in_.oldest_evictable();
-    const auto from_main = main_.oldest_evictable();
-    return from_in && (in_.size() > in_most_ || !from_main) ? from_in : from_main;
+    const bool in_turn = queues_.size(in) > in_most_ || !queues_.any_evictable(main);
+    return queues_.oldest_evictable(in_turn && queues_.any_evictable(in) ? in : main);
   }
 
  private:
+  using Queues = TwoQueues<false>;
+  using Queue = Queues::Queue;
+  static constexpr Queue in = Queue::first, main = Queue::second;
+
+  /// As Arc's, of A1in.
+  void prefetch_next() const {
+    const std::optional<BlockId> next = queues_.oldest_evictable(in);
+    if (!next) return;
+    out_.prefetch(content_[next->value]);
+    queues_.prefetch(*next);
+    if (const auto then = queues_.second_evictable(in)) quire::prefetch(&content_[then->value]);
+  }
+
   std::size_t in_most_;
-  OrderedSlots<false> in_;
-  OrderedSlots<false> main_;
+  Queues queues_;
   GhostList out_;
-  std::vector<std::uint64_t> content_;
+  huge_vector<std::uint64_t> content_;
 };
 static_assert(EvictionPolicy<TwoQ>);
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <quire/core/huge_vector.hpp>
 #include <string_view>
-#include <vector>
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
@@ -85,7 +85,7 @@ class WTinyLfu {
   OrderedSlots<false> window_;
   SegmentedQueue main_;
   FrequencySketch sketch_;
-  std::vector<std::uint64_t> content_;
+  huge_vector<std::uint64_t> content_;
 };
 static_assert(EvictionPolicy<WTinyLfu>);
 

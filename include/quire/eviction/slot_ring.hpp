@@ -1,0 +1,334 @@
+// mechanism: the places of a queue of blocks, among which the oldest that may go is found.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <quire/core/error.hpp>
+#include <quire/core/huge_vector.hpp>
+#include <quire/core/ids.hpp>
+#include <quire/core/units.hpp>
+#include <quire/eviction/bit_tree.hpp>
+
+namespace quire::eviction {
+
+/// Slots that blocks take in order of arrival, each with two flags: evictable, and (with Marks) marked.
+///
+/// The ring has room for three times the capacity, and whoever owns it remembers which slot a block is
+/// in. Taking a block out leaves a hole, so that moving a block to the back touches one random word (its
+/// slot, as its owner keeps it) and no neighbours, unlike a linked list. Bitmaps over the slots say
+/// which are taken, evictable, and evictable but not marked. When the ring fills up with holes, each
+/// append also packs 64 slots towards the newer end, which keeps the order and is done long before the
+/// room runs out: no operation ever stops to move everything. Where blocks get another slot, the
+/// owner's `moved(block, slot)` is called.
+///
+/// \complexity append, erase, move_to_back, flags O(1) amortised and O(64) worst, but for summary
+///             levels of the bitmaps; searches O(log64 n). No allocation after construction.
+template <bool Marks>
+class SlotRing {
+ public:
+  using Slot = std::uint32_t;
+
+  explicit SlotRing(BlockCount capacity)
+      : slots_(ring_size(capacity)),
+        bits_(slots_.size() / 64),
+        taken_{0, BitTree(bits_.size())},
+        evictable_{1, BitTree(bits_.size())},
+        candidates_{Marks ? 2 : 0, BitTree(Marks ? bits_.size() : 0)},
+        marks_(Marks ? bits_.size() : 0) {}
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool evictable(Slot p) const { return test(evictable_, p); }
+  [[nodiscard]] bool marked(Slot p) const requires Marks { return mark(p); }
+
+  /// Puts a block at the back, not marked. \pre it has no slot here
+  template <class Moved>
+  void append(BlockId b, bool evictable, Moved moved) {
+    if (crowded()) make_room(moved);
+    const std::size_t p = take_slot(b, moved);
+    set(taken_, p);
+    ++size_;
+    if (!evictable) return;
+    set(evictable_, p);
+    if constexpr (Marks) set(candidates_, p);
+  }
+
+  /// Empties a taken slot.
+  void erase(Slot p) {
+    clear(taken_, p);
+    clear(evictable_, p);
+    if constexpr (Marks) {
+      clear(candidates_, p);
+      set_mark(p, false);
+    }
+    --size_;
+  }
+
+  /// Moves a block to the back with its flags, from another ring or from this one. place: says which slot
+  /// it is in
+  template <class Place, class Moved>
+  void move_to_back(BlockId b, SlotRing& from, Place place, Moved moved) {
+    if (crowded()) make_room(moved);  // may move b
+    const std::size_t p = place(b);
+    relocate(from, p, take_slot(b, moved));
+    --from.size_;
+    ++size_;
+  }
+
+  void set_evictable(Slot p, bool value) {
+    assign(evictable_, p, value);
+    if constexpr (Marks) assign(candidates_, p, value && !mark(p));
+  }
+  void set_marked(Slot p, bool value) requires Marks {
+    if (mark(p) == value) return;
+    set_mark(p, value);
+    if (test(evictable_, p)) assign(candidates_, p, !value);
+  }
+
+  [[nodiscard]] bool any_evictable() const { return evictable_.words.any(); }
+  /// The oldest block, evictable or not.
+  [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
+  /// The oldest evictable block.
+  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(evictable_); }
+  /// The oldest block that is evictable and not marked.
+  [[nodiscard]] std::optional<BlockId> oldest_candidate() const requires Marks {
+    return first(candidates_);
+  }
+  /// The newest evictable block.
+  [[nodiscard]] std::optional<BlockId> newest_evictable() const {
+    if (!any_evictable()) return std::nullopt;
+    const std::size_t p = prev(evictable_, tail_);  // the slot at tail_ is empty
+    return slots_[p != BitTree::npos ? p : prev(evictable_, slots_.size() - 1)];
+  }
+  /// The evictable block that is next after the oldest one. \pre one is evictable
+  [[nodiscard]] std::optional<BlockId> second_evictable() const {
+    const std::size_t oldest = around(evictable_, head_);
+    return no_older(evictable_, oldest, after(oldest));
+  }
+  /// The block next newer than slot `p`, evictable or not. \pre p is taken
+  [[nodiscard]] std::optional<BlockId> newer(Slot p) const { return no_older(taken_, p, after(p)); }
+  /// The oldest evictable block in slot `p` or newer. \pre p is taken
+  [[nodiscard]] std::optional<BlockId> evictable_from(Slot p) const {
+    return no_older(evictable_, p, p);
+  }
+  /// The oldest unmarked evictable block in slot `p` or newer. \pre p is taken
+  [[nodiscard]] std::optional<BlockId> candidate_from(Slot p) const requires Marks {
+    return no_older(candidates_, p, p);
+  }
+
+  /// Clears the marks of the evictable blocks from `first` up to, not including, `last`; empty
+  /// bounds mean the oldest block, and past the newest. Blocks that are not evictable keep theirs.
+  /// \pre first is not newer than last. \complexity O(slots between / 64)
+  void unmark_evictable(std::optional<Slot> first, std::optional<Slot> last) requires Marks {
+    const std::size_t begin = first ? *first : head_;
+    const std::size_t end = last ? *last : tail_;
+    if (begin <= end) return unmark_range(begin, end);
+    unmark_range(begin, slots_.size());
+    unmark_range(0, end);
+  }
+
+ private:
+  /// Slots are below 2^31: who keeps them has a bit to spare.
+  static std::size_t ring_size(BlockCount capacity) {
+    constexpr std::int64_t most = std::int64_t{1} << 29;
+    if (capacity.value <= 0 || capacity.value > most) {
+      throw usage_error("eviction", "cannot order " + std::to_string(capacity.value) + " blocks",
+                        "a capacity from 1 to 2^29 blocks");
+    }
+    const std::size_t wanted =
+        std::max<std::size_t>(3 * static_cast<std::size_t>(capacity.value), 1024);
+    return (wanted + 63) / 64 * 64;
+  }
+
+  /// Sixty-four slots' bits of every flag lie together, so that a slot is one line to look at. Marks lie
+  /// apart: most hits look at nothing else.
+  using Bits = std::array<std::uint64_t, Marks ? 3 : 2>;
+  struct Flag {
+    std::size_t lane;  // of Bits
+    BitTree words;     // those that are not zero
+  };
+
+  static std::uint64_t bit(std::size_t p) { return std::uint64_t{1} << (p % 64); }
+  [[nodiscard]] bool test(const Flag& flag, std::size_t p) const {
+    return (bits_[p / 64][flag.lane] & bit(p)) != 0;
+  }
+  void set(Flag& flag, std::size_t p) { merge(flag, p / 64, bit(p)); }
+  /// Adds all bits of `added` to the word `w`. \pre added != 0
+  void merge(Flag& flag, std::size_t w, std::uint64_t added) {
+    std::uint64_t& word = bits_[w][flag.lane];
+    const std::uint64_t before = word;
+    word = before | added;
+    if (before == 0) flag.words.set(w);
+  }
+  void clear(Flag& flag, std::size_t p) {
+    std::uint64_t& word = bits_[p / 64][flag.lane];
+    if (word == 0) return;
+    word &= ~bit(p);
+    if (word == 0) flag.words.clear(p / 64);
+  }
+  void assign(Flag& flag, std::size_t p, bool value) { value ? set(flag, p) : clear(flag, p); }
+  /// The first slot >= p that has the flag, or npos.
+  [[nodiscard]] std::size_t next(const Flag& flag, std::size_t p) const {
+    std::size_t w = p / 64;
+    if (w >= bits_.size()) return BitTree::npos;
+    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} << (p % 64));
+    if (word == 0) {
+      w = flag.words.next(w + 1);
+      if (w == BitTree::npos) return w;
+      word = bits_[w][flag.lane];
+    }
+    return w * 64 + static_cast<std::size_t>(std::countr_zero(word));
+  }
+  /// The last slot <= p that has the flag, or npos. \pre p is a slot
+  [[nodiscard]] std::size_t prev(const Flag& flag, std::size_t p) const {
+    std::size_t w = p / 64;
+    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} >> (63 - p % 64));
+    if (word == 0) {
+      w = w == 0 ? BitTree::npos : flag.words.prev(w - 1);
+      if (w == BitTree::npos) return w;
+      word = bits_[w][flag.lane];
+    }
+    return w * 64 + 63 - static_cast<std::size_t>(std::countl_zero(word));
+  }
+
+  [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] & bit(p)) != 0; }
+  void set_mark(std::size_t p, bool value) {
+    std::uint64_t& word = marks_[p / 64];
+    word = value ? word | bit(p) : word & ~bit(p);
+  }
+  [[nodiscard]] std::size_t after(std::size_t p) const {
+    return p + 1 == slots_.size() ? 0 : p + 1;
+  }
+  /// How many slots lie between the head and `p`.
+  [[nodiscard]] std::size_t age(std::size_t p) const {
+    return p >= head_ ? p - head_ : p + slots_.size() - head_;
+  }
+
+  /// First slot at or after `p` that has the flag, going round the ring once, or npos.
+  [[nodiscard]] std::size_t around(const Flag& flag, std::size_t p) const {
+    const std::size_t found = next(flag, p);
+    return found != BitTree::npos ? found : next(flag, 0);
+  }
+  [[nodiscard]] std::optional<BlockId> first(const Flag& flag) const {
+    const std::size_t found = around(flag, head_);
+    return found == BitTree::npos ? std::nullopt : std::optional(slots_[found]);
+  }
+  /// First slot at or after `p` that has the flag and is not older than slot `bound`.
+  [[nodiscard]] std::optional<BlockId> no_older(const Flag& flag, std::size_t bound,
+                                                std::size_t p) const {
+    const std::size_t found = around(flag, p);
+    if (found == BitTree::npos || age(found) < age(bound)) return std::nullopt;
+    if (found == bound && p != bound) return std::nullopt;  // went all the way round
+    return slots_[found];
+  }
+
+  /// Gives the block the slot at the tail; the caller sets the slot's bits.
+  template <class Moved>
+  std::size_t take_slot(BlockId b, Moved moved) {
+    const std::size_t p = tail_;
+    slots_[p] = b;
+    moved(b, static_cast<Slot>(p));
+    tail_ = after(tail_);
+    ++span_;
+    return p;
+  }
+
+  /// Moves the bits of slot `p` of a ring to slot `to` of this one.
+  void relocate(SlotRing& from, std::size_t p, std::size_t to) {
+    from.clear(from.taken_, p);
+    set(taken_, to);
+    if (from.test(from.evictable_, p)) {
+      from.clear(from.evictable_, p);
+      set(evictable_, to);
+    }
+    if constexpr (Marks) {
+      if (from.test(from.candidates_, p)) {
+        from.clear(from.candidates_, p);
+        set(candidates_, to);
+      }
+      if (from.mark(p)) {
+        from.set_mark(p, false);
+        set_mark(to, true);
+      }
+    }
+  }
+
+  [[nodiscard]] bool crowded() const { return span_ > slots_.size() - slots_.size() / 8; }
+  void move_head(std::size_t p) {
+    span_ -= age(p);
+    head_ = p;
+  }
+
+  /// One bounded part of the work that turns holes into room.
+  template <class Moved>
+  void make_room(Moved moved) {
+    if (!packing_) {
+      // Holes at the old end cost nothing: the head moves over them.
+      const std::size_t oldest = around(taken_, head_);
+      move_head(oldest == BitTree::npos ? tail_ : oldest);
+      if (!crowded()) return;
+      packing_ = true;
+      read_ = before_word(tail_ / 64);  // the tail's own word still grows: it stays as it is
+      write_ = read_ * 64 + 63;
+    }
+    const std::size_t base = read_ * 64;
+    std::uint64_t left = bits_[read_][taken_.lane];
+    while (left != 0) {
+      const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
+      left &= ~(std::uint64_t{1} << bit);
+      const std::size_t from = base + bit;
+      if (from != write_) {
+        const BlockId b = slots_[from];
+        slots_[write_] = b;
+        moved(b, static_cast<Slot>(write_));
+        relocate(*this, from, write_);
+      }
+      write_ = write_ == 0 ? slots_.size() - 1 : write_ - 1;
+    }
+    if (read_ == head_ / 64) {
+      move_head(after(write_));
+      packing_ = false;
+    } else {
+      read_ = before_word(read_);
+    }
+  }
+  [[nodiscard]] std::size_t before_word(std::size_t w) const {
+    return (w == 0 ? slots_.size() / 64 : w) - 1;
+  }
+
+  void unmark_range(std::size_t begin, std::size_t end) {
+    while (begin < end) {
+      const std::size_t w = begin / 64;
+      const std::size_t stop = std::min(end, w * 64 + 64);
+      std::uint64_t range = ~std::uint64_t{0} << (begin % 64);
+      if (stop % 64 != 0) range &= ~(~std::uint64_t{0} << (stop % 64));
+      const std::uint64_t cleared = marks_[w] & bits_[w][evictable_.lane] & range;
+      if (cleared != 0) {
+        marks_[w] &= ~cleared;
+        merge(candidates_, w, cleared);
+      }
+      begin = stop;
+    }
+  }
+
+  huge_vector<BlockId> slots_;  // \shape (ring)
+  huge_vector<Bits> bits_;      // \shape (ring / 64)
+  Flag taken_;
+  Flag evictable_;
+  Flag candidates_;                   // evictable and not marked
+  huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
+  std::size_t size_ = 0;
+  std::size_t head_ = 0;  // no block is older than this slot
+  std::size_t tail_ = 0;  // the next block's slot
+  std::size_t span_ = 0;  // slots from head to tail
+  bool packing_ = false;
+  std::size_t read_ = 0;   // next word to pack, going to older slots
+  std::size_t write_ = 0;  // next packed block's slot
+};
+
+}  // namespace quire::eviction
