@@ -9,7 +9,8 @@
 
 namespace quire::scheduler {
 
-/// First come, first served with whole prompts; a base for policies that differ in admission only.
+/// First come, first served with whole prompts, whoever has a seat; a base that policies derive from to
+/// answer what they answer otherwise: rank, whom to admit, how many tokens.
 class ArrivalOrder {
  public:
   static constexpr bool dynamic_rank = false;
@@ -20,6 +21,9 @@ class ArrivalOrder {
 
   [[nodiscard]] double rank(const SequenceGroup&, Seconds) const { return 0; }
 
+  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
+    return has_seats(state, group) ? Admission::admit : Admission::hold;
+  }
   /// All of it, if the step has room; a prompt longer than the budget runs in a step of its own.
   [[nodiscard]] Tokens allot(const BatchState& state, Tokens remaining) const {
     const bool fits = state.batched_tokens + remaining <= limits_.max_batched_tokens;

@@ -15,10 +15,6 @@ class Fcfs : public ArrivalOrder {
  public:
   static constexpr std::string_view name = "fcfs";
   using ArrivalOrder::ArrivalOrder;
-
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
 };
 static_assert(SchedulerPolicy<Fcfs>);
 

@@ -42,9 +42,6 @@ class BasicLearningToRank : public ArrivalOrder {
     const Seconds front = starves_at(b);
     return now < front ? front : never;
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     switch (event) {
       case SchedulerEvent::resume:

@@ -57,9 +57,6 @@ class Mlfq : public ArrivalOrder {
     return std::min(std::max(starves_at(group) - now, Seconds{0.0}),
                     seconds_per_unit_ * (units / served));
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     switch (event) {
       case SchedulerEvent::arrive:

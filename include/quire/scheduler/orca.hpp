@@ -16,10 +16,6 @@ class Orca : public ArrivalOrder {
   static constexpr std::string_view name = "orca";
   static constexpr bool never_preempts = true;
   using ArrivalOrder::ArrivalOrder;
-
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
 };
 static_assert(SchedulerPolicy<Orca>);
 

@@ -23,9 +23,6 @@ class Priority : public ArrivalOrder {
   [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
     return never;
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
 };
 static_assert(SchedulerPolicy<Priority>);
 

@@ -82,9 +82,6 @@ class Qoe : public ArrivalOrder {
     }
     return left > margin ? now + left - margin : now;
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     switch (event) {
       case SchedulerEvent::arrive:

@@ -35,9 +35,6 @@ class BasicSrpt : public ArrivalOrder {
   [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&, Seconds) const {
     return never;
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
 };
 
 /// With perfect knowledge, as in replay.

@@ -33,9 +33,6 @@ class Vtc : public ArrivalOrder {
   [[nodiscard]] double client_rank(const SequenceGroup& group) const {
     return counter(group.request.tenant);
   }
-  [[nodiscard]] Admission admit(const BatchState& state, const SequenceGroup& group) const {
-    return has_seats(state, group) ? Admission::admit : Admission::hold;
-  }
   void charge(SchedulerEvent event, const SequenceGroup& group, Tokens tokens) {
     account(event, group, tokens, prompt_weight, output_weight);
   }
