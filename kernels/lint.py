@@ -25,7 +25,9 @@ FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo", "-Werror"
 # Three blocks of 128 threads need 168, two 255: head_dim 256 keeps twice the sums.
 CAPS = ((r"PagedDecodeMatrix<.* 256u", 255), ("PagedDecode", 168),
         ("PagedAttention", 80),  # six blocks of 128 threads
-        ("PagedPrefill", 255), ("", 64))  # prefill lives on registers, two blocks at once
+        ("PagedPrefill", 255),  # prefill lives on registers, two blocks at once
+        ("GroupedProduct", 184),  # few warps, each with many loads under way
+        ("", 64))
 
 
 def demangle(names):

@@ -357,7 +357,7 @@ void measure_cascade(device::Rows& rows, const Ceilings& limit, std::size_t batc
   const auto plan = plan_cascade(
       std::span<const std::int32_t>(host_lengths), std::span<const std::uint32_t>(pool.host_begin),
       std::span<const SharedPrefix>(&shared, 1), Causal(), slots, kv_heads,
-      static_cast<std::uint32_t>(group), PagedPrefill<Key, Causal, PrefillTuning{}, true>::tile);
+      static_cast<std::uint32_t>(group), PagedPrefill<Key, Causal, prefix_tuning, true>::tile);
   const auto alone = plan_decode(std::span<const std::int32_t>(host_lengths), Causal(), slots);
   const DeviceArray<DecodeWork> work{std::span<const DecodeWork>(plan.own.work)},
       alone_work{std::span<const DecodeWork>(alone.work)};
@@ -419,7 +419,7 @@ void measure_cascade(device::Rows& rows, const Ceilings& limit, std::size_t batc
 }
 
 /// W4A16 and W8A16 beside the library's bf16 product of the same shape, weights cold.
-template <class Format, unsigned warps>
+template <class Format, unsigned warps, unsigned height>
 void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t batch,
                      std::uint32_t inputs, std::uint32_t outputs, bool small) {
   Rng rng(29);
@@ -446,9 +446,9 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
   const auto run = [&](int i) {
     p.codes = codes[static_cast<std::size_t>(i) % copies].data();
     if (batch > 8) {
-      grouped_product<Format, Bf16, Bf16, 16, warps>(p);
+      grouped_product<Format, Bf16, Bf16, 16, warps, height>(p);
     } else {
-      grouped_product<Format, Bf16, Bf16, 8, warps>(p);
+      grouped_product<Format, Bf16, Bf16, 8, warps, height>(p);
     }
   };
   run(0);
@@ -477,7 +477,8 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
   const double bytes = static_cast<double>(ordered.codes.size() + ordered.scales.size() * 2);
   const std::string what = std::string(Format::name) + " rows " + std::to_string(batch) +
                            " inputs " + std::to_string(inputs) + " outputs " +
-                           std::to_string(outputs) + " warps " + std::to_string(warps);
+                           std::to_string(outputs) + " warps " + std::to_string(warps) +
+                           " height " + std::to_string(height);
   rows.add("grouped_product", what, seconds, bytes / seconds, "copy", limit.copy, worst <= 1,
            worst);
   if (small) return;  // the library's kernels are not ours to check
@@ -645,11 +646,14 @@ int main(int argc, char** argv) {
     measure_cache_write<E4m3Key>(rows, limit, small ? 64 : 8192, small);
     for (const std::uint32_t batch : {1u, 16u}) {
       const std::uint32_t size = small ? 256 : 8192;
-      measure_grouped<weight_format::Int4Grouped<128>, 4>(rows, limit, batch, size, size, small);
-      measure_grouped<weight_format::Int4Grouped<128>, 8>(rows, limit, batch, size, size, small);
-      measure_grouped<weight_format::Int4Grouped<128>, 16>(rows, limit, batch, size, size, small);
-      measure_grouped<weight_format::Int8Grouped<128>, 4>(rows, limit, batch, size, size, small);
-      measure_grouped<weight_format::Int8Grouped<128>, 16>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int4Grouped<128>, 8, 1>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int4Grouped<128>, 8, 2>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int4Grouped<128>, 16, 2>(rows, limit, batch, size, size,
+                                                              small);
+      measure_grouped<weight_format::Int4Grouped<128>, 8, 4>(rows, limit, batch, size, size, small);
+      measure_grouped<weight_format::Int8Grouped<128>, 16, 1>(rows, limit, batch, size, size,
+                                                              small);
+      measure_grouped<weight_format::Int8Grouped<128>, 8, 2>(rows, limit, batch, size, size, small);
     }
     if (small) {
       measure_cascade<Bf16Key>(rows, limit, 3, 64, 40, 4, small, sm);

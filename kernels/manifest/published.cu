@@ -8,8 +8,8 @@ using V1 = PagedAttention<Bf16Key<128>, Causal, 0>;
 using V2 = PagedAttention<Bf16Key<128>, Causal, 512>;
 using V2Alibi = PagedAttention<Fp16Key<128>, Alibi, 512>;
 using V2Int8 = PagedAttention<Int8Key<128>, Causal, 512>;
-using Prefix = PagedPrefill<Bf16Key<128>, Causal, PrefillTuning{}, true>;
-using PrefixInt8 = PagedPrefill<Int8Key<128>, Causal, PrefillTuning{}, true>;
+using Prefix = PagedPrefill<Bf16Key<128>, Causal, prefix_tuning, true>;
+using PrefixInt8 = PagedPrefill<Int8Key<128>, Causal, prefix_tuning, true>;
 }  // namespace quire::manifest
 
 using namespace quire::manifest;

@@ -13,7 +13,8 @@ template <unsigned head_dim>
 using Int4Key = KernelKey<kv_format::Int4PerTokenHead, 16, head_dim, Bf16>;
 using E5m2Write = CacheWrite<KernelKey<kv_format::Fp8E5m2, 16, 128, Bf16>, Bf16>;
 using W4 = GroupedProduct<weight_format::Int4Grouped<128>, Bf16, Bf16>;
-using W4Wide = GroupedProduct<weight_format::Int4Grouped<128>, Bf16, Bf16, 16>;
+using W4Many = GroupedProduct<weight_format::Int4Grouped<128>, Bf16, Bf16, 16, 16, 2>;
+using W4Wide = GroupedProduct<weight_format::Int4Grouped<128>, Bf16, Bf16, 16, 8, 4>;
 using W4Small = GroupedProduct<weight_format::Int4Grouped<32>, Fp16, Fp16>;
 using W8 = GroupedProduct<weight_format::Int8Grouped<128>, Bf16, Bf16>;
 using W8Wide = GroupedProduct<weight_format::Int8Grouped<128>, Bf16, Bf16, 16>;
@@ -33,6 +34,7 @@ QUIRE_INSTANTIATE(PagedDecodeMatrix<Fp8RowKey<128>, Causal>)
 QUIRE_INSTANTIATE(PagedDecodeScalar<E4m3Key<128>, Causal>)
 QUIRE_INSTANTIATE(W4)
 QUIRE_INSTANTIATE(W4Wide)
+QUIRE_INSTANTIATE(W4Many)
 QUIRE_INSTANTIATE(W4Small)
 QUIRE_INSTANTIATE(W8)
 QUIRE_INSTANTIATE(W8Wide)

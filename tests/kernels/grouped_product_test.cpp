@@ -64,7 +64,7 @@ void check_rows(auto p, std::uint32_t rows, std::uint32_t inputs, std::uint32_t 
 }
 
 /// A product over the format's own packed panel against what the format reads from it, in double.
-template <class Format, class Half, class Out, unsigned columns>
+template <class Format, class Half, class Out, unsigned columns, unsigned height = 1>
 void check_product(std::uint32_t rows, std::uint32_t inputs, std::uint32_t outputs,
                    std::size_t x_pad, bool biased, std::uint64_t seed) {
   Rng rng(seed);
@@ -80,7 +80,7 @@ void check_product(std::uint32_t rows, std::uint32_t inputs, std::uint32_t outpu
   p.scales = ordered.scales.data();
   check_rows<Half, Out>(
       p, rows, inputs, outputs, x_pad, biased, rng,
-      [](const auto& q) { grouped_product<Format, Half, Out, columns>(q); },
+      [](const auto& q) { grouped_product<Format, Half, Out, columns, 8, height>(q); },
       [&](std::uint32_t o, float* row) { Format::read(panel.data(), outputs, inputs, o, row); });
 }
 
@@ -119,7 +119,7 @@ void check_sparse(std::uint32_t rows, std::uint32_t inputs, std::uint32_t output
 TEST(GroupedProduct, EachFormatAtTheEdgesOfTilesGroupsAndRows) {
   std::uint64_t seed = 0;
   for (const std::uint32_t rows : {1u, 7u, 8u, 9u}) {
-    check_product<wf::Int4Grouped<128>, Bf16, Bf16, 8>(rows, 640, 33, 4, rows != 8, ++seed);
+    check_product<wf::Int4Grouped<128>, Bf16, Bf16, 8, 2>(rows, 640, 33, 4, rows != 8, ++seed);
     check_product<wf::Int4Grouped<32>, Fp16, float, 8>(rows, 98, 16, 1, rows == 8, ++seed);
     check_product<wf::Int8Grouped<64>, Bf16, float, 16>(rows * 2, 200, 15, 0, true, ++seed);
     check_product<wf::Int8Grouped<128>, Fp16, Fp16, 8>(rows, 127, 17, 3, false, ++seed);

@@ -271,7 +271,8 @@ def compile_tests(texts, tests, folder, work):
         built = subprocess.run(
             ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
              str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
-             str(folder / test), "-lgmock", "-lgtest", "-pthread"], capture_output=True, text=True)
+             str(folder / test), "-lgmock", "-lgtest", "-pthread",
+             *(["-lhwy", "-luring"] if test == "cuda_executor_test" else [])], capture_output=True, text=True)
         if built.returncode != 0:
             return built.stderr
     return ""

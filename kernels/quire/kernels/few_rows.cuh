@@ -9,16 +9,17 @@
 namespace quire::kernels {
 
 /// What products y = x W^T + bias of a decode step's few rows have in common, in the parameters'
-/// terms: x (rows, inputs), bias (outputs) or null, y (rows, outputs). A block of threads takes 16
-/// outputs and `columns` rows of x, its warps share the inputs.
-template <unsigned columns, unsigned warps>
+/// terms: x (rows, inputs), bias (outputs) or null, y (rows, outputs). A block of threads takes
+/// `height` times 16 outputs and `columns` rows of x, its warps share the inputs.
+template <unsigned columns, unsigned warps, unsigned height = 1>
 struct FewRows {
   static_assert(columns % 8 == 0);
-  static constexpr unsigned tiles = columns / 8;
+  static constexpr unsigned tiles = columns / 8, outputs = 16 * height;
   static constexpr unsigned threads = warps * simt::warp_lanes;
-  static constexpr std::size_t shared_bytes = warps * 16 * columns * sizeof(float);
-  /// Outputs high, high + 8 by rows 2 low, 2 low + 1 of each eight, as in fragments.hpp.
-  using Sums = float[tiles][4];
+  static constexpr std::size_t shared_bytes = warps * outputs * columns * sizeof(float);
+  /// For each 16 outputs: high, high + 8 of them by rows 2 low, 2 low + 1 of each eight, as in
+  /// fragments.hpp.
+  using Sums = float[height * tiles][4];
 
   /// Four activations of a row from input k on, 0 where there is none.
   template <class Half, class Params>
@@ -41,31 +42,32 @@ struct FewRows {
   /// Adds up what the warps have and writes it. \pre all threads of the block call
   template <class Out, class Params>
   QUIRE_DEVICE static void finish(const Params& p, const Sums& sums) {
-    const unsigned tile = simt::block().x, first_row = simt::block().y * columns;
-    const simt::Shared<float> states(0, warps * 16 * columns);
+    const unsigned first = simt::block().x * outputs, first_row = simt::block().y * columns;
+    const simt::Shared<float> states(0, warps * outputs * columns);
     const unsigned high = simt::lane() / 4, low = simt::lane() % 4;
     QUIRE_UNROLL
-    for (unsigned t = 0; t < tiles; ++t) {
+    for (unsigned t = 0; t < height * tiles; ++t) {
       QUIRE_UNROLL
       for (unsigned i = 0; i < 4; ++i) {
-        const unsigned column = t * 8 + low * 2 + i % 2, output = high + i / 2 * 8;
-        states.store((simt::warp() * columns + column) * 16 + output, sums[t][i]);
+        const unsigned column = t % tiles * 8 + low * 2 + i % 2;
+        const unsigned output = t / tiles * 16 + high + i / 2 * 8;
+        states.store((simt::warp() * columns + column) * outputs + output, sums[t][i]);
       }
     }
     simt::sync();
-    for (unsigned i = simt::thread(); i < 16 * columns; i += threads) {
-      const unsigned row = first_row + i / 16, output = tile * 16 + i % 16;
+    for (unsigned i = simt::thread(); i < outputs * columns; i += threads) {
+      const unsigned row = first_row + i / outputs, output = first + i % outputs;
       if (row >= p.rows || output >= p.outputs) continue;
       float sum = p.bias != nullptr ? p.bias[output] : 0.0f;
       QUIRE_UNROLL
-      for (unsigned w = 0; w < warps; ++w) sum += states.load(w * 16 * columns + i);
+      for (unsigned w = 0; w < warps; ++w) sum += states.load(w * outputs * columns + i);
       p.y[row * p.y_stride + output] = simt::narrow<Out>(sum);
     }
   }
 
   /// The grid over all outputs and rows.
-  [[nodiscard]] static simt::Dim3 grid(std::uint32_t outputs, std::uint32_t rows) {
-    return {(outputs + 15) / 16, (rows + columns - 1) / columns};
+  [[nodiscard]] static simt::Dim3 grid(std::uint32_t all_outputs, std::uint32_t rows) {
+    return {(all_outputs + outputs - 1) / outputs, (rows + columns - 1) / columns};
   }
 };
 

@@ -335,6 +335,27 @@ template <class Half, class Byte>
   }
   return to;
 }
+/// Four bytes, 4-bit codes 0 to 15, less 8, as two pairs of Half, exactly. Bytes 0 and 1 make the first
+/// pair.
+template <class Half>
+[[nodiscard]] __device__ __forceinline__ Vector<std::uint32_t, 2> widen_codes(std::uint32_t four) {
+  constexpr bool brain = std::is_same_v<Half, Bf16>;
+  Vector<std::uint32_t, 2> to;
+  QUIRE_UNROLL
+  for (unsigned i = 0; i < 2; ++i) {
+    // under the exponent of 128, or of 1024, a code adds to it
+    const std::uint32_t w =
+        __byte_perm(four, brain ? 0x43434343u : 0x64646464u, i == 0 ? 0x4140 : 0x4342);
+    if constexpr (brain) {
+      asm("fma.rn.bf16x2 %0, %1, %2, %3;"
+          : "=r"(to.v[i])
+          : "r"(w), "r"(0x3f803f80u), "r"(0xc308c308u));  // times 1, less 136
+    } else {
+      asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(to.v[i]) : "r"(w), "r"(0x64086408u));  // less 1032
+    }
+  }
+  return to;
+}
 template <class T>
 [[nodiscard]] __device__ __forceinline__ T narrow(float x);
 template <>

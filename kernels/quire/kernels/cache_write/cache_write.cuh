@@ -64,12 +64,16 @@ struct CacheWrite {
     const bool here = head < p.heads + 2 * kv_heads && i < half;
     const bool is_query = head < p.heads, is_value = head >= p.heads + kv_heads;
 
+    // a chain of loads: begun before the values are waited for
+    const auto position = static_cast<unsigned>(p.position[row]);
+    const std::uint32_t block =
+        p.blocks[p.table_begin[p.sequence[row]] + position / Key::block_tokens];
     Head x{};  // halves of the head; 0 where a lane has nothing
     if (here) {
       const In* from = p.qkv + row * p.stride + std::size_t{head} * head_dim + i;
       QUIRE_UNROLL
       for (unsigned side = 0; side < 2; ++side) {
-        const auto v = simt::load_vector<elements>(from + side * half);
+        const auto v = simt::load_vector_once<elements>(from + side * half);
         QUIRE_UNROLL
         for (unsigned e = 0; e < elements; ++e) x[side][e] = simt::widen(v.v[e]);
       }
@@ -80,7 +84,7 @@ struct CacheWrite {
       normalise(x, here && norm != nullptr ? norm + i : nullptr, p.eps);
     }
     if (here && !is_value && p.angles != nullptr) {
-      turn(x, p.angles + static_cast<std::size_t>(p.position[row]) * head_dim + i);
+      turn(x, p.angles + std::size_t{position} * head_dim + i);
     }
     float scale = 1, inverse = 1;
     [[maybe_unused]] float least = 0;
@@ -122,9 +126,6 @@ struct CacheWrite {
       }
       return;
     }
-    const auto position = static_cast<unsigned>(p.position[row]);
-    const std::uint32_t block =
-        p.blocks[p.table_begin[p.sequence[row]] + position / Key::block_tokens];
     const unsigned kv_head = head - p.heads - (is_value ? kv_heads : 0);
     const unsigned slot = position % Key::block_tokens;
     auto* slab = const_cast<std::byte*>(is_value ? Key::value_slab(p.cache, block, kv_head)

@@ -123,11 +123,11 @@ template <AttentionVariant Variant>
 /// `prefix`: its `work` and the arrays of the plan on the device; `prefixes`: how many there are.
 /// \source Ye et al., "Cascade Inference", FlashInfer, 2024; Juravsky et al., "Hydragen", 2024
 template <class Key, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{},
-          PrefillTuning prefix_tuning = PrefillTuning{}>
+          PrefillTuning prefill = prefix_tuning>
 void cascade(const SharedPrefixParams<typename Key::Query, Variant>& prefix, std::uint32_t prefixes,
              const PagedDecodeParams<typename Key::Query, Variant>& own, std::uint32_t work,
              const MergeWork* merge_work, std::uint32_t merges, simt::Stream stream = {}) {
-  using Kernel = PagedPrefill<Key, Variant, prefix_tuning, true>;
+  using Kernel = PagedPrefill<Key, Variant, prefill, true>;
   if (prefixes > 0) {
     simt::launch<Kernel>({{prefixes, prefix.cache.kv_heads}, Kernel::shared_bytes}, prefix, stream);
   }

@@ -26,10 +26,13 @@ struct GroupedProductParams {
 /// y = x W^T + bias for weights of 4 or 8 bits and activations of 16 (W4A16, W8A16), for the few rows
 /// of a decode step. Codes multiply as the whole numbers that they are, which 16 bits hold exactly; a
 /// group's sum is then scaled, in fp32. A warp takes every warps-th group of 16 outputs; the order of
-/// a product's inner index is free, so codes go from memory to the matrix units' registers.
-/// Grid: (ceil(outputs / 16), ceil(rows / columns)). \cost reads the weights once for `columns` rows
+/// a product's inner index is free, so codes go from memory to the matrix units' registers. What a warp
+/// loads of x serves `height` times 16 outputs.
+/// Grid: (ceil(outputs / (16 height)), ceil(rows / columns)). \cost reads the weights once for `columns`
+/// rows, and x once for 16 height outputs
 /// \source layout in the lanes' order: Frantar et al., "MARLIN", 2024
-template <class Format, class HalfType, class Out, unsigned columns = 8, unsigned warps = 8>
+template <class Format, class HalfType, class Out, unsigned columns = 8, unsigned warps = 8,
+          unsigned height = 1>
 struct GroupedProduct {
   using Half = HalfType;
   using Params = GroupedProductParams<Half, Out>;
@@ -42,55 +45,87 @@ struct GroupedProduct {
   static constexpr unsigned quarter = group * bits / 32;  // code bytes of a lane and output
   static constexpr unsigned words = quarter / 4;
   static constexpr unsigned apart = group / per_byte;  // elements between a byte's codes
-  using Rows = FewRows<columns, warps>;
+  using Rows = FewRows<columns, warps, height>;
   static constexpr unsigned tiles = Rows::tiles;
   static constexpr std::size_t shared_bytes = Rows::shared_bytes;
 
-  QUIRE_DEVICE static void add_group(const Params& p, unsigned tile, unsigned g, unsigned groups,
-                                     unsigned first_row, float (&sums)[tiles][4]) {
+  /// Adds what group g of the inputs gives. whole: all of its inputs are there, on 8 bytes each four
+  template <bool whole>
+  QUIRE_DEVICE static void add_group(const Params& p, unsigned g, unsigned groups,
+                                     unsigned first_row, typename Rows::Sums& sums) {
     const unsigned lane = simt::lane(), high = lane / 4, low = lane % 4;  // as in fragments.hpp
-    const std::size_t at = std::size_t{tile} * groups + g;
-    std::uint32_t codes[2 * words];
-    load(p.codes + (at * simt::warp_lanes + lane) * 2 * quarter, codes);
-    float acc[tiles][4]{};
+    const unsigned last = (p.outputs - 1) / 16;
+    std::size_t at[height];
+    std::uint32_t codes[height][2 * words];
+    QUIRE_UNROLL
+    for (unsigned h = 0; h < height; ++h) {
+      const unsigned tile = simt::block().x * height + h;
+      at[h] = std::size_t{tile < last ? tile : last} * groups + g;  // the last one again: unused
+      load(p.codes + (at[h] * simt::warp_lanes + lane) * 2 * quarter, codes[h]);
+    }
+    typename Rows::Sums acc{};
+    const Half* x[tiles];  // of rows that are not there another's: nobody reads their sums
+    QUIRE_UNROLL
+    for (unsigned t = 0; t < tiles; ++t) {
+      const unsigned row = first_row + t * 8 + high;
+      x[t] = p.x + (row < p.rows ? row : first_row) * p.x_stride + g * group + low * quarter;
+    }
     QUIRE_UNROLL
     for (unsigned part = 0; part < per_byte; ++part) {
       QUIRE_UNROLL
       for (unsigned w = 0; w < words; ++w) {
-        std::uint32_t a[4];
-        QUIRE_UNROLL
-        for (unsigned r = 0; r < 2; ++r) {
-          const std::uint32_t word = codes[r * words + w] >> (part * bits);
-          a[r] = simt::pack<Half>(code(word), code(word >> 8));
-          a[2 + r] = simt::pack<Half>(code(word >> 16), code(word >> 24));
-        }
-        const unsigned k = g * group + part * apart + low * quarter + 4 * w;
+        std::uint32_t b[tiles][2];
         QUIRE_UNROLL
         for (unsigned t = 0; t < tiles; ++t) {
-          std::uint32_t b[2];
-          Rows::template activations<Half>(p, first_row + t * 8 + high, k, b);
-          simt::multiply_add<Half>(acc[t], a, b);
+          if constexpr (whole) {
+            as_pairs<Half, 4>(simt::load_vector<4>(x[t] + part * apart + 4 * w), b[t]);
+          } else {
+            Rows::template activations<Half>(p, first_row + t * 8 + high,
+                                             g * group + part * apart + low * quarter + 4 * w,
+                                             b[t]);
+          }
+        }
+        QUIRE_UNROLL
+        for (unsigned h = 0; h < height; ++h) {
+          std::uint32_t a[4];
+          QUIRE_UNROLL
+          for (unsigned r = 0; r < 2; ++r) {
+            const auto pairs = numbers(codes[h][r * words + w], part);
+            a[r] = pairs.v[0];
+            a[2 + r] = pairs.v[1];
+          }
+          QUIRE_UNROLL
+          for (unsigned t = 0; t < tiles; ++t) {
+            simt::multiply_add<Half>(acc[h * tiles + t], a, b[t]);
+          }
         }
       }
     }
-    const float scale[2] = {simt::widen(p.scales[at * 16 + high]),
-                            simt::widen(p.scales[at * 16 + high + 8])};
     QUIRE_UNROLL
-    for (unsigned t = 0; t < tiles; ++t) {
+    for (unsigned h = 0; h < height; ++h) {
+      const float scale[2] = {simt::widen(p.scales[at[h] * 16 + high]),
+                              simt::widen(p.scales[at[h] * 16 + high + 8])};
       QUIRE_UNROLL
-      for (unsigned i = 0; i < 4; ++i) {
-        sums[t][i] = simt::fma(acc[t][i], scale[i / 2], sums[t][i]);
+      for (unsigned t = h * tiles; t < (h + 1) * tiles; ++t) {
+        QUIRE_UNROLL
+        for (unsigned i = 0; i < 4; ++i) {
+          sums[t][i] = simt::fma(acc[t][i], scale[i / 2], sums[t][i]);
+        }
       }
     }
   }
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const unsigned tile = simt::block().x, first_row = simt::block().y * columns;
+    const unsigned first_row = simt::block().y * columns;
     const unsigned groups = (p.inputs + group - 1) / group;
     typename Rows::Sums sums{};
     QUIRE_NO_UNROLL
     for (unsigned g = simt::warp(); g < groups; g += warps) {
-      add_group(p, tile, g, groups, first_row, sums);
+      if ((g + 1) * group <= p.inputs && p.x_stride % 4 == 0) {
+        add_group<true>(p, g, groups, first_row, sums);
+      } else {
+        add_group<false>(p, g, groups, first_row, sums);
+      }
     }
     Rows::template finish<Out>(p, sums);
   }
@@ -106,18 +141,21 @@ struct GroupedProduct {
       for (unsigned j = 0; j < n; ++j) to[i + j] = v.v[j];
     }
   }
-  /// The signed number of a code in the lowest bits: the code under the exponent of 2^23, exactly.
-  QUIRE_DEVICE static float code(std::uint32_t word) {
-    constexpr std::uint32_t mask = (1u << bits) - 1;
-    constexpr float bias = 8388608.0f + static_cast<float>(1u << (bits - 1));
-    return simt::bit_cast<float>((word & mask) | 0x4b000000u) - bias;
+  /// The signed numbers of four bytes' codes, of 4 bits the `part`-th of each.
+  QUIRE_DEVICE static simt::Vector<std::uint32_t, 2> numbers(std::uint32_t word, unsigned part) {
+    if constexpr (bits == 4) {
+      return simt::widen_codes<Half>(word >> (part * 4) & 0x0f0f0f0fu);
+    } else {
+      return simt::widen_four<Half, std::int8_t>(word ^ 0x80808080u);
+    }
   }
 };
 
 /// Runs the product over all outputs and rows. \pre x is aligned to 8 bytes
-template <class Format, class Half, class Out, unsigned columns = 8, unsigned warps = 8>
+template <class Format, class Half, class Out, unsigned columns = 8, unsigned warps = 8,
+          unsigned height = 1>
 void grouped_product(const GroupedProductParams<Half, Out>& p, simt::Stream stream = {}) {
-  using Kernel = GroupedProduct<Format, Half, Out, columns, warps>;
+  using Kernel = GroupedProduct<Format, Half, Out, columns, warps, height>;
   if (p.rows == 0 || p.outputs == 0) return;
   simt::launch<Kernel>({Kernel::Rows::grid(p.outputs, p.rows), Kernel::shared_bytes}, p, stream);
 }

@@ -347,6 +347,16 @@ template <class Half, class Byte>
   return {{pack<Half>(element(0), element(1)), pack<Half>(element(2), element(3))}};
 }
 
+/// Four bytes, 4-bit codes 0 to 15, less 8, as two pairs of Half, exactly. Bytes 0 and 1 make the first
+/// pair.
+template <class Half>
+[[nodiscard]] Vector<std::uint32_t, 2> widen_codes(std::uint32_t four) {
+  const auto element = [&](unsigned i) {
+    return static_cast<float>(four >> (8 * i) & 0xffu) - 8.0f;
+  };
+  return {{pack<Half>(element(0), element(1)), pack<Half>(element(2), element(3))}};
+}
+
 /// d += a b for a (16, 16) rows, b (16, 8) columns of Half, d (16, 8) fp32, in the lane layout of
 /// fragments.hpp. \pre the whole warp calls
 template <class Half>
