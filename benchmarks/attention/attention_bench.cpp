@@ -1,5 +1,6 @@
-// Paged attention, one thread. Decoding is bound by the bytes of keys and values, each counted once;
-// prefill by multiply-adds, 4 x head_dim flops per query head and visible key.
+// Paged attention, on one thread or, where the name says decode_all_threads, on every core. Decoding is
+// bound by the bytes of keys and values, each counted once; prefill by multiply-adds, 4 x head_dim flops
+// per query head and visible key.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -43,11 +45,11 @@ struct Setup {
   std::vector<float> q, out;
   std::size_t heads, layer = 0;
   attention::Workspace workspace;
-  ThreadPool one{1};
+  ThreadPool threads;
 
   Setup(const kv_format::KvCodec& codec, std::int64_t length, std::int64_t block_tokens,
-        std::size_t rows, std::size_t query_heads, double memory = 0)
-      : heads(query_heads) {
+        std::size_t rows, std::size_t query_heads, double memory = 0, std::size_t thread_count = 1)
+      : heads(query_heads), threads(thread_count) {
     shape.kv_heads = kv_heads;
     shape.head_dim = head_dim;
     shape.layers = 1 + static_cast<std::int64_t>(memory / bytes_read(codec, length));
@@ -84,7 +86,7 @@ struct Setup {
     const std::size_t width = heads * head_dim;
     attention::paged<Format>(cache.layer(layer),
                              {q.data(), width, out.data(), width, heads, 0.09f, {&row, 1}}, variant,
-                             workspace, one);
+                             workspace, threads);
     benchmark::DoNotOptimize(out.data());
     layer = (layer + 1) % static_cast<std::size_t>(shape.layers);
   }
@@ -99,24 +101,26 @@ constexpr double cold = 512.0 * (1 << 20);  // bytes; as the ceiling's buffer
 /// Bytes read, and the two bounds of a decoded token: reading them, and a multiply-add a query head and
 /// element, in whole numbers of 8 bits where the format has them.
 void count_decoded(benchmark::State& state, const kv_format::KvCodec& codec, std::int64_t length,
-                   std::size_t heads) {
+                   std::size_t heads, std::string_view threads = "") {
+  const auto limit = [&](const char* name) { return name + std::string(threads); };
   const double bytes = Setup<kv_format::Packed>::bytes_read(codec, length);
   quire_bench::count_bytes(state, static_cast<std::int64_t>(bytes));
-  quire_bench::against(state, "read_memory");
-  quire_bench::bound(state, "read_memory", bytes);
+  quire_bench::against(state, limit("read_memory"));
+  quire_bench::bound(state, limit("read_memory"), bytes);
   const bool whole_numbers = codec.keys.code_layout != nullptr;
-  quire_bench::bound(state, whole_numbers ? "byte_products" : "fused_multiply_add",
+  quire_bench::bound(state, limit(whole_numbers ? "byte_products" : "fused_multiply_add"),
                      4.0 * head_dim * static_cast<double>(heads) * static_cast<double>(length));
 }
 
 /// Args: length, block size, query heads per KV head. Caches are cold.
 template <class Format>
-void decode(benchmark::State& state, const kv_format::KvCodec& codec) {
+void decode(benchmark::State& state, const kv_format::KvCodec& codec, bool all_threads) {
   const std::int64_t length = state.range(0);
   const auto heads = kv_heads * static_cast<std::size_t>(state.range(2));
-  Setup<Format> setup(codec, length, state.range(1), 1, heads, cold);
+  Setup<Format> setup(codec, length, state.range(1), 1, heads, cold,
+                      all_threads ? std::thread::hardware_concurrency() : 1);
   for (auto _ : state) setup.run(length - 1, 1, attention::Causal{});
-  count_decoded(state, codec, length, heads);
+  count_decoded(state, codec, length, heads, all_threads ? "_all_threads" : "");
 }
 
 /// What block tables cost: one token decoded over keys and values in blocks that lie anywhere, and over
@@ -197,7 +201,7 @@ void retained(benchmark::State& state) {
     attention::retained<kv_format::Fp32, Votes, false>(
         cache.layer(0),
         {setup.q.data(), width, setup.out.data(), width, setup.heads, 0.09f, {&row, 1}},
-        {{&kept, 1}, retention::Scope::head, 0, nullptr}, cast, setup.workspace, setup.one);
+        {{&kept, 1}, retention::Scope::head, 0, nullptr}, cast, setup.workspace, setup.threads);
     benchmark::DoNotOptimize(setup.out.data());
   }
   quire_bench::count_bytes(state,
@@ -220,13 +224,15 @@ template <class Format>
 void register_decoding(std::string_view what, const kv_format::KvCodec& codec,
                        std::initializer_list<std::vector<std::int64_t>> shapes) {
   const std::string name = std::string(what) + "/" + std::string(codec.name);
-  const bool pairs = what == "paging";
-  auto* b = benchmark::RegisterBenchmark(name.c_str(), [&codec, pairs](benchmark::State& state) {
-    pairs ? paging<Format>(state, codec) : decode<Format>(state, codec);
-  });
+  const bool pairs = what == "paging", all_threads = what == "decode_all_threads";
+  auto* b = benchmark::RegisterBenchmark(
+      name.c_str(), [&codec, pairs, all_threads](benchmark::State& state) {
+        pairs ? paging<Format>(state, codec) : decode<Format>(state, codec, all_threads);
+      });
   for (const std::vector<std::int64_t>& shape : shapes) b->Args(shape);
   b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond);
   if (pairs) b->UseManualTime();
+  if (all_threads) b->UseRealTime();
 }
 
 template <class Format>
@@ -245,7 +251,11 @@ void register_plain() {
 const bool registered = [] {
   register_plain<kv_format::Fp32>();
   register_plain<kv_format::Bf16>();
-  register_decoding<kv_format::Fp16>("decode", kv_format::codec_of<kv_format::Fp16>(),
+  for (const char* what : {"decode", "decode_all_threads"}) {
+    register_decoding<kv_format::Fp16>(what, kv_format::codec_of<kv_format::Fp16>(),
+                                       {{4096, 16, 4}, {16384, 16, 4}});
+  }
+  register_decoding<kv_format::Bf16>("decode_all_threads", kv_format::codec_of<kv_format::Bf16>(),
                                      {{4096, 16, 4}, {16384, 16, 4}});
   for (const kv_format::KvCodec* codec :
        {&kv_format::codec_of<kv_format::Int8PerTokenHead>(), &kv_format::codec_of<kv_format::Q80>(),
@@ -253,7 +263,9 @@ const bool registered = [] {
         &kv_format::codec_of<kv_format::Int4PerTokenHead>(),
         &kv_format::codec_of<kv_format::Int4Grouped<32>>(),
         &kv_format::codec_of<kv_format::Q40>()}) {
-    register_decoding<kv_format::Packed>("decode", *codec, {{4096, 16, 4}, {16384, 16, 4}});
+    for (const char* what : {"decode", "decode_all_threads"}) {
+      register_decoding<kv_format::Packed>(what, *codec, {{4096, 16, 4}, {16384, 16, 4}});
+    }
   }
   register_decoding<kv_format::Packed>("paging", kv_format::codec_of<kv_format::Int8PerTokenHead>(),
                                        {{16384, 16, 4}});
