@@ -43,6 +43,7 @@ struct Invocation {
 void add_list(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code, const Invocation& invocation);
 void add_sweep(CLI::App& app, int& exit_code, const Invocation& invocation);
+void add_compare(CLI::App& app, int& exit_code);
 void add_generate(CLI::App& app, int& exit_code);
 void add_bench_limits(CLI::App& app, int& exit_code);
 void add_calibrate(CLI::App& app, int& exit_code);

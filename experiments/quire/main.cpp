@@ -18,9 +18,9 @@
 namespace quire::experiment {
 namespace {
 
-constexpr std::array<std::string_view, 9> commands{"list",     "run",          "sweep",
-                                                   "generate", "bench-limits", "calibrate",
-                                                   "convert",  "random-model", "info"};
+constexpr std::array<std::string_view, 10> commands{
+    "list",         "run",       "sweep",   "compare",      "generate",
+    "bench-limits", "calibrate", "convert", "random-model", "info"};
 
 /// All flags that the chosen command takes.
 std::vector<std::string> flags_of(const CLI::App& app) {
@@ -61,6 +61,7 @@ int run_program(int argc, char** argv) {
       "  quire list --filter orca\n"
       "  quire run --variant vllm --workload sharegpt --request-rate 2 --model opt_13b\n"
       "  quire run --variant vllm_prefix_cache --axis eviction=[lru,sieve] --out rows.jsonl\n"
+      "  quire compare rows.jsonl --between eviction\n"
       "  quire sweep plan --axis block_size=[1,16,256] --axis request_rate=[0.5:2:0.5]\n"
       "  quire generate MODEL_DIR --prompt \"Once upon a time\"\n",
       "quire");
@@ -72,6 +73,7 @@ int run_program(int argc, char** argv) {
   add_list(app, exit_code);
   add_run(app, exit_code, invocation);
   add_sweep(app, exit_code, invocation);
+  add_compare(app, exit_code);
   add_generate(app, exit_code);
   add_bench_limits(app, exit_code);
   add_calibrate(app, exit_code);

@@ -819,6 +819,82 @@ TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {
   EXPECT_EQ(quire_command({"list", "--executor", "gpu"}).exit_code, 2);
 }
 
+/// A result row with what `quire compare` reads.
+std::string row_of(const std::string& eviction, int seed, double ttft, const std::string& hash = "",
+                   const std::string& rate = "1") {
+  const std::string changed = eviction == "lru" ? "" : "+eviction=" + eviction;
+  return R"({"run_id":"x","experiment":"run","variant":"vllm)" + changed + R"(","seed":)" +
+         std::to_string(seed) + R"(,"eviction":")" + eviction + R"(","request_rate":)" + rate +
+         R"(,"mode":"simulated","mean_ttft_ms":)" + std::to_string(ttft) +
+         R"(,"preemptions":0,"decision_hash":")" + hash + R"(","provenance":{"program":"p"}})" +
+         "\n";
+}
+
+TEST(QuireCommand, ComparesPairsOfEqualSeed) {
+  const TempDir folder;
+  const std::string file = (folder.path() / "rows.jsonl").string();
+  const auto compared = [&](const std::string& rows, Words more) {
+    std::ofstream(file) << rows;
+    Words words{"compare", file};
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  // seeds differ by hundreds, policies by 1, 2 and 3; rows in any order, one without a partner
+  const std::string rows = row_of("lru", 0, 100) + row_of("sieve", 2, 303) + row_of("lru", 1, 200) +
+                           row_of("sieve", 0, 101) + row_of("lru", 2, 300) +
+                           row_of("sieve", 1, 202) + row_of("sieve", 7, 9);
+  const Ran ran = compared(rows, {"--format", "jsonl", "--metric", "mean_ttft_ms"});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto line = quire::json::parse(ran.out, "line");
+  const auto number = [&](const char* name) { return *line.object()->find(name)->number(); };
+  EXPECT_EQ(number("pairs"), 3);
+  EXPECT_EQ(number("before"), 200);
+  EXPECT_EQ(number("difference"), 2);
+  EXPECT_NEAR(number("low"), 2 - 2.48414, 1e-4);
+  EXPECT_NEAR(number("high"), 2 + 2.48414, 1e-4);
+  EXPECT_EQ(number("percent"), 1);
+  EXPECT_EQ(text(line, "verdict"), "not shown");
+  EXPECT_EQ(text(line, "baseline"), "lru");
+  EXPECT_THAT(ran.err, HasSubstr("1 row has no partner"));
+  EXPECT_THAT(compared(rows, {"--level", "0.6"}).out, HasSubstr("higher"));
+  EXPECT_THAT(compared(rows, {"--baseline", "sieve", "--level", "0.6"}).out, HasSubstr("lower"));
+  EXPECT_THAT(compared(rows, {}).err, HasSubstr("equal in every pair: preemptions"));
+  // what varies beside makes cells of its own
+  const std::string faster = row_of("lru", 0, 5, "", "2") + row_of("sieve", 0, 4, "", "2");
+  const Ran cells = compared(rows + faster, {"--between", "eviction", "--format", "csv"});
+  EXPECT_THAT(cells.out, HasSubstr("request_rate,between"));
+  EXPECT_THAT(cells.out, HasSubstr("2,eviction,lru,sieve,mean_ttft_ms,1,5,4,-1,,,-20,one pair"));
+  EXPECT_EQ(compared(rows + faster, {}).exit_code, 2);  // which of the two?
+  // a change that decided nothing
+  EXPECT_THAT(compared(row_of("lru", 0, 1, "h") + row_of("sieve", 0, 1, "h"), {}).err,
+              HasSubstr("the change was never felt"));
+}
+
+TEST(QuireCommand, CompareRefusesInOneLine) {
+  const TempDir folder;
+  const std::string file = (folder.path() / "rows.jsonl").string();
+  const auto refused = [&](const std::string& rows, Words more, int code, const char* says) {
+    std::ofstream(file) << rows;
+    Words words{"compare", file};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ran ran = quire_command(words);
+    EXPECT_EQ(ran.exit_code, code) << ran.err;
+    EXPECT_EQ(ran.out, "");
+    EXPECT_THAT(ran.err, HasSubstr(says));
+    EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  };
+  const std::string rows = row_of("lru", 0, 1) + row_of("sieve", 0, 2);
+  refused(row_of("lru", 0, 1), {}, 2, "differ in no choice");
+  refused(rows, {"--between", "evicton"}, 2, "eviction (the nearest)");
+  refused(rows, {"--between", "request_rate"}, 3, "no two rows differ in request_rate alone");
+  refused(rows, {"--metric", "mean_ttft"}, 2, "mean_ttft_ms (the nearest)");
+  refused(rows, {"--baseline", "fifo"}, 2, "unknown value of eviction");
+  refused(rows + row_of("lru", 0, 1), {}, 1, "row 3");
+  refused(rows + "{\"run_id\":1}\n", {}, 1, "row 3");
+  refused("", {}, 3, "no rows");
+  EXPECT_THAT(quire_command({"compare", "/none"}).err, HasSubstr("no such file"));
+}
+
 TEST(QuireCommand, GenerateRefusesInOneLine) {
   const auto refused = [](const Words& words, int code) {
     const Ran ran = quire_command(words);

@@ -5,6 +5,7 @@
 #include <quire/metrics/jain.hpp>
 #include <quire/metrics/json_object.hpp>
 #include <quire/metrics/memory_accounting.hpp>
+#include <quire/metrics/paired_difference.hpp>
 #include <quire/metrics/qoe.hpp>
 #include <quire/metrics/quantile_sketch.hpp>
 #include <quire/metrics/request_record.hpp>
