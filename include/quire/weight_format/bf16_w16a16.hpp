@@ -73,9 +73,14 @@ struct Bf16W16a16 {
     for (std::size_t k = 0; k < wide; k += step) {
       const std::size_t bytes = std::min(step, wide - k);
       const std::byte* part = panel + k * outputs;
+      // Meanwhile the next part is fetched, or the next panel's first: multiplying and reading take alike.
+      const std::size_t tiles = std::max<std::size_t>(count / most_rows, 1) *
+                                std::max<std::size_t>(outputs / (vectors * simd::lanes), 1);
+      Ahead ahead{part + bytes * outputs, (outputs + 16 * tiles - 1) / (16 * tiles)};
       std::size_t n = 0;
       for (; n + vectors * simd::lanes <= outputs; n += vectors * simd::lanes) {
-        add_rows<vectors>(part + 4 * n, outputs, rows + k, wide, bytes, count, y + n, y_stride);
+        add_rows<vectors>(part + 4 * n, outputs, rows + k, wide, bytes, count, y + n, y_stride,
+                          ahead);
       }
       for (; n < outputs; ++n) {
         for (std::size_t r = 0; r < count; ++r) {
@@ -94,6 +99,15 @@ struct Bf16W16a16 {
   /// Lines of the panel are fetched so far ahead.
   static constexpr std::size_t prefetch_bytes = 4096;
 
+  /// Lines that come next, and how many a step fetches.
+  struct Ahead {
+    const std::byte* next;
+    std::size_t lines;
+    HWY_INLINE void fetch() {
+      for (std::size_t l = 0; l < lines; ++l, next += 64) simd::fetch_ahead(next);
+    }
+  };
+
   static constexpr std::size_t place(std::size_t outputs, std::size_t n, std::size_t k) {
     return (k / 2 * outputs + n) * 2 + k % 2;
   }
@@ -111,9 +125,10 @@ struct Bf16W16a16 {
   template <std::size_t Vectors>
   static void add_rows(const std::byte* panel, std::size_t outputs, const std::byte* rows,
                        std::size_t row_bytes, std::size_t bytes, std::size_t count, float* y,
-                       std::size_t y_stride) {
+                       std::size_t y_stride, Ahead& ahead) {
     const auto add = [&](auto some) {
-      add_tile<decltype(some)::value, Vectors>(panel, outputs, rows, row_bytes, bytes, y, y_stride);
+      add_tile<decltype(some)::value, Vectors>(panel, outputs, rows, row_bytes, bytes, y, y_stride,
+                                               ahead);
       rows += some * row_bytes;
       y += some * y_stride;
       count -= some;
@@ -128,8 +143,9 @@ struct Bf16W16a16 {
   HWY_NOINLINE static void add_tile(const std::byte* HWY_RESTRICT panel, std::size_t outputs,
                                     const std::byte* HWY_RESTRICT rows, std::size_t row_bytes,
                                     std::size_t bytes, float* HWY_RESTRICT y,
-                                    std::size_t y_stride) {
+                                    std::size_t y_stride, Ahead& whole) {
     using namespace simd;
+    Ahead ahead = whole;
     Vec sums[Rows * Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
@@ -138,6 +154,7 @@ struct Bf16W16a16 {
     });
     for (std::size_t k = 0; k < bytes; k += 4) {
       WordVec word[Vectors];
+      if constexpr (Rows == most_rows) ahead.fetch();
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         const std::byte* from = panel + k * outputs + v * lanes * 4;
         if constexpr (Rows < most_rows) fetch_ahead(from + prefetch_bytes);
@@ -155,6 +172,7 @@ struct Bf16W16a16 {
         store(sums[r * Vectors + v], y + r * y_stride + v * lanes);
       });
     });
+    whole = ahead;
   }
 };
 static_assert(WeightFormatPolicy<Bf16W16a16> && ProductWeightFormat<Bf16W16a16>);
