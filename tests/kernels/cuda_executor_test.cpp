@@ -112,6 +112,21 @@ TEST(CudaExecutor, ErrorsNameCallKernelAndStep) {
   EXPECT_THAT(told, ::testing::HasSubstr("kernel sample in step 0: cudaStreamSynchronize: told"));
 }
 
+// With 16-bit activations prompts go through the prefill kernel; rounding may turn a token here and
+// there, and with it that text's rest.
+TEST(CudaExecutor, HalvesDecideAlikeAndPrefillPrompts) {
+  using Halves = BasicCuda<Fp16, kernels::LoopProduct, 16>;
+  const Log cpu = play<presets::Vllm, Cpu>("qwen3", 40);
+  const std::uint64_t prefills = simt::emulator::device().launches["paged_prefill"];
+  const Log cuda = play<presets::Vllm, Halves>("qwen3", 40);
+  EXPECT_GT(simt::emulator::device().launches["paged_prefill"] - prefills, 10u);
+  EXPECT_EQ(cuda.decisions, cpu.decisions);
+  ASSERT_EQ(cuda.tokens.size(), cpu.tokens.size());
+  std::size_t equal = 0;
+  for (std::size_t i = 0; i < cpu.tokens.size(); ++i) equal += cuda.tokens[i] == cpu.tokens[i];
+  EXPECT_GE(equal * 100, cpu.tokens.size() * 90) << equal << " of " << cpu.tokens.size();
+}
+
 TEST(CudaExecutor, RefusesModelsWithoutKernels) {
   for (const std::string model : {"opt", "gpt2", "mixtral"}) {
     EXPECT_THROW((play<presets::Vllm, OnEmulator>(model, 40)), Error) << model;

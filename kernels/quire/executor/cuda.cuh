@@ -34,6 +34,7 @@
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/embedding/embedding.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
+#include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/sampling/sampling.cuh>
 #include <quire/kernels/swiglu/swiglu.cuh>
@@ -54,7 +55,8 @@ namespace quire::executor {
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
 /// Families: llama, mistral, qwen2 and qwen3 (rotary, RMS norm, gated MLP); others are refused.
-/// Each row attends through the decode kernels, rows of a prompt too.
+/// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries and
+/// keys that are copied 16 bytes at once); other rows through the decode kernels.
 ///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
@@ -105,8 +107,13 @@ struct BasicCuda {
     using Weight = typename DeviceElement<WeightFormat>::type;
     using Block = kernels::PortableBlock<simt::emulated ? 64 : 256>;
     static constexpr kernels::DecodeTuning decode_tuning{.warps = simt::emulated ? 2 : 4};
+    static constexpr kernels::PrefillTuning prefill_tuning{.warps = simt::emulated ? 1 : 4};
     template <unsigned head_dim>
     using Key = kernels::KernelKey<KvFormat, block_tokens, head_dim, Value>;
+    template <unsigned head_dim>
+    static constexpr bool prefills =
+        sizeof(Value) == 2 && head_dim % 16 == 0 && Key<head_dim>::Access::alignment == 16 &&
+        !kernels::packs_codes<typename Key<head_dim>::Access>;
     template <class T>
     using Array = simt::DeviceArray<T>;
 
@@ -177,12 +184,13 @@ struct BasicCuda {
       std::vector<std::uint32_t> tokens, sequence, tables, table_begin, row_table_begin,
           logits_rows;
       std::vector<std::int32_t> positions, lengths;
+      std::vector<kernels::PrefillSequence> prompts;  // sequences with several rows
     };
     /// Where a step's lists lie in data_.
     struct Places {
       std::size_t tokens = 0, sequence = 0, tables = 0, table_begin = 0, row_table_begin = 0,
-                  logits_rows = 0, positions = 0, lengths = 0, copies = 0, samples = 0,
-                  penalties = 0;
+                  logits_rows = 0, positions = 0, lengths = 0, prompts = 0, prefills = 0,
+                  copies = 0, samples = 0, penalties = 0;
     };
     struct Recorded {
       std::size_t steps = 0;
@@ -402,6 +410,7 @@ struct BasicCuda {
       }
       to.positions.clear();
       to.lengths.clear();
+      to.prompts.clear();
       to.tables.push_back(static_cast<std::uint32_t>(device_blocks_.value));
       copies_.clear();
       for (const BlockCopy& c : plan.copies) {
@@ -445,6 +454,10 @@ struct BasicCuda {
           to.row_table_begin.push_back(at);
         }
         to.table_begin.push_back(at);
+        if (const auto rows = static_cast<std::uint32_t>(s.tokens.value); rows > 1) {
+          to.prompts.push_back({static_cast<std::uint32_t>(to.tokens.size()) - rows, rows,
+                                static_cast<std::int32_t>(s.computed.value), at});
+        }
         if (s.draws > 0) {
           to.logits_rows.push_back(static_cast<std::uint32_t>(to.tokens.size() - 1));
         }
@@ -498,14 +511,39 @@ struct BasicCuda {
           .blocks = multiprocessors_ * blocks_per_multiprocessor,
           .blocks_per_work =
               kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(heads / kv_heads)};
+      prefills_ = 0;
+      std::vector<std::uint32_t> rows;  // that the decode kernels take
+      std::vector<std::int32_t> lengths;
+      std::size_t prompt = 0;
+      for (std::uint32_t row = 0; row < batch_.lengths.size(); ++row) {
+        if constexpr (prefills<head_dim>) {
+          const auto& prompts = batch_.prompts;
+          if (prompt < prompts.size() && row >= prompts[prompt].row + prompts[prompt].rows)
+            ++prompt;
+          if (prompt < prompts.size() && row >= prompts[prompt].row) continue;
+        }
+        rows.push_back(row);
+        lengths.push_back(batch_.lengths[row]);
+      }
+      if constexpr (prefills<head_dim>) {
+        using Kernel = kernels::PagedPrefill<Key<head_dim>, attention::Causal, prefill_tuning>;
+        const auto work =
+            kernels::plan_prefill(std::span<const kernels::PrefillSequence>(batch_.prompts),
+                                  heads / kv_heads, Kernel::tile);
+        prefills_ = static_cast<std::uint32_t>(work.size());
+        at_.prompts = data_.add(batch_.prompts);
+        at_.prefills = data_.add(work);
+      }
       for (Attention& a : attention_) {
         kernels::DecodePlan plan;
-        const std::span<const std::int32_t> lengths(batch_.lengths);
+        const std::span<const std::int32_t> all(lengths);
         if (a.window > 0) {
-          plan = kernels::plan_decode(lengths, attention::SlidingWindow(a.window), slots);
+          plan = kernels::plan_decode(all, attention::SlidingWindow(a.window), slots);
         } else {
-          plan = kernels::plan_decode(lengths, attention::Causal(), slots);
+          plan = kernels::plan_decode(all, attention::Causal(), slots);
         }
+        for (kernels::DecodeWork& w : plan.work) w.sequence = rows[w.sequence];
+        for (kernels::MergeWork& m : plan.merges) m.sequence = rows[m.sequence];
         if (replays) {  // parts and merges of nothing, which write where nobody reads
           const std::size_t room = work_room(rows_);
           plan.work.resize(room, {0, 0, 0, static_cast<std::int32_t>(room), 0});
@@ -639,6 +677,22 @@ struct BasicCuda {
       p.variant = variant;
       kernels::paged_decode<Key<head_dim>, Variant, decode_tuning>(
           p, a.work, data_.at<kernels::MergeWork>(a.merges_at), a.merges, compute_);
+      if constexpr (prefills<head_dim>) {
+        if (prefills_ == 0) return;
+        using Kernel = kernels::PagedPrefill<Key<head_dim>, Variant, prefill_tuning>;
+        kernels::PagedPrefillParams<Value, Variant> of;
+        of.q = p.q;
+        of.out = p.out;
+        of.q_stride = of.out_stride = p.q_stride;
+        of.cache = cache;
+        of.blocks = p.blocks;
+        of.sequences = data_.at<kernels::PrefillSequence>(at_.prompts);
+        of.work = data_.at<kernels::PrefillWork>(at_.prefills);
+        of.heads = heads;
+        of.scale = p.scale;
+        of.variant = variant;
+        simt::launch<Kernel>({{prefills_, cache.kv_heads}, Kernel::shared_bytes}, of, compute_);
+      }
     }
 
     /// Rows whose draws the kernel does not make: beams and log-probabilities need more than a
@@ -817,6 +871,7 @@ struct BasicCuda {
     std::vector<kernels::SampleRow> samples_;
     std::vector<kernels::TokenPenalty> penalties_;
     std::vector<std::size_t> places_;  // of each drawn token in the result
+    std::uint32_t prefills_ = 0;       // blocks of prefill work
     bool draws_on_host_ = false;
     StepData data_{std::size_t{1} << 20};
     Places at_;

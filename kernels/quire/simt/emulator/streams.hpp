@@ -38,10 +38,11 @@ class Device {
   };
 
   std::size_t memory_limit = std::numeric_limits<std::size_t>::max();  // bytes
-  std::uint64_t waits = 0;        // of the host, for work that was not done
-  std::uint64_t allocations = 0;  // of device memory
-  std::uint64_t replays = 0;      // of captured work
-  std::uint64_t fail_call = 0;    // the how many-th call from now fails; 0: none
+  std::uint64_t waits = 0;                             // of the host, for work that was not done
+  std::uint64_t allocations = 0;                       // of device memory
+  std::uint64_t replays = 0;                           // of captured work
+  std::map<std::string_view, std::uint64_t> launches;  // of each kernel, recorded ones once
+  std::uint64_t fail_call = 0;  // the how many-th call from now fails; 0: none
 
   [[nodiscard]] unsigned create_stream() {
     last_.push_back(0);
@@ -54,6 +55,7 @@ class Device {
   void enqueue(unsigned stream, std::string_view call, std::string_view what,
                std::function<void()> run) {
     called(call, what);
+    if (call == "launch") ++launches[what];
     if (stream == 0) return run();
     if (stream == capturing_) {
       recorded_->push_back({what, std::move(run)});
