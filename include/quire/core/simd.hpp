@@ -59,6 +59,15 @@ HWY_INLINE void unrolled(const F& f) {
 /// the first, whose prefetch is hwy::Prefetch.
 HWY_INLINE void fetch_ahead(const void* p) { __builtin_prefetch(p, 0, 2); }
 
+/// Cache lines that come next, some of which each step of a loop fetches.
+struct LinesAhead {
+  const std::byte* next;
+  std::size_t each_step;
+  HWY_INLINE void fetch() {
+    for (std::size_t l = 0; l < each_step; ++l, next += 64) fetch_ahead(next);
+  }
+};
+
 HWY_INLINE Vec load(const float* p) { return hn::LoadU(Floats(), p); }
 HWY_INLINE Vec load(const Bf16* p) {
   const hn::Rebind<std::uint16_t, Floats> narrow;

@@ -76,7 +76,7 @@ struct Bf16W16a16 {
       // Meanwhile the next part is fetched, or the next panel's first: multiplying and reading take alike.
       const std::size_t tiles = std::max<std::size_t>(count / most_rows, 1) *
                                 std::max<std::size_t>(outputs / (vectors * simd::lanes), 1);
-      Ahead ahead{part + bytes * outputs, (outputs + 16 * tiles - 1) / (16 * tiles)};
+      simd::LinesAhead ahead{part + bytes * outputs, (outputs + 16 * tiles - 1) / (16 * tiles)};
       std::size_t n = 0;
       for (; n + vectors * simd::lanes <= outputs; n += vectors * simd::lanes) {
         add_rows<vectors>(part + 4 * n, outputs, rows + k, wide, bytes, count, y + n, y_stride,
@@ -99,15 +99,6 @@ struct Bf16W16a16 {
   /// Lines of the panel are fetched so far ahead.
   static constexpr std::size_t prefetch_bytes = 4096;
 
-  /// Lines that come next, and how many a step fetches.
-  struct Ahead {
-    const std::byte* next;
-    std::size_t lines;
-    HWY_INLINE void fetch() {
-      for (std::size_t l = 0; l < lines; ++l, next += 64) simd::fetch_ahead(next);
-    }
-  };
-
   static constexpr std::size_t place(std::size_t outputs, std::size_t n, std::size_t k) {
     return (k / 2 * outputs + n) * 2 + k % 2;
   }
@@ -125,7 +116,7 @@ struct Bf16W16a16 {
   template <std::size_t Vectors>
   static void add_rows(const std::byte* panel, std::size_t outputs, const std::byte* rows,
                        std::size_t row_bytes, std::size_t bytes, std::size_t count, float* y,
-                       std::size_t y_stride, Ahead& ahead) {
+                       std::size_t y_stride, simd::LinesAhead& ahead) {
     const auto add = [&](auto some) {
       add_tile<decltype(some)::value, Vectors>(panel, outputs, rows, row_bytes, bytes, y, y_stride,
                                                ahead);
@@ -142,10 +133,10 @@ struct Bf16W16a16 {
   template <std::size_t Rows, std::size_t Vectors>
   HWY_NOINLINE static void add_tile(const std::byte* HWY_RESTRICT panel, std::size_t outputs,
                                     const std::byte* HWY_RESTRICT rows, std::size_t row_bytes,
-                                    std::size_t bytes, float* HWY_RESTRICT y,
-                                    std::size_t y_stride, Ahead& whole) {
+                                    std::size_t bytes, float* HWY_RESTRICT y, std::size_t y_stride,
+                                    simd::LinesAhead& whole) {
     using namespace simd;
-    Ahead ahead = whole;
+    LinesAhead ahead = whole;
     Vec sums[Rows * Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {

@@ -1,11 +1,13 @@
 // mechanism: weights in bytes with a scale an output, and rows of inputs in bytes
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include <quire/core/blockwise.hpp>
@@ -104,18 +106,13 @@ struct Int8Channels {
   static void add_rows(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                        const std::byte* rows, std::size_t row_bytes, std::size_t count, float* y,
                        std::size_t y_stride) {
-    constexpr std::size_t some = simd::multiplies_bytes ? 6 : 2;
     constexpr std::size_t wide = simd::multiplies_bytes ? 4 : 1;
+    constexpr std::size_t columns = wide * simd::lanes;
     std::size_t n = 0;
-    for (; n + wide * simd::lanes <= outputs; n += wide * simd::lanes) {
-      std::size_t r = 0;
-      for (; r + some <= count; r += some) {
-        add_tile<some, wide>(panel, outputs, inputs, n, rows + r * row_bytes, row_bytes,
-                             y + r * y_stride + n, y_stride);
-      }
-      for (; r < count; ++r) {
-        add_tile<1, wide>(panel, outputs, inputs, n, rows + r * row_bytes, row_bytes,
-                          y + r * y_stride + n, y_stride);
+    for (; n + columns <= outputs; n += columns) {
+      for (std::size_t r = 0; r < count; r += most_sums) {
+        add_columns<wide>(panel, outputs, inputs, n, rows + r * row_bytes, row_bytes,
+                          std::min(most_sums, count - r), y + r * y_stride + n, y_stride);
       }
     }
     for (; n < outputs; ++n) {
@@ -134,51 +131,96 @@ struct Int8Channels {
   }
 
  private:
+  static constexpr std::size_t most_rows = simd::multiplies_bytes ? 6 : 2;  // of a register tile
+  /// Rows whose sums are kept at once.
+  static constexpr std::size_t most_sums = 96;
+  /// Inputs that pass together: 32 KiB of a panel of 64 outputs.
+  static constexpr std::size_t part_inputs = 512;
   /// Lines of the panel are fetched so far ahead.
   static constexpr std::size_t prefetch_bytes = 4096;
 
   static constexpr std::size_t place(std::size_t outputs, std::size_t n, std::size_t k) {
     return (k / 4 * outputs + n) * 4 + k % 4;
   }
-  template <std::size_t Rows, std::size_t Vectors>
-  HWY_NOINLINE static void add_tile(const std::byte* panel, std::size_t outputs, std::size_t inputs,
-                                    std::size_t n, const std::byte* rows, std::size_t row_bytes,
-                                    float* y, std::size_t y_stride) {
+  static Tail tail_of(const std::byte* row, std::size_t inputs) {
+    return blockwise::get<Tail>(row + padded(inputs));
+  }
+  /// The same for Vectors vectors of outputs from n on and at most most_sums rows. Of several rows a
+  /// part of the panel stays in the first-level cache while all of them pass, and meanwhile the next part
+  /// is fetched; one row reads the panel once anyway.
+  template <std::size_t Vectors>
+  static void add_columns(const std::byte* panel, std::size_t outputs, std::size_t inputs,
+                          std::size_t n, const std::byte* rows, std::size_t row_bytes,
+                          std::size_t count, float* y, std::size_t y_stride) {
     using namespace simd;
-    const std::size_t wide = padded(inputs);
-    const auto tail = [&](std::size_t r) {
-      return blockwise::get<Tail>(rows + r * row_bytes + wide);
-    };
-    WordVec sums[Rows * Vectors];
-    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-      const auto start = hn::Set(Words(), tail(r).start);
-      unrolled<Vectors>([&](auto v)
-                            __attribute__((always_inline)) { sums[r * Vectors + v] = start; });
-    });
-    for (std::size_t k = 0; k < wide; k += 4) {
-      WordVec word[Vectors];
+    constexpr std::size_t columns = Vectors * lanes;
+    alignas(64) std::int32_t sums[most_sums * columns];
+    for (std::size_t r = 0; r < count; ++r) {
+      std::fill_n(sums + r * columns, columns, tail_of(rows + r * row_bytes, inputs).start);
+    }
+    const bool many = count >= most_rows;
+    const std::size_t all = padded(inputs), step = many ? part_inputs : all;
+    for (std::size_t k = 0; k < all; k += step) {
+      const std::size_t part = std::min(step, all - k);
+      // A step is four inputs of all columns. Lines of other columns are fetched with theirs.
+      const std::byte* from = panel + (k / 4 * outputs + n) * 4;
+      const std::size_t tiles = count / most_rows;
+      LinesAhead ahead = many ? LinesAhead{panel + (k + part) * outputs + n * part,
+                                           (columns / 16 + tiles - 1) / tiles}
+                              : LinesAhead{from + prefetch_bytes, columns / 16};
+      std::size_t r = 0;
+      const auto add = [&](auto tile) {
+        for (; r + tile <= count; r += tile) {
+          if (!many) ahead.next = from + prefetch_bytes;
+          add_tile<tile, Vectors>(from, outputs, part, rows + r * row_bytes + k, row_bytes,
+                                  sums + r * columns, ahead);
+        }
+      };
+      add(std::integral_constant<std::size_t, most_rows>{});
+      if constexpr (most_rows > 2) add(std::integral_constant<std::size_t, 2>{});
+      add(std::integral_constant<std::size_t, 1>{});
+    }
+    const float* scales = reinterpret_cast<const float*>(panel + outputs * all) + n;
+    for (std::size_t r = 0; r < count; ++r) {
+      const Vec scale = set(tail_of(rows + r * row_bytes, inputs).scale);
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        const std::byte* from = panel + (k / 4 * outputs + n + v * lanes) * 4;
-        fetch_ahead(from + prefetch_bytes);
+        const Vec both = hn::Mul(load(scales + v * lanes), scale);
+        float* to = y + r * y_stride + v * lanes;
+        const auto sum = hn::LoadU(Words(), sums + r * columns + v * lanes);
+        store(hn::Add(load(to), hn::Mul(hn::ConvertTo(Floats(), sum), both)), to);
+      });
+    }
+  }
+  /// sums += rows times `inputs` inputs of the panel. \shape sums (Rows, Vectors * lanes)
+  template <std::size_t Rows, std::size_t Vectors>
+  HWY_NOINLINE static void add_tile(const std::byte* HWY_RESTRICT panel, std::size_t outputs,
+                                    std::size_t inputs, const std::byte* HWY_RESTRICT rows,
+                                    std::size_t row_bytes, std::int32_t* HWY_RESTRICT sums,
+                                    simd::LinesAhead& lines_ahead) {
+    using namespace simd;
+    LinesAhead ahead = lines_ahead;
+    WordVec sum[Rows * Vectors];
+    unrolled<Rows * Vectors>([&](auto i) __attribute__((always_inline)) {
+      sum[i] = hn::LoadU(Words(), sums + i * lanes);
+    });
+    for (std::size_t k = 0; k < inputs; k += 4) {
+      WordVec word[Vectors];
+      ahead.fetch();
+      unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        const std::byte* from = panel + k * outputs + v * lanes * 4;
         word[v] = hn::LoadU(Words(), reinterpret_cast<const std::int32_t*>(from));
       });
       unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         const auto input = hn::Set(Words(), blockwise::get<std::int32_t>(rows + r * row_bytes + k));
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-          sums[r * Vectors + v] = dot_bytes(sums[r * Vectors + v], word[v], input);
+          sum[r * Vectors + v] = dot_bytes(sum[r * Vectors + v], word[v], input);
         });
       });
     }
-    const float* scales = reinterpret_cast<const float*>(panel + outputs * wide) + n;
-    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-      const Vec scale = set(tail(r).scale);
-      unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        const Vec both = hn::Mul(load(scales + v * lanes), scale);
-        float* to = y + r * y_stride + v * lanes;
-        const Vec product = hn::Mul(hn::ConvertTo(Floats(), sums[r * Vectors + v]), both);
-        store(hn::Add(load(to), product), to);
-      });
+    unrolled<Rows * Vectors>([&](auto i) __attribute__((always_inline)) {
+      hn::StoreU(sum[i], Words(), sums + i * lanes);
     });
+    lines_ahead = ahead;
   }
 };
 
