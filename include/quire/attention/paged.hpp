@@ -103,7 +103,7 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
     for (std::size_t h = 0; h < count; ++h) {
       const detail::Task& task = tasks[turn.begin + h];
       if (count == 1) {
-        heads[h].emplace(kernel(task, worker));
+        heads[h].emplace(view, queries, variant, task, detail::TableKeys{}, workspace.part(worker));
       } else {
         heads[h].emplace(view, queries, variant, task, detail::TableKeys{}, workspace.part(worker),
                          workspace.extra(worker) + h * state);

@@ -113,6 +113,8 @@ class TaskKernel {
   static constexpr float log2e = 1.44269504088896340736f;
 
  public:
+  TaskKernel(const TaskKernel&) = delete;  // it points into itself
+  TaskKernel& operator=(const TaskKernel&) = delete;
   TaskKernel(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
              const Task& task, const Keys& keys, float* memory)
       : TaskKernel(cache, queries, variant, task, keys, memory,
