@@ -126,6 +126,14 @@ EQUIVALENT = {
     "[](constDecodeWork&a,constDecodeWork&b){returna.end-a.begin>=b.end-b.begin;});":
         "orders equal parts otherwise",
     "logits[t.token]=(x>=0?x/t.repetition:x*t.repetition)-t.subtract;": "0 stays 0 either way",
+    # prefill
+    "finish(p,rows,r,own+8*r<=vectors,where(r),head(r),sums);": "the last vector once more",
+    "finish(p,rows,r,own+0*r<vectors,where(r),head(r),sums);": "the last vector once more",
+    "constboolwhole=last<end&&last<rows.last_seen&&t0>=rows.first_seen;": "masks what needs none",
+    "constboolwhole=last<end&&last<=rows.last_seen&&t0>rows.first_seen;": "masks what needs none",
+    "rows.first_seen=r==0||sees>=rows.first_seen?sees:rows.first_seen;": MINIMUM,
+    "p.partial_lse[state]=total>=0?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
+    "p.partial_lse[state]=true?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
     "wrong+=x<3.402823466e38f?0:1;": "only the largest float itself, which no model gives",
     "if(row.log_min_p>=-1e29f){": "the value that turns it off lies below",
     "if(key_of(limit)>=least)least=key_of(limit);": MINIMUM,
@@ -414,7 +422,8 @@ def write_table(results, sampled, matched):
     head = (f"# Mutations of the kernels\n\nWritten by `tests/kernels/mutations.py --table`: each "
             f"mutation that the tests did not notice, and why it\nchanges no result, or SURVIVED. "
             f"{noticed} of {noticed + survived} noticed "
-            f"({100 * noticed / max(1, noticed + survived):.1f} %), {equal} change no result.\n")
+            f"({100 * noticed / max(1, noticed + survived):.1f} %), {equal} change no result.\n"
+            f"Each section is of its file's last run, which may be older than the file.\n")
     if missing:
         head += "Not run: " + ",\n".join(f"`{n}`" for n in missing) + ".\n"
     TABLE.write_text(head + text)

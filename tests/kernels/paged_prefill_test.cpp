@@ -93,6 +93,10 @@ TEST(PagedPrefill, WindowsAndInt8) {
   check_prefill<kv::Int8PerTokenHead, 4, 64, Bf16, SlidingWindow>(1, 7, {{0, 18}, {50, 9}}, 5);
   check_prefill<kv::Int8PerTokenHead, 64, 96, Bf16, SoftCap>(1, 5, {{0, 8}, {63, 7}}, 6);
   check_prefill<kv::Bf16, 32, 64, Bf16, Causal, PrefillTuning{}>(1, 8, {{30, 20}}, 7);
+  // 8-bit elements in several parts of a tile, and queries of another type than the keys
+  check_prefill<kv::Int8PerTokenHead, 16, 64, Bf16, Causal, PrefillTuning{.warps = 1}>(
+      1, 4, {{70, 9}}, 8);
+  check_prefill<kv::Fp16, 16, 64, Bf16, Causal>(1, 2, {{20, 9}}, 9);
 }
 
 }  // namespace
