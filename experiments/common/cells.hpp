@@ -63,6 +63,7 @@ struct Cell {
   for (const SettingField& f : setting_fields()) {
     if (cell.rate_is_sought && f.name == "request_rate") continue;
     if (f.name == "workload" || f.name == "seed" || f.name == "trace") continue;
+    if (f.name == "disk_dir") continue;  // as where a trace lies
     if (!unread_because(f.name, cell.settings, *cell.variant).empty()) continue;
     if (f.name == "model" && !cell.resolved.model_hash.empty()) {
       // A checkpoint by its name; its content is in model_hash.

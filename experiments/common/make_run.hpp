@@ -127,7 +127,8 @@ inline void check_workload(const Settings& s) {
           .watermark = s.watermark,
           .max_batch = s.max_batch,
           .max_delay = s.max_delay_ms / 1000,
-          .chunk = s.chunk_size};
+          .chunk = s.chunk_size,
+          .retention = {.budget = s.retention_budget, .sinks = s.retention_sinks}};
 }
 
 /// Whether --model names a folder or a GGUF file, and no known shape.

@@ -24,6 +24,13 @@ template <std::size_t n>
   return {};
 }
 
+/// Whether what the device gives up may go to a disk. Policies that are not Quire's own are taken to have one.
+[[nodiscard]] inline bool has_disk_tier(const RunVariant& variant) {
+  return !is_one_of(policy_of(variant, "offload"),
+                    {"recompute", "recompute_single_swap_group", "swap_to_host", "overlapped_swap",
+                     "proactive_swap", "host_cache"});
+}
+
 }  // namespace detail
 
 /// Why a setting changes nothing in a run of this variant with these settings; empty when it may.
@@ -94,13 +101,21 @@ template <std::size_t n>
     return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
                                                                 : "";
   }
-  if (setting == "disk_space_gib") {
+  if (is_one_of(setting, {"disk_space_gib", "disk_dir"})) {
     if (contiguous) return "a contiguous reservation is never preempted";
-    return measured ? "it is of --executor simulated"
-           : is_one_of(detail::policy_of(variant, "offload"),
-                       {"recompute", "recompute_single_swap_group", "swap_to_host",
-                        "overlapped_swap", "proactive_swap", "host_cache"})
-               ? "the offload policy has no disk tier"
+    if (setting == "disk_space_gib" && measured) return "it is of --executor simulated";
+    if (setting == "disk_dir" && !measured) return "it is of --executor cpu";
+    return detail::has_disk_tier(variant) ? "" : "the offload policy has no disk tier";
+  }
+  if (setting == "retention_budget") {
+    return detail::policy_of(variant, "retention") == "keep_all" ? "the variant keeps all tokens"
+                                                                 : "";
+  }
+  if (setting == "retention_sinks") {
+    return is_one_of(detail::policy_of(variant, "retention"),
+                     {"keep_all", "sliding_window", "h2o", "tova", "scissorhands", "snap_kv",
+                      "pyramid_kv", "quest"})
+               ? "it is of the retention policy streaming_llm"
                : "";
   }
   if (setting == "watermark") return contiguous ? "a contiguous reservation has none" : "";

@@ -53,6 +53,7 @@ struct Settings {
   double acceptance = 0.7;
   std::string draft_model = "opt_125m";
   std::int64_t threads = 0;
+  std::string disk_dir;
   // limits
   std::int64_t max_num_seqs = 256;
   std::int64_t max_num_batched_tokens = 0;
@@ -61,6 +62,8 @@ struct Settings {
   std::int64_t max_batch = 8;
   double max_delay_ms = 0;
   std::int64_t chunk_size = 512;
+  std::int64_t retention_budget = 1024;
+  std::int64_t retention_sinks = 4;
   // measurement
   double warmup_s = 0;
   double until_s = std::numeric_limits<double>::infinity();
@@ -207,6 +210,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       text<&S::draft_model>("draft_model",
                             "shape of the model that guesses, by name, where one does"),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
+      text<&S::disk_dir>("disk_dir", "folder of the disk tier (1 GiB at most) of --executor cpu"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(
           "max_num_batched_tokens",
@@ -216,6 +220,10 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       integer<&S::max_batch, 1, most>("max_batch", "requests of a batch, request-level schedulers"),
       real<&S::max_delay_ms, Bound::not_negative>("max_delay_ms", "longest wait for a full batch"),
       integer<&S::chunk_size, 1, most>("chunk_size", "tokens of a step of chunked prefill"),
+      integer<&S::retention_budget, 1, most>("retention_budget",
+                                             "tokens that a retention policy keeps of a sequence"),
+      integer<&S::retention_sinks, 0, most>("retention_sinks",
+                                            "of them, the first ones that streaming_llm keeps"),
       real<&S::warmup_s, Bound::not_negative>("warmup_s", "requests arriving before do not count"),
       real<&S::until_s, Bound::positive, true>("until_s", "no step begins after this time"),
   };

@@ -22,6 +22,7 @@ executor::Cpu::Options cpu_options(const Settings& s, bool) {
   options.threads = threads_of(s);
   if (s.kv_memory_gib > 0) options.kv_memory = gib(s.kv_memory_gib);
   if (s.swap_space_gib > 0) options.host_memory = gib(s.swap_space_gib);
+  options.disk.directory = s.disk_dir;
   options.wrap_tokens = true;  // prompts of workloads are known by identity, not by text
   return options;
 }

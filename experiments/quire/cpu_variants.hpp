@@ -11,6 +11,7 @@
 #include <quire/presets/sarathi.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
+#include <quire/retention/streaming_llm.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -42,6 +43,7 @@ struct CpuSarathi : presets::Sarathi {
 using CpuVariants = type_list<CpuVllm, CpuVllmPrefixCache, CpuOrcaMax, CpuSarathi,
                               with<CpuVllm, set_block_size<BlockSize<64>>>,
                               with<CpuVllm, set_kv_format<kv_format::Int8PerTokenHead>>,
-                              with<CpuVllm, set_speculation<speculation::PromptLookup>>>;
+                              with<CpuVllm, set_speculation<speculation::PromptLookup>>,
+                              with<CpuVllm, set_retention<retention::StreamingLlm>>>;
 
 }  // namespace quire::experiment

@@ -467,6 +467,13 @@ void check_cell(const Cell& cell) {
     throw usage_error("--executor " + cell.settings.executor,
                       "runs a checkpoint, and " + cell.settings.model + " is a shape alone",
                       "--model DIR, a folder with config.json, safetensors and tokenizer.json");
+  } else if (cell.settings.disk_dir.empty() &&
+             detail::is_one_of(detail::policy_of(*cell.variant, "offload"),
+                               {"attention_store", "cost_based", "tiered", "tiered_look_ahead",
+                                "tiered_overlapped"})) {
+    throw usage_error("--disk-dir",
+                      "is not given, and " + std::string(cell.variant->name) + " has a disk tier",
+                      "a folder for it; one that is not there is made");
   }
   check_workload(cell.settings);
 }

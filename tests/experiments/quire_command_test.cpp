@@ -895,6 +895,24 @@ TEST(QuireCommand, CompareRefusesInOneLine) {
   EXPECT_THAT(quire_command({"compare", "/none"}).err, HasSubstr("no such file"));
 }
 
+TEST(QuireCommand, DropsTokensOnTheProcessor) {
+  const TempDir folder;
+  const std::string rows = (folder.path() / "rows.jsonl").string();
+  Words words{"run",     "--executor",      "cpu",    "--model",
+              induction, "--workload",      "random", "--input-len",
+              "60",      "--output-len",    "4",      "--num-prompts",
+              "4",       "--kv-memory-gib", "0.001",  "--retention-budget",
+              "16"};
+  EXPECT_THAT(quire_command(words).err, HasSubstr("the variant keeps all tokens"));
+  words.insert(words.end(), {"--variant", "vllm_fp32+retention=streaming_llm", "--out", rows});
+  const Ran ran = quire_command(words);
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto row = quire::json::parse(read_rows(rows).at(0), "row");
+  EXPECT_EQ(text(row, "retention"), "streaming_llm");
+  words.insert(words.end(), {"--disk-dir", rows});
+  EXPECT_THAT(quire_command(words).err, HasSubstr("the offload policy has no disk tier"));
+}
+
 TEST(QuireCommand, GenerateRefusesInOneLine) {
   const auto refused = [](const Words& words, int code) {
     const Ran ran = quire_command(words);
