@@ -28,15 +28,16 @@ struct Log {
 };
 
 /// Ten short requests, greedy, two of them in two samples, on one of the small models in `models`.
-/// made: called when the engine is made and has not run.
+/// made: called when the engine is made and has not run; chunk: tokens of a step, where a preset cuts
+/// prompts
 template <class Preset, class Executor>
 Log play(
     const std::filesystem::path& models, const std::string& model, std::int64_t blocks,
-    const std::function<void()>& made = [] {}) {
+    const std::function<void()>& made = [] {}, std::int64_t chunk = 16) {
   typename executor::Timed<Executor>::Options options;
   options.model = checkpoint::open_checkpoint((models / model).string());
   options.limits.max_batch = 6;
-  options.limits.chunk = 16;
+  options.limits.chunk = chunk;
   options.limits.max_delay = 1e-3;
   options.device_blocks = blocks;
   options.host_blocks = 16;

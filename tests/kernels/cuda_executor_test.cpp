@@ -25,9 +25,10 @@ using device::Log;
 
 template <class Preset, class Executor>
 Log play(
-    const std::string& model, std::int64_t blocks, const std::function<void()>& made = [] {}) {
+    const std::string& model, std::int64_t blocks, const std::function<void()>& made = [] {},
+    std::int64_t chunk = 16) {
   return device::play<Preset, Executor>(
-      std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models", model, blocks, made);
+      std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models", model, blocks, made, chunk);
 }
 
 template <class Preset>
@@ -60,6 +61,30 @@ struct Swapping : presets::Vllm {
   static constexpr std::string_view name = "vllm+swap_to_host";
   using Offload = offload::SwapToHost;
 };
+
+/// Chunks of prompts alone draw no token, and nobody waits for them before the next step's swaps.
+struct SwappingChunks : presets::Sarathi {
+  static constexpr std::string_view name = "sarathi+swap_to_host";
+  using Offload = offload::SwapToHost;
+};
+
+TEST(CudaExecutor, SwapsBesideStepsThatDrawNothingInEveryOrder) {
+  using simt::emulator::Order;
+  const std::int64_t blocks = 4, chunk = 5;  // several steps of a prompt one after the other
+  const Log cpu = play<SwappingChunks, Cpu>(
+      "llama", blocks, [] {}, chunk);
+  ASSERT_GT(cpu.counters.swapped_out_blocks.value, 5);
+  for (const Order order : {Order::forward, Order::reverse, Order::random}) {
+    const simt::emulator::ScopedSchedule scope({.order = order, .seed = 5});
+    simt::emulator::Device& device = simt::emulator::device();
+    const std::uint64_t waits = device.waits;
+    const Log cuda = play<SwappingChunks, OnEmulator>(
+        "llama", blocks, [] {}, chunk);
+    EXPECT_EQ(cuda.tokens, cpu.tokens);
+    EXPECT_EQ(cuda.decisions, cpu.decisions);
+    EXPECT_LT(device.waits - waits, cpu.decisions.size());  // some step drew nothing
+  }
+}
 
 // Whatever order streams and events allow gives the CPU executor's tokens: no event is missing.
 TEST(CudaExecutor, StreamsRunInEveryOrderThatEventsAllow) {
