@@ -277,8 +277,7 @@ int compare(const CompareOptions& o) {
       if (std::all_of(pairs.begin(), pairs.end(), [](const auto& p) {
             return !p.first->decisions.empty() && p.first->decisions == p.second->decisions;
           })) {
-        remarks.push_back(name_of(value) +
-                          ": the same decisions in every pair: the change was never felt");
+        remarks.push_back(name_of(value) + ": the same decisions in every pair");
       }
       if (pairs.size() == 1) ++single;
       for (const std::string& metric : metrics) {
