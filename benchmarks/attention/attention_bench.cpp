@@ -6,6 +6,7 @@
 #include <cstring>
 #include <ctime>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -123,10 +124,72 @@ void decode(benchmark::State& state, const kv_format::KvCodec& codec, bool all_t
   count_decoded(state, codec, length, heads, all_threads ? "_all_threads" : "");
 }
 
+/// A layer's keys and values as decoding reads them: 64 tokens of a head's keys, the same of its values,
+/// then those of the next of the heads that take turns.
+template <class Format>
+std::vector<std::span<const std::byte>> pieces(const Setup<Format>& setup, std::int64_t length) {
+  const auto view = setup.arena.layer(setup.layer);
+  const std::size_t together = attention::detail::together(view, attention::detail::most_together);
+  const auto tokens = static_cast<std::size_t>(length), in_block = view.block_tokens;
+  std::vector<std::span<const std::byte>> out;
+  const auto add = [&](const std::byte* slab, std::size_t bytes, std::size_t begin,
+                       std::size_t end) {
+    const std::size_t from = bytes * begin / in_block / 64 * 64;
+    out.emplace_back(slab + from, bytes * end / in_block / 64 * 64 - from);
+  };
+  for (std::size_t first = 0; first < kv_heads; first += together) {
+    for (std::size_t t = 0; t < tokens; t += attention::tile_tokens) {
+      const std::size_t step = std::min(in_block, attention::tile_tokens);
+      for (std::size_t h = first; h < std::min(kv_heads, first + together); ++h) {
+        for (const bool values : {false, true}) {
+          for (std::size_t at = t; at < std::min(tokens, t + attention::tile_tokens); at += step) {
+            const BlockId b = setup.table[at / in_block];
+            const std::size_t slab =
+                values && view.value_slab_bytes != 0 ? view.value_slab_bytes : view.slab_bytes;
+            add(values ? view.values(b, h) : view.keys(b, h), slab, at % in_block,
+                at % in_block + step);
+          }
+        }
+      }
+    }
+  }
+  return out;
+}
+/// Sums the pieces and does nothing else, fetching 4 KiB ahead in their order, which is the best that
+/// was found for pieces that lie anywhere. \pre they are whole lines
+float read_pieces(std::span<const std::span<const std::byte>> pieces) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> d;
+  const std::size_t step = hn::Lanes(d) * sizeof(float);
+  auto s0 = hn::Zero(d), s1 = s0;
+  std::size_t ahead = 0, into = 0;  // piece and byte of it that is fetched next
+  const auto fetch = [&] {
+    if (ahead == pieces.size()) return;
+    attention::detail::fetch_line(pieces[ahead].data() + into);
+    if ((into += 64) < pieces[ahead].size()) return;
+    into = 0;
+    ++ahead;
+  };
+  for (int line = 0; line < 4096 / 64; ++line) fetch();
+  for (const auto piece : pieces) {
+    for (std::size_t at = 0; at < piece.size(); at += 64) {
+      fetch();
+      for (std::size_t i = 0; i < 64; i += 2 * step) {
+        const auto* const p = reinterpret_cast<const float*>(piece.data() + at + i);
+        s0 = hn::Add(s0, hn::Load(d, p));
+        if (step < 64) s1 = hn::Add(s1, hn::Load(d, p + hn::Lanes(d)));
+      }
+    }
+  }
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
+}
+
 /// What block tables cost: one token decoded over keys and values in blocks that lie anywhere, and over
 /// the same in one run. The two take turns, in time that this thread ran, so that whatever else the
 /// machine does falls on both alike; cost_percent is the median over pairs of what the blocks take
-/// longer. Args: as decode().
+/// longer. Beside it, what this memory itself takes for that: read_cost_percent is the same of a plain
+/// read of the same bytes in the same order, and read_share is how much of decoding's time over the
+/// blocks their plain read takes. Args: as decode().
 template <class Format>
 void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
   const std::int64_t length = state.range(0);
@@ -138,24 +201,40 @@ void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
   };
-  const auto seconds = [&](Setup<Format>& setup) {
+  const auto decoding = [&](Setup<Format>& setup) {
     const double start = thread_seconds();
     setup.run(length - 1, 1, attention::Causal{});
     return thread_seconds() - start;
   };
-  std::vector<double> ratios;
+  const auto reading = [&](Setup<Format>& setup) {
+    const auto order = pieces(setup, length);
+    const double start = thread_seconds();
+    benchmark::DoNotOptimize(read_pieces(order));
+    const double seconds = thread_seconds() - start;
+    setup.layer = (setup.layer + 1) % static_cast<std::size_t>(setup.shape.layers);
+    return seconds;
+  };
+  std::vector<double> ratios, read_ratios, shares;
   bool paged_first = true;
   for (auto _ : state) {
-    double in_blocks = 0, in_one = 0;
-    if (paged_first) in_blocks = seconds(paged);
-    in_one = seconds(whole);
-    if (!paged_first) in_blocks = seconds(paged);
+    double in_blocks = 0, in_one = 0, read_blocks = 0, read_one = 0;
+    for (const bool blocks : {paged_first, !paged_first}) {
+      (blocks ? in_blocks : in_one) = decoding(blocks ? paged : whole);
+      (blocks ? read_blocks : read_one) = reading(blocks ? paged : whole);
+    }
     paged_first = !paged_first;
     ratios.push_back(in_blocks / in_one);
+    read_ratios.push_back(read_blocks / read_one);
+    shares.push_back(read_blocks / in_blocks);
     state.SetIterationTime(in_blocks);
   }
-  std::sort(ratios.begin(), ratios.end());
-  state.counters["cost_percent"] = 100 * (ratios[ratios.size() / 2] - 1);
+  const auto median = [](std::vector<double>& of) {
+    std::sort(of.begin(), of.end());
+    return of[of.size() / 2];
+  };
+  state.counters["cost_percent"] = 100 * (median(ratios) - 1);
+  state.counters["read_cost_percent"] = 100 * (median(read_ratios) - 1);
+  state.counters["read_share"] = median(shares);
   count_decoded(state, codec, length, heads);
 }
 

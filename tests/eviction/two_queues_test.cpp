@@ -14,7 +14,6 @@ namespace {
 
 using Queues = eviction::TwoQueues<true, std::uint16_t>;
 static_assert(sizeof(Queues::Block) == 8, "a small note costs no more than the place's alignment");
-static_assert(sizeof(eviction::TwoQueues<false>::Block) == 4);
 
 // Every operation, against two vectors, through many times round both rings.
 TEST(TwoQueues, EqualTwoVectors) {

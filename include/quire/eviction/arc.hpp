@@ -12,7 +12,7 @@
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
-#include <quire/eviction/two_queues.hpp>
+#include <quire/eviction/recency_queues.hpp>
 
 namespace quire::eviction {
 
@@ -71,7 +71,7 @@ class Arc {
   }
 
  private:
-  using Queues = TwoQueues<false>;
+  using Queues = RecencyQueues<2>;
   using Queue = Queues::Queue;
   static constexpr Queue once = Queue::first, again = Queue::second;  // T1, T2; ghosts B1, B2
 
@@ -82,8 +82,7 @@ class Arc {
     const std::optional<BlockId> next = queues_.oldest_evictable(queue);
     if (!next) return;
     ghosts_.prefetch(content_[next->value]);
-    queues_.prefetch(*next);
-    if (const auto then = queues_.second_evictable(queue)) quire::prefetch(&content_[then->value]);
+    if (const auto then = queues_.prefetch_oldest(queue)) quire::prefetch(&content_[then->value]);
   }
   void trim() {
     while (queues_.size(once) + ghosts_.size(0) > capacity_ && ghosts_.size(0) > 0) {

@@ -16,7 +16,7 @@ class BitTree {
  public:
   static constexpr std::size_t npos = ~std::size_t{0};
 
-  explicit BitTree(std::size_t bits) {
+  explicit BitTree(std::size_t bits = 0) {
     std::size_t words = 0;
     for (std::size_t n = bits;;) {
       n = n / 64 + 1;  // one word more than needed at most, so that an empty tree has a word too

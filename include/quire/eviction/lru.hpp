@@ -6,7 +6,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/recency_queues.hpp>
 
 namespace quire::eviction {
 
@@ -28,7 +28,7 @@ class Lru {
   [[nodiscard]] std::optional<BlockId> victim() const { return queue_.oldest_evictable(); }
 
  private:
-  OrderedSlots<false> queue_;
+  RecencyQueue queue_;
 };
 static_assert(EvictionPolicy<Lru>);
 

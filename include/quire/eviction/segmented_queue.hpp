@@ -6,7 +6,7 @@
 
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
-#include <quire/eviction/two_queues.hpp>
+#include <quire/eviction/recency_queues.hpp>
 
 namespace quire::eviction {
 
@@ -44,7 +44,7 @@ class SegmentedQueue {
   }
 
  private:
-  using Queues = TwoQueues<false>;
+  using Queues = RecencyQueues<2>;
   static constexpr Queues::Queue on_probation = Queues::Queue::first,
                                  is_protected = Queues::Queue::second;
 

@@ -13,7 +13,7 @@
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
-#include <quire/eviction/bit_tree.hpp>
+#include <quire/eviction/slot_bits.hpp>
 
 namespace quire::eviction {
 
@@ -35,15 +35,10 @@ class SlotRing {
   using Slot = std::uint32_t;
 
   explicit SlotRing(BlockCount capacity)
-      : slots_(ring_size(capacity)),
-        bits_(slots_.size() / 64),
-        taken_{0, BitTree(bits_.size())},
-        evictable_{1, BitTree(bits_.size())},
-        candidates_{Marks ? 2 : 0, BitTree(Marks ? bits_.size() : 0)},
-        marks_(Marks ? bits_.size() : 0) {}
+      : slots_(ring_size(capacity)), bits_(slots_.size()), marks_(Marks ? slots_.size() / 64 : 0) {}
 
   [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool evictable(Slot p) const { return test(evictable_, p); }
+  [[nodiscard]] bool evictable(Slot p) const { return bits_.test(offered, p); }
   [[nodiscard]] bool marked(Slot p) const requires Marks { return mark(p); }
 
   /// Puts a block at the back, not marked. \pre it has no slot here
@@ -51,19 +46,19 @@ class SlotRing {
   void append(BlockId b, bool evictable, Moved moved) {
     if (crowded()) make_room(moved);
     const std::size_t p = take_slot(b, moved);
-    set(taken_, p);
+    bits_.set(taken, p);
     ++size_;
     if (!evictable) return;
-    set(evictable_, p);
-    if constexpr (Marks) set(candidates_, p);
+    bits_.set(offered, p);
+    if constexpr (Marks) bits_.set(candidates, p);
   }
 
   /// Empties a taken slot.
   void erase(Slot p) {
-    clear(taken_, p);
-    clear(evictable_, p);
+    bits_.clear(taken, p);
+    bits_.clear(offered, p);
     if constexpr (Marks) {
-      clear(candidates_, p);
+      bits_.clear(candidates, p);
       set_mark(p, false);
     }
     --size_;
@@ -81,44 +76,44 @@ class SlotRing {
   }
 
   void set_evictable(Slot p, bool value) {
-    assign(evictable_, p, value);
-    if constexpr (Marks) assign(candidates_, p, value && !mark(p));
+    bits_.assign(offered, p, value);
+    if constexpr (Marks) bits_.assign(candidates, p, value && !mark(p));
   }
   void set_marked(Slot p, bool value) requires Marks {
     if (mark(p) == value) return;
     set_mark(p, value);
-    if (test(evictable_, p)) assign(candidates_, p, !value);
+    if (bits_.test(offered, p)) bits_.assign(candidates, p, !value);
   }
 
-  [[nodiscard]] bool any_evictable() const { return evictable_.words.any(); }
+  [[nodiscard]] bool any_evictable() const { return bits_.any(offered); }
   /// The oldest block, evictable or not.
-  [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken_); }
+  [[nodiscard]] std::optional<BlockId> oldest() const { return first(taken); }
   /// The oldest evictable block.
-  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(evictable_); }
+  [[nodiscard]] std::optional<BlockId> oldest_evictable() const { return first(offered); }
   /// The oldest block that is evictable and not marked.
   [[nodiscard]] std::optional<BlockId> oldest_candidate() const requires Marks {
-    return first(candidates_);
+    return first(candidates);
   }
   /// The newest evictable block.
   [[nodiscard]] std::optional<BlockId> newest_evictable() const {
     if (!any_evictable()) return std::nullopt;
-    const std::size_t p = prev(evictable_, tail_);  // the slot at tail_ is empty
-    return slots_[p != BitTree::npos ? p : prev(evictable_, slots_.size() - 1)];
+    const std::size_t p = bits_.prev(offered, tail_);  // the slot at tail_ is empty
+    return slots_[p != none ? p : bits_.prev(offered, slots_.size() - 1)];
   }
   /// The evictable block that is next after the oldest one. \pre one is evictable
   [[nodiscard]] std::optional<BlockId> second_evictable() const {
-    const std::size_t oldest = around(evictable_, head_);
-    return no_older(evictable_, oldest, after(oldest));
+    const std::size_t oldest = bits_.around(offered, head_);
+    return no_older(offered, oldest, after(oldest));
   }
   /// The block next newer than slot `p`, evictable or not. \pre p is taken
-  [[nodiscard]] std::optional<BlockId> newer(Slot p) const { return no_older(taken_, p, after(p)); }
+  [[nodiscard]] std::optional<BlockId> newer(Slot p) const { return no_older(taken, p, after(p)); }
   /// The oldest evictable block in slot `p` or newer. \pre p is taken
   [[nodiscard]] std::optional<BlockId> evictable_from(Slot p) const {
-    return no_older(evictable_, p, p);
+    return no_older(offered, p, p);
   }
   /// The oldest unmarked evictable block in slot `p` or newer. \pre p is taken
   [[nodiscard]] std::optional<BlockId> candidate_from(Slot p) const requires Marks {
-    return no_older(candidates_, p, p);
+    return no_older(candidates, p, p);
   }
 
   /// Clears the marks of the evictable blocks from `first` up to, not including, `last`; empty
@@ -145,57 +140,13 @@ class SlotRing {
     return (wanted + 63) / 64 * 64;
   }
 
-  /// Sixty-four slots' bits of every flag lie together, so that a slot is one line to look at. Marks lie
-  /// apart: most hits look at nothing else.
-  using Bits = std::array<std::uint64_t, Marks ? 3 : 2>;
-  struct Flag {
-    std::size_t lane;  // of Bits
-    BitTree words;     // those that are not zero
-  };
+  using Bits = SlotBits<Marks ? 3 : 2>;
+  static constexpr std::size_t none = Bits::npos;
+  // Flags. Marks lie apart: most hits look at nothing else.
+  static constexpr std::size_t taken = 0, offered = 1;
+  static constexpr std::size_t candidates = 2;  // evictable and not marked
 
   static std::uint64_t bit(std::size_t p) { return std::uint64_t{1} << (p % 64); }
-  [[nodiscard]] bool test(const Flag& flag, std::size_t p) const {
-    return (bits_[p / 64][flag.lane] & bit(p)) != 0;
-  }
-  void set(Flag& flag, std::size_t p) { merge(flag, p / 64, bit(p)); }
-  /// Adds all bits of `added` to the word `w`. \pre added != 0
-  void merge(Flag& flag, std::size_t w, std::uint64_t added) {
-    std::uint64_t& word = bits_[w][flag.lane];
-    const std::uint64_t before = word;
-    word = before | added;
-    if (before == 0) flag.words.set(w);
-  }
-  void clear(Flag& flag, std::size_t p) {
-    std::uint64_t& word = bits_[p / 64][flag.lane];
-    if (word == 0) return;
-    word &= ~bit(p);
-    if (word == 0) flag.words.clear(p / 64);
-  }
-  void assign(Flag& flag, std::size_t p, bool value) { value ? set(flag, p) : clear(flag, p); }
-  /// The first slot >= p that has the flag, or npos.
-  [[nodiscard]] std::size_t next(const Flag& flag, std::size_t p) const {
-    std::size_t w = p / 64;
-    if (w >= bits_.size()) return BitTree::npos;
-    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} << (p % 64));
-    if (word == 0) {
-      w = flag.words.next(w + 1);
-      if (w == BitTree::npos) return w;
-      word = bits_[w][flag.lane];
-    }
-    return w * 64 + static_cast<std::size_t>(std::countr_zero(word));
-  }
-  /// The last slot <= p that has the flag, or npos. \pre p is a slot
-  [[nodiscard]] std::size_t prev(const Flag& flag, std::size_t p) const {
-    std::size_t w = p / 64;
-    std::uint64_t word = bits_[w][flag.lane] & (~std::uint64_t{0} >> (63 - p % 64));
-    if (word == 0) {
-      w = w == 0 ? BitTree::npos : flag.words.prev(w - 1);
-      if (w == BitTree::npos) return w;
-      word = bits_[w][flag.lane];
-    }
-    return w * 64 + 63 - static_cast<std::size_t>(std::countl_zero(word));
-  }
-
   [[nodiscard]] bool mark(std::size_t p) const { return (marks_[p / 64] & bit(p)) != 0; }
   void set_mark(std::size_t p, bool value) {
     std::uint64_t& word = marks_[p / 64];
@@ -209,20 +160,15 @@ class SlotRing {
     return p >= head_ ? p - head_ : p + slots_.size() - head_;
   }
 
-  /// First slot at or after `p` that has the flag, going round the ring once, or npos.
-  [[nodiscard]] std::size_t around(const Flag& flag, std::size_t p) const {
-    const std::size_t found = next(flag, p);
-    return found != BitTree::npos ? found : next(flag, 0);
-  }
-  [[nodiscard]] std::optional<BlockId> first(const Flag& flag) const {
-    const std::size_t found = around(flag, head_);
-    return found == BitTree::npos ? std::nullopt : std::optional(slots_[found]);
+  [[nodiscard]] std::optional<BlockId> first(std::size_t flag) const {
+    const std::size_t found = bits_.around(flag, head_);
+    return found == none ? std::nullopt : std::optional(slots_[found]);
   }
   /// First slot at or after `p` that has the flag and is not older than slot `bound`.
-  [[nodiscard]] std::optional<BlockId> no_older(const Flag& flag, std::size_t bound,
+  [[nodiscard]] std::optional<BlockId> no_older(std::size_t flag, std::size_t bound,
                                                 std::size_t p) const {
-    const std::size_t found = around(flag, p);
-    if (found == BitTree::npos || age(found) < age(bound)) return std::nullopt;
+    const std::size_t found = bits_.around(flag, p);
+    if (found == none || age(found) < age(bound)) return std::nullopt;
     if (found == bound && p != bound) return std::nullopt;  // went all the way round
     return slots_[found];
   }
@@ -240,16 +186,16 @@ class SlotRing {
 
   /// Moves the bits of slot `p` of a ring to slot `to` of this one.
   void relocate(SlotRing& from, std::size_t p, std::size_t to) {
-    from.clear(from.taken_, p);
-    set(taken_, to);
-    if (from.test(from.evictable_, p)) {
-      from.clear(from.evictable_, p);
-      set(evictable_, to);
+    from.bits_.clear(taken, p);
+    bits_.set(taken, to);
+    if (from.bits_.test(offered, p)) {
+      from.bits_.clear(offered, p);
+      bits_.set(offered, to);
     }
     if constexpr (Marks) {
-      if (from.test(from.candidates_, p)) {
-        from.clear(from.candidates_, p);
-        set(candidates_, to);
+      if (from.bits_.test(candidates, p)) {
+        from.bits_.clear(candidates, p);
+        bits_.set(candidates, to);
       }
       if (from.mark(p)) {
         from.set_mark(p, false);
@@ -269,15 +215,15 @@ class SlotRing {
   void make_room(Moved moved) {
     if (!packing_) {
       // Holes at the old end cost nothing: the head moves over them.
-      const std::size_t oldest = around(taken_, head_);
-      move_head(oldest == BitTree::npos ? tail_ : oldest);
+      const std::size_t oldest = bits_.around(taken, head_);
+      move_head(oldest == none ? tail_ : oldest);
       if (!crowded()) return;
       packing_ = true;
       read_ = before_word(tail_ / 64);  // the tail's own word still grows: it stays as it is
       write_ = read_ * 64 + 63;
     }
     const std::size_t base = read_ * 64;
-    std::uint64_t left = bits_[read_][taken_.lane];
+    std::uint64_t left = bits_.word(taken, read_);
     while (left != 0) {
       const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
       left &= ~(std::uint64_t{1} << bit);
@@ -307,20 +253,17 @@ class SlotRing {
       const std::size_t stop = std::min(end, w * 64 + 64);
       std::uint64_t range = ~std::uint64_t{0} << (begin % 64);
       if (stop % 64 != 0) range &= ~(~std::uint64_t{0} << (stop % 64));
-      const std::uint64_t cleared = marks_[w] & bits_[w][evictable_.lane] & range;
+      const std::uint64_t cleared = marks_[w] & bits_.word(offered, w) & range;
       if (cleared != 0) {
         marks_[w] &= ~cleared;
-        merge(candidates_, w, cleared);
+        bits_.merge(candidates, w, cleared);
       }
       begin = stop;
     }
   }
 
   huge_vector<BlockId> slots_;  // \shape (ring)
-  huge_vector<Bits> bits_;      // \shape (ring / 64)
-  Flag taken_;
-  Flag evictable_;
-  Flag candidates_;                   // evictable and not marked
+  Bits bits_;
   huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
   std::size_t size_ = 0;
   std::size_t head_ = 0;  // no block is older than this slot

@@ -7,7 +7,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
-#include <quire/eviction/two_queues.hpp>
+#include <quire/eviction/recency_queues.hpp>
 
 namespace quire::eviction {
 
@@ -41,7 +41,7 @@ class TailOptimizedLru {
   }
 
  private:
-  using Queues = TwoQueues<false>;
+  using Queues = RecencyQueues<2>;
   using Queue = Queues::Queue;
   static constexpr Queue safe = Queue::first, rest = Queue::second;
 

@@ -12,7 +12,7 @@
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/ghost_list.hpp>
-#include <quire/eviction/two_queues.hpp>
+#include <quire/eviction/recency_queues.hpp>
 
 namespace quire::eviction {
 
@@ -57,7 +57,7 @@ class TwoQ {
   }
 
  private:
-  using Queues = TwoQueues<false>;
+  using Queues = RecencyQueues<2>;
   using Queue = Queues::Queue;
   static constexpr Queue in = Queue::first, main = Queue::second;
 
@@ -66,8 +66,7 @@ class TwoQ {
     const std::optional<BlockId> next = queues_.oldest_evictable(in);
     if (!next) return;
     out_.prefetch(content_[next->value]);
-    queues_.prefetch(*next);
-    if (const auto then = queues_.second_evictable(in)) quire::prefetch(&content_[then->value]);
+    if (const auto then = queues_.prefetch_oldest(in)) quire::prefetch(&content_[then->value]);
   }
 
   std::size_t in_most_;

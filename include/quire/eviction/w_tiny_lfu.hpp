@@ -11,7 +11,7 @@
 #include <quire/core/units.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/eviction/frequency_sketch.hpp>
-#include <quire/eviction/ordered_slots.hpp>
+#include <quire/eviction/recency_queues.hpp>
 #include <quire/eviction/segmented_queue.hpp>
 
 namespace quire::eviction {
@@ -82,7 +82,7 @@ class WTinyLfu {
   }
 
   std::size_t window_most_;
-  OrderedSlots<false> window_;
+  RecencyQueue window_;
   SegmentedQueue main_;
   FrequencySketch sketch_;
   huge_vector<std::uint64_t> content_;
