@@ -104,6 +104,118 @@ TEST(CudaExecutor, StreamsRunInEveryOrderThatEventsAllow) {
   }
 }
 
+/// A row of a plan made by hand: tokens [computed, computed + tokens) of one of the texts.
+struct HandRow {
+  std::size_t text;
+  std::int64_t computed, tokens;
+  std::vector<std::uint32_t> blocks;
+  std::int32_t draws = 0;
+};
+struct HandStep {
+  std::vector<BlockSwap> out, in;
+  std::vector<HandRow> rows;
+};
+/// What is drawn, token and log-probability.
+template <class Executor>
+std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps) {
+  typename Executor::Options options;
+  options.model = checkpoint::open_checkpoint(QUIRE_SOURCE_DIR "/tests/golden/models/llama");
+  options.poison = true;
+  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
+  typename Executor::template Bound<Swapping> bound(
+      options, {.device_blocks = 12, .host_blocks = 8, .block_tokens = 16});
+  std::vector<std::vector<TokenId>> texts(5);
+  Rng rng(23);
+  for (auto& text : texts) {
+    while (text.size() < 80) text.push_back(static_cast<TokenId>(rng.below(101)));
+  }
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  greedy.logprobs = 0;
+  std::vector<Draw> all;
+  StepPlan plan;
+  StepResult result;
+  for (const HandStep& step : steps) {
+    plan.clear();
+    plan.swap_out = step.out;
+    plan.swap_in = step.in;
+    std::vector<std::vector<BlockTable>> tables;
+    for (const HandRow& r : step.rows) {
+      auto& table = tables.emplace_back(1).front();
+      for (const std::uint32_t b : r.blocks) table.append(BlockId{b});
+    }
+    for (std::size_t i = 0; i < step.rows.size(); ++i) {
+      const HandRow& r = step.rows[i];
+      SequencePlan s;
+      s.sequence = SequenceId{r.text};
+      s.computed = r.computed;
+      s.tokens = r.tokens;
+      s.prompt_tokens = 80;
+      s.history = texts[r.text];
+      s.tables = tables[i];
+      s.sampling = &greedy;
+      s.draws = r.draws;
+      plan.sequences.push_back(s);
+    }
+    bound.execute(plan, result);
+    all.insert(all.end(), result.draws.begin(), result.draws.end());
+    ++plan.step;
+  }
+  return all;
+}
+void expect_alike_in_every_order(const std::vector<HandStep>& steps, std::size_t draws) {
+  using simt::emulator::Order;
+  const auto cpu = drawn_by_hand<Cpu>(steps);
+  ASSERT_EQ(cpu.size(), draws);
+  for (const Order order : {Order::forward, Order::reverse, Order::random}) {
+    const simt::emulator::ScopedSchedule scope({.order = order, .seed = 7});
+    const auto cuda = drawn_by_hand<OnEmulator>(steps);
+    ASSERT_EQ(cuda.size(), draws);
+    for (std::size_t i = 0; i < draws; ++i) {
+      EXPECT_EQ(cuda[i].token, cpu[i].token);
+      EXPECT_NEAR(cuda[i].logprob, cpu[i].logprob, 1e-4f);
+    }
+  }
+}
+constexpr BlockSwap between(std::uint32_t device, std::uint32_t host) {
+  return {BlockId{device}, BlockId{host}};
+}
+
+// Chunks of prompts draw nothing, so that nobody has waited for them when their blocks leave, are given
+// to another, or when a third list of moves follows.
+TEST(CudaExecutor, SwapsWaitForStepsThatDrewNothing) {
+  // a block leaves right after it was written, and another's chunk takes its place
+  expect_alike_in_every_order(
+      {{{}, {}, {{0, 0, 16, {0}}}},
+       {{between(0, 3)}, {}, {{1, 0, 16, {0}}}},
+       {{}, {between(1, 3)}, {{0, 16, 1, {1, 2}, 1}, {1, 16, 1, {0, 4}, 1}}}},
+      2);
+  // a block comes to where a chunk was written whose sequence was given up
+  expect_alike_in_every_order({{{}, {}, {{0, 0, 16, {0}}}},
+                               {{between(0, 2)}, {}, {{1, 0, 16, {0}, 1}}},
+                               {{}, {}, {{2, 0, 16, {2}}}},
+                               {{}, {between(2, 2)}, {{0, 16, 1, {2, 3}, 1}}}},
+                              2);
+}
+TEST(CudaExecutor, ListsOfMovesWaitForEachOther) {
+  expect_alike_in_every_order(
+      {{{}, {}, {{0, 0, 16, {0}}, {1, 0, 16, {1}}, {2, 0, 16, {2}}, {3, 0, 16, {9}}}},
+       {{between(0, 0)}, {}, {{4, 0, 16, {3}}}},
+       {{between(1, 1)}, {}, {{4, 16, 16, {3, 4}}}},
+       {{between(2, 2)}, {}, {{4, 32, 16, {3, 4, 5}}}},
+       {{between(9, 3)}, {}, {{4, 48, 16, {3, 4, 5, 6}}}},
+       {{}, {between(0, 2)}, {{4, 64, 4, {3, 4, 5, 6, 7}}}},
+       {{}, {between(1, 0)}, {{4, 68, 4, {3, 4, 5, 6, 7}}}},
+       {{}, {between(2, 3)}, {{4, 72, 4, {3, 4, 5, 6, 7}}}},
+       {{},
+        {between(8, 1)},
+        {{0, 16, 1, {1, 9}, 1},
+         {1, 16, 1, {8, 10}, 1},
+         {2, 16, 1, {0, 11}, 1},
+         {4, 76, 1, {3, 4, 5, 6, 7}, 1}}}},
+      4);
+}
+
 TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {
   simt::emulator::Device& device = simt::emulator::device();
   std::uint64_t allocations = 0;

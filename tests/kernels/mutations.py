@@ -35,7 +35,8 @@ TABLE = pathlib.Path(__file__).with_suffix(".md")
 DECODE = ["decode_mutants"]
 STEP = ["step_kernels_test"]
 RETENTION = ["retention_kernels_test"]
-ORDERED = ["cuda", "transfers", "step_data"]  # of these, what orders streams alone
+EXECUTOR = ["cuda", "transfers", "step_data"]
+ORDERED = "/cuda.cuh"  # of it, what orders streams alone
 TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "paged_decode/warp_states.cuh": DECODE,
@@ -64,9 +65,11 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "attention_votes/attention_votes.cuh": RETENTION,
     "move_tokens/move_tokens.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
-    **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in ORDERED},
+    **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in EXECUTOR},
 }
 MINIMUM = "the smaller of two equal numbers is either"
+CLIPPED = "rows beyond the last are the last once more"
+SPARE = "writes a part that no merge reads"
 NOBODY = "a block of threads without rows writes nothing"
 LOGARITHM = "a sum of 0 means that nothing was seen, and its logarithm is -infinity"
 UNUSED = "the number that is read is not used"
@@ -134,6 +137,15 @@ EQUIVALENT = {
     "rows.first_seen=r==0||sees>=rows.first_seen?sees:rows.first_seen;": MINIMUM,
     "p.partial_lse[state]=total>=0?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
     "p.partial_lse[state]=true?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
+    "if(false&&(!here))return;": CLIPPED,
+    "rows.last_seen=r==0||position<=rows.last_seen?position:rows.last_seen;": MINIMUM,
+    "conststd::int32_tlast=t0+static_cast<std::int32_t>(at_once)-0;": "masks what needs none",
+    # published kernels
+    "if(false&&(part>0&&part_begin>=length))return;": SPARE,
+    "if(part>0&&part_begin>length)return;": SPARE,
+    "while(n>1&&n*Key::block_tokens>=simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
+    # sampling
+    "std::uint32_tleast=key_of(-simt::infinity())+0;": "tokens of -infinity weigh nothing",
     "wrong+=x<3.402823466e38f?0:1;": "only the largest float itself, which no model gives",
     "if(row.log_min_p>=-1e29f){": "the value that turns it off lies below",
     "if(key_of(limit)>=least)least=key_of(limit);": MINIMUM,
@@ -194,7 +206,8 @@ def mutations(name):
             for m in re.finditer(r"[\w\]\[.]+(\(\))?\.(order|synchronise|record)\([^;]*\);", line):
                 yield (number, f"{m[2]} removed", line[:m.start()] + ";" + line[m.end():],
                        line[:m.start()] + "if (!quire_mutation::on<@>()) " + line[m.start():])
-        return
+        if name.endswith(ORDERED):
+            return
     constant = None  # the indentation of a function that runs at compile time
     for number, line in enumerate(text.splitlines(), 1):
         code = line.split("//")[0].rstrip()
@@ -236,7 +249,7 @@ def mutations(name):
                        code[:m.start(1)] + f"quire_mutation::{neutral}<@>({m[1]})" +
                        code[m.end(1):])
         if m := re.match(r"(\s*)if \((.*)\) (continue|return);$", code):
-            yield (number, f"{m[3]} left out", m[1] + ";",
+            yield (number, f"{m[3]} left out", f"{m[1]}if (false && ({m[2]})) {m[3]};",
                    f"{m[1]}if (!quire_mutation::on<@>() && ({m[2]})) {m[3]};")
         for m in re.finditer(r"((?<![=!<>])= |return |\()([\w.\[\]]+(?: [<>]=? [\w.:]+)?) \? ", code):
             yield (number, f"{m[2]} taken for granted",
@@ -351,7 +364,7 @@ def check_group(tests, todo, work, report):
         if said := compile_tests(texts, tests, folder, work):
             found = 0
             for name in todo:
-                at = rf"{re.escape(name)}:(\d+):"  # else what asked for the line at fault
+                at = rf"{re.escape(os.path.normpath('kernels/' + name))}:(\d+):"  # else what asked for the line at fault
                 wrong = re.findall(at + r"\d+: error", said) or re.findall(at, said)
                 for i in [i for i, m in todo[name].items() if str(m[0]) in wrong]:
                     alone[name][i] = todo[name].pop(i)

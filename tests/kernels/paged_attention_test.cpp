@@ -36,7 +36,7 @@ void check_published(std::size_t kv_heads, std::size_t group,
 TEST(PagedAttention, BothVersions) {
   check_published<kv::Bf16, 16, 128, Bf16, Causal>(1, 2, {16, 17, 1, 0, 70, 32}, 1);
   check_published<kv::Bf16, 16, 128, Bf16, Causal>(2, 3, {15, 33}, 2);
-  check_published<kv::Fp32, 1, 80, float, Alibi>(2, 1, {1, 33, 20}, 3);
+  check_published<kv::Fp32, 1, 80, float, AlibiAndSinks>(2, 1, {1, 33, 20}, 3);
   check_published<kv::Int8PerTokenHead, 64, 96, Fp16, Sinks>(1, 3, {65, 0, 5}, 4);
   check_published<kv::Fp16, 3, 256, float, SlidingWindow>(1, 2, {40, 12, 3}, 5);
 }
@@ -170,6 +170,10 @@ TEST(Cascade, SharedPrefixesAreReadOnceAndMerged) {
 TEST(Cascade, PositionsAndWindowsStayTheQuerysOwn) {
   using Int8 = kv::Int8PerTokenHead;
   check_cascade<Int8, 8, 64, Fp16, Alibi>(1, 5, {41, 70, 49}, {{{1, 0, 2}, 40}}, 4, 4);
+  // eight parts of 17 tokens, which are 32 in whole tiles
+  check_cascade<Int8, 8, 64, Fp16, Alibi>(1, 2, {140, 150}, {{{0, 1}, 136}}, 8, 7);
+  // a prefix that ends one token before a tile does
+  check_cascade<kv::Bf16, 1, 64, Bf16, Causal>(1, 4, {50, 60}, {{{0, 1}, 47}}, 1, 10);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {45, 50, 41, 80},
                                                          {{{0, 1, 2, 3}, 40}}, 1000, 5);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {53, 60}, {{{0, 1}, 40}}, 1000, 6);

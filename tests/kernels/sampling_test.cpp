@@ -75,7 +75,7 @@ TEST(Sampling, GreedyTakesTheFirstOfTheLargest) {
 TEST(Sampling, DrawsFromTheTruncatedDistribution) {
   Rng rng(2);
   constexpr std::uint32_t vocab = 150, draws = 200;
-  std::vector<SampleRow> kinds(8);
+  std::vector<SampleRow> kinds(10);
   kinds[0].inverse_temperature = 1;
   kinds[1].inverse_temperature = 1.5f;
   kinds[1].top_k = 7;
@@ -94,9 +94,14 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
   kinds[6].top_p = 0.98f;
   kinds[7].inverse_temperature = 1;
   kinds[7].top_k = vocab;
+  kinds[8].inverse_temperature = 1;  // logits that differ, and far from 0
+  kinds[8].top_k = 6;
+  kinds[9].inverse_temperature = 1;  // less than a unit of weight
+  kinds[9].top_p = 1e-13f;
   for (const SampleRow& kind : kinds) {
     auto logits = random_array<float>(vocab, rng);
-    for (std::size_t i = 0; i < vocab; ++i) logits[i] = std::round(logits[i] * 4) / 2;  // with ties
+    const bool apart = &kind == &kinds[8];
+    for (float& x : logits) x = apart ? x + 100 : std::round(x * 4) / 2;  // else with ties
     logits[3] = none;
     std::vector<SampleRow> rows;
     for (std::uint32_t i = 0; i < draws; ++i) {
@@ -120,6 +125,23 @@ TEST(Sampling, DrawsFromTheTruncatedDistribution) {
       ASSERT_GT(p[d.tokens[i]], 0.0);
     }
   }
+}
+
+// One token of weight 2^40 units and 300 of exactly 256: the largest top_p below 1 asks for 11264 units of
+// the latter, which 44 of them are.
+TEST(Sampling, AsManyTiesAsTopPNeedsAndNoMore) {
+  float tied = -32 / log2e;
+  while (tied * log2e > -32) tied = std::nextafter(tied, none);
+  while (tied * log2e < -32) tied = std::nextafter(tied, 0.0f);
+  ASSERT_EQ(tied * log2e, -32);
+  std::vector<float> logits(301, tied);
+  logits[0] = 0;
+  std::vector<SampleRow> rows(1);
+  rows[0].inverse_temperature = 1;
+  rows[0].top_p = std::nextafter(1.0f, 0.0f);
+  rows[0].draw = 0xffffffffu;
+  // the draw is for unit 2^40 + 11007 of 2^40 + 11264
+  EXPECT_EQ(draw(logits, 301, rows).tokens[0], 1u + 11007 / 256);
 }
 
 TEST(Sampling, ADrawOnABoundaryTakesTheLaterTokenWhateverTheSchedule) {
