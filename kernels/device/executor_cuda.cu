@@ -9,6 +9,14 @@
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/cublaslt.cuh>
 #include <quire/kernels/dense/loops.cuh>
+#include <quire/kv_format/int4_per_token_head.hpp>
+#include <quire/weight_format/int4_grouped.hpp>
+#include <quire/weight_format/linear_only.hpp>
+
+// Compiled, not played: the small models' heads are too narrow for packed codes.
+using FourBits = quire::weight_format::LinearOnly<quire::weight_format::Int4Grouped<128>>;
+template class quire::executor::BasicCuda<quire::Bf16, quire::kernels::CublasLtProduct, 128>::Steps<
+    quire::kv_format::Int4PerTokenHead, FourBits, 16>;
 
 namespace quire::device {
 Log play_on_cpu(const std::filesystem::path& models, const Case& c);

@@ -4,6 +4,7 @@
 #include <quire/kernels/grouped_product/grouped_product.cuh>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/paged_decode/launch.cuh>
+#include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/sparse_product/sparse_product.cuh>
 
 namespace quire::manifest {
@@ -18,6 +19,7 @@ using W4Wide = GroupedProduct<weight_format::Int4Grouped<128>, Bf16, Bf16, 16, 8
 using W4Small = GroupedProduct<weight_format::Int4Grouped<32>, Fp16, Fp16>;
 using W8 = GroupedProduct<weight_format::Int8Grouped<128>, Bf16, Bf16>;
 using W8Wide = GroupedProduct<weight_format::Int8Grouped<128>, Bf16, Bf16, 16>;
+using PrefixInt4 = PagedPrefill<Int4Key<128>, Causal, prefix_tuning, true>;
 using Sparse = SparseProduct<Bf16, Bf16>;
 using SparseWide = SparseProduct<Bf16, Bf16, 16>;
 }  // namespace quire::manifest
@@ -29,6 +31,9 @@ QUIRE_INSTANTIATE(E5m2Write)
 QUIRE_INSTANTIATE(CacheWrite<Int4Key<128>, Bf16>)
 QUIRE_INSTANTIATE(PagedDecodePacked<Int4Key<128>, Causal>)
 QUIRE_INSTANTIATE(PagedDecodePacked<Int4Key<64>, Sinks>)
+QUIRE_INSTANTIATE(PagedPrefill<Int4Key<128>, Causal>)
+QUIRE_INSTANTIATE(PagedPrefill<Fp8RowKey<128>, Causal>)
+QUIRE_INSTANTIATE(PrefixInt4)
 QUIRE_INSTANTIATE(PagedDecodeMatrix<E4m3Key<128>, Causal>)
 QUIRE_INSTANTIATE(PagedDecodeMatrix<Fp8RowKey<128>, Causal>)
 QUIRE_INSTANTIATE(PagedDecodeScalar<E4m3Key<128>, Causal>)

@@ -1,5 +1,6 @@
 // The CUDA executor on the emulator against the CPU executor: the same engine, the same decisions,
 // the same greedy tokens.
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -10,16 +11,25 @@
 #include <gtest/gtest.h>
 
 #include <kernels/device/play.hpp>
+#include <quire/checkpoint/random_model.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/loops.cuh>
+#include <quire/kv_format/int4_per_token_head.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/simt/streams.cuh>
+#include <quire/weight_format/fp16.hpp>
+#include <quire/weight_format/int4_grouped.hpp>
+#include <quire/weight_format/linear_only.hpp>
+
+#include "tests/common/cpu_steps.hpp"
+#include "tests/common/temp_file.hpp"
 
 namespace quire::executor {
 namespace {
 
 using OnEmulator = BasicCuda<float, kernels::LoopProduct, 8, 16>;
+using Halves = BasicCuda<Fp16, kernels::LoopProduct, 16>;
 
 using device::Log;
 
@@ -110,19 +120,28 @@ struct HandRow {
   std::int64_t computed, tokens;
   std::vector<std::uint32_t> blocks;
   std::int32_t draws = 0;
+  std::int32_t beams = 0;  // width
 };
 struct HandStep {
   std::vector<BlockSwap> out, in;
   std::vector<HandRow> rows;
 };
+std::filesystem::path golden(const std::string& model) {
+  return std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / model;
+}
 /// What is drawn, token and log-probability.
-template <class Executor>
-std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps) {
+template <class Executor, class Config = Swapping>
+std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps,
+                                const std::filesystem::path& model = golden("llama"),
+                                std::int64_t share_from = 0) {
   typename Executor::Options options;
-  options.model = checkpoint::open_checkpoint(QUIRE_SOURCE_DIR "/tests/golden/models/llama");
+  options.model = checkpoint::open_checkpoint(model.string());
   options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
-  typename Executor::template Bound<Swapping> bound(
+  if constexpr (requires { options.multiprocessors; }) {
+    options.multiprocessors = 2;
+    options.share_from = share_from;
+  }
+  typename Executor::template Bound<Config> bound(
       options, {.device_blocks = 12, .host_blocks = 8, .block_tokens = 16});
   std::vector<std::vector<TokenId>> texts(5);
   Rng rng(23);
@@ -132,6 +151,7 @@ std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps) {
   SamplingParams greedy;
   greedy.temperature = 0;
   greedy.logprobs = 0;
+  SamplingParams beams;
   std::vector<Draw> all;
   StepPlan plan;
   StepResult result;
@@ -153,7 +173,8 @@ std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps) {
       s.prompt_tokens = 80;
       s.history = texts[r.text];
       s.tables = tables[i];
-      s.sampling = &greedy;
+      if (r.beams > 0) beams.beam_width = r.beams;
+      s.sampling = r.beams > 0 ? &beams : &greedy;
       s.draws = r.draws;
       plan.sequences.push_back(s);
     }
@@ -163,6 +184,14 @@ std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps) {
   }
   return all;
 }
+void expect_close(const std::vector<Draw>& cuda, const std::vector<Draw>& cpu, float allowed) {
+  ASSERT_EQ(cuda.size(), cpu.size());
+  for (std::size_t i = 0; i < cpu.size(); ++i) {
+    EXPECT_EQ(cuda[i].token, cpu[i].token) << "draw " << i;
+    if (!std::isfinite(cpu[i].logprob)) continue;  // beyond the vocabulary
+    EXPECT_NEAR(cuda[i].logprob, cpu[i].logprob, allowed) << "draw " << i;
+  }
+}
 void expect_alike_in_every_order(const std::vector<HandStep>& steps, std::size_t draws) {
   using simt::emulator::Order;
   const auto cpu = drawn_by_hand<Cpu>(steps);
@@ -170,11 +199,7 @@ void expect_alike_in_every_order(const std::vector<HandStep>& steps, std::size_t
   for (const Order order : {Order::forward, Order::reverse, Order::random}) {
     const simt::emulator::ScopedSchedule scope({.order = order, .seed = 7});
     const auto cuda = drawn_by_hand<OnEmulator>(steps);
-    ASSERT_EQ(cuda.size(), draws);
-    for (std::size_t i = 0; i < draws; ++i) {
-      EXPECT_EQ(cuda[i].token, cpu[i].token);
-      EXPECT_NEAR(cuda[i].logprob, cpu[i].logprob, 1e-4f);
-    }
+    expect_close(cuda, cpu, 1e-4f);
   }
 }
 constexpr BlockSwap between(std::uint32_t device, std::uint32_t host) {
@@ -216,6 +241,77 @@ TEST(CudaExecutor, ListsOfMovesWaitForEachOther) {
       4);
 }
 
+// Sequences that begin with the same blocks attend to those together; others, and prompts, stay alone.
+TEST(CudaExecutor, SharedPrefixesAreAttendedToTogether) {
+  const std::vector<HandStep> steps = {{{}, {}, {{0, 0, 48, {0, 1, 2}, 1}, {4, 0, 20, {9, 10}, 1}}},
+                                       {{},
+                                        {},
+                                        {{0, 48, 1, {0, 1, 2, 3}, 1},
+                                         {1, 32, 1, {0, 1, 4}, 1},  // goes on in its own way
+                                         {4, 20, 1, {9, 10}, 1},
+                                         {3, 0, 9, {11}, 1},
+                                         {2, 32, 1, {0, 1, 5}, 1}}}};
+  const auto cpu = drawn_by_hand<Cpu>(steps, golden("qwen3"));
+  auto& launches = simt::emulator::device().launches;
+  for (const std::int64_t from : {0, 16, 48}) {
+    const std::uint64_t before = launches["shared_prefix"];
+    const auto cuda = drawn_by_hand<Halves>(steps, golden("qwen3"), from);
+    EXPECT_EQ(launches["shared_prefix"] > before, from == 16) << "from " << from;
+    expect_close(cuda, cpu, 0.01f);
+  }
+}
+
+// The candidates of beams are found where the logits are, and only they come back.
+TEST(CudaExecutor, BeamsAreDrawnOnTheDevice) {
+  const std::vector<HandStep> steps = {
+      {{}, {}, {{0, 0, 16, {0}, 6, 3}, {1, 0, 5, {1}, 1}}},
+      {{}, {}, {{0, 16, 1, {0, 2}, 6, 3}, {0, 16, 1, {0, 3}, 4, 3}, {2, 0, 3, {4}, 120, 3}}},
+  };
+  const auto cpu = drawn_by_hand<Cpu>(steps);
+  ASSERT_EQ(cpu.size(), 6u + 1 + 6 + 4 + 120);
+  std::uint64_t& launches = simt::emulator::device().launches["top_logprobs"];
+  const std::uint64_t before = launches;
+  expect_close(drawn_by_hand<OnEmulator>(steps), cpu, 1e-4f);
+  EXPECT_EQ(launches - before, 2u);
+}
+
+/// Keys and values in 4 bits, and the layers' weights in 4 bits with 16-bit activations.
+struct FourBits : Swapping {
+  static constexpr std::string_view name = "vllm+swap_to_host+int4+w4a16";
+  using KvFormat = kv_format::Int4PerTokenHead;
+  using WeightFormat =
+      weight_format::LinearOnly<weight_format::Int4Grouped<32>, weight_format::Fp16>;
+};
+TEST(CudaExecutor, FourBitsOfKeysValuesAndWeights) {
+  const testing::TempDir model;
+  model::Shape shape{.name = "random",
+                     .layers = 2,
+                     .hidden = 96,
+                     .heads = 4,
+                     .kv_heads = 2,
+                     .head_dim = 64,
+                     .ffn = 100,
+                     .vocab = 101};
+  checkpoint::save_random_llama(shape, checkpoint::DType::f32, 3, model.path().string());
+  const std::vector<HandStep> steps = {
+      {{}, {}, {{0, 0, 20, {0, 1}, 1}, {1, 0, 40, {2, 3, 4}, 1}}},
+      {{between(0, 3)}, {}, {{1, 40, 1, {2, 3, 4}, 1}, {2, 0, 1, {5}, 1}}},
+      {{}, {between(7, 3)}, {{0, 20, 3, {7, 1}, 1}, {1, 41, 1, {2, 3, 4}, 1}}},
+      {{}, {}, {{0, 23, 1, {7, 1}, 1}, {1, 42, 1, {2, 3, 4}, 1}, {4, 32, 1, {2, 3, 8}, 1}}}};
+  const auto cpu = drawn_by_hand<Cpu, FourBits>(steps, model.path());
+  using Executor = BasicCuda<Fp16, kernels::LoopProduct, 64>;
+  auto& launches = simt::emulator::device().launches;
+  for (const char* kernel :
+       {"paged_prefill", "paged_decode_packed", "shared_prefix", "grouped_product"}) {
+    launches[kernel] = 0;
+  }
+  expect_close(drawn_by_hand<Executor, FourBits>(steps, model.path(), 16), cpu, 0.01f);
+  EXPECT_EQ(launches["paged_prefill"], 2u * 2);  // two steps with prompts, two layers
+  EXPECT_GT(launches["paged_decode_packed"], 0u);
+  EXPECT_GT(launches["shared_prefix"], 0u);
+  EXPECT_GT(launches["grouped_product"], 0u);
+}
+
 TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {
   simt::emulator::Device& device = simt::emulator::device();
   std::uint64_t allocations = 0;
@@ -252,7 +348,6 @@ TEST(CudaExecutor, ErrorsNameCallKernelAndStep) {
 // With 16-bit activations prompts go through the prefill kernel; rounding may turn a token here and
 // there, and with it that text's rest.
 TEST(CudaExecutor, HalvesDecideAlikeAndPrefillPrompts) {
-  using Halves = BasicCuda<Fp16, kernels::LoopProduct, 16>;
   const Log cpu = play<presets::Vllm, Cpu>("qwen3", 40);
   const std::uint64_t prefills = simt::emulator::device().launches["paged_prefill"];
   const Log cuda = play<presets::Vllm, Halves>("qwen3", 40);

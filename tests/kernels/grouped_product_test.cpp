@@ -72,6 +72,12 @@ void check_product(std::uint32_t rows, std::uint32_t inputs, std::uint32_t outpu
   std::vector<std::byte> panel(Format::panel_bytes(outputs, inputs));
   Format::pack(panel.data(), outputs, inputs, weights.data());
   const GroupedWeights ordered = order_for_device<Format>(panel, outputs, inputs);
+  std::vector<float> packed_row(inputs), row_back(inputs, NAN);
+  for (std::uint32_t o = 0; o < outputs; ++o) {
+    Format::read(panel.data(), outputs, inputs, o, packed_row.data());
+    read_ordered<Format>(ordered.codes, ordered.scales, inputs, o, row_back.data());
+    ASSERT_EQ(row_back, packed_row);
+  }
   // what the kernel loads in vectors is aligned as device memory is, and ends where it ends
   ExactBytes codes(ordered.codes.size());
   std::copy(ordered.codes.begin(), ordered.codes.end(), codes.data());

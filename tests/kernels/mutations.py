@@ -282,6 +282,15 @@ def cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 
+def cpu_executor(work):
+    """What the executor's tests link: the CPU's, compiled once."""
+    made = work / "cpu_steps.o"
+    if not made.exists():
+        subprocess.run(["g++", *FLAGS, *includes(None), "-c", "-o", str(made),
+                        str(ROOT / "tests" / "common" / "cpu_steps.cpp")], check=True)
+    return [str(made), "-lhwy", "-luring"]
+
+
 def compile_tests(texts, tests, folder, work):
     """Compiles the tests against kernel files' texts; what the compiler says when it cannot."""
     for name, text in texts.items():
@@ -293,7 +302,8 @@ def compile_tests(texts, tests, folder, work):
             ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
              str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
              str(folder / test), "-lgmock", "-lgtest", "-pthread",
-             *(["-lhwy", "-luring"] if test == "cuda_executor_test" else [])], capture_output=True, text=True)
+             *(cpu_executor(work) if test == "cuda_executor_test" else [])],
+            capture_output=True, text=True)
         if built.returncode != 0:
             return built.stderr
     return ""

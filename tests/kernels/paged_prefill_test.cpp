@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <tests/kernels/paged_harness.hpp>
 
@@ -99,6 +100,12 @@ TEST(PagedPrefill, WindowsAndInt8) {
       1, 4, {{70, 9}}, 8);
   check_prefill<kv::Fp16, 16, 64, Bf16, Causal>(1, 2, {{20, 9}}, 9);
   check_prefill<kv::Fp16, 16, 64, Bf16, Causal>(1, 4, {{0, 12}, {30, 9}}, 10, 300);
+}
+// Rows that are aligned to four bytes: 8-bit floats with a scale behind each, packed codes.
+TEST(PagedPrefill, RowsWithTheirScales) {
+  check_prefill<kv::Int4PerTokenHead, 16, 64, Fp16, Causal>(2, 2, {{0, 20}, {33, 7}}, 11);
+  check_prefill<kv::Int4PerTokenHead, 4, 96, Bf16, SlidingWindow>(1, 3, {{0, 9}, {50, 9}}, 12);
+  check_prefill<kv::Fp8PerTokenHead, 16, 64, Bf16, Causal>(1, 4, {{0, 12}, {30, 9}}, 13);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,13 +32,16 @@
 #include <quire/executor/transfers.cuh>
 #include <quire/kernels/block_primitives.cuh>
 #include <quire/kernels/cache_write/cache_write.cuh>
+#include <quire/kernels/cascade/cascade.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/embedding/embedding.cuh>
+#include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/sampling/sampling.cuh>
 #include <quire/kernels/swiglu/swiglu.cuh>
+#include <quire/kernels/top_logprobs/top_logprobs.cuh>
 #include <quire/model/rope.hpp>
 #include <quire/model/weights.hpp>
 #include <quire/retention/concepts.hpp>
@@ -55,14 +59,18 @@ namespace quire::executor {
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
 /// Families: llama, mistral, qwen2 and qwen3 (rotary, RMS norm, gated MLP); others are refused.
-/// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries and
-/// keys that are copied 16 bytes at once); other rows through the decode kernels.
+/// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
+/// other rows through the decode kernels. Keys and values: every format that KvAccess knows, 4-bit codes
+/// with 16-bit activations and head_dim 64, 128 ... alone. Weights: without scales through Product;
+/// layers' in groups of whole numbers (LinearOnly<Int4Grouped<128>> ...) with 16-bit activations, read
+/// once for each eight or sixteen rows.
 ///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
 /// layer by layer. The host waits for drawn tokens alone, so that a step which draws none returns when
 /// it is launched, and its time shows in the next. Steps of one token a sequence are recorded by number
-/// of rows, rounded up, and replayed. All device memory is taken when the executor is made; a step
+/// of rows, rounded up, and replayed, but where sequences attend to a prefix together, which needs 16-bit
+/// activations. All device memory is taken when the executor is made; a step
 /// larger than the limits announce takes more.
 template <class Value, class Product, unsigned... head_dims>
 struct BasicCuda {
@@ -77,6 +85,9 @@ struct BasicCuda {
     bool wrap_tokens = false;                    // maps token ids into the vocabulary by remainder
     bool poison = false;                         // fills unwritten KV with NaN
     bool graphs = true;                          // replays steps of one token a sequence
+    /// Sequences of one token a step whose tables begin with the same blocks attend to those once,
+    /// together, where they hold so many tokens at least. 0: never
+    Tokens share_from = 1024;
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -104,16 +115,16 @@ struct BasicCuda {
 
   template <class KvFormat, class WeightFormat, unsigned block_tokens>
   class Steps {
-    using Weight = typename DeviceElement<WeightFormat>::type;
+    using Head = weight_format::head_of<WeightFormat>;
+    using Weight = typename DeviceElement<Head>::type;
     using Block = kernels::PortableBlock<simt::emulated ? 64 : 256>;
     static constexpr kernels::DecodeTuning decode_tuning{.warps = simt::emulated ? 2 : 4};
     static constexpr kernels::PrefillTuning prefill_tuning{.warps = simt::emulated ? 1 : 4};
     template <unsigned head_dim>
     using Key = kernels::KernelKey<KvFormat, block_tokens, head_dim, Value>;
     template <unsigned head_dim>
-    static constexpr bool prefills =
-        sizeof(Value) == 2 && head_dim % 16 == 0 && Key<head_dim>::Access::alignment == 16 &&
-        !kernels::packs_codes<typename Key<head_dim>::Access>;
+    static constexpr bool prefills = sizeof(Value) == 2 && head_dim % 16 == 0 &&
+                                     sizeof(typename Key<head_dim>::Stored) <= 2;
     template <class T>
     using Array = simt::DeviceArray<T>;
 
@@ -132,6 +143,9 @@ struct BasicCuda {
           multiprocessors_(options.multiprocessors),
           wrap_(options.wrap_tokens),
           graphs_wanted_(options.graphs),
+          share_from_(options.share_from),
+          shares_(share_from_ > Tokens{0} &&
+                  ((config_.shape.head_dim == head_dims && prefills<head_dims>) || ...)),
           out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
           in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
       load(options);
@@ -165,6 +179,9 @@ struct BasicCuda {
 
    private:
     static constexpr std::uint32_t blocks_per_multiprocessor = 4;
+    static constexpr std::uint32_t most_shared_parts = 16;
+    static constexpr kernels::PrefillTuning prefix_tuning{.warps = simt::emulated ? 1u : 4u,
+                                                          .tiles = 1};
     static constexpr std::uint64_t sampling_stream = 0x73616d706c65ULL;  // as sampling::Sampler
 
     struct Layer {
@@ -178,6 +195,9 @@ struct BasicCuda {
       std::int64_t window = 0;  // tokens; 0: all
       std::size_t work_at = 0, merges_at = 0;
       std::uint32_t work = 0, merges = 0;
+      // what sequences attend to together
+      std::size_t groups_at = 0, prefixes_at = 0, members_at = 0, first_partial_at = 0;
+      std::uint32_t prefixes = 0;
     };
     /// A step's rows, on the host. The first table entry is the block that padded rows write to.
     struct Rows {
@@ -190,7 +210,7 @@ struct BasicCuda {
     struct Places {
       std::size_t tokens = 0, sequence = 0, tables = 0, table_begin = 0, row_table_begin = 0,
                   logits_rows = 0, positions = 0, lengths = 0, prompts = 0, prefills = 0,
-                  copies = 0, samples = 0, penalties = 0;
+                  copies = 0, samples = 0, penalties = 0, beams = 0;
     };
     struct Recorded {
       std::size_t steps = 0;
@@ -290,13 +310,14 @@ struct BasicCuda {
                                      ? limits.max_batched_tokens.value
                                      : std::max<std::int64_t>(2560, longest);
       const std::int64_t sequences = std::max(limits.max_sequences, limits.max_batch);
+      const std::size_t most = padded_rows(
+          static_cast<std::size_t>(std::max<std::int64_t>(1, std::min(sequences, slots))));
       reserve_rows(static_cast<std::size_t>(std::min(std::max(batch, limits.chunk.value), slots)),
-                   padded_rows(static_cast<std::size_t>(
-                       std::max<std::int64_t>(1, std::min(sequences, slots)))));
+                   most, most);
       reserve_angles(longest);
     }
     /// Makes room for the activations of a step.
-    void reserve_rows(std::size_t rows, std::size_t logits) {
+    void reserve_rows(std::size_t rows, std::size_t logits, std::size_t sequences) {
       rows = std::max(rows, logits);
       if (rows > rows_room_) {
         rows_room_ = rows;
@@ -316,8 +337,15 @@ struct BasicCuda {
         attended_ = Array<Value>((rows + 1) * heads * head_dim);  // and what padded merges write
         mlp_in_ = Array<float>(rows * 2 * width);
         mlp_mid_ = Array<Value>(rows * width);
-        partial_ = Array<float>((work_room(rows) + 1) * heads * head_dim);
-        partial_lse_ = Array<float>((work_room(rows) + 1) * heads);
+      }
+      const std::size_t partials = work_room(rows_room_) + 1 + shared_room(sequences);
+      if (partials > partials_room_) {
+        partials_room_ = partials;
+        graphs_.clear();
+        const auto heads = static_cast<std::size_t>(config_.shape.heads);
+        partial_ =
+            Array<float>(partials * heads * static_cast<std::size_t>(config_.shape.head_dim));
+        partial_lse_ = Array<float>(partials * heads);
       }
       if (logits > logits_room_) {
         logits_room_ = logits;
@@ -332,6 +360,10 @@ struct BasicCuda {
       return rows + 1 +
              multiprocessors_ * blocks_per_multiprocessor /
                  static_cast<std::size_t>(config_.shape.kv_heads);
+    }
+    /// Partial results of shared prefixes that so many sequences have at most.
+    [[nodiscard]] std::size_t shared_room(std::size_t sequences) const {
+      return shares_ ? most_shared_parts * sequences : 0;
     }
     /// Rows that steps of one token a sequence are recorded for.
     [[nodiscard]] static std::size_t padded_rows(std::size_t rows) {
@@ -468,8 +500,9 @@ struct BasicCuda {
     /// Adds the step's lists to what is sent; returns whether the step is one that is replayed.
     bool add_lists(const StepPlan& plan) {
       Rows& b = batch_;
+      find_shared_prefixes();
       const bool replays =
-          graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() &&
+          graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() && shared_.empty() &&
           std::all_of(plan.sequences.begin(), plan.sequences.end(),
                       [](const SequencePlan& s) { return s.tokens == Tokens{1} && s.draws > 0; });
       if (replays) {
@@ -486,7 +519,7 @@ struct BasicCuda {
       }
       rows_ = b.tokens.size();
       logits_count_ = b.logits_rows.size();
-      reserve_rows(rows_, logits_count_);
+      reserve_rows(rows_, logits_count_, b.table_begin.size());
       data_.clear();
       at_.tokens = data_.add(b.tokens);
       at_.positions = data_.add(b.positions);
@@ -500,6 +533,7 @@ struct BasicCuda {
       at_.copies = data_.add(copies_);
       at_.samples = data_.add(samples_);
       at_.penalties = data_.add(penalties_);
+      at_.beams = data_.add(beam_rows_);
       return replays;
     }
 
@@ -514,17 +548,13 @@ struct BasicCuda {
       prefills_ = 0;
       std::vector<std::uint32_t> rows;  // that the decode kernels take
       std::vector<std::int32_t> lengths;
-      std::size_t prompt = 0;
-      for (std::uint32_t row = 0; row < batch_.lengths.size(); ++row) {
-        if constexpr (prefills<head_dim>) {
-          const auto& prompts = batch_.prompts;
-          if (prompt < prompts.size() && row >= prompts[prompt].row + prompts[prompt].rows)
-            ++prompt;
-          if (prompt < prompts.size() && row >= prompts[prompt].row) continue;
-        }
-        rows.push_back(row);
-        lengths.push_back(batch_.lengths[row]);
+      if constexpr (prefills<head_dim>) {
+        rows = rows_beside_prompts();
+      } else {
+        rows.resize(batch_.lengths.size());
+        std::iota(rows.begin(), rows.end(), 0u);
       }
+      for (const std::uint32_t row : rows) lengths.push_back(batch_.lengths[row]);
       if constexpr (prefills<head_dim>) {
         using Kernel = kernels::PagedPrefill<Key<head_dim>, attention::Causal, prefill_tuning>;
         const auto work =
@@ -534,7 +564,11 @@ struct BasicCuda {
         at_.prompts = data_.add(batch_.prompts);
         at_.prefills = data_.add(work);
       }
+      if constexpr (prefills<head_dim>) {
+        if (!shared_.empty()) return add_cascades<head_dim>(rows, lengths, slots);
+      }
       for (Attention& a : attention_) {
+        a.prefixes = 0;
         kernels::DecodePlan plan;
         const std::span<const std::int32_t> all(lengths);
         if (a.window > 0) {
@@ -556,6 +590,89 @@ struct BasicCuda {
       }
     }
 
+    /// Rows of sequences with one token.
+    [[nodiscard]] std::vector<std::uint32_t> rows_beside_prompts() const {
+      std::vector<std::uint32_t> rows;
+      const auto& prompts = batch_.prompts;
+      std::size_t prompt = 0;
+      for (std::uint32_t row = 0; row < batch_.lengths.size(); ++row) {
+        if (prompt < prompts.size() && row >= prompts[prompt].row + prompts[prompt].rows) ++prompt;
+        if (prompt < prompts.size() && row >= prompts[prompt].row) continue;
+        rows.push_back(row);
+      }
+      return rows;
+    }
+
+    /// Which of those rows begin with the same blocks, in numbers of tokens that pay. Sequences of what
+    /// is found: indices into rows_beside_prompts().
+    void find_shared_prefixes() {
+      std::vector<kernels::SharedPrefix>& found = shared_;
+      found.clear();
+      if (!shares_) return;
+      const std::vector<std::uint32_t> rows = rows_beside_prompts();
+      std::map<std::uint32_t, std::size_t> at;  // a table's first block -> which prefix
+      const auto table = [&](std::uint32_t i) {
+        const std::uint32_t row = rows[i];
+        // the last token is the row's own
+        return std::span(batch_.tables)
+            .subspan(batch_.row_table_begin[row],
+                     static_cast<std::size_t>(batch_.lengths[row] - 1) / block_tokens);
+      };
+      for (std::uint32_t i = 0; i < rows.size(); ++i) {
+        const auto mine = table(i);
+        if (static_cast<std::int64_t>(mine.size()) * block_tokens < share_from_.value) continue;
+        const auto [place, first] = at.try_emplace(mine.front(), found.size());
+        if (first) {
+          found.push_back({{i}, static_cast<std::int32_t>(mine.size() * block_tokens)});
+          continue;
+        }
+        kernels::SharedPrefix& prefix = found[place->second];
+        const auto theirs = table(prefix.sequences.front());
+        std::size_t same = 0;
+        const std::size_t most = std::min(
+            {mine.size(), theirs.size(), static_cast<std::size_t>(prefix.tokens) / block_tokens});
+        while (same < most && mine[same] == theirs[same]) ++same;
+        if (static_cast<std::int64_t>(same) * block_tokens < share_from_.value) continue;
+        prefix.tokens = static_cast<std::int32_t>(same * block_tokens);
+        prefix.sequences.push_back(i);
+      }
+      std::erase_if(found, [](const kernels::SharedPrefix& p) { return p.sequences.size() < 2; });
+    }
+
+    /// add_plans() of a step whose rows share prefixes.
+    template <unsigned head_dim>
+    void add_cascades(const std::vector<std::uint32_t>& rows,
+                      const std::vector<std::int32_t>& lengths, const kernels::DecodeSlots& slots) {
+      const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
+      const auto kv_heads = static_cast<std::uint32_t>(config_.shape.kv_heads);
+      std::vector<std::uint32_t> table_begin;
+      for (const std::uint32_t row : rows) table_begin.push_back(batch_.row_table_begin[row]);
+      const auto plan_for = [&]<class Variant>(const Variant& variant) {
+        return kernels::plan_cascade(
+            std::span<const std::int32_t>(lengths), std::span<const std::uint32_t>(table_begin),
+            std::span<const kernels::SharedPrefix>(shared_), variant, slots, kv_heads,
+            heads / kv_heads,
+            kernels::PagedPrefill<Key<head_dim>, Variant, prefix_tuning, true>::tile,
+            most_shared_parts);
+      };
+      for (Attention& a : attention_) {
+        kernels::CascadePlan plan = a.window > 0 ? plan_for(attention::SlidingWindow(a.window))
+                                                 : plan_for(attention::Causal());
+        for (kernels::DecodeWork& w : plan.own.work) w.sequence = rows[w.sequence];
+        for (kernels::MergeWork& m : plan.own.merges) m.sequence = rows[m.sequence];
+        for (std::uint32_t& m : plan.members) m = rows[m];
+        a.work = static_cast<std::uint32_t>(plan.own.work.size());
+        a.merges = static_cast<std::uint32_t>(plan.own.merges.size());
+        a.prefixes = static_cast<std::uint32_t>(plan.work.size());
+        a.work_at = data_.add(plan.own.work);
+        a.merges_at = data_.add(plan.own.merges);
+        a.groups_at = data_.add(plan.groups);
+        a.prefixes_at = data_.add(plan.work);
+        a.members_at = data_.add(plan.members);
+        a.first_partial_at = data_.add(plan.first_partial);
+      }
+    }
+
     void run_forward(bool replays) {
       const auto forward_all = [this] {
         (void)((config_.shape.head_dim == head_dims && (forward<head_dims>(), true)) || ...);
@@ -567,10 +684,23 @@ struct BasicCuda {
       r.graph.launch(compute_);
     }
 
-    template <class Out>
-    void multiply(const DeviceMatrix<WeightFormat>& w, const Value* x, Array<Out>& y,
-                  std::size_t rows) {
-      product_.multiply(w.arguments(x, y.data(), rows), compute_);
+    template <class Format, class Out>
+    void multiply(const DeviceMatrix<Format>& w, const Value* x, Array<Out>& y, std::size_t rows) {
+      if constexpr (PlainWeightFormat<Format>) {
+        product_.multiply(w.arguments(x, y.data(), rows), compute_);
+      } else {
+        static_assert(sizeof(Value) == 2,
+                      "quire: weight_format: the CUDA executor multiplies weights in groups by "
+                      "16-bit activations; smallest model: BasicCuda<Bf16, CublasLtProduct, 128>");
+        const auto p = w.arguments(x, y.data(), rows);
+        if constexpr (simt::emulated) {
+          kernels::grouped_product<Format, Value, Out, 8, 2>(p, compute_);
+        } else if (rows <= 8) {
+          kernels::grouped_product<Format, Value, Out>(p, compute_);
+        } else {
+          kernels::grouped_product<Format, Value, Out, 16, 16, 2>(p, compute_);
+        }
+      }
     }
     /// stream += add, out = norm(stream). \shape rows: null for all
     void add_and_norm(const Array<float>& scale, const float* add, const std::uint32_t* rows,
@@ -675,6 +805,9 @@ struct BasicCuda {
       p.heads = heads;
       p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
       p.variant = variant;
+      if constexpr (prefills<head_dim>) {
+        if (a.prefixes > 0) attend_to_prefixes<head_dim>(p, a);
+      }
       kernels::paged_decode<Key<head_dim>, Variant, decode_tuning>(
           p, a.work, data_.at<kernels::MergeWork>(a.merges_at), a.merges, compute_);
       if constexpr (prefills<head_dim>) {
@@ -695,12 +828,38 @@ struct BasicCuda {
       }
     }
 
-    /// Rows whose draws the kernel does not make: beams and log-probabilities need more than a
-    /// token, and several draws after penalties would meet in one row. They are drawn on the host.
+    /// What sequences attend to together; paged_decode merges it with what each has alone.
+    template <unsigned head_dim, class Variant>
+    void attend_to_prefixes(const kernels::PagedDecodeParams<Value, Variant>& own,
+                            const Attention& a) {
+      using Kernel = kernels::PagedPrefill<Key<head_dim>, Variant, prefix_tuning, true>;
+      kernels::SharedPrefixParams<Value, Variant> p;
+      p.q = own.q;
+      p.q_stride = own.q_stride;
+      p.cache = own.cache;
+      p.blocks = own.blocks;
+      p.groups = data_.at<kernels::PrefixGroup>(a.groups_at);
+      p.work = data_.at<kernels::PrefixWork>(a.prefixes_at);
+      p.members = data_.at<std::uint32_t>(a.members_at);
+      p.first_partial = data_.at<std::uint32_t>(a.first_partial_at);
+      p.lengths = own.lengths;
+      p.partial = own.partial;
+      p.partial_lse = own.partial_lse;
+      p.heads = own.heads;
+      p.scale = own.scale;
+      p.variant = own.variant;
+      simt::launch<Kernel>({{a.prefixes, p.cache.kv_heads}, Kernel::shared_bytes}, p, compute_);
+    }
+
+    /// Rows whose draws no kernel makes: log-probabilities need more than a token, several draws after
+    /// penalties would meet in one row, and so would a beam's bans. They are drawn on the host.
     [[nodiscard]] static bool on_host(const SequencePlan& s) {
       const SamplingParams& p = *s.sampling;
+      if (p.beam_width > 0) {
+        return !p.stop_token_ids.empty() && s.computed + s.tokens < s.prompt_tokens + p.min_tokens;
+      }
       const bool changes = sampling::has_penalties(p) || !p.stop_token_ids.empty();
-      return p.beam_width > 0 || sampling::wants_logprobs(p) || (s.draws > 1 && changes);
+      return sampling::wants_logprobs(p) || (s.draws > 1 && changes);
     }
 
     /// What is to be drawn, and where in the result it goes.
@@ -708,6 +867,9 @@ struct BasicCuda {
       samples_.clear();
       penalties_.clear();
       places_.clear();
+      beams_.clear();
+      beam_rows_.clear();
+      candidates_ = 0;
       draws_on_host_ = false;
       std::uint32_t row = 0;
       for (const SequencePlan& s : plan.sequences) {
@@ -717,6 +879,10 @@ struct BasicCuda {
         result.draws.resize(first + count);
         if (on_host(s)) {
           draws_on_host_ = true;
+        } else if (s.sampling->beam_width > 0) {
+          beams_.emplace_back(first, count);
+          beam_rows_.push_back(row);
+          candidates_ = std::max(candidates_, count);
         } else {
           add_rows(s, row, samples_, penalties_);
           for (std::size_t d = 0; d < count; ++d) places_.push_back(first + d);
@@ -748,17 +914,50 @@ struct BasicCuda {
                              compute_);
         simt::copy_to_host(host_drawn_.data(), drawn_.data(), 2 * count, compute_, "drawn tokens");
       }
+      if (!beams_.empty()) list_candidates();
       computed_.record(compute_);
-      if (count == 0 && !draws_on_host_) return;
+      if (count == 0 && beams_.empty() && !draws_on_host_) return;
       compute_.synchronise("sample");
+      take_candidates(result);
       for (std::size_t i = 0; i < count; ++i) {
-        if (host_drawn_.data()[count + i] != 0) {
-          throw state_error("logits", "there is nothing to draw from",
-                            "numbers, at least one of them finite");
-        }
+        if (host_drawn_.data()[count + i] != 0) throw nothing_to_draw_from();
         result.draws[places_[i]].token = host_drawn_.data()[i];
       }
       if (draws_on_host_) sample_on_host(plan, result);
+    }
+
+    /// The likeliest tokens of beams' rows, as many as any of them asks for.
+    void list_candidates() {
+      const std::size_t all = beams_.size() * candidates_;
+      if (all > candidate_tokens_.size()) {
+        candidate_tokens_ = Array<std::uint32_t>(2 * all);
+        candidate_logprobs_ = Array<float>(2 * all);
+        host_tokens_ = simt::PinnedArray<std::uint32_t>(2 * all);
+        host_logprobs_ = simt::PinnedArray<float>(2 * all);
+      }
+      using Kernel = kernels::TopLogprobs<Block>;
+      simt::launch<Kernel>(
+          {{static_cast<unsigned>(beams_.size())}, Kernel::shared_bytes},
+          {logits_.data(), vocab(), data_.at<std::uint32_t>(at_.beams), candidate_tokens_.data(),
+           candidate_logprobs_.data(), static_cast<std::uint32_t>(vocab()),
+           static_cast<std::uint32_t>(candidates_)},
+          compute_);
+      simt::copy_to_host(host_tokens_.data(), candidate_tokens_.data(), all, compute_, "beams");
+      simt::copy_to_host(host_logprobs_.data(), candidate_logprobs_.data(), all, compute_, "beams");
+    }
+    void take_candidates(StepResult& result) const {
+      for (std::size_t b = 0; b < beams_.size(); ++b) {
+        const auto [first, count] = beams_[b];
+        for (std::size_t d = 0; d < count; ++d) {
+          const float logprob = host_logprobs_.data()[b * candidates_ + d];
+          if (std::isnan(logprob)) throw nothing_to_draw_from();
+          result.draws[first + d] = {host_tokens_.data()[b * candidates_ + d], logprob, 0, 0};
+        }
+      }
+    }
+    [[nodiscard]] static Error nothing_to_draw_from() {
+      return state_error("logits", "there is nothing to draw from",
+                         "numbers, at least one of them finite");
     }
 
     void add_rows(const SequencePlan& s, std::uint32_t row, std::vector<kernels::SampleRow>& rows,
@@ -854,11 +1053,13 @@ struct BasicCuda {
     simt::PinnedArray<std::byte> host_pool_;
     std::uint32_t multiprocessors_;
     bool wrap_, graphs_wanted_;
+    Tokens share_from_;
+    bool shares_;  // whether there is a kernel for it, and somebody wants it
     std::vector<Layer> layers_;
     std::vector<Attention> attention_;
     Array<Weight> embedding_;  // empty when `output` serves as one
     Array<float> final_norm_, angles_;
-    DeviceMatrix<WeightFormat> output_;
+    DeviceMatrix<Head> output_;
     model::Rope rope_;
     std::int64_t angle_positions_ = 0;
     Product product_;
@@ -866,12 +1067,16 @@ struct BasicCuda {
 
     // the step
     Rows batch_;
-    std::size_t rows_ = 0, logits_count_ = 0, rows_room_ = 0, logits_room_ = 0;
+    std::size_t rows_ = 0, logits_count_ = 0, rows_room_ = 0, logits_room_ = 0, partials_room_ = 0;
+    std::vector<kernels::SharedPrefix> shared_;
     std::vector<kernels::BlockMove> copies_;
     std::vector<kernels::SampleRow> samples_;
     std::vector<kernels::TokenPenalty> penalties_;
-    std::vector<std::size_t> places_;  // of each drawn token in the result
-    std::uint32_t prefills_ = 0;       // blocks of prefill work
+    std::vector<std::size_t> places_;                         // of each drawn token in the result
+    std::vector<std::pair<std::size_t, std::size_t>> beams_;  // first draw, number of candidates
+    std::vector<std::uint32_t> beam_rows_;                    // of the logits
+    std::size_t candidates_ = 0;                              // the most of a beam
+    std::uint32_t prefills_ = 0;                              // blocks of prefill work
     bool draws_on_host_ = false;
     StepData data_{std::size_t{1} << 20};
     Places at_;
@@ -881,6 +1086,10 @@ struct BasicCuda {
     Array<std::uint32_t> drawn_;  // tokens, then whether there was none
     simt::PinnedArray<std::uint32_t> host_drawn_;
     simt::PinnedArray<float> host_logits_;
+    Array<std::uint32_t> candidate_tokens_;
+    Array<float> candidate_logprobs_;
+    simt::PinnedArray<std::uint32_t> host_tokens_;
+    simt::PinnedArray<float> host_logprobs_;
 
     Transfers out_, in_;
     std::unordered_set<std::uint32_t> leaving_;  // blocks that out_ may still read

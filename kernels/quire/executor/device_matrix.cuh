@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -9,20 +10,23 @@
 #include <quire/core/float16.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/kernels/dense/dense.hpp>
+#include <quire/kernels/grouped_product/grouped_product.cuh>
+#include <quire/kernels/grouped_product/layout.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/simt/device_array.cuh>
 #include <quire/weight_format/concepts.hpp>
 
 namespace quire::executor {
 
-/// Elements of weights that kernels multiply by. A format with scales, or one that rounds its inputs
-/// (int4_g128, nf4, w8a8, fp8_w8a8 ...), has no product here, and is not expanded silently.
+/// Elements of the embedding and of the output matrix. A format with scales has no product here but
+/// where layers' matrices alone are in it, and is not expanded silently.
 template <class Format>
 struct DeviceElement {
   static_assert(
       PlainWeightFormat<Format>,
-      "quire: weight_format: the CUDA executor has products for weights without scales alone; "
-      "use quire::weight_format::Fp32, Fp16 or Bf16, or quire::executor::Cpu");
+      "quire: weight_format: the CUDA executor has products for weights without scales, and for "
+      "layers' in whole numbers in groups; use quire::weight_format::Fp32, Fp16, Bf16 or "
+      "LinearOnly<Int4Grouped<128>>, or quire::executor::Cpu");
   using type = float;
 };
 template <PlainWeightFormat Format>
@@ -30,10 +34,20 @@ struct DeviceElement<Format> {
   using type = typename Format::Element;
 };
 
-/// A weight matrix in device memory, row by row, in a weight format without scales.
-/// \shape weights (outputs, inputs)
-template <PlainWeightFormat Format>
+/// A weight matrix in device memory. A format that rounds its inputs (w8a8, fp8_w8a8 ...), or one whose
+/// codes are no whole numbers in groups (nf4, mxfp4 ...), has no product here.
+template <class Format>
 class DeviceMatrix {
+  static_assert(
+      PlainWeightFormat<Format>,
+      "quire: weight_format: the CUDA executor has products for weights without scales, and for "
+      "layers' in whole numbers in groups; use quire::weight_format::Fp32, Fp16, Bf16 or "
+      "LinearOnly<Int4Grouped<128>>, or quire::executor::Cpu");
+};
+
+/// The same without scales, row by row. \shape weights (outputs, inputs)
+template <PlainWeightFormat Format>
+class DeviceMatrix<Format> {
  public:
   using Element = typename Format::Element;
 
@@ -91,6 +105,99 @@ class DeviceMatrix {
  private:
   std::size_t outputs_ = 0, inputs_ = 0;
   simt::DeviceArray<Element> weights_;
+  simt::DeviceArray<float> bias_;
+};
+
+/// Whole numbers of 4 or 8 bits in groups with a scale each, as grouped_product reads them.
+template <class Format>
+concept GroupedOnDevice = requires {
+  kernels::GroupedAccess<Format>::bits;
+};
+
+/// The same in codes and scales, in the order of the lanes that multiply them. Integers of a checkpoint
+/// are taken as they are; other numbers are rounded to the nearest code.
+/// \errors usage for a checkpoint that is quantised in another way, or in the order of activations
+template <GroupedOnDevice Format>
+class DeviceMatrix<Format> {
+ public:
+  DeviceMatrix() = default;
+  DeviceMatrix(const model::MatrixSource& source, ThreadPool&)
+      : outputs_(source.outputs), inputs_(source.inputs) {
+    constexpr std::size_t step = 4 * kernels::GroupedWeights::tile;  // rows on their way at once
+    const bool codes = model::detail::takes_codes(Format{}, source);
+    if (codes && !source.codes->group_of.empty()) {
+      throw usage_error("weight format " + std::string(Format::name),
+                        "the checkpoint's groups are in the order of activations",
+                        "fp16 or bf16 for it, or quire::executor::Cpu");
+    }
+    std::vector<float> rows(codes ? 0 : step * inputs_);
+    std::vector<std::byte> panel, all_codes;
+    std::vector<Fp16> all_scales;
+    for (std::size_t first = 0; first < outputs_; first += step) {
+      const std::size_t count = std::min(step, outputs_ - first);
+      panel.assign(Format::panel_bytes(count, inputs_), std::byte{0});
+      if (codes) {
+        Format::pack_codes(panel.data(), count, *source.codes, first);
+      } else {
+        source.read(first, count, rows.data());
+        Format::pack(panel.data(), count, inputs_, rows.data());
+      }
+      const auto part = kernels::order_for_device<Format>(panel, count, inputs_);
+      all_codes.insert(all_codes.end(), part.codes.begin(), part.codes.end());
+      all_scales.insert(all_scales.end(), part.scales.begin(), part.scales.end());
+    }
+    codes_ = simt::DeviceArray<std::byte>(std::span<const std::byte>(all_codes));
+    scales_ = simt::DeviceArray<Fp16>(std::span<const Fp16>(all_scales));
+    if (!source.bias.empty()) bias_ = simt::DeviceArray<float>(std::span<const float>(source.bias));
+  }
+
+  [[nodiscard]] std::size_t outputs() const { return outputs_; }
+  [[nodiscard]] std::size_t inputs() const { return inputs_; }
+  [[nodiscard]] std::size_t padded_outputs() const { return outputs_; }
+  [[nodiscard]] std::size_t bytes() const { return codes_.size() + scales_.size() * sizeof(Fp16); }
+  [[nodiscard]] bool empty() const { return outputs_ == 0; }
+
+  /// What a product on the device needs. \shape x (rows, inputs); y (rows, outputs)
+  template <class Half, class Out>
+  [[nodiscard]] kernels::GroupedProductParams<Half, Out> arguments(const Half* x, Out* y,
+                                                                   std::size_t rows) const {
+    return {codes_.data(),
+            scales_.data(),
+            x,
+            inputs_,
+            bias_.empty() ? nullptr : bias_.data(),
+            y,
+            outputs_,
+            static_cast<std::uint32_t>(rows),
+            static_cast<std::uint32_t>(inputs_),
+            static_cast<std::uint32_t>(outputs_)};
+  }
+  // What the loader's concept asks for: steps go through arguments().
+  void read_row(std::size_t output, float* values) const {
+    std::vector<std::byte> codes(codes_.size());
+    std::vector<Fp16> scales(scales_.size());
+    codes_.download(codes);
+    scales_.download(scales);
+    kernels::read_ordered<Format>(codes, scales, inputs_, output, values);
+  }
+  void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                std::size_t y_stride, ThreadPool&) const {
+    std::vector<float> w(inputs_), bias(bias_.size());
+    bias_.download(bias);
+    for (std::size_t o = 0; o < outputs_; ++o) {
+      read_row(o, w.data());
+      for (std::size_t r = 0; r < rows; ++r) {
+        float sum = bias.empty() ? 0.0f : bias[o];
+        for (std::size_t i = 0; i < inputs_; ++i) sum += x[r * x_stride + i] * w[i];
+        y[r * y_stride + o] = sum;
+      }
+    }
+  }
+
+ private:
+  std::size_t outputs_ = 0, inputs_ = 0;
+  simt::DeviceArray<std::byte> codes_;
+  simt::DeviceArray<Fp16> scales_;
   simt::DeviceArray<float> bias_;
 };
 

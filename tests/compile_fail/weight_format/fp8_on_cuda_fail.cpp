@@ -1,4 +1,4 @@
-// expect: quire: weight_format: the CUDA executor has products for weights without scales alone
+// expect: quire: weight_format: the CUDA executor has products for weights without scales, and
 #include <string_view>
 
 #include <quire/executor/cuda.cuh>

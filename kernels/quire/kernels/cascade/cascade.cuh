@@ -32,6 +32,7 @@ struct CascadePlan {
 
 /// Plans a decode step: each prefix is attended to once for its group, each sequence to the rest.
 /// \shape lengths, table_begin (sequences) \unit tile: query vectors of a block of threads
+/// most_parts: that a prefix is cut into, of each of which every sequence has a partial result
 /// \pre no sequence is in two groups
 /// \errors usage when a prefix reaches to a sequence's last token, or names one that is not there
 template <AttentionVariant Variant>
@@ -40,7 +41,7 @@ template <AttentionVariant Variant>
                                        std::span<const SharedPrefix> prefixes,
                                        const Variant& variant, const DecodeSlots& slots,
                                        std::uint32_t kv_heads, std::uint32_t group,
-                                       std::uint32_t tile) {
+                                       std::uint32_t tile, std::uint32_t most_parts = 0xffffffffu) {
   CascadePlan plan;
   std::vector<std::int32_t> begin(lengths.size(), 0), rest(lengths.begin(), lengths.end());
   std::vector<std::uint32_t> shared_parts(lengths.size(), 0);
@@ -63,8 +64,8 @@ template <AttentionVariant Variant>
     if (prefix.sequences.empty() || tokens <= 0) continue;  // beyond every window
     const auto rows = static_cast<std::uint32_t>(prefix.sequences.size());
     const std::uint32_t tiles = (rows * group + tile - 1) / tile;
-    const auto most = std::max(1u, static_cast<std::uint32_t>(tokens) /
-                                       static_cast<std::uint32_t>(std::max(slots.least_tokens, 1)));
+    const auto least_tokens = static_cast<std::uint32_t>(std::max(slots.least_tokens, 1));
+    const auto most = std::clamp(static_cast<std::uint32_t>(tokens) / least_tokens, 1u, most_parts);
     std::int32_t parts =
         static_cast<std::int32_t>(std::clamp(slots.blocks / (tiles * kv_heads), 1u, most));
     // whole tiles of 16 tokens each

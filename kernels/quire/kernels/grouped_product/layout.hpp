@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <quire/core/float16.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
+#include <quire/weight_format/linear_only.hpp>
 
 namespace quire::kernels {
 
@@ -27,6 +29,8 @@ struct GroupedAccess<weight_format::IntGrouped<code_bits, group_size>> {
 template <std::size_t group_size>
 struct GroupedAccess<weight_format::Int8Grouped<group_size>>
     : GroupedAccess<weight_format::IntGrouped<8, group_size>> {};
+template <class Linear, class Head>
+struct GroupedAccess<weight_format::LinearOnly<Linear, Head>> : GroupedAccess<Linear> {};
 
 /// A matrix's codes and scales as grouped_product reads them: sixteen outputs and a group of inputs
 /// at a time lie together, in the order of the lanes that multiply them, so that a warp's load is one
@@ -64,6 +68,28 @@ template <class Format>
     }
   }
   return w;
+}
+
+/// Reads one output's row back from what order_for_device made. \shape values (inputs)
+template <class Format>
+void read_ordered(std::span<const std::byte> codes, std::span<const Fp16> scales,
+                  std::size_t inputs, std::size_t output, float* values) {
+  using Access = GroupedAccess<Format>;
+  constexpr std::size_t code_bytes = Access::group * Access::bits / 8, quarter = code_bytes / 4;
+  const std::size_t groups = Format::blocks(inputs), row = output % 16;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t at = output / 16 * groups + g;
+    std::byte block[code_bytes + sizeof(Fp16)];
+    for (std::size_t q = 0; q < 4; ++q) {
+      std::memcpy(block + q * quarter,
+                  &codes[((at * 32 + row % 8 * 4 + q) * 2 + row / 8) * quarter], quarter);
+    }
+    std::memcpy(block + code_bytes, &scales[at * 16 + row], sizeof(Fp16));
+    float of_group[Access::group];
+    Format::Block::decode(block, of_group);
+    std::copy_n(of_group, std::min<std::size_t>(Access::group, inputs - g * Access::group),
+                values + g * Access::group);
+  }
 }
 
 }  // namespace quire::kernels

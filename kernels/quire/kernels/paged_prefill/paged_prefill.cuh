@@ -29,6 +29,7 @@ inline constexpr PrefillTuning prefix_tuning{.tiles = 1};
 /// `shared_prefix`: the rows are the queries of sequences that begin with the same tokens; they
 /// attend to those alone, and leave partial results.
 /// \pre q and q_stride are multiples of 16 bytes, and p.scale is above 0
+/// Packed 4-bit codes become the numbers that they stand for, in 16 bits.
 /// \cost 4 x head_dim multiply-adds a query vector and token it sees, in whole tiles
 /// \source Dao, "FlashAttention-2", 2023
 template <class KeyType, AttentionVariant Variant, PrefillTuning tuning = PrefillTuning{},
@@ -42,8 +43,7 @@ struct PagedPrefill {
   static_assert(sizeof(typename Key::Query) == 2 && Key::head_dim % 16 == 0 &&
                     tuning.tokens % 16 == 0,
                 "quire: kernels: prefill multiplies 16-bit queries; smallest model: Bf16 queries");
-  static_assert(Key::Access::alignment == 16,
-                "quire: kernels: prefill copies 16 bytes at once; smallest model: fp8_e4m3");
+  static_assert(Key::Access::alignment % 4 == 0);
   static constexpr std::string_view name = shared_prefix ? "shared_prefix" : "paged_prefill";
   static constexpr unsigned threads = tuning.warps * simt::warp_lanes;
   static constexpr unsigned head_dim = Key::head_dim;
@@ -53,6 +53,10 @@ struct PagedPrefill {
   static constexpr unsigned tile = tuning.warps * warp_vectors;  // query vectors
   static constexpr unsigned tokens = tuning.tokens;
   static constexpr unsigned steps = head_dim / 16;
+  // What is loaded of a row at once: stored elements, of packed codes bytes of two.
+  static constexpr bool packed = packs_codes<typename Key::Access>;
+  static constexpr unsigned chunk = Key::Access::alignment / sizeof(Stored);
+  static constexpr unsigned chunks = head_dim / chunk / (packed ? 2 : 1);
   // tokens whose logits are held at once: registers again
   static constexpr unsigned at_once = tiles > 1 && tokens % 32 == 0 ? 32 : tokens;
 
@@ -190,8 +194,6 @@ struct PagedPrefill {
                                 std::int32_t t0, std::int32_t end,
                                 const simt::Shared<std::uint32_t>& cache,
                                 const simt::Shared<float>& scales, unsigned stage) {
-    constexpr unsigned chunk = 16 / sizeof(Stored);  // elements of 16 bytes
-    constexpr unsigned chunks = head_dim / chunk;
     for (unsigned i = simt::thread(); i < tokens * chunks; i += threads) {
       const unsigned row = i / chunks, c = i % chunks;
       const std::int32_t t = t0 + static_cast<std::int32_t>(row);
@@ -205,8 +207,13 @@ struct PagedPrefill {
         keys = Key::key_slab(p.cache, block, kv_head);
         values = Key::value_slab(p.cache, block, kv_head);
       }
-      bring(keys, slot, c * chunk, cache, to);
-      bring(values, slot, c * chunk, cache, to + tokens * row_words);
+      if constexpr (packed) {
+        unpack(keys, slot, c * chunk, cache, to);
+        unpack(values, slot, c * chunk, cache, to + tokens * row_words);
+      } else {
+        bring(keys, slot, c * chunk, cache, to);
+        bring(values, slot, c * chunk, cache, to + tokens * row_words);
+      }
       if constexpr (Key::Access::scaled) {
         if (c == 0) {
           scales.store(stage * 2 * tokens + row, keys == nullptr ? 0 : Key::scale(keys, slot));
@@ -218,21 +225,48 @@ struct PagedPrefill {
     simt::commit_copies();
   }
 
-  /// 16 bytes of a token from element `at` on, as Half; zeros where slab is null.
+  /// A chunk of a token from element `at` on, as Half; zeros where slab is null.
   QUIRE_DEVICE static void bring(const std::byte* slab, unsigned slot, unsigned at,
                                  const simt::Shared<std::uint32_t>& cache, unsigned to) {
-    constexpr unsigned chunk = 16 / sizeof(Stored);
     const Stored* from = slab == nullptr ? nullptr : Key::row(slab, slot) + at;
     if constexpr (sizeof(Stored) == 2) {
       cache.template copy_async<4>(to, reinterpret_cast<const std::uint32_t*>(from));
     } else {
       std::uint32_t pairs[chunk / 2]{};
       if (from != nullptr) as_pairs<Half, chunk>(simt::load_vector_once<chunk>(from), pairs);
+      constexpr unsigned n = chunk / 2 < 4 ? chunk / 2 : 4;
       QUIRE_UNROLL
-      for (unsigned w = 0; w < chunk / 2; w += 4) {
-        cache.template store_vector<4>(to + w,
-                                       {{pairs[w], pairs[w + 1], pairs[w + 2], pairs[w + 3]}});
+      for (unsigned w = 0; w < chunk / 2; w += n) {
+        simt::Vector<std::uint32_t, n> words;
+        QUIRE_UNROLL
+        for (unsigned j = 0; j < n; ++j) words.v[j] = pairs[w + j];
+        cache.template store_vector<n>(to + w, words);
       }
+    }
+  }
+
+  /// Four bytes of a token's packed codes from byte `at` on, as the numbers that they stand for, rounded
+  /// to Half: dimensions from `at` on and from half a row further on.
+  QUIRE_DEVICE static void unpack(const std::byte* slab, unsigned slot, unsigned at,
+                                  const simt::Shared<std::uint32_t>& cache, unsigned to) {
+    static_assert(Key::Access::alignment == 4 && sizeof(Stored) == 1);
+    std::uint32_t codes = 0;
+    float scale = 0, least = 0;
+    if (slab != nullptr) {
+      const auto* words = reinterpret_cast<const std::uint32_t*>(Key::row(slab, slot));
+      codes = simt::load_vector_once<1>(words + at / 4).v[0];
+      const std::uint32_t end = words[head_dim / 8];
+      scale = simt::widen(Fp16{static_cast<std::uint16_t>(end)});
+      least = simt::widen(Fp16{static_cast<std::uint16_t>(end >> 16)});
+    }
+    const auto number = [&](unsigned i) {
+      return simt::fma(static_cast<float>(codes >> (4 * i) & 15u), scale, least);
+    };
+    QUIRE_UNROLL
+    for (unsigned part = 0; part < 2; ++part) {
+      cache.template store_vector<2>(to + part * (head_dim / 4),
+                                     {{simt::pack<Half>(number(part), number(part + 2)),
+                                       simt::pack<Half>(number(part + 4), number(part + 6))}});
     }
   }
 
