@@ -162,7 +162,7 @@ bool suits(const KvCodec& codec, std::size_t block, std::size_t head_dim) {
 
 TEST(CodeProducts, EqualWhatLoadReadsOverAGridOfShapes) {
   const std::size_t head_dims[] = {64, 80, 96, 128, 256}, lengths[] = {1, 15, 64, 65, 130},
-                    blocks[] = {1, 16, 64, 256};
+                    blocks[] = {1, 16, 24, 48, 256};
   std::size_t n = 0, run = 0;
   for (const KvCodec* codec : codecs) {
     for (const std::size_t head_dim : head_dims) {
@@ -174,7 +174,9 @@ TEST(CodeProducts, EqualWhatLoadReadsOverAGridOfShapes) {
         const Shape shape{tokens, group * kv_heads, kv_heads, head_dim};
         const Sequence sequence(*codec, shape, block, n);
         const std::size_t rows = std::min<std::size_t>(tokens, 3);
-        EXPECT_LT(sequence.error(sequence.attend(rows, rows, 1)), 2e-5)
+        // logits grow with the head, and with them what rounding does to weights
+        const double allowed = head_dim == 256 ? 4e-5 : 2e-5;
+        EXPECT_LT(sequence.error(sequence.attend(rows, rows, 1)), allowed)
             << codec->name << ", " << tokens << " tokens, group " << group << ", heads of "
             << head_dim << ", blocks of " << block;
       }

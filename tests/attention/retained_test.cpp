@@ -6,8 +6,11 @@
 #include <numeric>
 
 #include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/codec.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/int4_per_token_head.hpp>
 #include <quire/kv_format/int8_per_token_head.hpp>
+#include <quire/kv_format/q8_0.hpp>
 
 #include "tests/attention/harness.hpp"
 
@@ -55,12 +58,10 @@ struct Kept {
     memory = AlignedArray<std::byte>(blocks * view.block_bytes);
     view.base = memory.data();
     const std::vector<float> bad(d.head_dim, poison());
+    TokenWriter<Format> writer(view);
     for (const BlockId b : table) {
       for (std::size_t h = 0; h < d.kv_heads; ++h) {
-        for (std::size_t t = 0; t < block; ++t) {
-          Format::store(view.keys(b, h), block, d.head_dim, t, bad.data());
-          Format::store(view.values(b, h), block, d.head_dim, t, bad.data());
-        }
+        for (std::size_t t = 0; t < block; ++t) writer.write(b, h, t, t, bad.data(), bad.data());
       }
     }
     // what was kept before the step, then the step's own through the function under test
@@ -69,10 +70,8 @@ struct Kept {
       for (std::size_t i = 0; i + rows < entries.size(); ++i) {
         const std::size_t from =
             (h * d.tokens + static_cast<std::size_t>(entries[i].position)) * d.head_dim;
-        const BlockId b = table[entries[i].slot / block];
-        Format::store(view.keys(b, h), block, d.head_dim, entries[i].slot % block, &d.keys[from]);
-        Format::store(view.values(b, h), block, d.head_dim, entries[i].slot % block,
-                      &d.values[from]);
+        writer.write(table[entries[i].slot / block], h, entries[i].slot % block, i, &d.keys[from],
+                     &d.values[from]);
       }
     }
     const std::size_t width = d.kv_heads * d.head_dim;
@@ -216,6 +215,8 @@ TEST(RetainedAttention, HasTheBitsOfPagedWhereNothingWasDropped) {
   expect_bits_of_paged<kv_format::Fp32>();
   expect_bits_of_paged<kv_format::Bf16>();
   expect_bits_of_paged<kv_format::Int8PerTokenHead>();
+  expect_bits_of_paged<kv_format::Int4PerTokenHead>();
+  expect_bits_of_paged<kv_format::Q80>();
 }
 
 TEST(RetainedAttention, ReassignedPositionsAreThoseInTheCache) {
@@ -258,17 +259,21 @@ TEST(RetainedAttention, ReassignedPositionsAreThoseInTheCache) {
 }
 
 TEST(RetainedAttention, SlotsAreCopiedBitForBit) {
-  using Format = kv_format::Int8PerTokenHead;
-  constexpr std::size_t block = 8, dims = 20;
-  std::vector<std::byte> a(Format::slab_bytes(block, dims)), b(a.size());
-  std::vector<float> x(dims), y(dims), z(dims);
-  Rng rng(2);
-  for (float& v : x) v = static_cast<float>(rng.normal());
-  Format::store(a.data(), block, dims, 3, x.data());
-  copy_slot<Format>(a.data(), 3, b.data(), 6, block, dims);
-  Format::load(a.data(), block, dims, 3, y.data());
-  Format::load(b.data(), block, dims, 6, z.data());
-  EXPECT_EQ(y, z);
+  const kv_format::KvCodec& codec = kv_format::codec_of<kv_format::Int8PerTokenHead>();
+  for (const std::size_t block : {std::size_t{8}, std::size_t{32}}) {
+    for (const kv_format::SideCodec* side : {&codec.keys, &codec.values}) {
+      constexpr std::size_t dims = 32;
+      std::vector<std::byte> a(side->slab_bytes(block, dims)), b(a.size());
+      std::vector<float> x(dims), y(dims), z(dims);
+      Rng rng(2);
+      for (float& v : x) v = static_cast<float>(rng.normal());
+      side->store(a.data(), block, dims, 3, x.data());
+      copy_slot(*side, a.data(), 3, b.data(), block - 2, block, dims);
+      side->load(a.data(), block, dims, 3, y.data());
+      side->load(b.data(), block, dims, block - 2, z.data());
+      EXPECT_EQ(y, z);
+    }
+  }
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ TEST(SkipLayersKvFormat, StoresTheFirstAndLastLayersInAnotherFormat) {
   Arena<F> arena(shape, 2, 16);
   EXPECT_EQ(arena.block_bytes(), 16 * 2 * (3 * 128 + 2 * 36u));
   EXPECT_EQ(arena.layer(0).codec->name, "bf16");
-  EXPECT_EQ(arena.layer(1).codec->keys.load, &Int4PerTokenHead::load);
+  EXPECT_EQ(arena.layer(1).codec->keys.load, codec_of<Int4PerTokenHead>().keys.load);
   EXPECT_EQ(arena.layer(3).base - arena.layer(2).base, 16 * 2 * 36);
   EXPECT_EQ(arena.layer(4).codec->name, "bf16");
 }

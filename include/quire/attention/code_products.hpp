@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <quire/attention/rows_ahead.hpp>
 #include <quire/attention/workspace.hpp>
@@ -25,70 +26,139 @@ using simd::largest_magnitude;
 using simd::to_digits;
 
 inline constexpr std::size_t code_rows = 4;  // rows that one register tile serves
+inline constexpr std::size_t run_tokens = CodeLayout::run_tokens;
+inline constexpr std::size_t tile_runs = tile_tokens / run_tokens;
+inline constexpr std::size_t step_words = 16;  // from one step of a run to the next, 64 bytes
 
-/// Calls use(r, column, sums) for vectors of columns with sum over k of a[r][k] * b[k][column], a in
-/// digits, k counting words of four bytes.
-/// \shape b (steps, b_stride) words of unsigned bytes; a (Rows, code_digits, steps) words of signed
-/// ones; start (Rows, code_digits): what each digit's sum starts from
-template <std::size_t Rows, std::size_t Vectors, class Use>
-HWY_INLINE void multiply_codes(std::size_t steps, const std::uint32_t* b, std::size_t b_stride,
-                               const std::int8_t* a, std::size_t a_row, std::size_t a_digit,
-                               const std::int32_t* start, std::size_t column, RowsAhead& ahead,
-                               const Use& use) {
-  using namespace simd;
-  RowsAhead next = ahead;
-  WordVec sums[Rows * code_digits * Vectors];
-  unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
-    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-      sums[i * Vectors + v] = hn::Set(Words(), start[i]);
+/// The runs of a tile (CodeLayout) that hold tokens: [first, last).
+struct CodeRuns {
+  const std::uint32_t* runs[tile_runs] = {};
+  std::size_t first = 0, last = 0;
+};
+
+/// The left factor of a product. \shape a (rows, code_digits, words) words of signed bytes; start (rows,
+/// code_digits): what each digit's sum starts from
+struct DigitRows {
+  const std::int8_t* a;
+  std::size_t row, digit;  // bytes from one to the next
+  const std::int32_t* start;
+};
+
+/// Sums of products of bytes: of `Rows` rows of digits with `Vectors` vectors of columns.
+template <std::size_t Rows, std::size_t Vectors>
+class CodeSums {
+ public:
+  HWY_INLINE explicit CodeSums(const DigitRows& left) : left_(left) {
+    simd::unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
+      simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        sums_[i * Vectors + v] = simd::hn::Set(simd::Words(), left.start[i]);
+      });
     });
-  });
-  for (std::size_t k = 0; k < steps; ++k) {
-    next.fetch();
-    WordVec right[Vectors];
-    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-      right[v] = hn::BitCast(
-          Words(), hn::LoadU(hn::RebindToUnsigned<Words>(), b + k * b_stride + column + v * lanes));
-    });
+  }
+  /// Adds word k of all rows times right. \shape right (Vectors) words of unsigned bytes
+  HWY_INLINE void add(std::size_t k, const simd::WordVec* right) {
+    using namespace simd;
     unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
       constexpr std::size_t r = decltype(i)::value / code_digits;
       constexpr std::size_t d = decltype(i)::value % code_digits;
       std::int32_t word;
-      std::memcpy(&word, a + r * a_row + d * a_digit + 4 * k, sizeof word);
+      std::memcpy(&word, left_.a + r * left_.row + d * left_.digit + 4 * k, sizeof word);
       const WordVec left = hn::Set(Words(), word);
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        sums[i * Vectors + v] = dot_bytes(sums[i * Vectors + v], right[v], left);
+        sums_[i * Vectors + v] = dot_bytes(sums_[i * Vectors + v], right[v], left);
       });
     });
   }
-  ahead = next;
-  unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-      Vec x = hn::Zero(Floats());
-      unrolled<code_digits>([&](auto i) __attribute__((always_inline)) {
-        constexpr std::size_t d = code_digits - 1 - decltype(i)::value;
-        x = hn::MulAdd(
-            x, set(256.0f),
-            hn::ConvertTo(Floats(), sums[(decltype(r)::value * code_digits + d) * Vectors + v]));
+  /// Calls use(r, v, sum as floats).
+  template <class Use>
+  HWY_INLINE void finish(const Use& use) const {
+    using namespace simd;
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+      unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        Vec x = hn::Zero(Floats());
+        unrolled<code_digits>([&](auto i) __attribute__((always_inline)) {
+          constexpr std::size_t d = code_digits - 1 - decltype(i)::value;
+          x = hn::MulAdd(
+              x, set(256.0f),
+              hn::ConvertTo(Floats(), sums_[(decltype(r)::value * code_digits + d) * Vectors + v]));
+        });
+        use(decltype(r)::value, decltype(v)::value, x);
       });
-      use(decltype(r)::value, column + v * lanes, x);
     });
-  });
+  }
+
+ private:
+  simd::WordVec sums_[Rows * code_digits * Vectors];
+  const DigitRows left_;
+};
+
+HWY_INLINE simd::WordVec load_words(const std::uint32_t* p) {
+  using namespace simd;
+  return hn::BitCast(Words(), hn::LoadU(hn::RebindToUnsigned<Words>(), p));
+}
+/// Lower and upper halves of all bytes.
+HWY_INLINE simd::WordVec lower_codes(simd::WordVec x) {
+  using namespace simd;
+  return hn::And(x, hn::Set(Words(), 0x0f0f0f0f));
+}
+HWY_INLINE simd::WordVec upper_codes(simd::WordVec x) {
+  using namespace simd;
+  const hn::RebindToUnsigned<Words> bits;
+  return lower_codes(hn::BitCast(Words(), hn::ShiftRight<4>(hn::BitCast(bits, x))));
 }
 
-/// The same for all columns, a multiple of lanes.
-template <std::size_t Rows, class Use>
-void multiply_code_columns(std::size_t columns, std::size_t steps, const std::uint32_t* b,
-                           std::size_t b_stride, const std::int8_t* a, std::size_t a_row,
-                           std::size_t a_digit, const std::int32_t* start, RowsAhead& ahead,
-                           const Use& use) {
-  std::size_t c = 0;
-  for (; c + 2 * simd::lanes <= columns; c += 2 * simd::lanes) {
-    multiply_codes<Rows, 2>(steps, b, b_stride, a, a_row, a_digit, start, c, ahead, use);
+/// Scores of `Vectors` vectors of tokens. \shape b (Vectors): a group's words of theirs, `steps` of them,
+/// each of two where `halves`
+template <std::size_t Rows, std::size_t Vectors, bool halves, class Use>
+HWY_INLINE void multiply_key_codes(std::size_t steps, const std::uint32_t* const* b,
+                                   const DigitRows& left, std::size_t lines, RowsAhead& ahead,
+                                   const Use& use) {
+  using namespace simd;
+  CodeSums<Rows, Vectors> sums(left);
+  RowsAhead next = ahead;
+  for (std::size_t k = 0; k < steps; ++k) {
+    for (std::size_t i = 0; i < lines; ++i) next.fetch();
+    WordVec both[Vectors], right[Vectors];
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+      both[v] = load_words(b[v] + k * step_words);
+      right[v] = halves ? lower_codes(both[v]) : both[v];
+    });
+    sums.add(k, right);
+    if constexpr (halves) {
+      unrolled<Vectors>([&](auto v)
+                            __attribute__((always_inline)) { right[v] = upper_codes(both[v]); });
+      sums.add(steps + k, right);
+    }
   }
-  for (; c < columns; c += simd::lanes) {
-    multiply_codes<Rows, 1>(steps, b, b_stride, a, a_row, a_digit, start, c, ahead, use);
+  ahead = next;
+  sums.finish(use);
+}
+
+/// Weighted sums of two vectors of channels, or one. from: their words within a run; where `halves`, the
+/// second vector is the upper half of the first one's bytes.
+template <std::size_t Rows, std::size_t Vectors, bool halves, class Use>
+HWY_INLINE void multiply_value_codes(const CodeRuns& values, const std::size_t (&from)[2],
+                                     const DigitRows& left, std::size_t lines, RowsAhead& ahead,
+                                     const Use& use) {
+  using namespace simd;
+  CodeSums<Rows, Vectors> sums(left);
+  RowsAhead next = ahead;
+  for (std::size_t r = values.first; r < values.last; ++r) {
+    for (std::size_t k = 0; k < run_tokens / 4; ++k) {
+      for (std::size_t i = 0; i < lines; ++i) next.fetch();
+      WordVec right[Vectors];
+      right[0] = load_words(values.runs[r] + from[0] + k * step_words);
+      if constexpr (halves) {
+        right[1] = upper_codes(right[0]);
+        right[0] = lower_codes(right[0]);
+      } else if constexpr (Vectors == 2) {
+        right[1] = load_words(values.runs[r] + from[1] + k * step_words);
+      }
+      sums.add(r * (run_tokens / 4) + k, right);
+    }
   }
+  ahead = next;
+  sums.finish(use);
 }
 
 /// Where one side's tokens of a tile begin: a row of zeros where there is none.
@@ -97,9 +167,11 @@ struct CodeRows {
   const std::uint32_t* slots;    // (tile_tokens): within their slabs
   std::size_t begin, end;        // tokens that there are
   bool in_order;                 // those of a block lie one behind the other
+  bool by_runs;                  // rows and slots (tile_runs): of the tokens with which runs begin
 };
 
-/// Keys or values of a tile as words of four unsigned bytes, beside their scales.
+/// Keys or values of a tile as words of unsigned codes, beside their scales: those of slabs in runs where
+/// they lie, others packed into runs of codes of 8 bits.
 template <bool keys>
 class CodeTile {
  public:
@@ -113,11 +185,20 @@ class CodeTile {
         offsets_(scales_ + groups_ * tile_tokens),
         halves_(reinterpret_cast<std::uint32_t*>(offsets_ + groups_ * tile_tokens)) {}
 
-  /// \shape keys (head_dim / 4, tile_tokens): words of one token's neighbouring channels;
-  /// values (tile_tokens / 4, head_dim): words of one channel's neighbouring tokens
-  [[nodiscard]] const std::uint32_t* words() const { return words_; }
+  [[nodiscard]] const CodeRuns& runs() const { return runs_; }
+  /// Whether each byte holds two codes, the second half a group on.
+  [[nodiscard]] bool in_halves() const { return layout_.in_runs && layout_.bits == 4; }
   [[nodiscard]] std::size_t groups() const { return groups_; }
   [[nodiscard]] std::size_t group() const { return layout_.group; }
+  /// Words from one group to the next within a run.
+  [[nodiscard]] std::size_t group_words() const {
+    return layout_.group * run_tokens / 4 / (in_halves() ? 2 : 1);
+  }
+  /// Lines to fetch for `vectors` vectors that a product reads: what packing has not fetched.
+  [[nodiscard]] std::size_t lines_ahead(std::size_t vectors) const {
+    const std::size_t bytes = vectors * simd::lanes * sizeof(float);
+    return std::max<std::size_t>(bytes / (layout_.in_runs ? 64 : 128), 1);
+  }
   /// \shape (tile_tokens)
   [[nodiscard]] const float* scales(std::size_t g) const { return scales_ + g * tile_tokens; }
   [[nodiscard]] const float* offsets(std::size_t g) const { return offsets_ + g * tile_tokens; }
@@ -128,41 +209,106 @@ class CodeTile {
   /// added.
   [[nodiscard]] std::int32_t excess() const { return layout_.bits == 8 ? 128 : 0; }
 
-  /// Fetches the first half of what lies ahead; products fetch the rest.
-  void pack(const CodeRows& from, RowsAhead& ahead) {
-    const std::size_t bytes = layout_.group * layout_.bits / 8;
-    const bool halves = layout_.bits == 4;
-    const std::size_t high = layout_.group / 2 * (keys ? tile_tokens / 4 : 1);
-    for (std::size_t t = 0; t < from.end; t += 16) {
-      for (std::size_t i = 0; i < 8 * layout_.row_bytes; i += 64) ahead.fetch();
-      const bool run = in_one_run(from, t);
-      for (std::size_t g = 0; g < groups_; ++g) {
-        const std::size_t at = g * layout_.group_bytes + layout_.codes_at;
-        const std::size_t channel = g * layout_.group;
-        std::uint32_t* to =
-            words_ + (keys ? channel / 4 * tile_tokens + t : t / 4 * head_dim_ + channel);
-        for (std::size_t i = 0; i < bytes; i += 16, to += keys ? 4 * tile_tokens : 16) {
-          if (run) {
-            const std::byte* first = from.rows[t] + at + i;
-            const std::size_t step = layout_.row_bytes;
-            pack_run(
-                [ first, step ](std::size_t r)
-                    __attribute__((always_inline)) { return first + r * step; },
-                halves, to, high);
-          } else {
-            const std::byte* const* rows = from.rows + t;
-            pack_run(
-                [ rows, j = at + i ](std::size_t r)
-                    __attribute__((always_inline)) { return rows[r] + j; },
-                halves, to, high);
-          }
-        }
+  /// Fetches the first half of what lies ahead where it packs; products fetch the rest.
+  void take(const CodeRows& from, RowsAhead& ahead) {
+    runs_.first = from.begin / run_tokens;
+    runs_.last = (from.end + run_tokens - 1) / run_tokens;
+    const std::size_t run_words =
+        layout_.in_runs ? layout_.row_bytes * run_tokens / 4 : head_dim_ * run_tokens / 4;
+    for (std::size_t r = runs_.first; r < runs_.last; ++r) {
+      std::uint32_t* to = words_ + r * run_words;
+      runs_.runs[r] = to;
+      if (!layout_.in_runs) {
+        pack(from, r * run_tokens, to, ahead);
+      } else if (from.in_order) {
+        const Place place = first_of(from, r);
+        runs_.runs[r] = reinterpret_cast<const std::uint32_t*>(place.run);
+        load_scales_of_run(place.slab, place.slot, r);
+      } else {
+        collect(from, r * run_tokens, std::min(from.end, (r + 1) * run_tokens), to);
       }
     }
-    load_scales(from);
+    if (!layout_.in_runs || !from.in_order) load_scales(from);
   }
 
  private:
+  struct Place {
+    const std::byte *slab, *run;
+    std::size_t slot;
+  };
+  /// Where run r of tokens in order begins.
+  [[nodiscard]] HWY_INLINE Place first_of(const CodeRows& from, std::size_t r) const {
+    const std::size_t t = from.by_runs ? r : std::max(from.begin, r * run_tokens);
+    const std::size_t slot = from.slots[t] / run_tokens * run_tokens;
+    const std::byte* run = from.rows[t] - (from.slots[t] - slot) * layout_.row_bytes;
+    return {run - slot * layout_.row_bytes, run, slot};
+  }
+  /// Where the run of a token begins.
+  [[nodiscard]] const std::byte* run_of(const CodeRows& from, std::size_t t) const {
+    return from.rows[t] - from.slots[t] % run_tokens * layout_.row_bytes;
+  }
+
+  /// Sixteen tokens from t on, as rows.
+  void pack(const CodeRows& from, std::size_t t, std::uint32_t* run_words, RowsAhead& ahead) const {
+    const std::size_t bytes = layout_.group * layout_.bits / 8;
+    const bool halves = layout_.bits == 4;
+    const std::size_t high = layout_.group / 2 * run_tokens / 4;
+    for (std::size_t i = 0; i < 8 * layout_.row_bytes; i += 64) ahead.fetch();
+    const bool run = in_one_run(from, t);
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const std::size_t at = g * layout_.group_bytes + layout_.codes_at;
+      std::uint32_t* to = run_words + g * group_words();
+      for (std::size_t i = 0; i < bytes; i += 16, to += 4 * step_words) {
+        if (run) {
+          const std::byte* first = from.rows[t] + at + i;
+          const std::size_t step = layout_.row_bytes;
+          pack_run(
+              [ first, step ](std::size_t r)
+                  __attribute__((always_inline)) { return first + r * step; },
+              halves, to, high);
+        } else {
+          const std::byte* const* rows = from.rows + t;
+          pack_run(
+              [ rows, j = at + i ](std::size_t r)
+                  __attribute__((always_inline)) { return rows[r] + j; },
+              halves, to, high);
+        }
+      }
+    }
+  }
+
+  /// Listed tokens [begin, end) of one run, from wherever they lie in theirs.
+  void collect(const CodeRows& from, std::size_t begin, std::size_t end, std::uint32_t* to) const {
+    using namespace simd;
+    const auto run = [&](std::size_t t) {
+      return reinterpret_cast<const std::uint32_t*>(run_of(from, t));
+    };
+    if constexpr (keys) {
+      for (std::size_t t = begin; t < end; ++t) {
+        const std::uint32_t* word = run(t) + from.slots[t] % run_tokens;
+        for (std::size_t i = 0; i < layout_.row_bytes / 4; ++i) {
+          to[i * step_words + t % run_tokens] = word[i * step_words];
+        }
+      }
+    } else {
+      const hn::RebindToUnsigned<Words> d;
+      for (std::size_t quad = begin; quad < end; quad += 4) {
+        for (std::size_t i = 0; i < layout_.row_bytes; i += lanes) {
+          const std::size_t at = i / 16 * 4 * step_words + i % 16;
+          auto all = hn::Zero(d);
+          for (std::size_t t = quad; t < std::min(end, quad + 4); ++t) {
+            const std::size_t slot = from.slots[t] % run_tokens;
+            const auto word = hn::LoadU(d, run(t) + at + slot / 4 * step_words);
+            const auto byte =
+                hn::And(hn::ShiftRightSame(word, static_cast<int>(slot % 4 * 8)), hn::Set(d, 0xff));
+            all = hn::Or(all, hn::ShiftLeftSame(byte, static_cast<int>((t - quad) * 8)));
+          }
+          hn::StoreU(all, d, to + at + (quad - begin) / 4 * step_words);
+        }
+      }
+    }
+  }
+
   /// Whether sixteen tokens lie one behind the other.
   [[nodiscard]] bool in_one_run(const CodeRows& from, std::size_t t) const {
     return from.in_order && t >= from.begin && t + 16 <= from.end &&
@@ -176,11 +322,9 @@ class CodeTile {
   HWY_INLINE void pack_run(const At& at, bool halves, std::uint32_t* to, std::size_t high) const {
 #if HWY_TARGET == HWY_SCALAR
     for (std::size_t i = 0; i < 256; ++i) {
-      // byte b of token t is byte b % 4 of word b / 4 of token t, or byte t % 4 of channel b's word
       const std::size_t t = i % 16, b = i / 16;
       const auto code = std::to_integer<unsigned>(at(t)[b]);
-      std::uint32_t* word = to + (keys ? b / 4 * tile_tokens + t : t / 4 * head_dim_ + b);
-      auto* byte = reinterpret_cast<std::uint8_t*>(word) + (keys ? b : t) % 4;
+      auto* byte = reinterpret_cast<std::uint8_t*>(to) + layout_.template byte_at<keys>(t, b);
       *byte = static_cast<std::uint8_t>(halves ? code & 15u : code ^ 128u);
       if (halves) byte[high * sizeof *to] = static_cast<std::uint8_t>(code >> 4);
     }
@@ -247,17 +391,17 @@ class CodeTile {
 
 #if HWY_TARGET != HWY_SCALAR
   /// Stores four vectors of words. Keys: vector j holds word j of tokens t, t + 1, ...; values: block L of
-  /// vector j holds channels [4 j, 4 j + 4) of quad t / 4 + L.
+  /// vector j holds bytes [4 j, 4 j + 4) of quad t / 4 + L.
   template <class V, class D>
   HWY_INLINE void put(const std::array<V, 4>& words, D d, std::uint32_t* to, std::size_t t) const {
     namespace hn = simd::hn;
     V v[4] = {words[0], words[1], words[2], words[3]};
-    std::size_t next = tile_tokens;
+    std::size_t next = step_words;
     if constexpr (keys) {
       to += t;
     } else {
-      next = hn::MaxLanes(D()) == 16 ? head_dim_ : 4;
-      to += t / 4 * head_dim_;
+      to += t / 4 * step_words;
+      if constexpr (hn::MaxLanes(D()) < 16) next = 4;
       if constexpr (hn::MaxLanes(D()) == 16) {  // four by four blocks
         const auto as = [&](auto x) { return hn::BitCast(d, x); };
         const auto even = hn::ConcatLowerLower(d, as(v[2]), as(v[0]));
@@ -276,16 +420,37 @@ class CodeTile {
   }
 #endif
 
+  /// Those of slots without a token are of no use, and of no harm.
+  HWY_INLINE void load_scales_of_run(const std::byte* slab, std::size_t slot, std::size_t r) {
+    using namespace simd;
+    const hn::RebindToUnsigned<Words> word;
+    const hn::Rebind<std::uint16_t, Floats> half;
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const std::byte* from = slab + layout_.scale_of(slot, g);
+      for (std::size_t t = 0; t < run_tokens; t += lanes, from += lanes * layout_.scale_bytes()) {
+        const std::size_t at = g * tile_tokens + r * run_tokens + t;
+        if (layout_.scale_bytes() == 4) {
+          unpack_scales(hn::LoadU(word, reinterpret_cast<const std::uint32_t*>(from)), at);
+        } else {
+          const auto bits = hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(from));
+          unpack_scales(hn::PromoteTo(word, bits), at);
+        }
+      }
+    }
+  }
+
   void load_scales(const CodeRows& from) {
-    const std::size_t end = simd::round_up(from.end, 16);
-    const bool beside = layout_.scale == CodeLayout::Scale::fp32_of_slab;
+    using namespace simd;
+    const std::size_t end = round_up(from.end, 16);
+    const bool beside = layout_.in_runs || layout_.scale == CodeLayout::Scale::fp32_of_slab;
+    const std::size_t size = layout_.in_runs ? layout_.scale_bytes() : sizeof(std::uint32_t);
     // from a token's row back to its slab's begin, and on to its scale
-    const std::size_t back = beside ? layout_.row_bytes - sizeof(float) : 0;
+    const std::size_t back = beside ? layout_.row_bytes - size : 0;
     for (std::size_t g = 0; g < groups_; ++g) {
       const std::byte* const* rows = from.rows;
       const std::size_t at = g * layout_.group_bytes + layout_.scale_at;
       std::uint32_t* to = halves_ + g * tile_tokens;
-      std::fill(to, to + from.begin, 0u);
+      std::fill(to, to + end, 0u);
       for (std::size_t t = from.begin; t < from.end;) {
         const std::byte* scale = rows[t] + at - from.slots[t] * back;
         if (t + 16 <= from.end && in_one_run(from, t)) {
@@ -296,12 +461,13 @@ class CodeTile {
           }
           t += 16;
         } else {
-          std::memcpy(to + t, scale, sizeof *to);
+          std::memcpy(to + t, scale, size);
           ++t;
         }
       }
-      std::fill(to + from.end, to + end, 0u);
-      for (std::size_t t = 0; t < end; t += simd::lanes) unpack_scales(g * tile_tokens + t);
+      for (std::size_t t = 0; t < end; t += lanes) {
+        unpack_scales(hn::LoadU(hn::RebindToUnsigned<Words>(), to + t), g * tile_tokens + t);
+      }
     }
   }
 
@@ -318,21 +484,21 @@ class CodeTile {
     }
   }
 
-  void unpack_scales(std::size_t t) {
+  /// A vector's scales and offsets from their words.
+  template <class V>
+  HWY_INLINE void unpack_scales(V words, std::size_t t) {
     using namespace simd;
     if (layout_.scale == CodeLayout::Scale::fp32_of_slab) {
-      std::memcpy(scales_ + t, halves_ + t, lanes * sizeof(float));
+      store(hn::BitCast(Floats(), words), scales_ + t);
     } else {
-      const hn::RebindToUnsigned<Words> word;
       const hn::Rebind<std::uint16_t, Floats> half;
       const hn::Rebind<hwy::float16_t, Floats> floats;
-      const auto both = hn::LoadU(word, halves_ + t);
       const auto as_float = [&](auto bits) {
         return hn::PromoteTo(Floats(), hn::BitCast(floats, hn::TruncateTo(half, bits)));
       };
-      store(as_float(both), scales_ + t);
+      store(as_float(words), scales_ + t);
       if (layout_.scale == CodeLayout::Scale::fp16_and_offset) {
-        store(as_float(hn::ShiftRight<16>(both)), offsets_ + t);
+        store(as_float(hn::ShiftRight<16>(words)), offsets_ + t);
         return;
       }
     }
@@ -341,6 +507,7 @@ class CodeTile {
 
   CodeLayout layout_;
   std::size_t head_dim_, groups_;
+  CodeRuns runs_;
   std::uint32_t* words_;
   float *scales_, *offsets_;
   std::uint32_t* halves_;
@@ -376,14 +543,14 @@ class CodeQueries {
     }
   }
 
-  /// scores (rows, tile_tokens) of rows [0, rows), for `tokens` columns, a multiple of 16
-  void multiply(const CodeTile<true>& keys, std::size_t rows, std::size_t tokens, RowsAhead& ahead,
+  /// scores (rows, tile_tokens) of rows [0, rows) for the tokens of all runs
+  void multiply(const CodeTile<true>& keys, std::size_t rows, RowsAhead& ahead,
                 float* scores) const {
-    std::size_t r = 0;
-    for (; r + code_rows <= rows; r += code_rows) {
-      multiply_some<code_rows>(keys, r, tokens, ahead, scores);
+    if (keys.in_halves()) {
+      multiply_as<true>(keys, rows, ahead, scores);
+    } else {
+      multiply_as<false>(keys, rows, ahead, scores);
     }
-    for (; r < rows; ++r) multiply_some<1>(keys, r, tokens, ahead, scores);
   }
 
  private:
@@ -395,26 +562,53 @@ class CodeQueries {
     return starts_ + (g * rows_ + r) * code_digits;
   }
 
-  template <std::size_t Rows>
-  void multiply_some(const CodeTile<true>& keys, std::size_t r, std::size_t tokens,
-                     RowsAhead& ahead, float* scores) const {
-    using namespace simd;
-    const std::size_t words = keys.group() / 4;
-    for (std::size_t g = 0; g < groups_; ++g) {
-      multiply_code_columns<Rows>(
-          tokens, words, keys.words() + g * words * tile_tokens, tile_tokens,
-          digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_, start(r, g),
-          ahead, [&](std::size_t i, std::size_t t, Vec product) __attribute__((always_inline)) {
-            float* to = scores + (r + i) * tile_tokens + t;
-            Vec s = g == 0 ? hn::Zero(Floats()) : load(to);
-            if (keys.has_offsets()) {
-              const Vec total = simd::set(totals_[(r + i) * groups_ + g]);
-              s = hn::MulAdd(load(keys.offsets(g) + t), total, s);
-            }
-            const Vec scaled = hn::Mul(product, simd::set(steps_[r + i]));
-            store(hn::MulAdd(scaled, load(keys.scales(g) + t), s), to);
-          });
+  template <bool halves>
+  void multiply_as(const CodeTile<true>& keys, std::size_t rows, RowsAhead& ahead,
+                   float* scores) const {
+    std::size_t r = 0;
+    for (; r + code_rows <= rows; r += code_rows) {
+      multiply_rows<code_rows, halves>(keys, r, ahead, scores);
     }
+    for (; r < rows; ++r) multiply_rows<1, halves>(keys, r, ahead, scores);
+  }
+  template <std::size_t Rows, bool halves>
+  void multiply_rows(const CodeTile<true>& keys, std::size_t r, RowsAhead& ahead,
+                     float* scores) const {
+    for (std::size_t g = 0; g < groups_; ++g) {
+      std::size_t t = keys.runs().first * run_tokens;
+      const std::size_t end = keys.runs().last * run_tokens;
+      for (; t + 2 * simd::lanes <= end; t += 2 * simd::lanes) {
+        multiply_tokens<Rows, 2, halves>(keys, r, g, t, ahead, scores);
+      }
+      for (; t < end; t += simd::lanes) {
+        multiply_tokens<Rows, 1, halves>(keys, r, g, t, ahead, scores);
+      }
+    }
+  }
+  template <std::size_t Rows, std::size_t Vectors, bool halves>
+  HWY_INLINE void multiply_tokens(const CodeTile<true>& keys, std::size_t r, std::size_t g,
+                                  std::size_t first, RowsAhead& ahead, float* scores) const {
+    using namespace simd;
+    const std::uint32_t* words[Vectors];
+    for (std::size_t v = 0; v < Vectors; ++v) {
+      const std::size_t t = first + v * lanes;
+      words[v] = keys.runs().runs[t / run_tokens] + g * keys.group_words() + t % run_tokens;
+    }
+    multiply_key_codes<Rows, Vectors, halves>(
+        keys.group_words() / step_words, words,
+        {digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_, start(r, g)},
+        keys.lines_ahead(Vectors),
+        ahead, [&](std::size_t i, std::size_t v, Vec product) __attribute__((always_inline)) {
+          const std::size_t t = first + v * lanes;
+          float* to = scores + (r + i) * tile_tokens + t;
+          Vec s = g == 0 ? hn::Zero(Floats()) : load(to);
+          if (keys.has_offsets()) {
+            const Vec total = simd::set(totals_[(r + i) * groups_ + g]);
+            s = hn::MulAdd(load(keys.offsets(g) + t), total, s);
+          }
+          const Vec scaled = hn::Mul(product, simd::set(steps_[r + i]));
+          store(hn::MulAdd(scaled, load(keys.scales(g) + t), s), to);
+        });
   }
 
   std::size_t head_dim_, groups_, rows_;
@@ -427,8 +621,8 @@ class CodeQueries {
 /// sums += weights * values. \shape weights (rows, tile_tokens), zero where a token is not seen; sums
 /// (rows, stride); tokens: a multiple of 16
 template <std::size_t Rows>
-void add_code_values(const CodeTile<false>& values, std::size_t head_dim, const float* weights,
-                     std::size_t tokens, RowsAhead& ahead, float* sums, std::size_t stride) {
+void add_code_values(const CodeTile<false>& values, const float* weights, std::size_t tokens,
+                     RowsAhead& ahead, float* sums, std::size_t stride) {
   using namespace simd;
   alignas(64) std::int8_t digits[Rows * code_digits * tile_tokens];
   alignas(64) float scaled[Rows * tile_tokens];
@@ -458,28 +652,43 @@ void add_code_values(const CodeTile<false>& values, std::size_t head_dim, const 
                     digits + r * code_digits * tile_tokens, tile_tokens, start + r * code_digits);
     }
     for (std::int32_t& s : start) s *= -values.excess();
+    const DigitRows left{digits, code_digits * tile_tokens, tile_tokens, start};
     float* to = sums + g * values.group();
-    multiply_code_columns<Rows>(
-        values.group(), tokens / 4, values.words() + g * values.group(), head_dim, digits,
-        code_digits * tile_tokens, tile_tokens, start,
-        ahead, [&](std::size_t r, std::size_t c, Vec product) __attribute__((always_inline)) {
-          const Vec before = hn::Add(load(to + r * stride + c), set(offsets[r]));
-          store(hn::MulAdd(product, set(steps[r]), before), to + r * stride + c);
-        });
+    const auto add = [&](auto vectors, auto halves, std::size_t c) __attribute__((always_inline)) {
+      constexpr std::size_t read = decltype(halves)::value ? 1 : decltype(vectors)::value;
+      const auto word = [&](std::size_t column) {
+        return g * values.group_words() + column / 16 * 4 * step_words + column % 16;
+      };
+      const std::size_t apart = decltype(halves)::value ? values.group() / 2 : lanes;
+      multiply_value_codes<Rows, decltype(vectors)::value, decltype(halves)::value>(
+          values.runs(), {word(c), word(c + lanes)}, left, values.lines_ahead(read),
+          ahead, [&](std::size_t r, std::size_t v, Vec product) __attribute__((always_inline)) {
+            float* at = to + r * stride + c + v * apart;
+            const Vec before = hn::Add(load(at), set(offsets[r]));
+            store(hn::MulAdd(product, set(steps[r]), before), at);
+          });
+    };
+    constexpr std::integral_constant<std::size_t, 1> one;
+    constexpr std::integral_constant<std::size_t, 2> two;
+    std::size_t c = 0;
+    if (values.in_halves()) {
+      for (; c < values.group() / 2; c += lanes) add(two, std::true_type(), c);
+    } else {
+      for (; c + 2 * lanes <= values.group(); c += 2 * lanes) add(two, std::false_type(), c);
+      for (; c < values.group(); c += lanes) add(one, std::false_type(), c);
+    }
   }
 }
 
-inline void add_code_values(const CodeTile<false>& values, std::size_t head_dim,
-                            const float* weights, std::size_t rows, std::size_t tokens,
-                            RowsAhead& ahead, float* sums, std::size_t stride) {
+inline void add_code_values(const CodeTile<false>& values, const float* weights, std::size_t rows,
+                            std::size_t tokens, RowsAhead& ahead, float* sums, std::size_t stride) {
   std::size_t r = 0;
   for (; r + code_rows <= rows; r += code_rows) {
-    add_code_values<code_rows>(values, head_dim, weights + r * tile_tokens, tokens, ahead,
-                               sums + r * stride, stride);
+    add_code_values<code_rows>(values, weights + r * tile_tokens, tokens, ahead, sums + r * stride,
+                               stride);
   }
   for (; r < rows; ++r) {
-    add_code_values<1>(values, head_dim, weights + r * tile_tokens, tokens, ahead,
-                       sums + r * stride, stride);
+    add_code_values<1>(values, weights + r * tile_tokens, tokens, ahead, sums + r * stride, stride);
   }
 }
 

@@ -113,15 +113,11 @@ class LaneKeys {
 }  // namespace detail
 
 /// Copies one token's keys or values between slabs, bit for bit.
-template <KvFormatPolicy Format>
+template <PlainKvFormat Format>
 void copy_slot(const std::byte* from, std::size_t from_slot, std::byte* to, std::size_t to_slot,
-               std::size_t block_tokens, std::size_t head_dim) {
-  if constexpr (PlainKvFormat<Format>) {
-    const std::size_t bytes = head_dim * sizeof(typename Format::Element);
-    std::memcpy(to + to_slot * bytes, from + from_slot * bytes, bytes);
-  } else {
-    Format::copy(from, from_slot, to, to_slot, block_tokens, head_dim);
-  }
+               std::size_t head_dim) {
+  const std::size_t bytes = head_dim * sizeof(typename Format::Element);
+  std::memcpy(to + to_slot * bytes, from + from_slot * bytes, bytes);
 }
 
 /// The same through a codec. \errors state for a format that cannot copy single tokens

@@ -232,8 +232,7 @@ class TaskKernel {
     key_basis_ = !Keys::shifts && keys.to_basis != nullptr && !turns_keys();
     const auto codes_of = [&](const kv_format::SideCodec& side) {
       CodeLayout layout;
-      if (side.code_layout != nullptr && side.seal == nullptr && side.residual == 0 &&
-          side.load_fitted == nullptr) {
+      if (side.code_layout != nullptr) {
         layout = side.code_layout(cache_.block_tokens, cache_.head_dim);
         if (!layout.suits(cache_.head_dim)) layout.group = 0;
       }
@@ -255,6 +254,8 @@ class TaskKernel {
       value_bytes_ = value_layout_.row_bytes;
       code_values_.emplace(value_layout_, cache_.head_dim, value_rows_);
     }
+    by_runs_ = !Keys::listed && key_layout_.group != 0 && key_layout_.in_runs &&
+               value_layout_.group != 0 && value_layout_.in_runs;
   }
 
   void prepare() {
@@ -338,7 +339,7 @@ class TaskKernel {
 
   /// Where the tokens of a tile begin: a row of zeros where there is none.
   struct Tile {
-    const std::byte* keys[tile_tokens];
+    const std::byte* keys[tile_tokens];  // or of runs alone, where by_runs_
     const std::byte* values[tile_tokens];
     std::uint32_t slots[tile_tokens];  // within their blocks
     std::size_t begin = 0, end = 0;    // tokens that there are
@@ -352,8 +353,12 @@ class TaskKernel {
       tile.values[t] = values + slot * value_bytes_;
       tile.slots[t] = static_cast<std::uint32_t>(slot);
     };
+    tile.begin = from;
+    tile.end = count;
     const auto* zeros = reinterpret_cast<const std::byte*>(zeros_);
-    for (std::size_t t = 0; t < from; ++t) put(t, zeros, zeros, 0);
+    if (!by_runs_) {
+      for (std::size_t t = 0; t < from; ++t) put(t, zeros, zeros, 0);
+    }
     if constexpr (Keys::listed) {
       for (std::size_t t = from; t < count; ++t) {
         const auto [block, slot] = place(begin + t);
@@ -374,22 +379,41 @@ class TaskKernel {
           fetch_scales(key_layout_, keys, stop - t);
           fetch_scales(value_layout_, values, stop - t);
         }
-        for (; t < stop; ++t, ++entry_slot_) put(t, keys, values, entry_slot_);
+        if (by_runs_) {
+          for (std::size_t r = t / run_tokens; r * run_tokens < stop; ++r) {
+            put(r, keys, values, entry_slot_ / run_tokens * run_tokens);
+            entry_slot_ += std::min(stop, (r + 1) * run_tokens) - t;
+            t = std::min(stop, (r + 1) * run_tokens);
+          }
+        } else {
+          for (; t < stop; ++t, ++entry_slot_) put(t, keys, values, entry_slot_);
+        }
         if (entry_slot_ == cache_.block_tokens) {
           entry_slot_ = 0;
           ++entry_;
         }
       }
     }
+    if (by_runs_) return;
     for (std::size_t t = count; t < tile_tokens; ++t) put(t, zeros, zeros, 0);
-    tile.begin = from;
-    tile.end = count;
   }
-  /// Of tokens from entry_slot_ on, where they lie beside all codes of a slab.
+  /// What a product fetches meanwhile.
+  [[nodiscard]] RowsAhead rows_ahead(const std::byte* const* rows, std::size_t bytes) const {
+    if (!by_runs_) return {rows, rows + tile_tokens, bytes};
+    return {rows + next_->begin / run_tokens, rows + (next_->end + run_tokens - 1) / run_tokens,
+            bytes * run_tokens};
+  }
+  /// Of tokens from entry_slot_ on, where they lie apart from the codes.
   HWY_INLINE void fetch_scales(const CodeLayout& layout, const std::byte* slab,
                                std::size_t count) const {
-    if (layout.group == 0 || layout.scale != CodeLayout::Scale::fp32_of_slab) return;
-    fetch(slab + layout.scale_at + entry_slot_ * sizeof(float), count * sizeof(float));
+    if (layout.group == 0) return;
+    if (layout.in_runs) {
+      for (std::size_t g = 0; g < cache_.head_dim / layout.group; ++g) {
+        fetch(slab + layout.scale_of(entry_slot_, g), count * layout.scale_bytes());
+      }
+    } else if (layout.scale == CodeLayout::Scale::fp32_of_slab) {
+      fetch(slab + layout.scale_at + entry_slot_ * sizeof(float), count * sizeof(float));
+    }
   }
   /// Slabs of a token, for those who read through them.
   [[nodiscard]] const std::byte* key_slab(std::size_t t) const {
@@ -433,11 +457,13 @@ class TaskKernel {
     if (!located_) {
       located_ = true;
       locate(*here_, begin, tile_skip_, tile_count_);
-      for (std::size_t t = tile_skip_; t < tile_count_; ++t) fetch(here_->keys[t], key_bytes_);
-      for (std::size_t t = tile_skip_; t < tile_count_; ++t) fetch(here_->values[t], value_bytes_);
+      const std::size_t each = by_runs_ ? run_tokens : 1;
+      const std::size_t first = tile_skip_ / each, stop = (tile_count_ + each - 1) / each;
+      for (std::size_t t = first; t < stop; ++t) fetch(here_->keys[t], each * key_bytes_);
+      for (std::size_t t = first; t < stop; ++t) fetch(here_->values[t], each * value_bytes_);
     }
-    const std::size_t after = begin + tile_tokens, stop = static_cast<std::size_t>(end);
-    locate(*next_, after, 0, stop > after ? std::min(tile_tokens, stop - after) : 0);
+    const std::size_t after = begin + tile_tokens, last = static_cast<std::size_t>(end);
+    locate(*next_, after, 0, last > after ? std::min(tile_tokens, last - after) : 0);
     if constexpr (!Keys::listed) announce_blocks();
   }
   /// Touches the blocks of the tile after the next: where pages are small, finding one takes longer than
@@ -537,11 +563,10 @@ class TaskKernel {
       }
     } else {
       if (code_keys_ && !shifted()) {
-        RowsAhead ahead{next_->keys, next_->keys + tile_tokens, key_bytes_};
-        code_keys_->pack({here_->keys, here_->slots, tile_skip_, tile_count_, !Keys::listed},
-                         ahead);
-        return code_queries_->multiply(*code_keys_, task_.count, simd::round_up(tile_count_, 16),
-                                       ahead, scores_);
+        RowsAhead ahead = rows_ahead(next_->keys, key_bytes_);
+        code_keys_->take(
+            {here_->keys, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
+        return code_queries_->multiply(*code_keys_, task_.count, ahead, scores_);
       }
     }
     const std::byte* rows[tile_tokens];
@@ -688,11 +713,11 @@ class TaskKernel {
   void add_values() {
     if constexpr (!plain) {
       if (code_values_) {
-        RowsAhead ahead{next_->values, next_->values + tile_tokens, value_bytes_};
-        code_values_->pack({here_->values, here_->slots, tile_skip_, tile_count_, !Keys::listed},
-                           ahead);
-        return add_code_values(*code_values_, cache_.head_dim, scores_, task_.count,
-                               simd::round_up(tile_count_, 16), ahead, sums_, padded_);
+        RowsAhead ahead = rows_ahead(next_->values, value_bytes_);
+        code_values_->take(
+            {here_->values, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
+        return add_code_values(*code_values_, scores_, task_.count, simd::round_up(tile_count_, 16),
+                               ahead, sums_, padded_);
       }
     }
     load_values();
@@ -834,6 +859,7 @@ class TaskKernel {
   const Fp16* open_values_[tile_tokens];
   bool reads_open_ = false, key_basis_ = false;
   CodeLayout key_layout_{}, value_layout_{};  // group 0: read as fp32
+  bool by_runs_ = false;                      // tiles are located a run at a time
   std::optional<CodeTile<true>> code_keys_;
   std::optional<CodeQueries> code_queries_;
   std::optional<CodeTile<false>> code_values_;

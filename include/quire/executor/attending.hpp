@@ -138,9 +138,9 @@ class AttendsKept {
                                  view.values(to, h), m.to_slot, view.block_tokens, view.head_dim);
           } else {
             attention::copy_slot<Format>(view.keys(from, h), m.from_slot, view.keys(to, h),
-                                         m.to_slot, view.block_tokens, view.head_dim);
+                                         m.to_slot, view.head_dim);
             attention::copy_slot<Format>(view.values(from, h), m.from_slot, view.values(to, h),
-                                         m.to_slot, view.block_tokens, view.head_dim);
+                                         m.to_slot, view.head_dim);
           }
         }
       }

@@ -8,6 +8,7 @@
 
 #include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
+#include <quire/kv_format/interleaved.hpp>
 
 namespace quire::kv_format {
 
@@ -50,7 +51,16 @@ struct SideCodec {
   }
 };
 
-template <KvSide Side>
+namespace detail {
+/// Whether kernels multiply a side's whole numbers, so that it is stored as they take them.
+template <class Side>
+inline constexpr bool interleaves = requires(std::size_t n) {
+  Side::code_layout(n, n);
+}
+&&TokenKvSlab<Side> && !FittedKvSlab<Side> && !SealedKvSlab<Side> && residual_of<Side> == 0;
+}  // namespace detail
+
+template <KvSide Side, bool keys>
 [[nodiscard]] constexpr SideCodec side_codec() {
   SideCodec c;
   c.slab_bytes = &Side::slab_bytes;
@@ -68,8 +78,12 @@ template <KvSide Side>
     c.copy = &Side::copy;
   }
   if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
-  if constexpr (requires(std::size_t n) { Side::code_layout(n, n); }) {
-    c.code_layout = &Side::code_layout;
+  if constexpr (detail::interleaves<Side>) {
+    using Stored = Interleaved<Side, keys>;
+    c.load = &Stored::load;
+    c.store = &Stored::store;
+    if (c.copy != nullptr) c.copy = &Stored::copy;
+    c.code_layout = &Stored::code_layout;
   }
   c.residual = residual_of<Side>;
   if constexpr (requires { typename Side::Element; }) {
@@ -113,7 +127,7 @@ struct KvCodec {
 namespace detail {
 template <KvFormatPolicy F>
 inline constexpr KvCodec codec = [] {
-  KvCodec c{F::name, side_codec<keys_of<F>>(), side_codec<values_of<F>>()};
+  KvCodec c{F::name, side_codec<keys_of<F>, true>(), side_codec<values_of<F>, false>()};
   if constexpr (requires { typename F::Skipped; }) {
     c.skipped = &codec<typename F::Skipped>;
     c.skips = &F::skips;

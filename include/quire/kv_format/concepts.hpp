@@ -75,7 +75,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 ///   embedding tells their position, and turned again where they are read.
 /// - refusal(block_tokens, head_dim): a sentence where the sizes do not suit it, else empty.
 /// - code_layout(block_tokens, head_dim): where a token's whole numbers and scales lie
-///   (core/code_layout.hpp); kernels then multiply them as they are, in place of load().
+///   (core/code_layout.hpp); kernels then multiply them as they are, in place of load(). The CPU's slabs
+///   hold them in another order (kv_format/interleaved.hpp): they are written and read through codec_of().
 /// - copy(from, from_slot, to, to_slot, block_tokens, head_dim): copies one token bit for bit; needed
 ///   where a retention policy moves tokens.
 template <class F>
