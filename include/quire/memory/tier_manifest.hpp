@@ -27,6 +27,9 @@ namespace quire::disk {
 namespace manifest {
 
 inline constexpr std::array<char, 8> magic{'q', 'u', 'i', 'r', 'e', 'k', 'v', '1'};
+/// Of the manifest and of what a block's bytes mean: 2 since whole numbers lie in runs of tokens
+/// (core/code_layout.hpp).
+inline constexpr std::uint64_t version = 2;
 
 /// What a tier must have been made for, to be of use to the one that opens it.
 struct Identity {
@@ -70,7 +73,7 @@ template <class T>
 [[nodiscard]] inline std::vector<std::byte> encode_header(const Identity& identity) {
   std::vector<std::byte> out(header_bytes);
   detail::store(out, 0, magic);
-  detail::store(out, 8, std::uint64_t{1});  // version
+  detail::store(out, 8, version);
   detail::store(out, 16, identity.fingerprint);
   detail::store(out, 24, identity.slot_bytes);
   detail::store(out, 32, identity.block_tokens);
@@ -120,7 +123,7 @@ struct Content {
   const Identity found{detail::load<std::uint64_t>(bytes, 16),
                        detail::load<std::uint64_t>(bytes, 24),
                        detail::load<std::uint64_t>(bytes, 32)};
-  if (detail::load<std::uint64_t>(bytes, 8) != 1 || found != identity) {
+  if (detail::load<std::uint64_t>(bytes, 8) != version || found != identity) {
     return refuse("was made for another model, format or version");
   }
   bytes = bytes.subspan(header_bytes);
