@@ -53,6 +53,7 @@ struct Settings {
   double acceptance = 0.7;
   std::string draft_model = "opt_125m";
   std::int64_t threads = 0;
+  std::string thread_places = "anywhere";
   std::string disk_dir;
   // limits
   std::int64_t max_num_seqs = 256;
@@ -89,6 +90,7 @@ inline constexpr std::string_view arrival_names[] = {"poisson", "gamma",     "qu
 inline constexpr std::string_view executor_names[] = {"simulated", "cpu"};
 inline constexpr std::string_view cost_model_names[] = {"roofline", "affine", "tabulated",
                                                         "tabulated_or_roofline"};
+inline constexpr std::string_view thread_place_names[] = {"anywhere", "pinned"};
 inline constexpr std::string_view overhead_names[] = {"none", "python_2023", "python_2023_loop"};
 
 template <auto member, std::int64_t low, std::int64_t high>
@@ -210,6 +212,11 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       text<&S::draft_model>("draft_model",
                             "shape of the model that guesses, by name, where one does"),
       integer<&S::threads, 0, 4096>("threads", "of --executor cpu; 0: one per processor"),
+      text<&S::thread_places>(
+          "thread_places",
+          "of --executor cpu: anywhere, or pinned to a processor each, with what they\n"
+          "write first in the memory nearest to it",
+          thread_place_names),
       text<&S::disk_dir>("disk_dir", "folder of the disk tier (1 GiB at most) of --executor cpu"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(

@@ -20,6 +20,7 @@ executor::Cpu::Options cpu_options(const Settings& s, bool) {
   executor::Cpu::Options options{.model = checkpoint::open_checkpoint(s.model),
                                  .limits = limits_of(s)};
   options.threads = threads_of(s);
+  options.pin_threads = s.thread_places == "pinned";
   if (s.kv_memory_gib > 0) options.kv_memory = gib(s.kv_memory_gib);
   if (s.swap_space_gib > 0) options.host_memory = gib(s.swap_space_gib);
   options.disk.directory = s.disk_dir;

@@ -35,6 +35,7 @@ struct GenerateOptions {
   std::optional<double> temperature{}, top_p{}, min_p{}, repetition_penalty{};
   std::optional<std::int32_t> top_k{};
   std::size_t threads = 0;
+  bool pin_threads = false;
   std::int64_t kv_memory_mib = 4096;
   std::int64_t max_model_len = 0;
   std::string speculation = "none", draft;
@@ -170,6 +171,7 @@ void generate(const GenerateOptions& o) {
   asked.top_p = o.top_p.value_or(asked.top_p);
   check_sampling(asked);  // before a large model is opened
   LLM<Config> llm(o.model, {.threads = o.threads,
+                            .pin_threads = o.pin_threads,
                             .limits = {.max_length = o.max_model_len},
                             .kv_memory = o.kv_memory_mib << 20,
                             .draft_model = o.draft});
@@ -270,6 +272,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_flag("--ignore-eos", o->params.ignore_eos, "go on after the end token");
   command->add_option("--logprobs", o->params.logprobs, "log-probabilities; 0: of the token alone")
       ->check(CLI::Range(0, 1 << 20));
+  command->add_flag("--pin-threads", o->pin_threads, "keep each thread on a processor of its own");
   command->add_option("-t,--threads", o->threads, "0: one per processor")
       ->check(CLI::Range(0, 4096));
   command->add_option("--kv-memory-mib", o->kv_memory_mib, "MiB for keys and values at most")

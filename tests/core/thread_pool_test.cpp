@@ -3,13 +3,19 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <mutex>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <quire/core/processors.hpp>
 
 namespace quire {
 namespace {
@@ -93,6 +99,94 @@ TEST(ThreadPool, LoopsNearAndFarApart) {
     ASSERT_EQ(calls.load(), 3 * (round + 1));
   }
 }
+
+ThreadPlaces threads_of_nodes(std::vector<std::size_t> nodes) {
+  ThreadPlaces places(nodes.size());
+  places.nodes = std::move(nodes);
+  return places;
+}
+
+TEST(ThreadPoolOfNodes, EachNodeBeginsWithItsShare) {
+  ThreadPool pool(threads_of_nodes({0, 0, 1, 1, 1, 2}));
+  // the shares of 2, 3 and 1 threads: [0, 20), [20, 50), [50, 60)
+  constexpr std::size_t firsts[] = {0, 1, 20, 21, 22, 50};
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<std::size_t> begun{0};
+    std::vector<std::atomic<int>> calls(60);
+    std::mutex mutex;
+    std::set<std::size_t> first;
+    pool.parallel_for(60, [&](std::size_t i) {
+      ++calls[i];
+      thread_local int of_round = -1;
+      if (of_round == round) return;
+      of_round = round;
+      {
+        const std::lock_guard lock(mutex);
+        first.insert(i);
+      }
+      ++begun;
+      while (begun.load() < 6) std::this_thread::yield();  // nobody helps another node before
+    });
+    EXPECT_EQ(first, std::set<std::size_t>(std::begin(firsts), std::end(firsts)));
+    for (const auto& n : calls) ASSERT_EQ(n.load(), 1);
+  }
+}
+
+TEST(ThreadPoolOfNodes, WhoIsDoneHelpsTheOthers) {
+  ThreadPool pool(threads_of_nodes({0, 1}));
+  for (const std::size_t held : {std::size_t{0}, std::size_t{50}}) {  // a share's first index
+    std::vector<std::atomic<int>> calls(100);
+    std::atomic<std::size_t> done{0};
+    pool.parallel_for(100, [&](std::size_t i) {
+      ++calls[i];
+      if (i == held) {
+        while (done.load() < 99) std::this_thread::yield();  // all others are run meanwhile
+      }
+      ++done;
+    });
+    for (const auto& n : calls) ASSERT_EQ(n.load(), 1);
+  }
+}
+
+TEST(ThreadPoolOfNodes, RunsEachIndexOnce) {
+  ThreadPool pool(threads_of_nodes({0, 1, 2}));
+  for (int round = 0; round < 200; ++round) {
+    for (const std::size_t count : {1u, 2u, 3u, 5u, 64u}) {
+      std::vector<std::atomic<int>> calls(count);
+      pool.parallel_for(count, [&](std::size_t i) { ++calls[i]; });
+      for (const auto& n : calls) ASSERT_EQ(n.load(), 1);
+    }
+  }
+}
+
+#ifdef __linux__
+TEST(ThreadPoolOfNodes, ThreadsStayOnTheirProcessorsAsLongAsThePoolLives) {
+  const std::vector<Processor> all = processors_of_machine();
+  if (all.size() < 2) GTEST_SKIP() << "there is one processor";
+  {
+    const ThreadPlaces places = place_threads(2, all);
+    ThreadPool pool(places);
+    std::atomic<int> begun{0};
+    std::mutex mutex;
+    std::set<int> seen;
+    pool.parallel_for(2, [&](std::size_t) {
+      ++begun;
+      while (begun.load() < 2) std::this_thread::yield();  // one index each
+      EXPECT_EQ(processors_of_machine().size(), 1u);
+      const std::lock_guard lock(mutex);
+      seen.insert(processors_of_machine().front().id);
+    });
+    EXPECT_EQ(seen, std::set<int>(places.processors.begin(), places.processors.end()));
+    std::thread([&] {  // made by a pinned thread
+      EXPECT_EQ(processors_of_machine().size(), 1u);
+      leave_pinned_processor();
+      EXPECT_EQ(processors_of_machine(), all);
+    })
+        .join();
+  }
+  EXPECT_EQ(processors_of_machine(), all);
+}
+#endif
 
 TEST(ThreadPool, EndsWithoutWork) {
   for (int i = 0; i < 100; ++i) ThreadPool pool(4);

@@ -21,6 +21,7 @@
 #include <quire/core/packing.hpp>
 #include <quire/core/pair_products.hpp>
 #include <quire/core/prefetch.hpp>
+#include <quire/core/processors.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/stream_copy.hpp>

@@ -15,6 +15,7 @@
 #include <hwy/cache_control.h>
 
 #include <quire/core/aligned.hpp>
+#include <quire/core/processors.hpp>
 
 namespace quire {
 
@@ -26,15 +27,29 @@ namespace quire {
 /// whoever waits looks again for `patience` before it sleeps: not longer, since another process may want
 /// the core, and not at all where there are more threads than cores. A loop ends with its last index,
 /// whether or not all threads woke up in time for one.
+///
+/// Threads with places (core/processors.hpp) stay there. Where these are of several nodes, each node begins
+/// with a share of the indices, the same in every loop of as many threads, and goes on with the others'
+/// when its own are done: what a loop wrote first lies in the memory of those who read it later.
 /// \errors the first exception a body throws is rethrown to the caller, after all threads stopped.
 class ThreadPool {
  public:
   static constexpr std::chrono::microseconds patience{60};
 
   /// threads: at least 1; 1 starts none and runs everything on the caller.
-  explicit ThreadPool(std::size_t threads = 1)
-      : patient_(threads <= std::thread::hardware_concurrency()) {
-    for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  explicit ThreadPool(std::size_t threads = 1) : ThreadPool(ThreadPlaces(threads)) {}
+  /// places: of the caller, who is pinned as long as the pool lives, and of the other threads
+  explicit ThreadPool(const ThreadPlaces& places)
+      : patient_(places.processors.size() <= std::thread::hardware_concurrency()),
+        pinned_(places.processors.front()),
+        shares_(places.node_count()) {
+    for (const std::size_t node : places.nodes) ++shares_[node].threads;
+    for (std::size_t i = 1; i < places.processors.size(); ++i) {
+      workers_.emplace_back([this, processor = places.processors[i], node = places.nodes[i]] {
+        const PinnedThread pinned(processor);
+        work(node);
+      });
+    }
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -63,13 +78,14 @@ class ThreadPool {
     };
     failed_.store(false, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
-    tickets_.store(static_cast<std::uint64_t>(count) << 32);
+    count_ = count;
+    deal(count);
     loops_.fetch_add(1);
     if (asleep_.load() > 0) {
       std::lock_guard lock(mutex_);
       wake_.notify_all();
     }
-    drain();
+    drain(0);
     const auto finished = [&] { return done_.load(std::memory_order_acquire) == count; };
     if (!wait_a_little(finished)) {
       std::unique_lock lock(mutex_);
@@ -104,31 +120,54 @@ class ThreadPool {
     return false;
   }
 
-  /// Takes tickets until there are none. A ticket tells its loop's count and an index; who holds one
-  /// below the count holds up the loop's end, so that call and context are its own.
-  void drain() {
-    constexpr std::uint64_t index_mask = 0xffffffffu;
-    std::size_t count = 0, ran = 0;
-    for (;;) {
-      const std::uint64_t ticket = tickets_.fetch_add(1, std::memory_order_acq_rel);
-      const auto i = static_cast<std::size_t>(ticket & index_mask);
-      if (i >= ticket >> 32) break;
-      count = static_cast<std::size_t>(ticket >> 32);
-      ++ran;
-      if (failed_.load(std::memory_order_relaxed)) continue;
-      try {
-        call_(context_, i);
-      } catch (...) {
-        std::lock_guard lock(mutex_);
-        if (!failed_.exchange(true)) error_ = std::current_exception();
+  /// A node's part of a loop.
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> tickets{0};  // how many indices, then the next one
+    std::size_t begin = 0;                  // the first index
+    std::size_t threads = 0;                // of the node
+  };
+  static constexpr std::uint64_t index_mask = 0xffffffffu;
+
+  void deal(std::size_t count) {
+    std::size_t begin = 0, threads = 0;
+    for (Share& share : shares_) {
+      threads += share.threads;
+      const std::size_t end = count * threads / size();
+      share.begin = begin;
+      share.tickets.store(static_cast<std::uint64_t>(end - begin) << 32);
+      begin = end;
+    }
+  }
+
+  /// Takes tickets until there are none, of the home node first. A ticket tells its share's size and an
+  /// index; who holds one below the size holds up the loop's end, so that call and context are its own.
+  void drain(std::size_t home) {
+    std::size_t ran = 0;
+    for (std::size_t n = 0; n < shares_.size(); ++n) {
+      Share& share = shares_[(home + n) % shares_.size()];
+      for (;;) {
+        const std::uint64_t ticket = share.tickets.fetch_add(1, std::memory_order_acq_rel);
+        const auto i = static_cast<std::size_t>(ticket & index_mask);
+        if (i >= ticket >> 32) break;
+        ++ran;
+        if (failed_.load(std::memory_order_relaxed)) continue;
+        try {
+          call_(context_, share.begin + i);
+        } catch (...) {
+          std::lock_guard lock(mutex_);
+          if (!failed_.exchange(true)) error_ = std::current_exception();
+        }
       }
     }
-    if (ran == 0 || done_.fetch_add(ran) + ran < count || !caller_asleep_.load()) return;
+    if (ran == 0) return;
+    const std::size_t count =
+        count_;  // of a loop that cannot end before this call's indices are done
+    if (done_.fetch_add(ran) + ran < count || !caller_asleep_.load()) return;
     std::lock_guard lock(mutex_);
     finished_.notify_one();
   }
 
-  void work() {
+  void work(std::size_t home) {
     std::uint64_t seen = 0;
     for (;;) {
       const auto called = [&] { return stop_.load() || loops_.load() != seen; };
@@ -140,14 +179,16 @@ class ThreadPool {
       }
       if (stop_.load()) return;
       seen = loops_.load();
-      drain();
+      drain(home);
     }
   }
 
   const bool patient_;
+  const PinnedThread pinned_;
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
-  std::atomic<std::uint64_t> tickets_{0};  // count of the loop, then the next index
+  std::vector<Share> shares_;  // a node each
+  std::size_t count_ = 0;      // of the loop
   std::atomic<std::uint64_t> loops_{0};
   std::atomic<std::size_t> done_{0}, asleep_{0};
   std::atomic<bool> stop_{false}, failed_{false}, caller_asleep_{false};

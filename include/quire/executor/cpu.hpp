@@ -49,6 +49,10 @@ struct Cpu {
     checkpoint::Checkpoint model;  // checkpoint::open_checkpoint(directory)
     SchedulerLimits limits{};
     std::size_t threads = 1;
+    /// Each on a processor of its own, the caller among them, while the executor lives; on machines of
+    /// several memories, weights then lie near the threads that multiply them. More threads than
+    /// processors are refused.
+    bool pin_threads = false;
     Bytes kv_memory = std::int64_t{256} << 20;   // for device blocks
     Bytes host_memory = std::int64_t{64} << 20;  // for swapped blocks, where a policy swaps
     BlockCount device_blocks = 0;                // more than 0: this many, in place of kv_memory
@@ -334,6 +338,11 @@ struct Cpu {
       if (logits > rows.size()) leave_out_rejected(plan, held, result);
     }
 
+    [[nodiscard]] static ThreadPlaces places_of(const Options& options) {
+      const std::size_t threads = std::max<std::size_t>(1, options.threads);
+      return options.pin_threads ? place_threads(threads, processors_of_machine())
+                                 : ThreadPlaces(threads);
+    }
     /// Closes the gaps that drafts left which did not hold. \shape held (rows that draw)
     static void leave_out_rejected(const StepPlan& plan, std::span<const std::uint32_t> held,
                                    StepResult& result) {
@@ -392,7 +401,7 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
                                                      const KvGeometry& geometry,
                                                      const kv_format::KvCodec& codec,
                                                      const weight_format::WeightCodec& weights)
-    : threads_(std::max<std::size_t>(1, options.threads)),
+    : threads_(places_of(options)),
       decoder_(options.model.config, options.model.tensors, threads_, weights),
       device_(shape(options), geometry.device_blocks, geometry.block_tokens, codec),
       tiers_(geometry, device_.block_bytes(), options.link, shape(options).layers),

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <quire/core/processors.hpp>
 #include <quire/core/units.hpp>
 
 namespace quire::executor {
@@ -63,6 +64,7 @@ class LayerLoader {
 
  private:
   void serve() {
+    leave_pinned_processor();
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [this] { return stop_ || loaded_ < layers_; });

@@ -78,7 +78,8 @@ template <class C = LlmConfig>
 class LLM {
  public:
   struct Options {
-    std::size_t threads = 0;  // 0: one per processor
+    std::size_t threads = 0;   // 0: one per processor
+    bool pin_threads = false;  // as executor::Cpu::Options
     SchedulerLimits limits{};
     Bytes kv_memory = std::int64_t{4} << 30;    // at most; touched as it is used
     Bytes host_memory = std::int64_t{1} << 30;  // likewise, where the configuration swaps
@@ -205,6 +206,7 @@ class LLM {
     out.threads = options.threads > 0
                       ? options.threads
                       : std::max<std::size_t>(1, std::thread::hardware_concurrency());
+    out.pin_threads = options.pin_threads;
     out.kv_memory = options.kv_memory;
     out.host_memory = options.host_memory;
     // a small model needs less: no more than every sequence at full length

@@ -24,6 +24,7 @@
 #endif
 
 #include <quire/core/error.hpp>
+#include <quire/core/processors.hpp>
 
 namespace quire::disk {
 
@@ -149,6 +150,7 @@ class CallQueue {
     return t;
   }
   void serve() {
+    leave_pinned_processor();
     std::unique_lock lock(mutex_);
     for (;;) {
       ++idle_;

@@ -33,6 +33,7 @@
 #include <quire/core/hash.hpp>
 #include <quire/core/huge_vector.hpp>
 #include <quire/core/ids.hpp>
+#include <quire/core/processors.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/stream_copy.hpp>
 #include <quire/core/units.hpp>
@@ -416,6 +417,7 @@ class DiskTier {
   // ---- the thread -----------------------------------------------------------------------------------
 
   void serve() {
+    leave_pinned_processor();
     for (;;) {
       std::unique_ptr<Job> job;
       {

@@ -209,7 +209,6 @@ class PanelMatrix {
       return;
     }
     if (const BlockPanels* blocks = takes_blocks(detail::codec_of(format_), source.blocks)) {
-      std::fill_n(memory_.data(), memory_.size(), std::byte{0});
       threads.parallel_for(panels_, [&](std::size_t p) {
         const std::size_t first = p * panel_outputs;
         put_blocks(*blocks, source, first, std::min(panel_outputs, outputs_ - first), panel_outputs,
