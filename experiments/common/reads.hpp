@@ -95,7 +95,8 @@ template <std::size_t n>
            : s.kv_memory_gib > 0 ? "--kv-memory-gib says how much memory there is"
                                  : "";
   }
-  if (is_one_of(setting, {"threads", "thread_places"})) return measured ? "" : "it is of --executor cpu";
+  if (is_one_of(setting, {"threads", "thread_places"}))
+    return measured ? "" : "it is of --executor cpu";
   if (setting == "swap_space_gib") {
     if (contiguous) return "a contiguous reservation is never preempted";
     return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
