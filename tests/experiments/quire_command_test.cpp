@@ -333,17 +333,6 @@ TEST(QuireCommand, AUsersPolicyIsListedAndRuns) {
   EXPECT_THAT(run.out, HasSubstr("Successful requests:                    20"));
 }
 
-TEST(QuireCommand, AUsersPolicyRunsOnTheProcessor) {
-  const Ran ran = quire::testing::run_program(
-      QUIRE_USER_COMMAND,
-      {"run", "--executor", "cpu", "--model",
-       QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction", "--workload", "random",
-       "--input-len", "20", "--output-len", "2", "--num-prompts", "2", "--kv-memory-gib", "0.01"});
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
-  EXPECT_THAT(ran.out, HasSubstr("highest_block_first_fp32: "));
-  EXPECT_THAT(ran.out, HasSubstr("; measured\n"));
-}
-
 TEST(QuireCommand, AUsersKvFormatRunsEverywhere) {
   // serving, on the processor
   const std::string model = QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/induction";
@@ -911,6 +900,41 @@ TEST(QuireCommand, DropsTokensOnTheProcessor) {
   EXPECT_EQ(text(row, "retention"), "streaming_llm");
   words.insert(words.end(), {"--disk-dir", rows});
   EXPECT_THAT(quire_command(words).err, HasSubstr("the offload policy has no disk tier"));
+}
+
+// The user's variant has a disk tier: the second process finds there what the first left.
+TEST(QuireCommand, AUsersPolicyRunsOnTheProcessorAboveADiskTier) {
+  const TempDir folder;
+  const std::string rows = (folder.path() / "rows.jsonl").string();
+  // Six blocks on the device and as many on the host: most of eight prompts goes on to disk.
+  Words words{"run",    "--executor",      "cpu",    "--model",          induction, "--workload",
+              "random", "--input-len",     "40",     "--output-len",     "2",       "--num-prompts",
+              "8",      "--kv-memory-gib", "0.0001", "--swap-space-gib", "0.0001"};
+  const auto run = [&] { return quire::testing::run_program(QUIRE_USER_COMMAND, words); };
+  EXPECT_EQ(run().exit_code, 2);
+  EXPECT_THAT(run().err, HasSubstr("--disk-dir: is not given, and highest_block_first_fp32 has a "
+                                   "disk tier"));
+  Words other = words;
+  other.insert(other.end(), {"--axis", "eviction=arc"});
+  EXPECT_THAT(quire::testing::run_program(QUIRE_USER_COMMAND, other).err,
+              HasSubstr("no variant that this program compiled for --executor cpu has eviction "
+                        "\"arc\": each brings kernels of its own, so they are few; expected "
+                        "highest_block, or"));
+  words.insert(words.end(), {"--disk-dir", (folder.path() / "tier").string(), "--out", rows});
+  for (int process = 0; process < 2; ++process) {
+    const Ran ran = run();
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    EXPECT_THAT(ran.out, HasSubstr("highest_block_first_fp32: "));
+    EXPECT_THAT(ran.out, HasSubstr("; measured\n"));
+    if (process == 0) words.emplace_back("--append");
+  }
+  const auto written = read_rows(rows);
+  ASSERT_EQ(written.size(), 2u);
+  const auto hits = [&](std::size_t i) {
+    return number(quire::json::parse(written[i], "row"), "hit_rate");
+  };
+  EXPECT_EQ(hits(0), 0);
+  EXPECT_GT(hits(1), 0);
 }
 
 TEST(QuireCommand, GenerateRefusesInOneLine) {
