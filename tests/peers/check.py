@@ -18,6 +18,8 @@ words = sys.argv[1:]
 def of(flag):
     return [int(n) for n in words[words.index(flag) + 1].split(",")]
 open("{log}", "a").write("{who}\\n")
+if "--weights" in words:
+    open("{log}.weights", "w").write(words[words.index("--weights") + 1])
 rounds = open("{log}").read().count("{who}")
 tests = [(p, 0, d) for p in of("-p") for d in of("-d")] + [(0, n, d) for n in of("-n") for d in of("-d")]
 print(json.dumps([
@@ -57,6 +59,7 @@ def refused(what, *words):
 def main():
     refused("there is no peer")
     refused("--rounds 3", "--llama-bench", "llama-bench", "--rounds", "3")
+    refused("is no TYPE=FORMAT", "--ours", "bf16=fp8")
     refused("no llama-bench that can be run", "--llama-bench", "/no/such/llama-bench")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -82,6 +85,12 @@ def main():
         assert row["peer_ratio"] == 1.5 and row["peer"] == "llama.cpp" and row["mode"] == "measured"
         assert len(row["samples"]) == 5 and row["provenance"]["peer"] == peer
         assert "1.50 x llama.cpp" in done.stdout
+
+        done = run("--llama-bench", peer, "--types", "bf16", "--ours", "bf16=bf16_w16a16", *common)
+        assert done.returncode == 0, done.stderr
+        assert log.with_name("log.weights").read_text() == "bf16_w16a16"
+        for row in map(json.loads, open(folder / "rows.jsonl")):
+            assert row["weights"] == "bf16_w16a16" and row["id"].startswith("peers/llama/bf16/"), row
 
         silent = program(folder, "silent", "#!{python}\nprint('no tests')\n")
         refused("printed no list of tests", "--llama-bench", silent, *common)
