@@ -3,6 +3,7 @@
 #include <quire/attention/alibi.hpp>
 #include <quire/attention/causal.hpp>
 #include <quire/attention/code_products.hpp>
+#include <quire/attention/code_tile.hpp>
 #include <quire/attention/combined.hpp>
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>

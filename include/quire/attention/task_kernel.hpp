@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <quire/attention/code_products.hpp>
+#include <quire/attention/code_tile.hpp>
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>
 #include <quire/attention/rows_ahead.hpp>
