@@ -7,8 +7,10 @@ import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import tomllib
 import xml.etree.ElementTree as ElementTree
 
@@ -75,6 +77,49 @@ def kernel_instantiations(program):
     return len(set(re.findall(r"TaskKernel<(.+?)>::\w+\(", shown.stdout)))
 
 
+# Much of the standard library and no line of the project: what it takes to compile tells a slow hour of a
+# shared machine from a build that has grown.
+PROBE = """
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <random>
+#include <regex>
+#include <unordered_map>
+int main() {
+  std::map<std::string, std::function<int(int)>> calls{{"a", [](int x) { return x + 1; }}};
+  std::unordered_map<std::string, std::vector<std::string>> names;
+  std::mt19937 random(1);
+  std::vector<double> numbers(100);
+  std::generate(numbers.begin(), numbers.end(), [&] { return std::normal_distribution<>()(random); });
+  std::sort(numbers.begin(), numbers.end());
+  std::smatch match;
+  const std::string text = std::filesystem::current_path().string();
+  if (std::regex_search(text, match, std::regex("(a|b)+"))) names[text].push_back(match[0]);
+  std::cout << calls.at("a")(static_cast<int>(names.size())) << numbers.front();
+}
+"""
+
+
+def probe_seconds(compiler):
+    """CPU seconds of the probe, the median of six, two at a time as a build runs them."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "probe.cpp"
+        source.write_text(PROBE)
+        seconds = []
+        for _ in range(3):
+            running = [subprocess.Popen([compiler, "-std=c++20", "-O2", "-c", source, "-o",
+                                         f"{folder}/{i}.o"]) for i in range(2)]
+            for process in running:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                if process.returncode == 0:
+                    seconds.append(usage.ru_utime + usage.ru_stime)
+        return statistics.median(seconds) if seconds else 0.0
+
+
 def report_cost(tally, clean):
     caps = tomllib.loads((ROOT / "tests/caps.toml").read_text())
     seconds_file = BUILD / "clean_build_seconds"
@@ -86,8 +131,14 @@ def report_cost(tally, clean):
         print(f"clean build: {wall:.0f} s, {user + system:.0f} CPU seconds{note}")
         if clean and not launcher and "cpu" == BUILD.name:
             cap = caps["clean_build_cpu_seconds"]
-            tally.check("caps/clean_build", user + system <= cap,
-                        f"{user + system:.0f} CPU seconds, cap {cap} (tests/caps.toml)")
+            said = f"{user + system:.0f} CPU seconds, cap {cap} (tests/caps.toml)"
+            compiler = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.+)$", cache, re.M)
+            if user + system > cap and compiler:
+                slow = max(1.0, probe_seconds(compiler[1]) / caps["probe_cpu_seconds"])
+                cap *= slow
+                said += f"; {cap:.0f} on a machine that is {slow:.2f} times as slow as usual now"
+                print(said)
+            tally.check("caps/clean_build", user + system <= cap, said)
     program = built_program()
     if program is None:
         return
