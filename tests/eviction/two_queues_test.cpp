@@ -12,7 +12,7 @@
 namespace quire::eviction_test {
 namespace {
 
-using Queues = eviction::TwoQueues<true, std::uint16_t>;
+using Queues = eviction::TwoQueues<std::uint16_t>;
 static_assert(sizeof(Queues::Block) == 8, "a small note costs no more than the place's alignment");
 
 // Every operation, against two vectors, through many times round both rings.

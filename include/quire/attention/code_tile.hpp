@@ -25,13 +25,14 @@ struct CodeRuns {
   std::size_t first = 0, last = 0;
 };
 
-/// Where one side's tokens of a tile begin: a row of zeros where there is none.
+/// Where one side's tokens of a tile begin.
 struct CodeRows {
-  const std::byte* const* rows;  // (tile_tokens)
+  const std::byte* const* rows;  // (tile_tokens): a row of zeros where there is no token
   const std::uint32_t* slots;    // (tile_tokens): within their slabs
   std::size_t begin, end;        // tokens that there are
   bool in_order;                 // those of a block lie one behind the other
-  bool by_runs;                  // rows and slots (tile_runs): of the tokens with which runs begin
+  bool
+      by_runs;  // rows and slots are those of runs' first slots, where runs hold a token. (tile_runs)
 };
 
 /// Keys or values of a tile as words of unsigned codes, beside their scales: those of slabs in runs where

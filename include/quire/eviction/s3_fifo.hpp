@@ -77,7 +77,7 @@ class S3Fifo {
     std::uint64_t content = 0;
     std::uint8_t hits = 0;
   };
-  using Queues = TwoQueues<true, Block>;
+  using Queues = TwoQueues<Block>;
   using Queue = Queues::Queue;
   // Marked: hit often enough for the main queue; there: hit.
   static constexpr Queue small = Queue::first, main = Queue::second;

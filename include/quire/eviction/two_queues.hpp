@@ -15,15 +15,12 @@
 
 namespace quire::eviction {
 
-struct NoNote {};
-
 /// Two queues of blocks in order of arrival at the back, each block with the flags of OrderedSlots.
 ///
 /// Which queue a block is in, its slot there and the policy's note lie together: to look at a block is one
-/// wait for memory. A note should be what accesses need: without one a block takes four bytes, so that
-/// the places of many lie in the caches.
+/// wait for memory. Queues whose blocks need no flag but that they may go are recency_queues.hpp's.
 /// \complexity as SlotRing. No allocation after construction.
-template <bool Marks, class Note = NoNote>
+template <class Note>
 class TwoQueues {
   static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
   static constexpr std::uint32_t slot_bits = absent >> 1;
@@ -31,12 +28,12 @@ class TwoQueues {
  public:
   enum class Queue : std::uint32_t { first, second };
   struct Block {
-    [[no_unique_address]] Note note{};
+    Note note{};
     std::uint32_t place = absent;  // the slot; the upper bit: of the second queue
   };
 
   explicit TwoQueues(BlockCount capacity)
-      : rings_{SlotRing<Marks>(capacity), SlotRing<Marks>(capacity)},
+      : rings_{SlotRing<true>(capacity), SlotRing<true>(capacity)},
         blocks_(static_cast<std::size_t>(capacity.value)) {}
 
   /// What the policy notes of a block, present or not.
@@ -54,9 +51,7 @@ class TwoQueues {
   /// \pre present
   [[nodiscard]] bool evictable(BlockId b) const { return ring(queue(b)).evictable(slot(b)); }
   /// \pre present
-  [[nodiscard]] bool marked(BlockId b) const requires Marks {
-    return ring(queue(b)).marked(slot(b));
-  }
+  [[nodiscard]] bool marked(BlockId b) const { return ring(queue(b)).marked(slot(b)); }
 
   /// Puts a block at the back, not marked. \pre absent
   void append(Queue q, BlockId b, bool evictable = false) {
@@ -76,9 +71,7 @@ class TwoQueues {
   /// \pre present
   void set_evictable(BlockId b, bool value) { ring(queue(b)).set_evictable(slot(b), value); }
   /// \pre present
-  void set_marked(BlockId b, bool value) requires Marks {
-    ring(queue(b)).set_marked(slot(b), value);
-  }
+  void set_marked(BlockId b, bool value) { ring(queue(b)).set_marked(slot(b), value); }
 
   [[nodiscard]] bool any_evictable(Queue q) const { return ring(q).any_evictable(); }
   /// The oldest block, evictable or not.
@@ -87,7 +80,7 @@ class TwoQueues {
     return ring(q).oldest_evictable();
   }
   /// The oldest block that is evictable and not marked.
-  [[nodiscard]] std::optional<BlockId> oldest_candidate(Queue q) const requires Marks {
+  [[nodiscard]] std::optional<BlockId> oldest_candidate(Queue q) const {
     return ring(q).oldest_candidate();
   }
   /// The evictable block that is next after the oldest one. \pre one is evictable
@@ -104,8 +97,8 @@ class TwoQueues {
   }
 
  private:
-  [[nodiscard]] SlotRing<Marks>& ring(Queue q) { return rings_[static_cast<std::size_t>(q)]; }
-  [[nodiscard]] const SlotRing<Marks>& ring(Queue q) const {
+  [[nodiscard]] SlotRing<true>& ring(Queue q) { return rings_[static_cast<std::size_t>(q)]; }
+  [[nodiscard]] const SlotRing<true>& ring(Queue q) const {
     return rings_[static_cast<std::size_t>(q)];
   }
   [[nodiscard]] std::uint32_t slot(BlockId b) const { return blocks_[b.value].place & slot_bits; }
@@ -115,7 +108,7 @@ class TwoQueues {
     };
   }
 
-  std::array<SlotRing<Marks>, 2> rings_;
+  std::array<SlotRing<true>, 2> rings_;
   huge_vector<Block> blocks_;  // \shape (capacity)
 };
 

@@ -13,7 +13,8 @@ namespace quire::kv_format {
 
 /// Keys and values as 8-bit integers with one fp32 scale a token and head, symmetric, rounded to
 /// nearest even: value = scale * q, scale = largest magnitude / 127.
-/// \shape slab int8 (block_tokens, head_dim), padded to 4 bytes, then fp32 (block_tokens) of scales
+/// \shape rows of a slab (the CPU's: interleaved.hpp): int8 (block_tokens, head_dim), padded to 4
+/// bytes, then fp32 (block_tokens) of scales
 /// \source vLLM's KV cache type int8_per_token_head, which keeps one fp32 scale likewise.
 /// Deviation: scales lie beside the slab's data, not in a plane of their own.
 struct Int8PerTokenHead {
