@@ -129,6 +129,7 @@ TEST(GroupedProduct, EachFormatAtTheEdgesOfTilesGroupsAndRows) {
     check_product<wf::Int4Grouped<32>, Fp16, float, 8>(rows, 98, 16, 1, rows == 8, ++seed);
     check_product<wf::Int8Grouped<64>, Bf16, float, 16>(rows * 2, 200, 15, 0, true, ++seed);
     check_product<wf::Int8Grouped<128>, Fp16, Fp16, 8>(rows, 127, 17, 3, false, ++seed);
+    check_product<wf::Int4Grouped<64>, Fp16, float, 16, 2>(rows * 2, 192, 48, 0, true, ++seed);
   }
 }
 TEST(SparseProduct, AtTheEdgesOfTilesChunksAndRows) {

@@ -140,6 +140,11 @@ EQUIVALENT = {
     "if(false&&(!here))return;": CLIPPED,
     "rows.last_seen=r==0||position<=rows.last_seen?position:rows.last_seen;": MINIMUM,
     "conststd::int32_tlast=t0+static_cast<std::int32_t>(at_once)-0;": "masks what needs none",
+    # grouped products, and the plan of decoding
+    "at[h]=std::size_t{tile<=last?tile:last}*groups+g;": MINIMUM,
+    "if((g+1)*group<p.inputs&&p.x_stride%4==0){": "the other way to load brings the same",
+    "std::int64_tpart=std::max<std::int64_t>(least,(longest+0-1)/tile);":
+        "the search below ends at the same length",
     # published kernels
     "if(false&&(part>0&&part_begin>=length))return;": SPARE,
     "if(part>0&&part_begin>length)return;": SPARE,
