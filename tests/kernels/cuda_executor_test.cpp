@@ -1,8 +1,6 @@
 // The CUDA executor on the emulator against the CPU executor: the same engine, the same decisions,
 // the same greedy tokens.
-#include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -12,7 +10,6 @@
 #include <gtest/gtest.h>
 
 #include <kernels/device/play.hpp>
-#include <quire/checkpoint/random_model.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/loops.cuh>
@@ -25,9 +22,12 @@
 
 #include "tests/common/cpu_steps.hpp"
 #include "tests/common/temp_file.hpp"
+#include "tests/kernels/plans_by_hand.hpp"
 
 namespace quire::executor {
 namespace {
+
+using namespace testing;
 
 using OnEmulator = BasicCuda<float, kernels::LoopProduct, 8, 16>;
 using Halves = BasicCuda<Fp16, kernels::LoopProduct, 16>;
@@ -115,98 +115,20 @@ TEST(CudaExecutor, StreamsRunInEveryOrderThatEventsAllow) {
   }
 }
 
-/// A row of a plan made by hand: tokens [computed, computed + tokens) of one of the texts.
-struct HandRow {
-  std::size_t text;
-  std::int64_t computed, tokens;
-  std::vector<std::uint32_t> blocks;
-  std::int32_t draws = 0;
-  std::int32_t beams = 0;  // width
-};
-struct HandStep {
-  std::vector<BlockSwap> out, in;
-  std::vector<HandRow> rows;
-};
-std::filesystem::path golden(const std::string& model) {
-  return std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / model;
-}
-/// What is drawn, token and log-probability.
-template <class Executor, class Config = Swapping>
-std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps,
-                                const std::filesystem::path& model = golden("llama"),
-                                std::int64_t share_from = 0) {
-  typename Executor::Options options;
-  options.model = checkpoint::open_checkpoint(model.string());
-  options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) {
-    options.multiprocessors = 2;
-    options.share_from = share_from;
-  }
-  typename Executor::template Bound<Config> bound(
-      options, {.device_blocks = 12, .host_blocks = 8, .block_tokens = 16});
-  std::vector<std::vector<TokenId>> texts(5);
-  Rng rng(23);
-  for (auto& text : texts) {
-    while (text.size() < 80) text.push_back(static_cast<TokenId>(rng.below(101)));
-  }
-  SamplingParams greedy;
-  greedy.temperature = 0;
-  greedy.logprobs = 0;
-  SamplingParams beams;
-  std::vector<Draw> all;
-  StepPlan plan;
-  StepResult result;
-  for (const HandStep& step : steps) {
-    plan.clear();
-    plan.swap_out = step.out;
-    plan.swap_in = step.in;
-    std::vector<std::vector<BlockTable>> tables;
-    for (const HandRow& r : step.rows) {
-      auto& table = tables.emplace_back(1).front();
-      for (const std::uint32_t b : r.blocks) table.append(BlockId{b});
-    }
-    for (std::size_t i = 0; i < step.rows.size(); ++i) {
-      const HandRow& r = step.rows[i];
-      SequencePlan s;
-      s.sequence = SequenceId{r.text};
-      s.computed = r.computed;
-      s.tokens = r.tokens;
-      s.prompt_tokens = 80;
-      s.history = texts[r.text];
-      s.tables = tables[i];
-      if (r.beams > 0) beams.beam_width = r.beams;
-      s.sampling = r.beams > 0 ? &beams : &greedy;
-      s.draws = r.draws;
-      plan.sequences.push_back(s);
-    }
-    bound.execute(plan, result);
-    all.insert(all.end(), result.draws.begin(), result.draws.end());
-    ++plan.step;
-  }
-  return all;
-}
-void expect_close(const std::vector<Draw>& cuda, const std::vector<Draw>& cpu, float allowed) {
-  ASSERT_EQ(cuda.size(), cpu.size());
-  for (std::size_t i = 0; i < cpu.size(); ++i) {
-    EXPECT_EQ(cuda[i].token, cpu[i].token) << "draw " << i;
-    if (!std::isfinite(cpu[i].logprob)) continue;  // beyond the vocabulary
-    EXPECT_NEAR(cuda[i].logprob, cpu[i].logprob, allowed) << "draw " << i;
-  }
+checkpoint::Checkpoint golden(const std::string& model = "llama") {
+  return checkpoint::open_checkpoint(
+      (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / model).string());
 }
 void expect_alike_in_every_order(const std::vector<HandStep>& steps, std::size_t draws) {
   using simt::emulator::Order;
-  const auto cpu = drawn_by_hand<Cpu>(steps);
+  const auto cpu = drawn_by_hand<Cpu, Swapping>(steps, golden());
   ASSERT_EQ(cpu.size(), draws);
   for (const Order order : {Order::forward, Order::reverse, Order::random}) {
     const simt::emulator::ScopedSchedule scope({.order = order, .seed = 7});
-    const auto cuda = drawn_by_hand<OnEmulator>(steps);
+    const auto cuda = drawn_by_hand<OnEmulator, Swapping>(steps, golden());
     expect_close(cuda, cpu, 1e-4f);
   }
 }
-constexpr BlockSwap between(std::uint32_t device, std::uint32_t host) {
-  return {BlockId{device}, BlockId{host}};
-}
-
 // Chunks of prompts draw nothing, so that nobody has waited for them when their blocks leave, are given
 // to another, or when a third list of moves follows.
 TEST(CudaExecutor, SwapsWaitForStepsThatDrewNothing) {
@@ -252,11 +174,11 @@ TEST(CudaExecutor, SharedPrefixesAreAttendedToTogether) {
                                          {4, 20, 1, {9, 10}, 1},
                                          {3, 0, 9, {11}, 1},
                                          {2, 32, 1, {0, 1, 5}, 1}}}};
-  const auto cpu = drawn_by_hand<Cpu>(steps, golden("qwen3"));
+  const auto cpu = drawn_by_hand<Cpu, Swapping>(steps, golden("qwen3"));
   auto& launches = simt::emulator::device().launches;
   for (const std::int64_t from : {0, 16, 48}) {
     const std::uint64_t before = launches["shared_prefix"];
-    const auto cuda = drawn_by_hand<Halves>(steps, golden("qwen3"), from);
+    const auto cuda = drawn_by_hand<Halves, Swapping>(steps, golden("qwen3"), from);
     EXPECT_EQ(launches["shared_prefix"] > before, from == 16) << "from " << from;
     expect_close(cuda, cpu, 0.01f);
   }
@@ -268,59 +190,44 @@ TEST(CudaExecutor, BeamsAreDrawnOnTheDevice) {
       {{}, {}, {{0, 0, 16, {0}, 6, 3}, {1, 0, 5, {1}, 1}}},
       {{}, {}, {{0, 16, 1, {0, 2}, 6, 3}, {0, 16, 1, {0, 3}, 4, 3}, {2, 0, 3, {4}, 120, 3}}},
   };
-  const auto cpu = drawn_by_hand<Cpu>(steps);
+  const auto cpu = drawn_by_hand<Cpu, Swapping>(steps, golden());
   ASSERT_EQ(cpu.size(), 6u + 1 + 6 + 4 + 120);
   std::uint64_t& launches = simt::emulator::device().launches["top_logprobs"];
   const std::uint64_t before = launches;
-  expect_close(drawn_by_hand<OnEmulator>(steps), cpu, 1e-4f);
+  expect_close(drawn_by_hand<OnEmulator, Swapping>(steps, golden()), cpu, 1e-4f);
   EXPECT_EQ(launches - before, 2u);
 }
 
 /// Keys and values in 4 bits, and the layers' weights in 4 bits with 16-bit activations.
+template <class Kv>
 struct FourBits : Swapping {
-  static constexpr std::string_view name = "vllm+swap_to_host+int4+w4a16";
-  using KvFormat = kv_format::Int4PerTokenHead;
+  static constexpr std::string_view name = "vllm+swap_to_host+4_bits+w4a16";
+  using KvFormat = Kv;
   using WeightFormat =
       weight_format::LinearOnly<weight_format::Int4Grouped<32>, weight_format::Fp16>;
 };
-TEST(CudaExecutor, FourBitsOfKeysValuesAndWeights) {
-  const testing::TempDir model;
-  model::Shape shape{.name = "random",
-                     .layers = 2,
-                     .hidden = 96,
-                     .heads = 4,
-                     .kv_heads = 2,
-                     .head_dim = 64,
-                     .ffn = 100,
-                     .vocab = 101};
-  checkpoint::save_random_llama(shape, checkpoint::DType::f32, 3, model.path().string());
-  const std::vector<HandStep> steps = {
-      {{}, {}, {{0, 0, 20, {0, 1}, 1}, {1, 0, 40, {2, 3, 4}, 1}}},
-      {{between(0, 3)}, {}, {{1, 40, 1, {2, 3, 4}, 1}, {2, 0, 1, {5}, 1}}},
-      {{}, {between(7, 3)}, {{0, 20, 3, {7, 1}, 1}, {1, 41, 1, {2, 3, 4}, 1}}},
-      {{}, {}, {{0, 23, 1, {7, 1}, 1}, {1, 42, 1, {2, 3, 4}, 1}, {4, 32, 1, {2, 3, 8}, 1}}}};
-  // The CPU executor's draws. It is compiled for these formats, and shows them, where the macro is
-  // defined: half a minute of the compiler's time.
-#if defined(QUIRE_FOUR_BITS_ON_CPU)
-  const auto cpu = drawn_by_hand<Cpu, FourBits>(steps, model.path());
-  for (const Draw& d : cpu) std::printf("{%u, %.6ff}, ", d.token, static_cast<double>(d.logprob));
-#else
-  const std::vector<Draw> cpu = {
-      {11, -3.937506f, 0, 0}, {40, -4.013478f, 0, 0}, {40, -4.016217f, 0, 0},
-      {47, -4.227031f, 0, 0}, {11, -4.179355f, 0, 0}, {40, -3.959894f, 0, 0},
-      {40, -4.090480f, 0, 0}, {40, -4.035899f, 0, 0}, {40, -4.047337f, 0, 0}};
-#endif
+template <class Kv>
+void check_four_bits(const char* decode) {
+  const TempDir folder;
   using Executor = BasicCuda<Fp16, kernels::LoopProduct, 64>;
   auto& launches = simt::emulator::device().launches;
-  for (const char* kernel :
-       {"paged_prefill", "paged_decode_packed", "shared_prefix", "grouped_product"}) {
+  for (const char* kernel : {"paged_prefill", decode, "shared_prefix", "grouped_product"}) {
     launches[kernel] = 0;
   }
-  expect_close(drawn_by_hand<Executor, FourBits>(steps, model.path(), 16), cpu, 0.01f);
+  expect_close(drawn_by_hand<Executor, FourBits<Kv>>(four_bit_steps(), four_bit_model(folder), 16),
+               four_bit_draws<Kv>, 0.01f);
   EXPECT_EQ(launches["paged_prefill"], 2u * 2);  // two steps with prompts, two layers
-  EXPECT_GT(launches["paged_decode_packed"], 0u);
+  EXPECT_GT(launches[decode], 0u);
   EXPECT_GT(launches["shared_prefix"], 0u);
   EXPECT_GT(launches["grouped_product"], 0u);
+}
+TEST(CudaExecutor, FourBitsOfKeysValuesAndWeights) {
+  check_four_bits<kv_format::Int4PerTokenHead>("paged_decode_packed");
+}
+TEST(CudaExecutor, FourBitsWithAScaleForEachFew) {
+  check_four_bits<kv_format::Mxfp4>("paged_decode_grouped");
+  check_four_bits<kv_format::Nvfp4>("paged_decode_grouped");
+  check_four_bits<kv_format::Int4Grouped<32>>("paged_decode_grouped");
 }
 
 TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {

@@ -41,6 +41,8 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "paged_decode/warp_states.cuh": DECODE,
     "paged_decode/packed.cuh": ["paged_decode_int4_test"],
+    "paged_decode/grouped.cuh": ["paged_decode_int4_test"],
+    "group_codec.cuh": STEP + ["paged_decode_int4_test"],
     "merge_states/merge_states.cuh": DECODE,
     "paged_decode/plan.hpp": ["decode_plan_test"],
     "paged_prefill/paged_prefill.cuh": ["paged_prefill_test", "paged_attention_test"],
@@ -66,6 +68,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "move_tokens/move_tokens.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
     **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in EXECUTOR},
+    "../simt/streams.cuh": ["simt_test", "cuda_executor_test"],
 }
 MINIMUM = "the smaller of two equal numbers is either"
 CLIPPED = "rows beyond the last are the last once more"
@@ -214,7 +217,12 @@ def mutations(name):
         if name.endswith(ORDERED):
             return
     constant = None  # the indentation of a function that runs at compile time
+    device = False  # whether a host's compiler skips the line
     for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#"):
+            device = line == "#if defined(__CUDACC__)"
+        if device:
+            continue
         code = line.split("//")[0].rstrip()
         indent = len(code) - len(code.lstrip())
         if constant is not None:

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <tests/kernels/paged_harness.hpp>
@@ -106,6 +107,9 @@ TEST(PagedPrefill, RowsWithTheirScales) {
   check_prefill<kv::Int4PerTokenHead, 16, 64, Fp16, Causal>(2, 2, {{0, 20}, {33, 7}}, 11);
   check_prefill<kv::Int4PerTokenHead, 4, 96, Bf16, SlidingWindow>(1, 3, {{0, 9}, {50, 9}}, 12);
   check_prefill<kv::Fp8PerTokenHead, 16, 64, Bf16, Causal>(1, 4, {{0, 12}, {30, 9}}, 13);
+  check_prefill<OnDevice<kv::Int4Grouped<32>>, 16, 64, Fp16, Causal>(2, 2, {{0, 20}, {33, 7}}, 14);
+  check_prefill<OnDevice<kv::Mxfp4>, 4, 64, Bf16, SlidingWindow>(1, 3, {{0, 9}, {50, 9}}, 15);
+  check_prefill<OnDevice<kv::Nvfp4>, 16, 96, Fp16, Causal>(1, 4, {{0, 12}, {30, 9}}, 16);
 }
 
 }  // namespace

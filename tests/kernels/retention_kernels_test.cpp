@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <quire/kernels/attention_votes/attention_votes.cuh>
+#include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/move_tokens/move_tokens.cuh>
 #include <quire/kernels/page_ranges/page_ranges.cuh>
@@ -222,6 +223,9 @@ TEST(StoredTokens, RangesMovesAndReads) {
   check_tokens<kv::Int8PerTokenHead, 16, 128>(3);
   check_tokens<kv::Fp8PerTokenHead, 4, 96>(4);
   check_tokens<kv::Int4PerTokenHead, 5, 80>(5);
+  check_tokens<OnDevice<kv::Mxfp4>, 3, 64>(9);
+  check_tokens<OnDevice<kv::Nvfp4>, 16, 96>(10);
+  check_moves<OnDevice<kv::Int4Grouped<32>>, 4, 128>(11);
   check_moves<kv::Int8PerTokenHead, 1, 64>(8);
   check_reads<kv::Bf16, 16, 256, Bf16>(6);
   check_reads<kv::Fp8E5m2, 8, 72, float>(7);

@@ -12,6 +12,7 @@
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/dense/dense.hpp>
 #include <quire/kernels/embedding/embedding.cuh>
+#include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/swiglu/swiglu.cuh>
@@ -128,6 +129,7 @@ void check_cache_write(bool norm, bool turn) {
                             : std::is_same_v<Format, kv::Fp16>             ? 0x1p-10 * largest
                             : std::is_same_v<Format, kv::Fp8E5m2>          ? 0x1p-2 * largest
                             : std::is_same_v<Format, kv::Int4PerTokenHead> ? 2 * largest / 15.0
+                            : groups_codes<KvAccess<Format>>               ? largest / 2
                                                                            : 0x1p-3 * largest;
         slack = is_value ? 0 : 1.01 * step;
       }
@@ -155,6 +157,12 @@ TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
   check_cache_write<kv::Fp8PerTokenHead, 3, 128, Bf16, Bf16>(false, true);
   check_cache_write<kv::Int4PerTokenHead, 5, 80, Bf16, Bf16>(true, true);
   check_cache_write<kv::Int4PerTokenHead, 16, 128, float, float>(false, false);
+  check_cache_write<OnDevice<kv::Int4Grouped<32>>, 16, 128, Bf16, Bf16>(false, true);
+  check_cache_write<OnDevice<kv::Int4Grouped<64>>, 3, 64, float, float>(true, true);
+  check_cache_write<OnDevice<kv::Mxfp4>, 5, 192, Bf16, Bf16>(false, true);
+  check_cache_write<OnDevice<kv::Mxfp4>, 16, 64, float, float>(false, false);
+  check_cache_write<OnDevice<kv::Nvfp4>, 4, 128, Fp16, float>(true, true);
+  check_cache_write<OnDevice<kv::Nvfp4>, 16, 96, Bf16, Bf16>(false, false);
 }
 
 TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {

@@ -35,6 +35,7 @@
 #include <quire/kernels/cascade/cascade.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
 #include <quire/kernels/embedding/embedding.cuh>
+#include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>

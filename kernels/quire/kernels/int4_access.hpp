@@ -16,9 +16,13 @@ struct KvAccess<kv_format::Int4PerTokenHead> {
   static constexpr bool scaled = false;
   static constexpr unsigned codes_a_byte = 2;
   static constexpr std::size_t alignment = 4;
-  static constexpr float most_code = 15.0f;
+  using End = ScaleAndLeast;
   static constexpr std::size_t row_bytes(std::size_t head_dim) {
-    return head_dim / 2 + 2 * sizeof(Fp16);
+    return head_dim / 2 + sizeof(End);
+  }
+  static constexpr std::size_t ends_at(std::size_t /*block_tokens*/, std::size_t head_dim,
+                                       std::size_t slot) {
+    return slot * row_bytes(head_dim) + head_dim / 2;
   }
 };
 

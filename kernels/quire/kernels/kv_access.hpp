@@ -19,9 +19,10 @@ namespace quire::kernels {
 
 /// How kernels read and write a KV format's slab in place: what an element is, how far apart rows
 /// lie and what they are aligned to, and where a token's scale lies. `largest`: the stored magnitude
-/// that the largest value of a scaled row gets. `codes_a_byte`: a row is packed codes with a scale
-/// and a least value behind them (int4_access.hpp). A format without a specialisation has no kernels,
-/// and is refused at compile time.
+/// that the largest value of a scaled row gets. `codes_a_byte`: a row is packed codes; what stands
+/// beside them is an `End` (group_codec.cuh) for the row (int4_access.hpp), or for each `group` values
+/// of it (grouped_access.hpp), from ends_at() on. A format without a specialisation has no kernels, and
+/// is refused at compile time.
 template <class Format>
 struct KvAccess;
 
@@ -79,6 +80,14 @@ struct KvAccess<kv_format::Fp8PerTokenHead> {
 template <class Access>
 inline constexpr bool packs_codes = requires {
   Access::codes_a_byte;
+};
+template <class Access>
+inline constexpr bool groups_codes = requires {
+  Access::group;
+};
+/// Beside packed codes: x = scale * code + least.
+struct ScaleAndLeast {
+  Fp16 scale, least;
 };
 
 /// One layer's pool of KV blocks as kernels see it: attention::KvView with what is known at compile
@@ -149,6 +158,22 @@ struct KernelKey {
   }
   [[nodiscard]] QUIRE_HD static float scale(const std::byte* slab, unsigned slot) {
     return scale_at_place(scale_place(slab, slot));
+  }
+  /// Packed codes: values that share a scale.
+  static constexpr unsigned group_size() {
+    if constexpr (groups_codes<Access>) {
+      static_assert(head_dim == Access::group || head_dim % (2 * Access::group) == 0,
+                    "quire: kv_format: kernels want as many whole groups in either half of a head; "
+                    "smallest model: kv_format::Mxfp4 and head_dim 64");
+      return Access::group;
+    } else {
+      return head_dim;
+    }
+  }
+  /// What stands beside a token's packed codes. \shape result (head_dim / group_size())
+  [[nodiscard]] QUIRE_HD static auto ends(const std::byte* slab, unsigned slot) {
+    using End = typename Access::End;
+    return reinterpret_cast<const End*>(slab + Access::ends_at(block_tokens, head_dim, slot));
   }
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <quire/kernels/device_math.cuh>
+#include <quire/kernels/group_codec.cuh>
 #include <quire/kernels/kv_access.hpp>
 #include <quire/simt/simt.cuh>
 
@@ -16,9 +17,9 @@ template <class Key>
   if constexpr (packs_codes<typename Key::Access>) {
     constexpr unsigned half = Key::head_dim / 2;
     const auto* row = Key::row(slab, slot);
-    const auto* end = reinterpret_cast<const Fp16*>(row + half);
     const unsigned code = d < half ? row[d] & 15u : row[d - half] >> 4;
-    return simt::fma(static_cast<float>(code), simt::widen(end[0]), simt::widen(end[1]));
+    return CodecOf<typename Key::Access>::number(code,
+                                                 Key::ends(slab, slot)[d / Key::group_size()]);
   } else {
     return stored_value(Key::row(slab, slot)[d]) * Key::scale(slab, slot);
   }

@@ -391,6 +391,20 @@ template <>
   return {static_cast<std::uint16_t>(pack<Fp16>(x, 0.0f))};
 }
 
+/// Pairs of Half: a b + c, rounded once to nearest even.
+template <class Half>
+[[nodiscard]] __device__ __forceinline__ std::uint32_t multiply_add_pairs(std::uint32_t a,
+                                                                          std::uint32_t b,
+                                                                          std::uint32_t c) {
+  std::uint32_t to;
+  if constexpr (std::is_same_v<Half, Bf16>) {
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(to) : "r"(a), "r"(b), "r"(c));
+  } else {
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(to) : "r"(a), "r"(b), "r"(c));
+  }
+  return to;
+}
+
 /// d += a b for a (16, 16) rows, b (16, 8) columns of Half, d (16, 8) fp32, in the lane layout of
 /// fragments.hpp. \pre the whole warp calls
 template <class Half>

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <quire/kernels/device_math.cuh>
+#include <quire/kernels/group_codec.cuh>
 #include <quire/kernels/kv_access.hpp>
 #include <quire/simt/simt.cuh>
 
@@ -54,6 +55,8 @@ struct CacheWrite {
   }
   static constexpr unsigned lanes = lanes_of_head();
   static_assert(lanes <= simt::warp_lanes);
+  static constexpr bool packed = packs_codes<typename Key::Access>;
+  using Codec = CodecOf<typename Key::Access>;
   static constexpr unsigned heads_a_block = warps * (simt::warp_lanes / lanes);
 
   QUIRE_DEVICE static void run(const Params& p) {
@@ -87,23 +90,9 @@ struct CacheWrite {
       turn(x, p.angles + std::size_t{position} * head_dim + i);
     }
     float scale = 1, inverse = 1;
-    [[maybe_unused]] float least = 0;
-    if constexpr (packs_codes<typename Key::Access>) {
-      // as blockwise::Asymmetric: codes are chosen for the scale and the least value as stored
-      float most = -simt::infinity(), negative = -simt::infinity();
-      QUIRE_UNROLL
-      for (unsigned e = 0; here && e < elements; ++e) {
-        most = simt::max(most, simt::max(x[0][e], x[1][e]));
-        negative = simt::max(negative, simt::max(-x[0][e], -x[1][e]));
-      }
-      QUIRE_UNROLL
-      for (unsigned bits = lanes / 2; bits > 0; bits /= 2) {
-        most = simt::max(most, simt::shuffle_xor(most, bits));
-        negative = simt::max(negative, simt::shuffle_xor(negative, bits));
-      }
-      least = as_fp16(-negative);
-      scale = as_fp16((most - least) / Key::Access::most_code);
-      inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+    [[maybe_unused]] Packing packing;
+    if constexpr (packed) {
+      find(x, here, packing);
     } else if constexpr (Key::Access::scaled) {
       float largest = 0;
       QUIRE_UNROLL
@@ -131,21 +120,25 @@ struct CacheWrite {
     auto* slab = const_cast<std::byte*>(is_value ? Key::value_slab(p.cache, block, kv_head)
                                                  : Key::key_slab(p.cache, block, kv_head));
     auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes) + i;
-    if constexpr (packs_codes<typename Key::Access>) {
+    if constexpr (packed) {
+      const auto code = [&](unsigned side, unsigned e) {
+        return Codec::code((x[side][e] - packing.shift[side]) * packing.inverse[side]);
+      };
       QUIRE_UNROLL
       for (unsigned e = 0; e < elements; e += 4) {
         simt::Vector<Stored, 4> codes;
         QUIRE_UNROLL
         for (unsigned k = 0; k < 4; ++k) {
-          codes.v[k] = static_cast<Stored>(code((x[0][e + k] - least) * inverse) |
-                                           code((x[1][e + k] - least) * inverse) << 4);
+          codes.v[k] = static_cast<Stored>(code(0, e + k) | code(1, e + k) << 4);
         }
         simt::store_vector<4>(to + e, codes);
       }
-      if (part == 0) {
-        auto* end = reinterpret_cast<Fp16*>(slab + slot * Key::row_bytes + half);
-        end[0] = simt::narrow<Fp16>(scale);
-        end[1] = simt::narrow<Fp16>(least);
+      if (part % group_lanes == 0) {
+        auto* ends = const_cast<typename Codec::End*>(Key::ends(slab, slot));
+        QUIRE_UNROLL
+        for (unsigned side = 0; side < (joined ? 1 : 2); ++side) {
+          ends[(side * half + i) / Key::group_size()] = packing.end[side];
+        }
       }
     } else {
       QUIRE_UNROLL
@@ -173,15 +166,45 @@ struct CacheWrite {
  private:
   using Head = float[2][elements];
 
-  /// The nearest number that fp16 holds; the largest one for those beyond.
-  QUIRE_DEVICE static float as_fp16(float x) {
-    const float most = x > 65504.0f ? 65504.0f : x;
-    return simt::widen(simt::narrow<Fp16>(most < -65504.0f ? -65504.0f : most));
-  }
-  /// The nearest of the codes 0 to 15.
-  QUIRE_DEVICE static unsigned code(float x) {
-    const float q = simt::round_even(x);
-    return q > 15.0f ? 15u : q > 0.0f ? static_cast<unsigned>(q) : 0u;
+  /// Of the groups that a lane's values belong to, one in either half; of a group that is the whole head,
+  /// one for both.
+  struct Packing {
+    float shift[2], inverse[2];
+    typename Codec::End end[2];
+  };
+  static constexpr bool joined = packed && Key::group_size() == head_dim;
+  static constexpr unsigned group_lanes = joined ? lanes : Key::group_size() / elements;
+
+  QUIRE_DEVICE static void find(const Head& x, bool here, Packing& packing) {
+    static_assert((group_lanes & (group_lanes - 1)) == 0);
+    float most[2], negative[2];
+    QUIRE_UNROLL
+    for (unsigned side = 0; side < 2; ++side) {
+      most[side] = negative[side] = -simt::infinity();
+      QUIRE_UNROLL
+      for (unsigned e = 0; here && e < elements; ++e) {
+        most[side] = simt::max(most[side], x[side][e]);
+        negative[side] = simt::max(negative[side], -x[side][e]);
+      }
+    }
+    if constexpr (joined) {
+      most[0] = simt::max(most[0], most[1]);
+      negative[0] = simt::max(negative[0], negative[1]);
+    }
+    QUIRE_UNROLL
+    for (unsigned side = 0; side < (joined ? 1 : 2); ++side) {
+      QUIRE_UNROLL
+      for (unsigned bits = group_lanes / 2; bits > 0; bits /= 2) {
+        most[side] = simt::max(most[side], simt::shuffle_xor(most[side], bits));
+        negative[side] = simt::max(negative[side], simt::shuffle_xor(negative[side], bits));
+      }
+      packing.end[side] =
+          Codec::end_of(-negative[side], most[side], packing.inverse[side], packing.shift[side]);
+    }
+    if constexpr (joined) {
+      packing.inverse[1] = packing.inverse[0];
+      packing.shift[1] = packing.shift[0];
+    }
   }
 
   /// Writes a lane's neighbours of one half, in vectors as wide as `alignment` allows. \unit bytes

@@ -51,6 +51,13 @@ struct MoveTokens {
         reinterpret_cast<const std::uint32_t*>(from + move.from_slot * Key::row_bytes);
     auto* target = reinterpret_cast<std::uint32_t*>(to + move.to_slot * Key::row_bytes);
     for (unsigned w = simt::lane(); w < words; w += simt::warp_lanes) target[w] = source[w];
+    if constexpr (groups_codes<typename Key::Access>) {
+      constexpr std::size_t block = Key::block_tokens, dim = Key::head_dim;
+      for (std::size_t i = simt::lane(); i < Key::Access::ends_bytes(dim); i += simt::warp_lanes) {
+        to[Key::Access::ends_at(block, dim, move.to_slot) + i] =
+            from[Key::Access::ends_at(block, dim, move.from_slot) + i];
+      }
+    }
     if constexpr (scale_lies_apart()) {
       constexpr std::size_t block = Key::block_tokens, dim = Key::head_dim;
       if (simt::lane() == 0) {

@@ -4,6 +4,7 @@
 
 #include <quire/core/error.hpp>
 #include <quire/kernels/merge_states/merge_states.cuh>
+#include <quire/kernels/paged_decode/grouped.cuh>
 #include <quire/kernels/paged_decode/packed.cuh>
 #include <quire/kernels/paged_decode/paged_decode.cuh>
 #include <quire/kernels/paged_decode/plan.hpp>
@@ -23,7 +24,7 @@ template <class Key, DecodeTuning tuning = DecodeTuning{}>
 /// `work` and `merges`: how many of each the plan has; p.work and merge_work lie on the device.
 /// fp32 queries, formats of 32 bits and groups of heads smaller than the tuning says run on CUDA
 /// cores; the others on matrix units, which are faster for each group on an H200. Formats of packed
-/// codes have their own kernel there.
+/// codes have their own kernels there.
 /// \pre p.heads is a multiple of p.cache.kv_heads
 template <class Key, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{}>
 void paged_decode(const PagedDecodeParams<typename Key::Query, Variant>& p, std::uint32_t work,
@@ -38,7 +39,9 @@ void paged_decode(const PagedDecodeParams<typename Key::Query, Variant>& p, std:
   const auto launch = [&]<class Kernel>() {
     simt::launch<Kernel>({grid, Kernel::shared_bytes}, p, stream);
   };
-  if constexpr (packs_codes<typename Key::Access>) {
+  if constexpr (groups_codes<typename Key::Access>) {
+    launch.template operator()<PagedDecodeGrouped<Key, Variant, tuning>>();
+  } else if constexpr (packs_codes<typename Key::Access>) {
     launch.template operator()<PagedDecodePacked<Key, Variant, tuning>>();
   } else {
     bool matrix = false;

@@ -8,6 +8,7 @@
 
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/device_math.cuh>
+#include <quire/kernels/group_codec.cuh>
 #include <quire/kernels/paged_prefill/params.hpp>
 #include <quire/simt/simt.cuh>
 
@@ -250,17 +251,18 @@ struct PagedPrefill {
   QUIRE_DEVICE static void unpack(const std::byte* slab, unsigned slot, unsigned at,
                                   const simt::Shared<std::uint32_t>& cache, unsigned to) {
     static_assert(Key::Access::alignment == 4 && sizeof(Stored) == 1);
+    using Codec = CodecOf<typename Key::Access>;
     std::uint32_t codes = 0;
-    float scale = 0, least = 0;
+    typename Codec::End low{}, high{};  // of either half's group
     if (slab != nullptr) {
       const auto* words = reinterpret_cast<const std::uint32_t*>(Key::row(slab, slot));
       codes = simt::load_vector_once<1>(words + at / 4).v[0];
-      const std::uint32_t end = words[head_dim / 8];
-      scale = simt::widen(Fp16{static_cast<std::uint16_t>(end)});
-      least = simt::widen(Fp16{static_cast<std::uint16_t>(end >> 16)});
+      const auto* ends = Key::ends(slab, slot);
+      low = ends[at / Key::group_size()];
+      high = ends[(head_dim / 2 + at) / Key::group_size()];
     }
     const auto number = [&](unsigned i) {
-      return simt::fma(static_cast<float>(codes >> (4 * i) & 15u), scale, least);
+      return Codec::number(codes >> (4 * i) & 15u, i % 2 == 0 ? low : high);
     };
     QUIRE_UNROLL
     for (unsigned part = 0; part < 2; ++part) {

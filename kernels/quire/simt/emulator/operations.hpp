@@ -357,6 +357,19 @@ template <class Half>
   return {{pack<Half>(element(0), element(1)), pack<Half>(element(2), element(3))}};
 }
 
+/// Pairs of Half: a b + c, rounded once to nearest even.
+template <class Half>
+[[nodiscard]] std::uint32_t multiply_add_pairs(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto element = [&](unsigned bits) {
+    const auto of = [bits](std::uint32_t pair) {
+      return static_cast<double>(to_float(Half{static_cast<std::uint16_t>(pair >> bits)}));
+    };
+    // By way of fp32: a sum within 2^-24 of a tie may be rounded to the other neighbour.
+    return static_cast<float>(of(a) * of(b) + of(c));
+  };
+  return pack<Half>(element(0), element(16));
+}
+
 /// d += a b for a (16, 16) rows, b (16, 8) columns of Half, d (16, 8) fp32, in the lane layout of
 /// fragments.hpp. \pre the whole warp calls
 template <class Half>
