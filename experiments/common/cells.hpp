@@ -41,6 +41,12 @@ struct Cell {
       false;  // request_rate is where a search for the highest one ends, not the run's
 };
 
+/// Whether a run leaves a disk tier behind, for the next one to find.
+[[nodiscard]] inline bool lies_on_disk(const Cell& cell) {
+  return !cell.settings.disk_dir.empty() &&
+         unread_because("disk_dir", cell.settings, *cell.variant).empty();
+}
+
 /// The part of a row that names the cell: the settings that the run reads, and what they come to.
 /// The trace's hash is added when it has been read.
 [[nodiscard]] inline metrics::ResultRow identity_of(const Cell& cell) {
@@ -346,6 +352,10 @@ inline void check_settings_are_read(const Selection& selection, const std::vecto
     if (axis.name == "executor") {
       throw usage_error("--axis executor", "each executor has variants of its own",
                         "one run with --executor for each");
+    }
+    if (axis.name == "disk_dir") {
+      throw usage_error("--axis disk_dir", "is where a tier lies, not what is run",
+                        "--disk-dir DIR, in which each run has a folder of its own");
     }
     std::vector<Settings> next;
     for (const Settings& s : combinations) {

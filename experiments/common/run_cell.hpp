@@ -49,6 +49,8 @@ struct Outcome {
   std::string_view energy_from{};                         // what joules rest on; empty: not known
   std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
   double rate = 0;                                        // and the rate of this outcome
+  /// Blocks of text that lay in the disk tier before the run, where it has one of its own.
+  std::optional<BlockCount> found_on_disk{};
 };
 
 namespace detail {
@@ -120,7 +122,7 @@ class Timeline {
   return work.mfu(report.duration, machine.hardware.peak_flops, machine.tensor_parallel);
 }
 
-/// Runs one cell to its end.
+/// Runs one cell to its end. What it has cached is left in its disk tier, where it has one.
 /// \errors Interrupted; quire::Error: the variant cannot run, the model does not fit, time is up.
 [[nodiscard]] inline Outcome run_cell(const Cell& cell, const workload::Workload& requests,
                                       const Measurement& how) {
@@ -155,6 +157,10 @@ class Timeline {
   out.report = replay(*engine, requests, options);
   if (timeline) timeline->close();
   out.wall_seconds = elapsed();
+  if (lies_on_disk(cell)) {
+    out.found_on_disk = engine->counters().restored_blocks;
+    engine->persist();
+  }
   if (variant.mode == metrics::Mode::simulated && !how.stream) {
     out.mfu = mfu_of(out.report, cell.settings);
   }
@@ -271,6 +277,7 @@ class Timeline {
       .add("outputs_cut", outcome.outputs_cut)
       .add("lines_without_tokens", outcome.lines_without_tokens)
       .add("kv_blocks", r.geometry.device_blocks.value);
+  if (outcome.found_on_disk) out.add("disk_blocks_found", outcome.found_on_disk->value);
   if (timed) out.add("wall_seconds", outcome.wall_seconds);
   if (!r.is_streamed) {
     double qoe = 0, readers = 0;

@@ -217,7 +217,10 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
           "of --executor cpu: anywhere, or pinned to a processor each, with what they\n"
           "write first in the memory nearest to it",
           thread_place_names),
-      text<&S::disk_dir>("disk_dir", "folder of the disk tier (1 GiB at most) of --executor cpu"),
+      text<&S::disk_dir>(
+          "disk_dir",
+          "folder of the disk tier (1 GiB at most) of --executor cpu: the next run finds\n"
+          "there what this one has cached; of several, each has a folder of its own in it"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(
           "max_num_batched_tokens",

@@ -423,11 +423,12 @@ std::vector<std::string> rerun_words(const Cell& cell, const Measurement& how,
       return std::filesystem::absolute(path).lexically_normal().string();
     };
     const Settings& s = cell.settings;
-    if (f.name == "trace" || (f.name == "model" && is_checkpoint(s)) ||
+    if (f.name == "trace" || f.name == "disk_dir" || (f.name == "model" && is_checkpoint(s)) ||
         (f.name == "hardware" && is_hardware_file(s))) {
-      words.push_back(absolute(f.name == "trace"   ? s.trace
-                               : f.name == "model" ? s.model
-                                                   : s.hardware));
+      words.push_back(absolute(f.name == "trace"      ? s.trace
+                               : f.name == "disk_dir" ? s.disk_dir
+                               : f.name == "model"    ? s.model
+                                                      : s.hardware));
     } else if (f.name == "profile") {
       const auto files = profile_files_of(s);
       std::string paths;
@@ -508,6 +509,14 @@ std::vector<Cell> planned_cells(RunOptions& o) {
   }
   std::vector<Cell> cells = make_cells(o.variants, o.selection);
   for (const Cell& cell : cells) check_cell(cell);
+  const auto on_disk = std::count_if(cells.begin(), cells.end(), lies_on_disk);
+  o.several_on_disk = on_disk > 1;
+  if (on_disk > 0 && o.measurement.search.wanted()) {
+    throw usage_error("--search-rate",
+                      "runs many times, and each would find in --disk-dir what "
+                      "the one before it left",
+                      "--axis request_rate=[...], whose runs have a folder each");
+  }
   if (!o.measurement.chrome_trace.empty() && o.measurement.search.wanted()) {
     throw usage_error("--chrome-trace", "a search for a rate is many runs", "one --request-rate");
   }
@@ -527,12 +536,20 @@ Prepared prepare(std::vector<Cell> cells, const RunOptions& o, const Invocation&
   Prepared p;
   resolve(cells);
   p.trace_hashes = trace_hashes(cells);
+  p.how = o.measurement;
   p.cells = std::move(cells);
+  if (o.several_on_disk) {
+    // By what it runs, so that a part of a sweep, or the same one again, finds its own and no other's.
+    for (std::size_t i = 0; i < p.cells.size(); ++i) {
+      if (!lies_on_disk(p.cells[i])) continue;
+      std::string& folder = p.cells[i].settings.disk_dir;
+      folder = (std::filesystem::path(folder) / row_of(p, i).run_id()).string();
+    }
+  }
   p.provenance = metrics::provenance_now(build_info(), invocation.argc, invocation.argv);
   p.provenance.program = program_hash();
   p.labels = labels_of(o);
   p.program = invocation.argv[0];
-  p.how = o.measurement;
   p.stamp = stamp;
   return p;
 }

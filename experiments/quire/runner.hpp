@@ -21,6 +21,7 @@ namespace quire::experiment {
 /// What `quire run` and `quire sweep` are asked for, as text where it must be checked together.
 struct RunOptions {
   std::vector<RunVariant> variants{};  // of the executor; filled by planned_cells()
+  bool several_on_disk = false;        // runs that share --disk-dir; likewise
   Selection selection{};
   std::vector<std::string> axes{};
   Measurement measurement{};

@@ -200,6 +200,7 @@ TEST(CpuTiers, ANewProcessReusesTheCacheOfTheLastOne) {
   Warned warned;
   TiersEngine engine(options(dir.path(), warned));
   EXPECT_GT(engine.memory().tiers().counters().restored, 30);
+  EXPECT_EQ(engine.counters().restored_blocks.value, engine.memory().tiers().counters().restored);
   engine.submit(requests()[15]);
   engine.step();
   EXPECT_GT(engine.counters().prefix_hit_tokens, Tokens{8}) << "nothing was found";
@@ -208,6 +209,20 @@ TEST(CpuTiers, ANewProcessReusesTheCacheOfTheLastOne) {
   EXPECT_EQ(run(engine, requests()), expected());
   EXPECT_GT(engine.memory().tiers().counters().disk_fetched, 0);
   EXPECT_TRUE(warned.lines.empty());
+}
+
+// Blocks of a step that was planned ahead have places and no content yet.
+TEST(CpuTiers, NothingIsPersistedBetweenAPlanAndItsStep) {
+  const TempDir dir;
+  Warned warned;
+  auto o = options(dir.path(), warned);
+  o.limits.asynchronous = true;
+  TiersEngine engine(o);
+  engine.submit(requests()[0]);
+  engine.step();
+  EXPECT_THROW(engine.persist(), Error);
+  while (engine.has_work()) engine.step();
+  engine.persist();
 }
 
 TEST(CpuTiers, OtherWeightsFindNothing) {

@@ -902,7 +902,8 @@ TEST(QuireCommand, DropsTokensOnTheProcessor) {
   EXPECT_THAT(quire_command(words).err, HasSubstr("the offload policy has no disk tier"));
 }
 
-// The user's variant has a disk tier: the second process finds there what the first left.
+// The user's variant has a disk tier: the second process finds there what the first left, also where
+// the first had room for all and evicted nothing.
 TEST(QuireCommand, AUsersPolicyRunsOnTheProcessorAboveADiskTier) {
   const TempDir folder;
   const std::string rows = (folder.path() / "rows.jsonl").string();
@@ -928,13 +929,63 @@ TEST(QuireCommand, AUsersPolicyRunsOnTheProcessorAboveADiskTier) {
     EXPECT_THAT(ran.out, HasSubstr("; measured\n"));
     if (process == 0) words.emplace_back("--append");
   }
-  const auto written = read_rows(rows);
-  ASSERT_EQ(written.size(), 2u);
-  const auto hits = [&](std::size_t i) {
-    return number(quire::json::parse(written[i], "row"), "hit_rate");
+  const auto give = [&](const char* flag, const std::string& value) {
+    *(std::find(words.begin(), words.end(), flag) + 1) = value;
   };
-  EXPECT_EQ(hits(0), 0);
-  EXPECT_GT(hits(1), 0);
+  give("--kv-memory-gib", "0.01");
+  give("--disk-dir", (folder.path() / "roomy").string());
+  for (int process = 0; process < 2; ++process) EXPECT_EQ(run().exit_code, 0);
+  const auto written = read_rows(rows);
+  ASSERT_EQ(written.size(), 4u);
+  const auto of = [&](std::size_t i, std::string_view name) {
+    return number(quire::json::parse(written[i], "row"), name);
+  };
+  for (const std::size_t first : {0u, 2u}) {
+    EXPECT_EQ(of(first, "hit_rate"), 0);
+    EXPECT_EQ(of(first, "disk_blocks_found"), 0);
+    EXPECT_GT(of(first + 1, "hit_rate"), 0);
+    EXPECT_GT(of(first + 1, "disk_blocks_found"), 0);
+  }
+  EXPECT_EQ(of(2, "evictions"), 0);
+}
+
+// Runs of one sweep do not warm each other; the same sweep again, or one of its rows, finds its own.
+TEST(QuireCommand, RunsOfASweepHaveEachAFolderOfTheDiskTier) {
+  namespace fs = std::filesystem;
+  const TempDir folder;
+  const fs::path tier = folder.path() / "tier";
+  const auto run = [&](const Words& more) {
+    Words words{"run",    "--executor",      "cpu", "--model",      induction, "--workload",
+                "random", "--input-len",     "40",  "--output-len", "2",       "--num-prompts",
+                "4",      "--kv-memory-gib", "0.01"};
+    words.insert(words.end(), more.begin(), more.end());
+    return quire::testing::run_program(QUIRE_USER_COMMAND, words);
+  };
+  const auto refused = [&](const Words& more, const char* says) {
+    const Ran ran = run(more);
+    EXPECT_EQ(ran.exit_code, 2);
+    EXPECT_THAT(ran.err, HasSubstr(says));
+    EXPECT_FALSE(fs::exists(tier));
+  };
+  refused({"--axis", "disk_dir=[" + tier.string() + "]"}, "each run has a folder of its own");
+  refused({"--disk-dir", tier.string(), "--search-rate", "1:2", "--keep", "mean_ttft_ms:100"},
+          "each would find in --disk-dir what the one before it left");
+  for (const bool warm : {false, true}) {
+    const std::string rows = (folder.path() / (warm ? "warm" : "cold")).string();
+    const Ran ran = run(
+        {"--disk-dir", tier.string(), "--repetitions", "2", "--axis", "seed=[0,1]", "--out", rows});
+    ASSERT_EQ(ran.exit_code, 0) << ran.err;
+    const auto written = read_rows(rows);
+    ASSERT_EQ(written.size(), 4u);
+    for (const std::string& line : written) {
+      const auto row = quire::json::parse(line, "row");
+      EXPECT_EQ(number(row, "disk_blocks_found") > 0, warm);
+      EXPECT_EQ(number(row, "hit_rate") > 0, warm);
+      const std::string own = (tier / text(row, "run_id")).string();
+      EXPECT_TRUE(fs::is_directory(own));
+      EXPECT_THAT(text(row, "rerun"), HasSubstr("--disk-dir " + own));
+    }
+  }
 }
 
 TEST(QuireCommand, GenerateRefusesInOneLine) {

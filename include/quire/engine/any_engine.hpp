@@ -24,6 +24,7 @@ class AnyEngine {
   [[nodiscard]] virtual bool has_work() const = 0;
   [[nodiscard]] virtual Seconds now() const = 0;
   virtual void advance_to(Seconds time) = 0;
+  virtual void persist() = 0;
   [[nodiscard]] virtual std::uint64_t decision_hash() const = 0;
   [[nodiscard]] virtual std::span<const TokenEvent> events() const = 0;
   [[nodiscard]] virtual std::vector<std::unique_ptr<SequenceGroup>> take_finished() = 0;
@@ -47,6 +48,7 @@ class ErasedEngine final : public AnyEngine {
   [[nodiscard]] bool has_work() const override { return engine_.has_work(); }
   [[nodiscard]] Seconds now() const override { return engine_.now(); }
   void advance_to(Seconds time) override { engine_.advance_to(time); }
+  void persist() override { engine_.persist(); }
   [[nodiscard]] std::uint64_t decision_hash() const override { return engine_.decision_hash(); }
   [[nodiscard]] std::span<const TokenEvent> events() const override { return engine_.events(); }
   [[nodiscard]] std::vector<std::unique_ptr<SequenceGroup>> take_finished() override {

@@ -78,7 +78,7 @@ class ControlPlane : public PlanBook {
                         "synchronous scheduling, or speculation none");
     }
     if constexpr (requires { memory_.restore(executor_.stored()); }) {
-      memory_.restore(executor_.stored());
+      counters_.restored_blocks = memory_.restore(executor_.stored());
     }
   }
 
@@ -182,19 +182,26 @@ class ControlPlane : public PlanBook {
   bool unpin(PinId id) requires requires(Memory& m) { m.unpin(id); }
   { return memory_.unpin(id); }
   /// Copies all cached text that is not on disk there, as far as there is room, for the process that
-  /// comes after this one. A step of its own; nothing happens without a disk tier.
+  /// comes after this one. A step of its own; nothing happens without a disk tier whose content stays.
+  /// \errors state: a step was planned ahead (limits.asynchronous), and its blocks are not computed yet.
   void persist() {
-    unsteady();
-    StepPlan& plan = flight_.plan;
-    plan.clear();
-    memory_.begin_step(plan);
-    memory_.persist();
-    memory_.end_step(plan);
-    if (plan.empty()) return;
-    log_plan();
-    executor_.execute(plan, result_);
-    now_ += result_.seconds;
-    for (const BlockId slot : result_.lost) memory_.on_lost(slot);
+    if constexpr (tier_rules<OffloadType>().uses_disk && requires { executor_.stored(); }) {
+      if (planned_ahead_) {
+        throw state_error("persist()", "comes between a plan and its step",
+                          "an engine that has no work left");
+      }
+      unsteady();
+      StepPlan& plan = flight_.plan;
+      plan.clear();
+      memory_.begin_step(plan);
+      memory_.persist();
+      memory_.end_step(plan);
+      if (plan.empty()) return;
+      log_plan();
+      executor_.execute(plan, result_);
+      now_ += result_.seconds;
+      for (const BlockId slot : result_.lost) memory_.on_lost(slot);
+    }
   }
 
   [[nodiscard]] const Memory& memory() const { return memory_; }

@@ -51,7 +51,8 @@ struct EngineCounters {
   Tokens prompt_tokens = 0;                             // of requests admitted
   Tokens prefix_hit_tokens = 0;                         // of those, found in the prefix index
   BlockCount prompt_blocks = 0, prefix_hit_blocks = 0;  // the same in blocks, begun ones counted
-  Bytes bytes_moved = 0;                                // swaps and block copies
+  BlockCount restored_blocks = 0;  // of text that an earlier engine had left in the disk tier
+  Bytes bytes_moved = 0;           // swaps and block copies
   Tokens output_tokens = 0;
   Tokens drafted_tokens = 0;   // guesses that steps have checked
   Tokens accepted_tokens = 0;  // of these, the ones that held

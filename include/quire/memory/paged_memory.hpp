@@ -406,8 +406,8 @@ class BasicPagedMemory {
   void on_lost(BlockId slot) { tiers_.on_lost(slot); }
   /// Plans the copy of all cached text to disk, as far as there is room.
   void persist() { tiers_.persist(); }
-  /// Takes in the cached text that an earlier process left on disk.
-  void restore(std::span<const StoredBlock> stored) { tiers_.restore(stored); }
+  /// Takes in the cached text that an earlier process left on disk; returns how much.
+  BlockCount restore(std::span<const StoredBlock> stored) { return tiers_.restore(stored); }
 
   void begin_step(StepPlan& plan) {
     plan_ = &plan;

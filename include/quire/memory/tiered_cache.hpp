@@ -236,9 +236,9 @@ class TieredCache {
   }
 
   /// Takes in what an earlier process left on disk. Texts whose beginning is missing are no use and
-  /// are left out. \pre nothing is cached yet
-  void restore(std::span<const StoredBlock> stored) {
-    if (!keeps_) return;
+  /// are left out. Returns how many were taken in. \pre nothing is cached yet
+  BlockCount restore(std::span<const StoredBlock> stored) {
+    if (!keeps_) return 0;
     std::unordered_map<std::uint64_t, std::vector<std::size_t>> continuations;
     for (std::size_t i = 0; i < stored.size(); ++i) {
       next_id_ = std::max(next_id_, stored[i].id + 1);
@@ -277,6 +277,7 @@ class TieredCache {
       disk_.release(slot);
     }
     counters_.restored += static_cast<std::int64_t>(found.size());
+    return static_cast<std::int64_t>(found.size());
   }
 
  private:
