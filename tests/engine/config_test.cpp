@@ -14,6 +14,7 @@
 #include <quire/eviction/fifo.hpp>
 #include <quire/eviction/priority.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/kv_format/gear.hpp>
 #include <quire/kv_format/kivi.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/offload/swap_to_host.hpp>
@@ -110,6 +111,20 @@ TEST(Compatible, RefusesPartsOfBlocksThatArePackedWhole) {
   using Packing =
       with<Parts, set_kv_format<kv_format::Kivi<2, 32, 128>>, set_block_size<BlockSize<32>>>;
   EXPECT_THAT(std::string(incompatible_because<Packing>), ::testing::StartsWith("prefix_index: "));
+}
+
+// What a text reads of its window must not depend on who else has the same beginning.
+TEST(Compatible, RefusesSharedBlocksInAWindow) {
+  using Shares = with<presets::VllmPrefixCache, set_block_size<BlockSize<32>>>;
+  using Windows = with<Shares, set_kv_format<kv_format::Kivi<2, 32, 128>>>;
+  EXPECT_THAT(std::string(incompatible_because<Windows>), ::testing::StartsWith("prefix_index: "));
+  EXPECT_THAT(std::string(incompatible_because<Windows>), ::testing::HasSubstr("window"));
+  using WithoutIndex = with<Windows, set_prefix_index<prefix_index::None>>;
+  static_assert(incompatible_because<WithoutIndex>.empty());
+  // Blocks that are packed as soon as they are full, and only full ones are shared.
+  using PacksFullBlocks = with<Shares, set_kv_format<kv_format::Gear<2>>>;
+  static_assert(kv_format::keeps_open_blocks<PacksFullBlocks::KvFormat>);
+  static_assert(incompatible_because<PacksFullBlocks>.empty());
 }
 
 TEST(Compatible, RefusesAPolicyThatNeedsTheFuture) {

@@ -112,6 +112,11 @@ inline constexpr std::string_view incompatible_because = [] {
   if (kv_format::keeps_open_blocks<typename C::KvFormat> && MatchesParts<typename C::PrefixIndex>) {
     return "prefix_index: it shares a part of a block, and kv_format packs a block's tokens together"sv;
   }
+  // A full block of the others is packed before anybody can find it.
+  if (kv_format::keeps_window<typename C::KvFormat> && C::PrefixIndex::enabled) {
+    return "prefix_index: a block that texts share is packed when one of them is past it, and "
+           "kv_format keeps a window of each as it was"sv;
+  }
   if (kv_format::layers_differ<typename C::KvFormat> && moves_by_layer<typename C::Offload>) {
     return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;
   }

@@ -180,6 +180,15 @@ inline constexpr bool keeps_open_blocks = [] {
   }
   return keeps;
 }();
+/// Whether a side keeps the newest tokens as they are for longer than their block fills.
+template <class F>
+inline constexpr bool keeps_window = [] {
+  bool keeps = residual_of<keys_of<F>> + residual_of<values_of<F>> > 0;
+  if constexpr (requires { typename F::Skipped; }) {
+    keeps = keeps || keeps_window<typename F::Skipped>;
+  }
+  return keeps;
+}();
 /// Whether blocks of so many tokens suit a format that packs tokens together.
 template <class F>
 [[nodiscard]] constexpr bool divides_block(std::int64_t block_tokens) {

@@ -18,11 +18,11 @@ struct WindowedGroups : BlockRows<blockwise::Asymmetric<bits, group>> {
 
 /// Keys per channel over `group` tokens, values per token over `group` channels, asymmetric; the newest
 /// tokens in fp16: keys until `window` of them are packed together, values always the last `window`.
-/// bits + 32 / group bits a value, and the window beside the pool: of each running sequence, and with a
-/// prefix index of each cached text too, which the pool's size does not count.
+/// bits + 32 / group bits a value, and the window of each running sequence beside the pool, which the
+/// pool's size does not count.
 /// A step's own tokens are read as they were, a prompt that comes in one step among them: so results
-/// depend on how prompts are cut into steps, and a block that sequences share is packed when the
-/// first of them is past it.
+/// depend on how prompts are cut into steps. A block that samples or beams of one request share is packed
+/// when the first of them is past it; texts of different requests share none: a prefix index is refused.
 /// \source Liu et al., "KIVI", ICML '24, models/llama_kivi.py: group 32, window 128 or 32.
 template <unsigned bits, std::size_t group = 32, std::size_t window = 128>
 struct Kivi {
