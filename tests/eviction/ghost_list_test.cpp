@@ -83,5 +83,31 @@ TEST(GhostList, TwoListsEqualTwoVectors) {
   }
 }
 
+// Two names stay at the old end while others come and go: the slots between are used again.
+TEST(GhostList, OldNamesStayWhileOthersComeAndGo) {
+  constexpr int capacity = 500;
+  for (const std::uint64_t kept : {1u, 200u, 499u}) {
+    eviction::GhostMap<std::uint64_t, 2> ghosts(BlockCount{capacity});
+    for (std::uint64_t name = 1; name <= kept; ++name) ghosts.push(name, 3 * name, name % 2);
+    for (std::uint64_t name = 1000; name < 20000; ++name) {
+      ghosts.push(name, 3 * name, name / 7 % 2);
+      ASSERT_EQ(ghosts.list_of(name), name / 7 % 2);
+      if (name % 3 == 0) ghosts.push(kept, 3 * kept, kept % 2);
+      ASSERT_EQ(ghosts.take(name), name / 7 % 2);
+      ASSERT_EQ(ghosts.take(name), std::nullopt);
+      ASSERT_EQ(ghosts.size(0) + ghosts.size(1), kept);
+      const std::uint64_t one = 1 + name % kept;
+      ASSERT_EQ(ghosts.list_of(one), one % 2);
+      ASSERT_NE(ghosts.value(one), nullptr);
+      ASSERT_EQ(*ghosts.value(one), 3 * one);
+    }
+    for (std::uint64_t name = 1; name <= kept; ++name) {
+      ASSERT_EQ(ghosts.oldest(name % 2), name);
+      ghosts.pop_oldest(name % 2);
+    }
+    EXPECT_EQ(ghosts.size(0) + ghosts.size(1), 0u);
+  }
+}
+
 }  // namespace
 }  // namespace quire::eviction_test

@@ -90,8 +90,10 @@ void equals_ordered_sets(std::uint32_t capacity, int steps) {
     } else if (what == 2 && oldest) {
       queues.set_evictable(*oldest, false);
       naive.set_evictable(oldest->value, false);
+    } else if (flag && naive.blocks[b].queue != to) {
+      queues.refresh(ids[to], BlockId{b});  // of the other queue: nothing happens
     } else {
-      queues.move_to_back(ids[to], BlockId{b});
+      flag ? queues.refresh(ids[to], BlockId{b}) : queues.move_to_back(ids[to], BlockId{b});
       const bool evictable = naive.blocks[b].evictable;
       naive.erase(b);
       naive.append(to, b, evictable);
@@ -103,8 +105,11 @@ void equals_ordered_sets(std::uint32_t capacity, int steps) {
       ASSERT_EQ(queues.oldest_evictable(ids[q]), OrderedQueues::first(naive.offered[q]))
           << capacity << " " << step;
       const auto& order = naive.offered[q];
-      if (const auto next = queues.prefetch_oldest(ids[q]); next && order.size() > 1) {
-        ASSERT_NE(order.find({naive.blocks[next->value].arrival, next->value}), order.end());
+      const auto [next, then] = queues.prefetch_oldest(ids[q]);
+      ASSERT_EQ(next, OrderedQueues::first(order));
+      if (then) {
+        ASSERT_NE(then, next);
+        ASSERT_NE(order.find({naive.blocks[then->value].arrival, then->value}), order.end());
       }
     }
     if (!naive.blocks[b].queue) continue;

@@ -41,14 +41,13 @@ class Arc {
 
   void on_insert(BlockId b, const BlockContext& context) {
     content_[b.value] = context.content;
-    const std::optional<std::size_t> ghost = ghosts_.list_of(context.content);
+    const double b1 = static_cast<double>(ghosts_.size(0)),
+                 b2 = static_cast<double>(ghosts_.size(1));
+    const std::optional<std::size_t> ghost = ghosts_.take(context.content);
     if (ghost) {
-      const double b1 = static_cast<double>(ghosts_.size(0)),
-                   b2 = static_cast<double>(ghosts_.size(1));
       target_ = *ghost == 0
                     ? std::min(static_cast<double>(capacity_), target_ + std::max(1.0, b2 / b1))
                     : std::max(0.0, target_ - std::max(1.0, b1 / b2));
-      ghosts_.erase(context.content);
     }
     queues_.append(ghost ? again : once, b);
     trim();
@@ -79,10 +78,9 @@ class Arc {
   /// The next victim is likely the next of the same queue: fetches where its name will go, and the
   /// name of the one behind it.
   void prefetch_next(Queue queue) const {
-    const std::optional<BlockId> next = queues_.oldest_evictable(queue);
-    if (!next) return;
-    ghosts_.prefetch(content_[next->value]);
-    if (const auto then = queues_.prefetch_oldest(queue)) quire::prefetch(&content_[then->value]);
+    const auto [next, then] = queues_.prefetch_oldest(queue);
+    if (next) ghosts_.prefetch(content_[next->value]);
+    if (then) quire::prefetch(&content_[then->value]);
   }
   void trim() {
     while (queues_.size(once) + ghosts_.size(0) > capacity_ && ghosts_.size(0) > 0) {

@@ -17,6 +17,7 @@
 #include <quire/core/prefetch.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/slot_bits.hpp>
+#include <quire/eviction/slot_log.hpp>
 
 namespace quire::eviction {
 
@@ -47,8 +48,7 @@ class RecencyQueues {
   explicit RecencyQueues(BlockCount capacity)
       : enough_settled_(static_cast<std::size_t>(capacity.value) / 1024 + 64),
         places_(checked(capacity), absent) {
-    const std::size_t slots = (std::max<std::size_t>(3 * places_.size(), 1024) + 63) / 64 * 64;
-    for (std::size_t q = 0; q < Queues; ++q) rings_[q] = Ring(slots);
+    for (std::size_t q = 0; q < Queues; ++q) rings_[q] = Ring(SlotLog::slots_for(places_.size()));
   }
 
   /// Fetches what the next operation on a block will look at.
@@ -75,8 +75,9 @@ class RecencyQueues {
     vacate(place);
     settle_if_needed(queue_of(place));
   }
+  // What every hit does is inlined, and what few do is not, against g++'s own choice: it weighs size.
   /// Moves a block to the back of that queue, from whichever it is in. \pre present
-  void move_to_back(Queue q, BlockId b) {
+  [[gnu::always_inline]] void move_to_back(Queue q, BlockId b) {
     make_room(q);  // may move b
     const std::uint32_t place = places_[b.value];
     vacate(place);
@@ -87,6 +88,24 @@ class RecencyQueues {
     size_[index(q)] += changes;
     size_[index(other(q))] -= changes;
     settle_if_needed(other(q));
+  }
+  /// Moves a block to the back of its queue where that is `q`; one of the other queue stays where it is.
+  /// Which of both is decided by no branch. \pre present
+  [[gnu::always_inline]] void refresh(Queue q, BlockId b) {
+    make_room(q);  // may move b
+    Ring& ring = rings_[index(q)];
+    const std::uint32_t place = places_[b.value];
+    const std::uint32_t here = queue_of(place) == q ? 1 : 0;
+    const std::size_t p = place & slot_bits;
+    ring.live[p / 64] &= ~(std::uint64_t{here} << (p % 64));
+    if ((here & std::uint32_t{ring.settles(p)}) != 0) unsettle(ring, p, place);
+    // The slot at the tail is nobody's: it may be written to, and not be taken.
+    const std::size_t back = ring.log.tail();
+    ring.put(back, b);
+    const std::uint32_t moved = place_of(q, back) | (place & offered);
+    places_[b.value] = place ^ ((place ^ moved) & (std::uint32_t{0} - here));
+    ring.log.take_if(here != 0);
+    settle_if_needed(q);
   }
   /// \pre present
   void set_evictable(BlockId b, bool value) {
@@ -117,15 +136,15 @@ class RecencyQueues {
   [[nodiscard]] std::optional<BlockId> oldest_evictable(Queue q = Queue::first) const {
     return first(q, is_evictable);
   }
-  /// Fetches what removing the oldest evictable block will look at, and says which is next to it in that
-  /// order, where that is known already: hints, which decide nothing.
-  [[nodiscard]] std::optional<BlockId> prefetch_oldest(Queue q) const {
+  /// The oldest evictable block and the one next to it in that order, where that is known already; what
+  /// removing the first will look at is fetched. The second is a hint, which should decide nothing.
+  [[nodiscard]] std::array<std::optional<BlockId>, 2> prefetch_oldest(Queue q) const {
     const Ring& ring = rings_[index(q)];
     const std::size_t p = ring.first(is_evictable);
-    if (p == none) return std::nullopt;
+    if (p == none) return {};
     prefetch(ring.slots[p]);
-    const std::size_t then = ring.bits.around(is_evictable, ring.after(p));
-    return then == p ? std::nullopt : std::optional(ring.slots[then]);
+    const std::size_t then = ring.bits.around(is_evictable, ring.log.after(p));
+    return {ring.slots[p], then == p ? std::nullopt : std::optional(ring.slots[then])};
   }
 
  private:
@@ -140,55 +159,39 @@ class RecencyQueues {
 
   struct Ring {
     Ring() = default;
-    explicit Ring(std::size_t n) : slots(n), live(n / 64), bits(n) {}
+    explicit Ring(std::size_t n) : slots(n), live(n / 64), bits(n), log(n) {}
 
     huge_vector<BlockId> slots;
     huge_vector<std::uint64_t>
         live;  // a bit a slot; those from the tail on, in its word, say nothing
     Bits bits{64};
-    std::size_t head = 0;  // no block is older than this slot
-    std::size_t tail = 0;  // the next arrival's slot
-    std::size_t span = 0;  // slots from head to tail
-    std::size_t settled =
-        0;  // slots from the head on that the bits describe; none behind them is set
+    SlotLog log;
+    std::size_t settled = 0;  // slots from the head on that the bits describe; no other has any
     std::size_t settled_evictable = 0;
-    bool packing = false;
-    std::size_t read = 0;   // next word to pack, going to older slots
-    std::size_t write = 0;  // next packed block's slot
 
-    [[nodiscard]] std::size_t after(std::size_t p) const {
-      return p + 1 == slots.size() ? 0 : p + 1;
-    }
-    [[nodiscard]] std::size_t before_word(std::size_t w) const {
-      return (w == 0 ? slots.size() / 64 : w) - 1;
-    }
-    /// How many slots lie between the head and `p`.
-    [[nodiscard]] std::size_t age(std::size_t p) const {
-      // Without a branch, which no processor could foresee.
-      const std::size_t wraps = p < head ? 1 : 0;
-      return p - head + (slots.size() & (std::size_t{0} - wraps));
-    }
     void set_dead(std::size_t p) { live[p / 64] &= ~(std::uint64_t{1} << (p % 64)); }
-    [[nodiscard]] bool settles(std::size_t p) const { return age(p) < settled; }
+    /// \pre p is at the tail
+    void put(std::size_t p, BlockId b) {
+      if (p % 64 == 0) live[p / 64] = ~std::uint64_t{0};
+      slots[p] = b;
+    }
+    [[nodiscard]] bool settles(std::size_t p) const { return log.age(p) < settled; }
     /// The oldest settled slot with that bit, or none.
     [[nodiscard]] std::size_t first(std::size_t lane) const {
-      const std::size_t found = bits.first_from_word(lane, head / 64);
+      const std::size_t found = bits.first_from_word(lane, log.head() / 64);
       return found != none ? found : bits.first_from_word(lane, 0);
     }
-    [[nodiscard]] bool crowded() const { return span > slots.size() - slots.size() / 8; }
-
+    /// The oldest slot that may be live.
+    [[nodiscard]] std::size_t oldest() const {
+      const std::size_t found = first(is_live);
+      return found != none ? found : log.at(settled);
+    }
     /// \pre p is settled
     void assign_evictable(std::size_t p, bool value) {
       bits.assign(is_evictable, p, value);
       value ? ++settled_evictable : --settled_evictable;
     }
-    /// \pre nothing lives in the slots before
-    void move_head(std::size_t by) {
-      head += by;
-      if (head >= slots.size()) head -= slots.size();
-      span -= by;
-      settled -= std::min(by, settled);
-    }
+    void passed(std::size_t slots_passed) { settled -= std::min(slots_passed, settled); }
   };
 
   static std::size_t checked(BlockCount capacity) {
@@ -215,38 +218,41 @@ class RecencyQueues {
   }
 
   /// Takes a slot's bits out, where it has some.
-  void vacate(std::uint32_t place) {
+  [[gnu::always_inline]] void vacate(std::uint32_t place) {
     Ring& ring = rings_[index(queue_of(place))];
     const std::size_t p = place & slot_bits;
     ring.set_dead(p);
-    if (!ring.settles(p)) return;
+    if (ring.settles(p)) unsettle(ring, p, place);
+  }
+  [[gnu::noinline]] static void unsettle(Ring& ring, std::size_t p, std::uint32_t place) {
     ring.bits.clear(is_live, p);
     if ((place & offered) != 0) ring.assign_evictable(p, false);
   }
   /// Gives a block, evictable if `flag` is `offered`, the slot at the back. \pre there is room
-  void enter(Queue q, BlockId b, std::uint32_t flag) {
+  [[gnu::always_inline]] void enter(Queue q, BlockId b, std::uint32_t flag) {
     Ring& ring = rings_[index(q)];
-    if (ring.tail % 64 == 0) ring.live[ring.tail / 64] = ~std::uint64_t{0};
-    ring.slots[ring.tail] = b;
-    places_[b.value] = place_of(q, ring.tail) | flag;
-    ring.tail = ring.after(ring.tail);
-    ++ring.span;
+    const std::size_t p = ring.log.take();
+    ring.put(p, b);
+    places_[b.value] = place_of(q, p) | flag;
     settle_if_needed(q);
   }
 
-  void settle_if_needed(Queue q) {
+  [[gnu::always_inline]] void settle_if_needed(Queue q) {
+    Ring& ring = rings_[index(q)];
+    if (ring.settled_evictable < enough_settled_ && ring.settled != ring.log.span()) settle_more(q);
+  }
+  [[gnu::noinline]] void settle_more(Queue q) {
     Ring& ring = rings_[index(q)];
     for (int words = 0; words < 64; ++words) {
-      if (ring.settled_evictable >= enough_settled_ || ring.settled == ring.span) return;
+      if (ring.settled_evictable >= enough_settled_ || ring.settled == ring.log.span()) return;
       settle(q);
     }
   }
   /// Settles the rest of a word, as far as the log goes.
   void settle(Queue q) {
     Ring& ring = rings_[index(q)];
-    std::size_t begin = ring.head + ring.settled;
-    if (begin >= ring.slots.size()) begin -= ring.slots.size();
-    const std::size_t count = std::min(64 - begin % 64, ring.span - ring.settled);
+    const std::size_t begin = ring.log.at(ring.settled);
+    const std::size_t count = std::min(64 - begin % 64, ring.log.span() - ring.settled);
     const std::uint64_t live = ring.live[begin / 64] & ~std::uint64_t{0} >> (64 - count)
                                                                                 << (begin % 64);
     std::uint64_t evictable = 0;
@@ -259,37 +265,19 @@ class RecencyQueues {
     if (evictable != 0) ring.bits.merge(is_evictable, begin / 64, evictable);
     ring.settled += count;
     ring.settled_evictable += static_cast<std::size_t>(std::popcount(evictable));
+    // Searches begin at the head, which so stays near what they find.
+    ring.passed(ring.log.advance([&ring] { return ring.oldest(); }));
   }
 
   /// One bounded part of the work that turns dead entries into room, where that is short.
-  void make_room(Queue q) {
-    if (rings_[index(q)].crowded()) pack(q);
+  [[gnu::always_inline]] void make_room(Queue q) {
+    if (rings_[index(q)].log.crowded()) pack(q);
   }
-  void pack(Queue q) {
+  [[gnu::noinline]] void pack(Queue q) {
     Ring& ring = rings_[index(q)];
-    if (!ring.packing) {
-      // Dead entries at the old end cost nothing: the head moves over them.
-      const std::size_t oldest = ring.first(is_live);
-      ring.move_head(oldest == none ? ring.settled : ring.age(oldest));
-      if (!ring.crowded()) return;
-      ring.packing = true;
-      ring.read = ring.before_word(ring.tail / 64);  // the tail's own word still grows
-      ring.write = ring.read * 64 + 63;
-    }
-    const std::size_t base = ring.read * 64;
-    std::uint64_t left = ring.live[ring.read];
-    while (left != 0) {
-      const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
-      left &= ~(std::uint64_t{1} << bit);
-      if (base + bit != ring.write) relocate(q, base + bit, ring.write);
-      ring.write = ring.write == 0 ? ring.slots.size() - 1 : ring.write - 1;
-    }
-    if (ring.read == ring.head / 64) {
-      ring.move_head(ring.age(ring.after(ring.write)));
-      ring.packing = false;
-    } else {
-      ring.read = ring.before_word(ring.read);
-    }
+    ring.passed(ring.log.pack([&ring] { return ring.oldest(); },
+                              [&ring](std::size_t w) { return ring.live[w]; },
+                              [&](std::size_t from, std::size_t to) { relocate(q, from, to); }));
   }
   /// Moves the block of slot `p` to the newer slot `to`. \pre the slots between are dead
   void relocate(Queue q, std::size_t p, std::size_t to) {
@@ -301,7 +289,7 @@ class RecencyQueues {
     ring.set_dead(p);
     ring.live[to / 64] |= std::uint64_t{1} << (to % 64);
     if (!ring.settles(p)) return;
-    ring.settled = std::max(ring.settled, ring.age(to) + 1);
+    ring.settled = std::max(ring.settled, ring.log.age(to) + 1);
     ring.bits.clear(is_live, p);
     ring.bits.set(is_live, to);
     if ((place & offered) == 0) return;

@@ -14,6 +14,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/eviction/slot_bits.hpp>
+#include <quire/eviction/slot_log.hpp>
 
 namespace quire::eviction {
 
@@ -35,7 +36,10 @@ class SlotRing {
   using Slot = std::uint32_t;
 
   explicit SlotRing(BlockCount capacity)
-      : slots_(ring_size(capacity)), bits_(slots_.size()), marks_(Marks ? slots_.size() / 64 : 0) {}
+      : slots_(SlotLog::slots_for(checked(capacity))),
+        bits_(slots_.size()),
+        marks_(Marks ? slots_.size() / 64 : 0),
+        log_(slots_.size()) {}
 
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool evictable(Slot p) const { return bits_.test(offered, p); }
@@ -44,7 +48,7 @@ class SlotRing {
   /// Puts a block at the back, not marked. \pre it has no slot here
   template <class Moved>
   void append(BlockId b, bool evictable, Moved moved) {
-    if (crowded()) make_room(moved);
+    make_room(moved);
     const std::size_t p = take_slot(b, moved);
     bits_.set(taken, p);
     ++size_;
@@ -68,7 +72,7 @@ class SlotRing {
   /// it is in
   template <class Place, class Moved>
   void move_to_back(BlockId b, SlotRing& from, Place place, Moved moved) {
-    if (crowded()) make_room(moved);  // may move b
+    make_room(moved);  // may move b
     const std::size_t p = place(b);
     relocate(from, p, take_slot(b, moved));
     --from.size_;
@@ -97,16 +101,18 @@ class SlotRing {
   /// The newest evictable block.
   [[nodiscard]] std::optional<BlockId> newest_evictable() const {
     if (!any_evictable()) return std::nullopt;
-    const std::size_t p = bits_.prev(offered, tail_);  // the slot at tail_ is empty
+    const std::size_t p = bits_.prev(offered, log_.tail());  // that slot is empty
     return slots_[p != none ? p : bits_.prev(offered, slots_.size() - 1)];
   }
   /// The evictable block that is next after the oldest one. \pre one is evictable
   [[nodiscard]] std::optional<BlockId> second_evictable() const {
-    const std::size_t oldest = bits_.around(offered, head_);
-    return no_older(offered, oldest, after(oldest));
+    const std::size_t oldest = bits_.around(offered, log_.head());
+    return no_older(offered, oldest, log_.after(oldest));
   }
   /// The block next newer than slot `p`, evictable or not. \pre p is taken
-  [[nodiscard]] std::optional<BlockId> newer(Slot p) const { return no_older(taken, p, after(p)); }
+  [[nodiscard]] std::optional<BlockId> newer(Slot p) const {
+    return no_older(taken, p, log_.after(p));
+  }
   /// The oldest evictable block in slot `p` or newer. \pre p is taken
   [[nodiscard]] std::optional<BlockId> evictable_from(Slot p) const {
     return no_older(offered, p, p);
@@ -120,8 +126,8 @@ class SlotRing {
   /// bounds mean the oldest block, and past the newest. Blocks that are not evictable keep theirs.
   /// \pre first is not newer than last. \complexity O(slots between / 64)
   void unmark_evictable(std::optional<Slot> first, std::optional<Slot> last) requires Marks {
-    const std::size_t begin = first ? *first : head_;
-    const std::size_t end = last ? *last : tail_;
+    const std::size_t begin = first ? *first : log_.head();
+    const std::size_t end = last ? *last : log_.tail();
     if (begin <= end) return unmark_range(begin, end);
     unmark_range(begin, slots_.size());
     unmark_range(0, end);
@@ -129,15 +135,13 @@ class SlotRing {
 
  private:
   /// Slots are below 2^31: who keeps them has a bit to spare.
-  static std::size_t ring_size(BlockCount capacity) {
+  static std::size_t checked(BlockCount capacity) {
     constexpr std::int64_t most = std::int64_t{1} << 29;
     if (capacity.value <= 0 || capacity.value > most) {
       throw usage_error("eviction", "cannot order " + std::to_string(capacity.value) + " blocks",
                         "a capacity from 1 to 2^29 blocks");
     }
-    const std::size_t wanted =
-        std::max<std::size_t>(3 * static_cast<std::size_t>(capacity.value), 1024);
-    return (wanted + 63) / 64 * 64;
+    return static_cast<std::size_t>(capacity.value);
   }
 
   using Bits = SlotBits<Marks ? 3 : 2>;
@@ -152,23 +156,16 @@ class SlotRing {
     std::uint64_t& word = marks_[p / 64];
     word = value ? word | bit(p) : word & ~bit(p);
   }
-  [[nodiscard]] std::size_t after(std::size_t p) const {
-    return p + 1 == slots_.size() ? 0 : p + 1;
-  }
-  /// How many slots lie between the head and `p`.
-  [[nodiscard]] std::size_t age(std::size_t p) const {
-    return p >= head_ ? p - head_ : p + slots_.size() - head_;
-  }
 
   [[nodiscard]] std::optional<BlockId> first(std::size_t flag) const {
-    const std::size_t found = bits_.around(flag, head_);
+    const std::size_t found = bits_.around(flag, log_.head());
     return found == none ? std::nullopt : std::optional(slots_[found]);
   }
   /// First slot at or after `p` that has the flag and is not older than slot `bound`.
   [[nodiscard]] std::optional<BlockId> no_older(std::size_t flag, std::size_t bound,
                                                 std::size_t p) const {
     const std::size_t found = bits_.around(flag, p);
-    if (found == none || age(found) < age(bound)) return std::nullopt;
+    if (found == none || log_.age(found) < log_.age(bound)) return std::nullopt;
     if (found == bound && p != bound) return std::nullopt;  // went all the way round
     return slots_[found];
   }
@@ -176,11 +173,9 @@ class SlotRing {
   /// Gives the block the slot at the tail; the caller sets the slot's bits.
   template <class Moved>
   std::size_t take_slot(BlockId b, Moved moved) {
-    const std::size_t p = tail_;
+    const std::size_t p = log_.take();
     slots_[p] = b;
     moved(b, static_cast<Slot>(p));
-    tail_ = after(tail_);
-    ++span_;
     return p;
   }
 
@@ -204,47 +199,21 @@ class SlotRing {
     }
   }
 
-  [[nodiscard]] bool crowded() const { return span_ > slots_.size() - slots_.size() / 8; }
-  void move_head(std::size_t p) {
-    span_ -= age(p);
-    head_ = p;
-  }
-
-  /// One bounded part of the work that turns holes into room.
+  /// One bounded part of the work that turns holes into room, where that is short.
   template <class Moved>
   void make_room(Moved moved) {
-    if (!packing_) {
-      // Holes at the old end cost nothing: the head moves over them.
-      const std::size_t oldest = bits_.around(taken, head_);
-      move_head(oldest == none ? tail_ : oldest);
-      if (!crowded()) return;
-      packing_ = true;
-      read_ = before_word(tail_ / 64);  // the tail's own word still grows: it stays as it is
-      write_ = read_ * 64 + 63;
-    }
-    const std::size_t base = read_ * 64;
-    std::uint64_t left = bits_.word(taken, read_);
-    while (left != 0) {
-      const std::size_t bit = 63 - static_cast<std::size_t>(std::countl_zero(left));
-      left &= ~(std::uint64_t{1} << bit);
-      const std::size_t from = base + bit;
-      if (from != write_) {
-        const BlockId b = slots_[from];
-        slots_[write_] = b;
-        moved(b, static_cast<Slot>(write_));
-        relocate(*this, from, write_);
-      }
-      write_ = write_ == 0 ? slots_.size() - 1 : write_ - 1;
-    }
-    if (read_ == head_ / 64) {
-      move_head(after(write_));
-      packing_ = false;
-    } else {
-      read_ = before_word(read_);
-    }
-  }
-  [[nodiscard]] std::size_t before_word(std::size_t w) const {
-    return (w == 0 ? slots_.size() / 64 : w) - 1;
+    if (!log_.crowded()) return;
+    const auto oldest = [this] {
+      const std::size_t p = bits_.around(taken, log_.head());
+      return p != none ? p : log_.tail();
+    };
+    const auto word = [this](std::size_t w) { return bits_.word(taken, w); };
+    (void)log_.pack(oldest, word, [&](std::size_t from, std::size_t to) {
+      const BlockId b = slots_[from];
+      slots_[to] = b;
+      moved(b, static_cast<Slot>(to));
+      relocate(*this, from, to);
+    });
   }
 
   void unmark_range(std::size_t begin, std::size_t end) {
@@ -265,13 +234,8 @@ class SlotRing {
   huge_vector<BlockId> slots_;  // \shape (ring)
   Bits bits_;
   huge_vector<std::uint64_t> marks_;  // \shape (ring / 64)
+  SlotLog log_;
   std::size_t size_ = 0;
-  std::size_t head_ = 0;  // no block is older than this slot
-  std::size_t tail_ = 0;  // the next block's slot
-  std::size_t span_ = 0;  // slots from head to tail
-  bool packing_ = false;
-  std::size_t read_ = 0;   // next word to pack, going to older slots
-  std::size_t write_ = 0;  // next packed block's slot
 };
 
 }  // namespace quire::eviction

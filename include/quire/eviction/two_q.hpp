@@ -40,9 +40,7 @@ class TwoQ {
     content_[b.value] = context.content;
     queues_.append(out_.erase(context.content) ? main : in, b);
   }
-  void on_access(BlockId b, const BlockContext&) {
-    if (queues_.queue(b) == main) queues_.move_to_back(main, b);
-  }
+  void on_access(BlockId b, const BlockContext&) { queues_.refresh(main, b); }
   void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {
     const bool passed = queues_.queue(b) == in && victim() == b;
@@ -63,10 +61,9 @@ class TwoQ {
 
   /// As Arc's, of A1in.
   void prefetch_next() const {
-    const std::optional<BlockId> next = queues_.oldest_evictable(in);
-    if (!next) return;
-    out_.prefetch(content_[next->value]);
-    if (const auto then = queues_.prefetch_oldest(in)) quire::prefetch(&content_[then->value]);
+    const auto [next, then] = queues_.prefetch_oldest(in);
+    if (next) out_.prefetch(content_[next->value]);
+    if (then) quire::prefetch(&content_[then->value]);
   }
 
   std::size_t in_most_;
