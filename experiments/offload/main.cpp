@@ -358,8 +358,8 @@ struct Scratch {
   Scratch& operator=(const Scratch&) = delete;
 };
 
-/// Eight long prompts, answered by a process and again by the next one, with and without what the first
-/// left on disk. The answers must be the same.
+/// Eight long prompts, answered by an engine and again by the next one, with and without what the first
+/// left on disk, in one process. The answers must be the same.
 metrics::JsonObject restart() {
   struct Answers {
     std::vector<std::vector<TokenId>> texts;

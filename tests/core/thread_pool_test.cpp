@@ -1,9 +1,14 @@
 #include <quire/core/thread_pool.hpp>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <set>
@@ -15,6 +20,7 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/core/error.hpp>
 #include <quire/core/processors.hpp>
 
 namespace quire {
@@ -160,31 +166,74 @@ TEST(ThreadPoolOfNodes, RunsEachIndexOnce) {
 }
 
 #ifdef __linux__
+/// Where the calling thread may run.
+std::set<int> places_of_this_thread() {
+  cpu_set_t allowed;
+  EXPECT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  std::set<int> out;
+  for (int id = 0; id < CPU_SETSIZE; ++id) {
+    if (CPU_ISSET(id, &allowed)) out.insert(id);
+  }
+  return out;
+}
+/// Where both threads of a pool may run.
+std::set<int> places_of_two(ThreadPool& pool) {
+  std::atomic<int> begun{0};
+  std::mutex mutex;
+  std::set<int> seen;
+  pool.parallel_for(2, [&](std::size_t) {
+    ++begun;
+    while (begun.load() < 2) std::this_thread::yield();  // one index each
+    const std::lock_guard lock(mutex);
+    seen.merge(places_of_this_thread());
+  });
+  return seen;
+}
+
 TEST(ThreadPoolOfNodes, ThreadsStayOnTheirProcessorsAsLongAsThePoolLives) {
   const std::vector<Processor> all = processors_of_machine();
   if (all.size() < 2) GTEST_SKIP() << "there is one processor";
+  const std::set<int> anywhere = places_of_this_thread();
   {
     const ThreadPlaces places = place_threads(2, all);
     ThreadPool pool(places);
-    std::atomic<int> begun{0};
-    std::mutex mutex;
-    std::set<int> seen;
-    pool.parallel_for(2, [&](std::size_t) {
-      ++begun;
-      while (begun.load() < 2) std::this_thread::yield();  // one index each
-      EXPECT_EQ(processors_of_machine().size(), 1u);
-      const std::lock_guard lock(mutex);
-      seen.insert(processors_of_machine().front().id);
-    });
-    EXPECT_EQ(seen, std::set<int>(places.processors.begin(), places.processors.end()));
+    EXPECT_EQ(places_of_two(pool),
+              std::set<int>(places.processors.begin(), places.processors.end()));
+    EXPECT_EQ(places_of_this_thread().size(), 1u);
+    EXPECT_EQ(processors_of_machine(), all);
     std::thread([&] {  // made by a pinned thread
-      EXPECT_EQ(processors_of_machine().size(), 1u);
+      EXPECT_EQ(places_of_this_thread().size(), 1u);
       leave_pinned_processor();
-      EXPECT_EQ(processors_of_machine(), all);
+      EXPECT_EQ(places_of_this_thread(), anywhere);
     })
         .join();
   }
-  EXPECT_EQ(processors_of_machine(), all);
+  EXPECT_EQ(places_of_this_thread(), anywhere);
+}
+// A pool beside it, whose maker is pinned: its threads run anywhere, or where they are put.
+TEST(ThreadPoolOfNodes, APoolMadeByAPinnedThreadHasProcessorsOfItsOwn) {
+  const std::vector<Processor> all = processors_of_machine();
+  if (all.size() < 2) GTEST_SKIP() << "there is one processor";
+  const std::set<int> anywhere = places_of_this_thread();
+  const ThreadPlaces places = place_threads(2, all);
+  auto first = std::make_unique<ThreadPool>(places);
+  {
+    ThreadPool beside(2);
+    EXPECT_EQ(places_of_two(beside), anywhere);
+  }
+  auto second = std::make_unique<ThreadPool>(place_threads(2, processors_of_machine()));
+  EXPECT_EQ(places_of_two(*second),
+            std::set<int>(places.processors.begin(), places.processors.end()));
+  first.reset();  // not the newest
+  EXPECT_EQ(places_of_this_thread().size(), 1u);
+  second.reset();
+  EXPECT_EQ(places_of_this_thread(), anywhere);
+}
+TEST(ThreadPoolOfNodes, AProcessorThatThereIsNotIsRefused) {
+  ThreadPlaces places(1);
+  places.processors = {CPU_SETSIZE - 1};
+  if (places_of_this_thread().contains(CPU_SETSIZE - 1)) GTEST_SKIP() << "there is";
+  EXPECT_THROW(ThreadPool{places}, Error);
 }
 #endif
 

@@ -1007,6 +1007,23 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", induction, "--prompt", "a", "--max-model-len", "99999"}, 2);
   EXPECT_THAT(quire_command({"generate", induction}).err, Not(HasSubstr("quire: quire")));
   refused({"generate", induction, "--prompt-file", "/none"}, 1);
+  const Words many{"generate", induction, "--prompt", "a", "--pin-threads", "-t", "4096"};
+  refused(many, 2);
+  EXPECT_THAT(quire_command(many).err, HasSubstr("4096 threads cannot have a processor each"));
+}
+
+TEST(QuireCommand, PinsThreadsOfTheProcessorAlone) {
+  Words words{"run", "--workload",    "random", "--input-len",     "20",    "--output-len",
+              "2",   "--num-prompts", "2",      "--thread-places", "pinned"};
+  EXPECT_THAT(quire_command(words).err, HasSubstr("it is of --executor cpu"));
+  words.insert(words.end(),
+               {"--executor", "cpu", "--model", induction, "--kv-memory-gib", "0.001"});
+  Words many = words;
+  many.insert(many.end(), {"--threads", "4096"});
+  EXPECT_THAT(quire_command(many).err, HasSubstr("4096 threads cannot have a processor each"));
+  words.insert(words.end(), {"--threads", "1"});
+  const Ran ran = quire_command(words);
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 
 TEST(QuireCommand, SaysWhatItIs) {

@@ -78,9 +78,11 @@ struct ThreadPlaces {
 [[nodiscard]] inline ThreadPlaces place_threads(std::size_t threads,
                                                 std::vector<Processor> processors) {
   if (threads == 0 || threads > processors.size()) {
-    throw usage_error("pin_threads",
-                      std::to_string(threads) + " threads cannot have a processor each",
-                      "at most " + std::to_string(processors.size()) + ", as many as there are");
+    throw usage_error(
+        "pin_threads", std::to_string(threads) + " threads cannot have a processor each",
+        processors.empty()
+            ? "a system that tells which there are"
+            : "at most " + std::to_string(processors.size()) + ", as many as there are");
   }
   // Within a node: first one processor of each core, then the others.
   std::sort(processors.begin(), processors.end(), [](const Processor& a, const Processor& b) {
@@ -117,12 +119,39 @@ struct ThreadPlaces {
   return out;
 }
 
-/// The processors that this process may use; none where the system does not tell.
+namespace detail {
+#ifdef __linux__
+inline std::atomic<bool> pinned_a_thread{false};
+/// What the first thread to be pinned was allowed before.
+[[nodiscard]] inline const cpu_set_t& processors_before_pinning() {
+  static const cpu_set_t allowed = [] {
+    cpu_set_t now;
+    CPU_ZERO(&now);
+    (void)::pthread_getaffinity_np(::pthread_self(), sizeof now, &now);
+    return now;
+  }();
+  return allowed;
+}
+/// What the calling thread is pinned by, and what it was allowed before the first of them.
+struct Pins {
+  int held = 0;
+  cpu_set_t before;
+};
+inline thread_local Pins pins;
+#endif
+}  // namespace detail
+
+/// The processors that this process may use, whether or not the calling thread is pinned to one of them;
+/// none where the system does not tell.
 [[nodiscard]] inline std::vector<Processor> processors_of_machine() {
   std::vector<Processor> out;
 #ifdef __linux__
   cpu_set_t allowed;
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return out;
+  if (detail::pinned_a_thread.load()) {
+    allowed = detail::processors_before_pinning();
+  } else if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+    return out;
+  }
   const auto list = [](const std::string& path) {
     std::ifstream file(path);
     std::string text;
@@ -146,23 +175,8 @@ struct ThreadPlaces {
   return out;
 }
 
-namespace detail {
-#ifdef __linux__
-inline std::atomic<bool> pinned_a_thread{false};
-/// What the first thread to be pinned was allowed before.
-[[nodiscard]] inline const cpu_set_t& processors_before_pinning() {
-  static const cpu_set_t allowed = [] {
-    cpu_set_t now;
-    CPU_ZERO(&now);
-    (void)::pthread_getaffinity_np(::pthread_self(), sizeof now, &now);
-    return now;
-  }();
-  return allowed;
-}
-#endif
-}  // namespace detail
-
-/// Keeps the thread that makes it, and that ends it, on one processor; -1: wherever it may run.
+/// Keeps the thread that makes it, and that ends it, on one processor; -1: wherever it may run. Of several,
+/// the newest says where, and the last to end gives the others back.
 class PinnedThread {
  public:
   explicit PinnedThread([[maybe_unused]] int processor) {
@@ -170,29 +184,37 @@ class PinnedThread {
     if (processor < 0) return;
     (void)detail::processors_before_pinning();
     detail::pinned_a_thread.store(true);
-    cpu_set_t one;
+    cpu_set_t one, before;
     CPU_ZERO(&one);
     CPU_SET(static_cast<std::size_t>(processor), &one);
-    pinned_ = ::pthread_getaffinity_np(::pthread_self(), sizeof before_, &before_) == 0 &&
+    pinned_ = ::pthread_getaffinity_np(::pthread_self(), sizeof before, &before) == 0 &&
               ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one) == 0;
+    failed_ = !pinned_;
+    if (pinned_ && detail::pins.held++ == 0) detail::pins.before = before;
 #endif
   }
   PinnedThread(const PinnedThread&) = delete;
   PinnedThread& operator=(const PinnedThread&) = delete;
   ~PinnedThread() {
 #ifdef __linux__
-    if (pinned_) (void)::pthread_setaffinity_np(::pthread_self(), sizeof before_, &before_);
+    auto& [held, before] = detail::pins;
+    if (pinned_ && held > 0 && --held == 0) {
+      (void)::pthread_setaffinity_np(::pthread_self(), sizeof before, &before);
+    }
 #endif
   }
 
+  /// Whether the system did not let it.
+  [[nodiscard]] bool failed() const { return failed_; }
+
  private:
 #ifdef __linux__
-  cpu_set_t before_;
   bool pinned_ = false;
 #endif
+  bool failed_ = false;
 };
 
-/// For threads that wait for disks: they inherit their maker's processor, which has something to do.
+/// For threads that are to run anywhere: they inherit their maker's processor, which has something to do.
 inline void leave_pinned_processor() {
 #ifdef __linux__
   if (!detail::pinned_a_thread.load()) return;

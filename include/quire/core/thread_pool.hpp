@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -15,6 +16,7 @@
 #include <hwy/cache_control.h>
 
 #include <quire/core/aligned.hpp>
+#include <quire/core/error.hpp>
 #include <quire/core/processors.hpp>
 
 namespace quire {
@@ -31,7 +33,8 @@ namespace quire {
 /// Threads with places (core/processors.hpp) stay there. Where these are of several nodes, each node begins
 /// with a share of the indices, the same in every loop of as many threads, and goes on with the others'
 /// when its own are done: what a loop wrote first lies in the memory of those who read it later.
-/// \errors the first exception a body throws is rethrown to the caller, after all threads stopped.
+/// \errors the first exception a body throws is rethrown to the caller, after all threads stopped; state,
+/// from the constructor, where the system does not let its caller be pinned.
 class ThreadPool {
  public:
   static constexpr std::chrono::microseconds patience{60};
@@ -43,9 +46,16 @@ class ThreadPool {
       : patient_(places.processors.size() <= std::thread::hardware_concurrency()),
         pinned_(places.processors.front()),
         shares_(places.node_count()) {
+    if (pinned_.failed()) {
+      throw state_error(
+          "pin_threads",
+          "a thread cannot be kept on processor " + std::to_string(places.processors.front()),
+          "a system that lets it");
+    }
     for (const std::size_t node : places.nodes) ++shares_[node].threads;
     for (std::size_t i = 1; i < places.processors.size(); ++i) {
       workers_.emplace_back([this, processor = places.processors[i], node = places.nodes[i]] {
+        leave_pinned_processor();
         const PinnedThread pinned(processor);
         work(node);
       });

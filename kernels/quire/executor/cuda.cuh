@@ -118,6 +118,8 @@ struct BasicCuda {
   class Steps {
     using Head = weight_format::head_of<WeightFormat>;
     using Weight = typename DeviceElement<Head>::type;
+    static_assert(sizeof(DeviceMatrix<WeightFormat>) >
+                  0);  // which refuses formats without a product
     using Block = kernels::PortableBlock<simt::emulated ? 64 : 256>;
     static constexpr kernels::DecodeTuning decode_tuning{.warps = simt::emulated ? 2 : 4};
     static constexpr kernels::PrefillTuning prefill_tuning{.warps = simt::emulated ? 1 : 4};

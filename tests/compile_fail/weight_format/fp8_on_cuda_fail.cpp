@@ -6,11 +6,12 @@
 #include <quire/kv_format/fp32.hpp>
 #include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/fp8_w8a8.hpp>
+#include <quire/weight_format/linear_only.hpp>
 
 #ifdef QUIRE_FIXED
 using Mine = quire::weight_format::Fp32;
 #else
-using Mine = quire::weight_format::Fp8W8a8;
+using Mine = quire::weight_format::LinearOnly<quire::weight_format::Fp8W8a8>;
 #endif
 
 using Executor = quire::executor::BasicCuda<float, quire::kernels::LoopProduct, 16>;

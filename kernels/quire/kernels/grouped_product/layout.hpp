@@ -30,6 +30,7 @@ template <std::size_t group_size>
 struct GroupedAccess<weight_format::Int8Grouped<group_size>>
     : GroupedAccess<weight_format::IntGrouped<8, group_size>> {};
 template <class Linear, class Head>
+requires requires { GroupedAccess<Linear>::bits; }
 struct GroupedAccess<weight_format::LinearOnly<Linear, Head>> : GroupedAccess<Linear> {};
 
 /// A matrix's codes and scales as grouped_product reads them: sixteen outputs and a group of inputs
