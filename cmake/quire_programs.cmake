@@ -24,8 +24,14 @@ if(QUIRE_ARCH)
   target_compile_options(quire_program INTERFACE -march=${QUIRE_ARCH})
 endif()
 if(QUIRE_SANITIZE)
-  target_compile_options(quire_program INTERFACE -fsanitize=${QUIRE_SANITIZE}
-                                                 -fno-sanitize-recover=all -g1 -O1)
+  define_property(
+    TARGET
+    PROPERTY QUIRE_SANITIZED
+    BRIEF_DOCS "OFF: compiled plainly even so")
+  set(sanitized "$<NOT:$<STREQUAL:$<TARGET_PROPERTY:QUIRE_SANITIZED>,OFF>>")
+  target_compile_options(
+    quire_program INTERFACE "$<${sanitized}:-fsanitize=${QUIRE_SANITIZE};-fno-sanitize-recover=all>"
+                            -g1 -O1)
   target_link_options(quire_program INTERFACE -fsanitize=${QUIRE_SANITIZE})
 endif()
 
