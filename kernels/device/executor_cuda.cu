@@ -4,9 +4,13 @@
 #include <cstddef>
 #include <cstdio>
 #include <string>
+#include <type_traits>
 
 #include <kernels/device/play.hpp>
 #include <quire/executor/cuda.cuh>
+#if __has_include(<nccl.h>)
+#include <quire/executor/nccl.cuh>
+#endif
 #include <quire/kernels/dense/cublaslt.cuh>
 #include <quire/kernels/dense/loops.cuh>
 #include <quire/kv_format/int4_per_token_head.hpp>
@@ -26,7 +30,12 @@ namespace {
 
 using namespace quire;
 using Exact = executor::BasicCuda<float, kernels::LoopProduct, 8, 16>;
-using Fast = executor::BasicCuda<Fp16, kernels::CublasLtProduct, 8, 16>;
+#if __has_include(<nccl.h>)
+using Ranks = executor::Nccl;  // the only one
+#else
+using Ranks = executor::Alone;
+#endif
+using Fast = executor::ParallelCuda<Fp16, kernels::CublasLtProduct, Ranks, 8, 16>;
 
 struct Outcome {
   std::size_t steps = 0, tokens = 0, equal_tokens = 0;
@@ -75,7 +84,9 @@ int main(int argc, char** argv) {
           o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens &&
               (!c.preempts || cpu.counters.preemptions > 0));
       const Outcome f = compare(cpu, device::play<Fast>(argv[1], c));
-      add("executor_cuda fp16 cublaslt", c, f, f.decisions && f.records);
+      add(std::is_same_v<Ranks, executor::Alone> ? "executor_cuda fp16 cublaslt"
+                                                 : "executor_cuda fp16 cublaslt nccl",
+          c, f, f.decisions && f.records);
     } catch (const Error& e) {
       std::fprintf(stderr, "%s %s: %s\n", c.preset.c_str(), c.model.c_str(), e.what());
       ++wrong;

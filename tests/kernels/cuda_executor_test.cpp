@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
+#include <span>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -14,6 +16,7 @@
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/loops.cuh>
 #include <quire/kv_format/int4_per_token_head.hpp>
+#include <quire/model/tensor_parallel.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/simt/streams.cuh>
 #include <quire/weight_format/fp16.hpp>
@@ -29,7 +32,51 @@ namespace {
 
 using namespace testing;
 
-using OnEmulator = BasicCuda<float, kernels::LoopProduct, 8, 16>;
+/// x += what another rank had there the last time; what this one has is kept for that rank.
+struct AddTheirs {
+  struct Params {
+    float* x;             // (count)
+    float* mine;          // (count)
+    const float* theirs;  // (count)
+    std::uint32_t count;
+  };
+  static constexpr std::string_view name = "add_theirs";
+  static constexpr unsigned threads = 32;
+  static void run(const Params& p) {
+    const unsigned i = simt::block().x * threads + simt::thread();
+    if (i >= p.count) return;
+    p.mine[i] = p.x[i];
+    p.x[i] += p.theirs[i];
+  }
+};
+/// One of two ranks that run every step in turns, again and again: what is added is what the other had
+/// the time before. The n-th sum of a step is so right from the n-th time on, once those before it are.
+/// Without another it is alone.
+class InTurns {
+ public:
+  static constexpr std::string_view name = "in_turns";
+  using Sums = std::vector<simt::DeviceArray<float>>;  // what a rank had at each sum of a step
+
+  InTurns() = default;
+  InTurns(Sums* mine, Sums* theirs) : mine_(mine), theirs_(theirs) {}
+
+  void sum(float* x, std::size_t count, simt::Stream stream) {
+    if (mine_ == nullptr) return;
+    const std::size_t i = next_++ % mine_->size();
+    ASSERT_LE(count, (*mine_)[i].size());
+    simt::launch<AddTheirs>(
+        {{static_cast<unsigned>((count + AddTheirs::threads - 1) / AddTheirs::threads)}},
+        {x, (*mine_)[i].data(), (*theirs_)[i].data(), static_cast<std::uint32_t>(count)}, stream);
+  }
+
+ private:
+  Sums* mine_ = nullptr;
+  Sums* theirs_ = nullptr;
+  std::size_t next_ = 0;
+};
+static_assert(Communicator<InTurns>);
+
+using OnEmulator = ParallelCuda<float, kernels::LoopProduct, InTurns, 8, 16>;
 using Halves = BasicCuda<Fp16, kernels::LoopProduct, 16>;
 
 using device::Log;
@@ -185,6 +232,40 @@ TEST(CudaExecutor, SharedPrefixesAreAttendedToTogether) {
 }
 
 // The candidates of beams are found where the logits are, and only they come back.
+TEST(CudaExecutor, RanksAddUpToTheWholeModel) {
+  const std::vector<HandStep> steps = {{{}, {}, {{0, 0, 16, {0}, 1}, {1, 0, 5, {1}, 1}}},
+                                       {{}, {}, {{0, 16, 1, {0, 2}, 1}, {1, 5, 3, {1}, 1}}},
+                                       {{}, {}, {{0, 17, 1, {0, 2}, 1}, {1, 8, 1, {1}, 1}}},
+                                       {{}, {}, {{0, 18, 1, {0, 2}, 1}, {1, 9, 1, {1}, 1}}},
+                                       {{}, {}, {{0, 19, 1, {0, 2}, 1}, {1, 10, 1, {1}, 1}}}};
+  for (const char* name : {"qwen3", "qwen2", "llama_bias"}) {
+    const checkpoint::Checkpoint model = golden(name);
+    const auto cpu = drawn_by_hand<Cpu, Swapping>(steps, model);
+    const auto adds = static_cast<std::size_t>(2 * model.config.shape.layers);
+    InTurns::Sums sums[2];
+    std::optional<OnEmulator::Bound<Swapping>> ranks[2];
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::vector<float> none(64 * static_cast<std::size_t>(model.config.shape.hidden));
+      for (std::size_t n = 0; n < adds; ++n) sums[i].emplace_back(std::span<const float>(none));
+      auto options =
+          options_by_hand<OnEmulator>(model::share_of_rank(model, static_cast<std::int64_t>(i), 2));
+      options.ranks = InTurns(&sums[i], &sums[1 - i]);
+      ranks[i].emplace(options, geometry_by_hand);
+    }
+    const std::uint64_t replays = simt::emulator::device().replays;
+    StepResult other;
+    const auto drawn = drawn_by(steps, [&](const StepPlan& plan, StepResult& result) {
+      for (std::size_t turn = 0; turn <= adds; ++turn) {
+        ranks[0]->execute(plan, result);
+        ranks[1]->execute(plan, other);
+      }
+      expect_close(other.draws, result.draws, 0);
+    });
+    expect_close(drawn, cpu, 1e-4f);
+    EXPECT_GT(simt::emulator::device().replays, replays);
+  }
+}
+
 TEST(CudaExecutor, BeamsAreDrawnOnTheDevice) {
   const std::vector<HandStep> steps = {
       {{}, {}, {{0, 0, 16, {0}, 6, 3}, {1, 0, 5, {1}, 1}}},

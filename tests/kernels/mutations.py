@@ -211,7 +211,7 @@ def mutations(name):
     text = (KERNELS / name).read_text()
     if name.startswith("../executor/"):
         for number, line in enumerate(text.splitlines(), 1):
-            for m in re.finditer(r"[\w\]\[.]+(\(\))?\.(order|synchronise|record)\([^;]*\);", line):
+            for m in re.finditer(r"[\w\]\[.]+(\(\))?\.(order|synchronise|record|sum)\([^;]*\);", line):
                 yield (number, f"{m[2]} removed", line[:m.start()] + ";" + line[m.end():],
                        line[:m.start()] + "if (!quire_mutation::on<@>()) " + line[m.start():])
         if name.endswith(ORDERED):

@@ -34,20 +34,9 @@ struct HandStep {
   std::vector<BlockSwap> out, in;
   std::vector<HandRow> rows;
 };
-/// What is drawn, token and log-probability.
-template <class Executor, class Config>
-[[nodiscard]] std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps,
-                                              const checkpoint::Checkpoint& model,
-                                              std::int64_t share_from = 0) {
-  typename Executor::Options options;
-  options.model = model;
-  options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) {
-    options.multiprocessors = 2;
-    options.share_from = share_from;
-  }
-  typename Executor::template Bound<Config> bound(
-      options, {.device_blocks = 12, .host_blocks = 8, .block_tokens = 16});
+/// What is drawn, token and log-probability. execute(plan, result): as an executor's
+template <class Execute>
+[[nodiscard]] std::vector<Draw> drawn_by(const std::vector<HandStep>& steps, Execute&& execute) {
   std::vector<std::vector<TokenId>> texts(5);
   Rng rng(23);
   for (auto& text : texts) {
@@ -83,11 +72,30 @@ template <class Executor, class Config>
       s.draws = r.draws;
       plan.sequences.push_back(s);
     }
-    bound.execute(plan, result);
+    execute(plan, result);
     all.insert(all.end(), result.draws.begin(), result.draws.end());
     ++plan.step;
   }
   return all;
+}
+template <class Executor>
+[[nodiscard]] typename Executor::Options options_by_hand(const checkpoint::Checkpoint& model) {
+  typename Executor::Options options;
+  options.model = model;
+  options.poison = true;
+  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
+  return options;
+}
+inline const KvGeometry geometry_by_hand = {
+    .device_blocks = 12, .host_blocks = 8, .block_tokens = 16};
+template <class Executor, class Config>
+[[nodiscard]] std::vector<Draw> drawn_by_hand(const std::vector<HandStep>& steps,
+                                              const checkpoint::Checkpoint& model,
+                                              std::int64_t share_from = 0) {
+  auto options = options_by_hand<Executor>(model);
+  if constexpr (requires { options.share_from; }) options.share_from = share_from;
+  typename Executor::template Bound<Config> bound(options, geometry_by_hand);
+  return drawn_by(steps, [&bound](const StepPlan& p, StepResult& r) { bound.execute(p, r); });
 }
 inline void expect_close(const std::vector<Draw>& got, const std::vector<Draw>& cpu,
                          float allowed) {

@@ -19,5 +19,6 @@
 #include <quire/model/shape.hpp>
 #include <quire/model/step_seconds.hpp>
 #include <quire/model/tensor_names.hpp>
+#include <quire/model/tensor_parallel.hpp>
 #include <quire/model/weight_load.hpp>
 #include <quire/model/weights.hpp>

@@ -25,6 +25,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/executor/arena_geometry.hpp>
+#include <quire/executor/communicator.cuh>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
 #include <quire/executor/step.hpp>
@@ -73,10 +74,15 @@ namespace quire::executor {
 /// of rows, rounded up, and replayed, but where sequences attend to a prefix together, which needs 16-bit
 /// activations. All device memory is taken when the executor is made; a step
 /// larger than the limits announce takes more.
-template <class Value, class Product, unsigned... head_dims>
-struct BasicCuda {
+///
+/// Ranks: who else computes the model's layers. Each rank has an executor over its model::share_of_rank(),
+/// and runs the same plans; all of them draw the same tokens.
+template <class Value, class Product, Communicator Ranks, unsigned... head_dims>
+struct ParallelCuda {
   struct Options {
-    checkpoint::Checkpoint model;  // checkpoint::open_checkpoint(directory)
+    checkpoint::Checkpoint
+        model;  // checkpoint::open_checkpoint(directory), or a rank's share of it
+    Ranks ranks{};
     SchedulerLimits limits{};
     Bytes kv_memory = std::int64_t{256} << 20;   // for device blocks
     Bytes host_memory = std::int64_t{64} << 20;  // for swapped blocks, where a policy swaps
@@ -149,6 +155,7 @@ struct BasicCuda {
           share_from_(options.share_from),
           shares_(share_from_ > Tokens{0} &&
                   ((config_.shape.head_dim == head_dims && prefills<head_dims>) || ...)),
+          ranks_(options.ranks),
           out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
           in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
       load(options);
@@ -733,10 +740,12 @@ struct BasicCuda {
         add_and_norm(layer.attention_norm, add, nullptr, rows_);
         attend<head_dim>(layer, l);
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
+        ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
         add_and_norm(layer.mlp_norm, projected_.data(), nullptr, rows_);
         multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
         activate(layer, rows, parts(layer.mlp_width));
         multiply(layer.mlp_out, mlp_mid_.data(), projected_, rows_);
+        ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
         add = projected_.data();
       }
       if (logits_count_ == 0) return;
@@ -1066,6 +1075,7 @@ struct BasicCuda {
     model::Rope rope_;
     std::int64_t angle_positions_ = 0;
     Product product_;
+    Ranks ranks_;
     sampling::Sampler sampler_;
 
     // the step
@@ -1106,5 +1116,9 @@ struct BasicCuda {
   using Bound = Steps<typename C::KvFormat, typename C::WeightFormat,
                       static_cast<unsigned>(C::BlockSize::tokens.value)>;
 };
+
+/// The same on one device that has the whole model.
+template <class Value, class Product, unsigned... head_dims>
+using BasicCuda = ParallelCuda<Value, Product, Alone, head_dims...>;
 
 }  // namespace quire::executor
