@@ -717,8 +717,15 @@ class TaskKernel {
         RowsAhead ahead = rows_ahead(next_->values, value_bytes_);
         code_values_->take(
             {here_->values, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
-        return add_code_values(*code_values_, scores_, task_.count, simd::round_up(tile_count_, 16),
-                               ahead, sums_, padded_);
+        const std::size_t tokens = simd::round_up(tile_count_, run_tokens);
+        if constexpr (simd::lanes <
+                      run_tokens) {  // so far whole vectors have been weighed, not runs
+          for (std::size_t r = 0; r < task_.count; ++r) {
+            float* const weights = scores_ + r * tile_tokens;
+            std::fill(weights + simd::round_up(tile_count_, simd::lanes), weights + tokens, 0.0f);
+          }
+        }
+        return add_code_values(*code_values_, scores_, task_.count, tokens, ahead, sums_, padded_);
       }
     }
     load_values();
