@@ -123,6 +123,7 @@ EQUIVALENT = {
     "p.partial_lse[row]=true?largest+simt::log2(total):-simt::infinity();": LOGARITHM,
     "if(d==0)p.partial_lse[row]=true?m+simt::log2(all):-simt::infinity();": LOGARITHM,
     "inverse=scale>0x1p-126f?1.0f/scale:0.0f;": "of 4-bit codes: no fp16 number lies there",
+    "inverse=of>0x1p-126f?1.0f/of:0.0f;": "no fp8 number lies there",
     "for(unsignedj=0;j<=values;++j){": "no lane has a vector there, or the number is not used",
     "for(unsignedi=simt::thread();i<count*head_dim;i+=warps*1){":
         "numbers are made more than once, alike",
