@@ -9,15 +9,18 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <quire/core/hash.hpp>
 #include <quire/core/rng.hpp>
 
 #include "tests/common/fuzz.hpp"
@@ -387,6 +390,35 @@ TEST(DiskTier, NoticesAForeignManifestAndATruncatedDataFile) {
   EXPECT_TRUE(b.tier->stored().empty());
   EXPECT_NE(only_warning(b).find(file), std::string::npos);
   EXPECT_TRUE(b.get(1).empty());
+}
+
+// Blocks of version 1 held whole numbers in another order: such a file is sound, and of no use.
+TEST(DiskTier, RefusesAManifestOfAnotherVersion) {
+  const TempDir dir;
+  fill(dir.path());
+  const std::string file = Bench(dir.path()).tier->manifest_file();
+  const std::string sound = testing::read_file(file);
+  for (const std::uint64_t version :
+       {std::uint64_t{1}, disk::manifest::version, disk::manifest::version + 1}) {
+    std::string other = sound;
+    std::memcpy(other.data() + 8, &version, sizeof version);
+    const std::uint64_t hash = hash_bytes(std::as_bytes(std::span(other)).first(56));
+    std::memcpy(other.data() + 56, &hash, sizeof hash);  // so that only the version is wrong
+    std::ofstream(file, std::ios::binary) << other;
+    Bench b(dir.path());
+    if (version == disk::manifest::version) {
+      EXPECT_EQ(other, sound);
+      EXPECT_EQ(b.tier->stored().size(), 6u);
+      EXPECT_TRUE(b.warnings.empty());
+      continue;
+    }
+    EXPECT_TRUE(b.tier->stored().empty()) << "version " << version;
+    EXPECT_TRUE(b.get(0).empty()) << "version " << version;
+    const std::string warning = only_warning(b);
+    EXPECT_NE(warning.find(file), std::string::npos) << warning;
+    EXPECT_NE(warning.find("was made for another model, format or version"), std::string::npos)
+        << warning;
+  }
 }
 
 TEST(DiskTier, NoticesBlocksOfAnotherTimeOrPlace) {
