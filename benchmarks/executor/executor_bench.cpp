@@ -25,6 +25,7 @@
 #include <quire/model/onednn.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/retention/keep_all.hpp>
+#include <quire/weight_format/a8.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/bf16_w16a16.hpp>
 #include <quire/weight_format/fp32.hpp>
@@ -60,6 +61,11 @@ struct Bytes : Half {
 struct Nibbles : Half {
   static constexpr std::string_view name = "q4_0";
   using WeightFormat = weight_format::Q40;
+};
+/// Activations in 8 bits, as ggml has them.
+struct NibblesA8 : Half {
+  static constexpr std::string_view name = "q4_0_a8";
+  using WeightFormat = weight_format::A8<weight_format::Q40>;
 };
 struct Pairs : Half {
   static constexpr std::string_view name = "bf16_w16a16";
@@ -296,6 +302,7 @@ const bool registered = [] {
   add_large<Half>();
   add_large<Bytes>();
   add_large<Nibbles>();
+  add_large<NibblesA8>();
   add_large<WholeNumbers>();
   add_large<Pairs>();
 #if defined(DNNL_VERSION_MAJOR) && DNNL_VERSION_MAJOR == 2

@@ -139,10 +139,13 @@ int speed_program(int argc, char** argv) {
                "quire_speed");
   Asked asked;
   app.add_option("-m,--model", asked.model, "folder or GGUF file")->required();
-  app.add_option("--weights", asked.weights,
-                 "format in memory; bf16_w16a16 and w8a8 round activations as well, as peers do")
+  app.add_option(
+         "--weights", asked.weights,
+         "format in memory; bf16_w16a16, w8a8 and those that end in _a8 round activations as "
+         "well, as peers do")
       ->required()
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "bf16_w16a16", "w8a8"}));
+      ->check(CLI::IsMember(
+          {"f32", "f16", "bf16", "q8_0", "q4_0", "bf16_w16a16", "w8a8", "q8_0_a8", "q4_0_a8"}));
   const CLI::Range count(std::int64_t{0}, std::int64_t{1} << 20);
   app.add_option("-p,--n-prompt", asked.prompt)->delimiter(',')->check(count);
   app.add_option("-n,--n-gen", asked.generate)->delimiter(',')->check(count);
@@ -162,6 +165,10 @@ int speed_program(int argc, char** argv) {
     measure<weight_format::Bf16W16a16>(asked);
   } else if (asked.weights == "w8a8") {
     measure<weight_format::W8a8>(asked);
+  } else if (asked.weights == "q8_0_a8") {
+    measure<weight_format::A8<weight_format::Q80>>(asked);
+  } else if (asked.weights == "q4_0_a8") {
+    measure<weight_format::A8<weight_format::Q40>>(asked);
   } else if (asked.weights == "q8_0") {
     measure<weight_format::Q80>(asked);
   } else {

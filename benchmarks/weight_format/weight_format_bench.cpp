@@ -23,10 +23,11 @@ namespace {
 
 using namespace quire;
 using namespace quire::weight_format;
-using Formats = type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>,
-                          Int4Grouped<128>, Int4ZeroPoint<128>, IntPerChannel<4>,
-                          IntPerChannel<4, true>, LinearOnly<Int4Grouped<64>>, Nf4, Fp4, Mxfp4,
-                          Nvfp4, Q80, Q40, Q4K, Q5K, Q6K, W8a8, Bf16W16a16, Fp8W8a8, LlmInt8>;
+using Formats =
+    type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>, Int4Grouped<128>,
+              Int4ZeroPoint<128>, IntPerChannel<4>, IntPerChannel<4, true>,
+              LinearOnly<Int4Grouped<64>>, Nf4, Fp4, Mxfp4, Nvfp4, Q80, A8<Q80>, Q40, A8<Q40>, Q4K,
+              Q5K, Q6K, W8a8, Bf16W16a16, Fp8W8a8, LlmInt8>;
 
 /// QUIRE_BENCH_QUICK, which tests set, asks for a quick look.
 const bool quick = std::getenv("QUIRE_BENCH_QUICK") != nullptr;
@@ -79,7 +80,7 @@ void one_row(benchmark::State& state) {
 
 /// The limit of a format's products.
 std::string_view products_of(std::string_view format) {
-  if (format == W8a8::name) return "byte_products";
+  if (format == W8a8::name || format.ends_with("_a8")) return "byte_products";
   if (format == Bf16W16a16::name && simd::multiplies_pairs) return "bf16_products";
   return "fused_multiply_add";
 }

@@ -99,10 +99,10 @@ void add_calibrated(bool symmetric, const std::shared_ptr<CalibrationTexts>& see
     (runs.push_back({std::string(F::name), &layers_in<F>(), {}}), ...);
   };
   alone(type_list<weight_format::Bf16, Int8PerChannel, Int8Grouped<128>, Int8Grouped<64>,
-                  Int8Grouped<32>, IntZeroPoint<8, 128>, IntZeroPoint<8, 32>, Q80, W8a8, Fp8W8a8,
-                  LlmInt8, Q6K, Int4PerChannel, Int4ZeroPointPerChannel, Int8ZeroPointPerChannel,
-                  Int4Grouped<64>, Int4Grouped<32>, Nf4, weight_format::Fp4, Nvfp4, Mxfp4, Q40,
-                  Q4K>{});
+                  Int8Grouped<32>, IntZeroPoint<8, 128>, IntZeroPoint<8, 32>, Q80, A8<Q80>, W8a8,
+                  Fp8W8a8, LlmInt8, Q6K, Int4PerChannel, Int4ZeroPointPerChannel,
+                  Int8ZeroPointPerChannel, Int4Grouped<64>, Int4Grouped<32>, Nf4,
+                  weight_format::Fp4, Nvfp4, Mxfp4, Q40, A8<Q40>, Q4K>{});
   return runs;
 }
 
@@ -132,6 +132,7 @@ inline constexpr std::string_view drawn_weights[] = {"rtn_int3_zero_point_g128",
                                                      "int8_zero_point_g128",
                                                      "int8_zero_point_g32",
                                                      "q8_0",
+                                                     "q8_0_a8",
                                                      "w8a8",
                                                      "fp8_w8a8",
                                                      "llm_int8",
@@ -142,6 +143,7 @@ inline constexpr std::string_view drawn_weights[] = {"rtn_int3_zero_point_g128",
                                                      "nvfp4",
                                                      "mxfp4",
                                                      "q4_0",
+                                                     "q4_0_a8",
                                                      "q4_k"};
 /// What the literature says is better, and what worse.
 inline constexpr std::pair<std::string_view, std::string_view> weight_orders[] = {

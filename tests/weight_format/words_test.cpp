@@ -12,6 +12,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/matrix.hpp>
+#include <quire/weight_format/a8.hpp>
 #include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
@@ -27,6 +28,15 @@ using namespace quire::weight_format;
 const std::vector<const WeightCodec*> formats{&codec_of<Q80>(), &codec_of<Q40>(),
                                               &codec_of<Int4ZeroPoint<32>>(),
                                               &codec_of<Int8Grouped<128>>()};
+/// The same with inputs in 8 bits.
+const std::vector<const WeightCodec*> formats_a8{&codec_of<A8<Q80>>(), &codec_of<A8<Q40>>(),
+                                                 &codec_of<A8<Int4ZeroPoint<32>>>(),
+                                                 &codec_of<A8<Int8Grouped<128>>>()};
+std::vector<const WeightCodec*> all_formats() {
+  std::vector<const WeightCodec*> all = formats;
+  all.insert(all.end(), formats_a8.begin(), formats_a8.end());
+  return all;
+}
 
 /// A matrix and rows of inputs of very different sizes, as activations of real models are.
 struct Product {
@@ -86,12 +96,12 @@ TEST(WordProducts, EqualTheirReference) {
 }
 
 TEST(WordProducts, ARowDoesNotDependOnItsNeighbours) {
-  for (const WeightCodec* codec : formats) {
-    Product all(*codec, 130, 300, 11);
+  for (const WeightCodec* codec : all_formats()) {
+    Product all(*codec, 130, 300, 17);
     all.run(2);
     const std::size_t stride = all.matrix.padded_outputs();
-    for (std::size_t count = 1; count < all.rows; count += 3) {
-      Product some(*codec, 130, 300, 11);
+    for (std::size_t count = 1; count < all.rows; ++count) {
+      Product some(*codec, 130, 300, 17);
       some.rows = count;
       some.run(1);
       for (std::size_t r = 0; r < count; ++r) {
@@ -103,7 +113,7 @@ TEST(WordProducts, ARowDoesNotDependOnItsNeighbours) {
 }
 
 TEST(WordProducts, NotANumberStaysInItsRow) {
-  for (const WeightCodec* codec : formats) {
+  for (const WeightCodec* codec : all_formats()) {
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       Product p(*codec, 20, 64, 6);
@@ -112,6 +122,49 @@ TEST(WordProducts, NotANumberStaysInItsRow) {
       for (std::size_t r = 0; r < p.rows; ++r) {
         for (std::size_t n = 0; n < p.outputs; ++n) {
           EXPECT_EQ(std::isfinite(p.y[r * p.matrix.padded_outputs() + n]), r != 2) << codec->name;
+        }
+      }
+    }
+  }
+}
+
+/// Inputs in 8 bits: what the product makes of them is the sum over the rounded ones, block by block, as
+/// ggml defines it: a block's largest magnitude is 127 steps.
+TEST(WordProducts, InputsInEightBitsAreRoundedByBlocks) {
+  for (const WeightCodec* codec : formats_a8) {
+    const std::size_t block = codec->name.find("128") != std::string_view::npos ? 128 : 32;
+    for (const std::size_t inputs : {16u, 33u, 256u, 1000u}) {
+      for (const std::size_t rows : {1u, 2u, 7u, 13u}) {
+        Product p(*codec, 70, inputs, rows);
+        p.run(2);
+        std::vector<double> rounded(rows * inputs);
+        for (std::size_t r = 0; r < rows; ++r) {
+          const float* x = &p.x[r * inputs];
+          for (std::size_t from = 0; from < inputs; from += block) {
+            const std::size_t to = std::min(inputs, from + block);
+            double most = 0;
+            for (std::size_t k = from; k < to; ++k) most = std::max(most, std::abs(double{x[k]}));
+            for (std::size_t k = from; k < to; ++k) {
+              const float number = x[k] * (127.0f / static_cast<float>(most));
+              rounded[r * inputs + k] = static_cast<double>(std::nearbyint(number)) * most / 127;
+            }
+          }
+        }
+        std::vector<float> w(inputs);
+        for (std::size_t n = 0; n < p.outputs; ++n) {
+          p.matrix.read_row(n, w.data());
+          for (std::size_t r = 0; r < rows; ++r) {
+            double want = 0, size = 0, largest = 0;
+            for (const float weight : w) largest = std::max(largest, std::abs(double{weight}));
+            for (std::size_t k = 0; k < inputs; ++k) {
+              want += rounded[r * inputs + k] * static_cast<double>(w[k]);
+              size +=
+                  std::abs(rounded[r * inputs + k]) * largest;  // of sums before the zero point's
+            }
+            EXPECT_NEAR(static_cast<double>(p.y[r * p.matrix.padded_outputs() + n]), want,
+                        1e-6 * size + 1e-9)
+                << codec->name << ", " << inputs << " inputs, row " << r << " of " << rows;
+          }
         }
       }
     }

@@ -9,20 +9,21 @@
 #include <quire/core/byte_products.hpp>
 #include <quire/core/simd.hpp>
 
-/// Floats as whole numbers of 23 bits, written as three signed bytes, so that their products with codes
-/// of 4 or 8 bits are exact sums. The rounding is that of fp32 against the largest of them.
+/// Floats as whole numbers written as signed bytes, so that their products with codes of 4 or 8 bits are
+/// exact sums: three hold 23 bits, which rounds as fp32 does against the largest of them; one is 8 bits.
 namespace quire::simd {
 
-inline constexpr std::size_t code_digits = 3;
+inline constexpr std::size_t code_digits = 3;  // of 23 bits
 
 /// A whole number in digits, the highest as large as it must be.
-inline void split_digits(std::int32_t number, std::int32_t* digits) {
-  for (std::size_t d = 0; d + 1 < code_digits; ++d) {
+template <std::size_t Digits = code_digits>
+void split_digits(std::int32_t number, std::int32_t* digits) {
+  for (std::size_t d = 0; d + 1 < Digits; ++d) {
     const std::uint32_t low = static_cast<std::uint32_t>(number) & 0xffu;
     digits[d] = static_cast<std::int32_t>(low ^ 0x80u) - 0x80;  // the byte with its sign
     number = (number - digits[d]) / 256;
   }
-  digits[code_digits - 1] = number;
+  digits[Digits - 1] = number;
 }
 
 /// The largest magnitude; infinity or NaN where an x is not finite. \shape x (n), n a multiple of 16
@@ -35,28 +36,31 @@ inline float largest_magnitude(const float* x, std::size_t n) {
   return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
 }
 
-/// Writes x = step * (whole numbers of code_digits signed bytes, lowest first) and gives step; NaN where
-/// an x is not finite. \shape x (n), n a multiple of 16; digits (code_digits, stride); total
-/// (code_digits): digits of the sum, the highest as large as it must be
+/// Writes x = step * (whole numbers of so many signed bytes, lowest first) and gives step; NaN where an x
+/// is not finite. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
+/// sum, the highest as large as it must be
 /// \pre largest == largest_magnitude(x, n)
-inline float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
-                       std::size_t stride, std::int32_t* total) {
+template <std::size_t Digits = code_digits>
+float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
+                std::size_t stride, std::int32_t* total) {
+  static_assert(Digits == 1 || Digits == code_digits);
   const hn::Rebind<std::int8_t, Floats> bytes;
   const bool finite = std::isfinite(largest);
-  const Vec inverse = set(finite && largest >= 0x1p-100f ? 0x1p22f / largest : 0.0f);
+  constexpr float most = Digits == 1 ? 127.0f : 0x1p22f;  // the largest number
+  const Vec inverse = set(finite && largest >= 0x1p-100f ? most / largest : 0.0f);
   WordVec sums = hn::Zero(Words());
   for (std::size_t i = 0; i < n; i += lanes) {
     auto rest = finite ? hn::NearestInt(hn::Mul(load(x + i), inverse)) : hn::Zero(Words());
     sums = hn::Add(sums, rest);
-    unrolled<code_digits>([&](auto d) __attribute__((always_inline)) {
+    unrolled<Digits>([&](auto d) __attribute__((always_inline)) {
       // the highest digit is what is left
-      const auto digit = d + 1 == code_digits ? rest : hn::ShiftRight<24>(hn::ShiftLeft<24>(rest));
+      const auto digit = d + 1 == Digits ? rest : hn::ShiftRight<24>(hn::ShiftLeft<24>(rest));
       hn::StoreU(hn::DemoteTo(bytes, digit), bytes, digits + d * stride + i);
       rest = hn::ShiftRight<8>(hn::Sub(rest, digit));
     });
   }
-  split_digits(hn::GetLane(hn::SumOfLanes(Words(), sums)), total);
-  return finite ? largest * 0x1p-22f : std::numeric_limits<float>::quiet_NaN();
+  split_digits<Digits>(hn::GetLane(hn::SumOfLanes(Words(), sums)), total);
+  return finite ? largest / most : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace quire::simd

@@ -104,21 +104,21 @@ struct RowBlocks {
   }
 
   static constexpr std::size_t row_bytes(std::size_t inputs) requires words::InWords<Block> {
-    return (blocks(inputs) * words::record_bytes<Block> + 63) / 64 * 64;
+    return words::row_bytes<Block, digits>(blocks(inputs));
   }
   static void pack_row(const float* x, std::size_t inputs,
                        std::byte* row) requires words::InWords<Block> {
-    words::pack_row<Block>(x, inputs, row);
+    words::pack_row<Block, digits>(x, inputs, row);
   }
   static void add_products(
       const std::byte* panel, std::size_t outputs, std::size_t inputs, const std::byte* rows,
       std::size_t count, float* y,
       std::size_t y_stride) requires(words::InWords<Block>&& simd::multiplies_bytes) {
-    words::add_products<Block>(panel, outputs, blocks(inputs), rows, row_bytes(inputs), count, y,
-                               y_stride);
+    words::add_products<Block, digits>(panel, outputs, blocks(inputs), rows, count, y, y_stride);
   }
 
  private:
+  static constexpr std::size_t digits = simd::code_digits;  // of inputs: as exact as fp32
   static constexpr bool beside = columns::Columnar<Block> || words::InWords<Block>;
 
   /// Of byte j of a block.

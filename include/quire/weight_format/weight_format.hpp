@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/weight_format/a8.hpp>
 #include <quire/weight_format/awq.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/bf16_w16a16.hpp>

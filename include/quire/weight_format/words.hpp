@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <quire/core/blockwise.hpp>
 #include <quire/core/byte_products.hpp>
@@ -13,8 +14,9 @@
 
 /// In a panel that lies in words, four neighbouring bytes of codes of an output are followed by those of
 /// the next output: what one instruction multiplies with four inputs. Rows of inputs become whole numbers
-/// of 23 bits a block (core/digits.hpp), so that a block's sum is exact, and is rounded as a sum of fp32
-/// would be when it is put together. The numbers are those of Block::decode().
+/// of so many bytes, their digits, with a scale a block: three hold 23 bits (core/digits.hpp), and a
+/// block's sum is rounded as a sum of fp32 would be when it is put together; one is activations rounded to
+/// 8 bits. Sums of whole numbers are exact. The weights are those of Block::decode().
 namespace quire::weight_format::words {
 
 using simd::Vec;
@@ -126,80 +128,86 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t n, std::si
 }
 
 /// A row of inputs as whole numbers: of each block digits, then what follows here.
+template <std::size_t Digits>
 struct RowTail {
-  float step;   // input = step * number
-  float total;  // of the inputs
-  std::int32_t
-      start[simd::code_digits];  // what digits' sums start from: codes count from the middle one
+  float step;                  // input = step * number
+  float total;                 // of the inputs
+  std::int32_t start[Digits];  // what digits' sums start from: codes count from the middle one
 };
-template <InWords Block>
-inline constexpr std::size_t record_bytes = (simd::code_digits * Block::size + sizeof(RowTail) +
-                                             31) /
-                                            32 * 32;
+template <InWords Block, std::size_t Digits>
+inline constexpr std::size_t record_bytes = (Digits * Block::size + sizeof(RowTail<Digits>) + 15) /
+                                            16 * 16;
+
+template <InWords Block, std::size_t Digits>
+[[nodiscard]] constexpr std::size_t row_bytes(std::size_t blocks) {
+  return (blocks * record_bytes<Block, Digits> + 63) / 64 * 64;
+}
 
 /// \shape x (inputs); row (blocks, record_bytes)
-template <InWords Block>
+template <InWords Block, std::size_t Digits>
 void pack_row(const float* x, std::size_t inputs, std::byte* row) {
   constexpr std::size_t n = Block::size;
   float padded[n];
-  for (std::size_t k = 0; k < inputs; k += n, row += record_bytes<Block>) {
+  for (std::size_t k = 0; k < inputs; k += n, row += record_bytes<Block, Digits>) {
     const float* from = x + k;
     if (inputs - k < n) {
       std::copy_n(from, inputs - k, padded);
       std::fill(padded + (inputs - k), padded + n, 0.0f);
       from = padded;
     }
-    RowTail tail;
-    std::int32_t digits[simd::code_digits];
-    tail.step = simd::to_digits(from, n, simd::largest_magnitude(from, n),
-                                reinterpret_cast<std::int8_t*>(row), n, digits);
+    RowTail<Digits> tail;
+    std::int32_t digits[Digits];
+    tail.step = simd::to_digits<Digits>(from, n, simd::largest_magnitude(from, n),
+                                        reinterpret_cast<std::int8_t*>(row), n, digits);
     float total = 0;
-    for (std::size_t d = simd::code_digits; d-- > 0;) {
+    for (std::size_t d = Digits; d-- > 0;) {
       total = total * 256 + static_cast<float>(digits[d]);
       tail.start[d] = LayoutOf<Block>::value.has_zero ? 0 : -middle<Block> * digits[d];
     }
     tail.total = total * tail.step;
-    std::memcpy(row + simd::code_digits * n, &tail, sizeof tail);
+    std::memcpy(row + Digits * n, &tail, sizeof tail);
   }
 }
 
 // Lines of a stream are fetched so far ahead.
 inline constexpr std::size_t prefetch_bytes = 4096;
+// Outputs that pass together, and rows whose sums are kept at once.
+inline constexpr std::size_t columns = 4 * simd::lanes, most_sums = 96;
 
 /// y += rows W^T for Rows rows and Vectors vectors of outputs from n on, over `blocks` blocks.
-/// \shape planes (blocks, Block::bytes, outputs); rows (Rows, row_bytes); y (Rows, y_stride)
-template <InWords Block, std::size_t Rows, std::size_t Vectors>
+/// \shape planes (blocks, Block::bytes, outputs); rows (Rows, row_bytes); y (Rows, columns)
+template <InWords Block, std::size_t Digits, std::size_t Rows, std::size_t Vectors>
 HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::size_t n,
                            std::size_t blocks, const std::byte* rows, std::size_t row_bytes,
-                           float* y, std::size_t y_stride) {
+                           float* y, simd::LinesAhead& lines_ahead) {
   using namespace simd;
   constexpr Layout at = LayoutOf<Block>::value;
-  constexpr std::size_t digits_bytes = code_digits * Block::size, run = code_bytes<Block>;
-  const auto tail = [&](std::size_t r) {
-    RowTail t;
-    std::memcpy(&t, rows + r * row_bytes + digits_bytes, sizeof t);
-    return t;
+  constexpr std::size_t digits_bytes = Digits * Block::size, run = code_bytes<Block>;
+  LinesAhead ahead = lines_ahead;
+  // Number i of a row's RowTail, in all lanes: read one by one they need no place on the stack.
+  const auto tail = [&](std::size_t r, std::size_t i) __attribute__((always_inline)) {
+    return hn::Set(Words(),
+                   blockwise::get<std::int32_t>(rows + r * row_bytes + digits_bytes + 4 * i));
   };
   for (std::size_t b = 0; b < blocks;
-       ++b, planes += Block::bytes * outputs, rows += record_bytes<Block>) {
+       ++b, planes += Block::bytes * outputs, rows += record_bytes<Block, Digits>) {
     if constexpr (Rows == 1) {  // scales, and what else lies beside the codes
       const std::byte* beside = planes + at.scale_at * outputs + prefetch_bytes;
       constexpr std::size_t each = Block::bytes - run;
       for (std::size_t i = 0; i < each * outputs; i += 64) fetch_ahead(beside + i);
     }
-    WordVec sums[Rows * code_digits * Vectors];
-    unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
-      const auto start = hn::Set(Words(), tail(i / code_digits).start[i % code_digits]);
+    WordVec sums[Rows * Digits * Vectors];
+    unrolled<Rows * Digits>([&](auto i) __attribute__((always_inline)) {
+      const WordVec start = tail(i / Digits, 2 + i % Digits);
       unrolled<Vectors>([&](auto v)
                             __attribute__((always_inline)) { sums[i * Vectors + v] = start; });
     });
     const std::byte* codes = planes + at.codes_at * outputs + 4 * n;
     const auto add = [&](const WordVec(&code)[Vectors], std::size_t byte)
         __attribute__((always_inline)) {
-      unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
+      unrolled<Rows * Digits>([&](auto i) __attribute__((always_inline)) {
         std::int32_t word;
-        std::memcpy(&word,
-                    rows + i / code_digits * row_bytes + i % code_digits * Block::size + byte,
+        std::memcpy(&word, rows + i / Digits * row_bytes + i % Digits * Block::size + byte,
                     sizeof word);
         const WordVec input = hn::Set(Words(), word);
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
@@ -209,6 +217,8 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
     };
     for (std::size_t byte = 0; byte < run; byte += 4) {
       WordVec word[Vectors];
+      if constexpr (Rows > 1) ahead.fetch();
+      HWY_FENCE;  // a step's lines are fetched with it, not with all others of the block: a sixth faster
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         const std::byte* from = codes + byte * outputs + v * lanes * 4;
         if constexpr (Rows == 1) fetch_ahead(from + prefetch_bytes);
@@ -233,58 +243,86 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
       }
     });
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-      const RowTail t = tail(r);
-      const Vec step = set(t.step);
+      const Vec step = hn::BitCast(Floats(), tail(r, 0));
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        const WordVec* digits = sums + r * code_digits * Vectors + v;
-        Vec x = hn::ConvertTo(Floats(), digits[2 * Vectors]);
-        x = hn::MulAdd(x, set(256.0f), hn::ConvertTo(Floats(), digits[Vectors]));
-        x = hn::MulAdd(x, set(256.0f), hn::ConvertTo(Floats(), digits[0]));
-        float* to = y + r * y_stride + v * lanes;
+        const WordVec* digits = sums + r * Digits * Vectors + v;
+        Vec x = hn::ConvertTo(Floats(), digits[(Digits - 1) * Vectors]);
+        unrolled<Digits - 1>([&](auto d) __attribute__((always_inline)) {
+          x = hn::MulAdd(x, set(256.0f),
+                         hn::ConvertTo(Floats(), digits[(Digits - 2 - d) * Vectors]));
+        });
+        float* to = y + r * columns + v * lanes;
         Vec sum = hn::MulAdd(hn::Mul(x, step), scales[v], load(to));
-        if constexpr (at.has_zero) sum = hn::NegMulAdd(offsets[v], set(t.total), sum);
+        if constexpr (at.has_zero)
+          sum = hn::NegMulAdd(offsets[v], hn::BitCast(Floats(), tail(r, 1)), sum);
         store(sum, to);
       });
     });
+  }
+  lines_ahead = ahead;
+}
+
+/// y += rows W^T for the outputs from n on that pass together, and at most most_sums rows.
+template <InWords Block, std::size_t Digits>
+void add_columns(const std::byte* panel, std::size_t outputs, std::size_t n, std::size_t blocks,
+                 const std::byte* rows, std::size_t count, float* y, std::size_t y_stride) {
+  // As many rows as registers hold sums of: with one digit, parting codes of 4 bits is shared by more.
+  constexpr std::size_t together = Digits == 1 ? 8 : 4;
+  constexpr std::size_t some = std::max<std::size_t>(1, 256 / Block::size);
+  constexpr std::size_t record = record_bytes<Block, Digits>;
+  const std::size_t block_bytes = Block::bytes * outputs, here_bytes = Block::bytes * columns;
+  const std::size_t row_bytes = words::row_bytes<Block, Digits>(blocks);
+  // Rows of y lie so that they would take each other's place in the first-level cache.
+  alignas(64) float sums[most_sums * columns];
+  for (std::size_t r = 0; r < count; ++r) {
+    std::copy_n(y + r * y_stride, columns, sums + r * columns);
+  }
+  // Some blocks at a time for all rows, while what the next ones need is fetched; one row reads all of
+  // them once anyway.
+  const std::size_t step = count > 1 ? some : blocks;
+  for (std::size_t b = 0; b < blocks; b += step) {
+    const std::size_t here = std::min(step, blocks - b);
+    const std::byte* planes = panel + b * block_bytes;
+    // Passes of two vectors, and the steps of one.
+    const std::size_t passes =
+        (count / together + (count % together != 0)) * columns / (2 * simd::lanes);
+    const std::size_t steps = here * code_bytes<Block> / 4;
+    simd::LinesAhead ahead{planes + here * block_bytes + n * here * Block::bytes,
+                           (here * here_bytes / 64 + passes * steps - 1) / (passes * steps)};
+    std::size_t r = 0;
+    const auto add = [&](auto tile, auto vectors) {
+      for (; r + tile <= count; r += tile) {
+        for (std::size_t v = 0; v < columns; v += vectors * simd::lanes) {
+          multiply<Block, Digits, tile, vectors>(planes, outputs, n + v, here,
+                                                 rows + r * row_bytes + b * record, row_bytes,
+                                                 sums + r * columns + v, ahead);
+        }
+      }
+    };
+    const std::integral_constant<std::size_t, 2> two;
+    add(std::integral_constant<std::size_t, together>{}, two);
+    if constexpr (together > 4) add(std::integral_constant<std::size_t, 4>{}, two);
+    add(two, two);
+    add(std::integral_constant<std::size_t, 1>{}, std::integral_constant<std::size_t, 4>{});
+  }
+  for (std::size_t r = 0; r < count; ++r) {
+    std::copy_n(sums + r * columns, columns, y + r * y_stride);
   }
 }
 
 /// y += rows W^T: an element's bits depend on its own row and output alone.
 /// \shape panel (blocks, Block::bytes, outputs); rows (count, row_bytes); y (count, outputs)
-/// \pre outputs is a multiple of 4 vectors
-template <InWords Block>
+/// \pre outputs is a multiple of `columns`
+template <InWords Block, std::size_t Digits>
 void add_products(const std::byte* panel, std::size_t outputs, std::size_t blocks,
-                  const std::byte* rows, std::size_t row_bytes, std::size_t count, float* y,
-                  std::size_t y_stride) {
-  constexpr std::size_t together = 4, some = std::max<std::size_t>(1, 256 / Block::size);
-  const std::size_t block_bytes = Block::bytes * outputs;
-  const auto one_by_one = [&](std::size_t r) {
-    for (; r < count; ++r) {
-      for (std::size_t n = 0; n < outputs; n += 4 * simd::lanes) {
-        multiply<Block, 1, 4>(panel, outputs, n, blocks, rows + r * row_bytes, row_bytes,
-                              y + r * y_stride + n, y_stride);
-      }
-    }
-  };
-  if (count < together) return one_by_one(0);
-  const std::size_t whole = count / together * together;
-  // Some blocks at a time for all rows, while what the next ones need is fetched.
-  for (std::size_t b = 0; b < blocks; b += some) {
-    const std::size_t here = std::min(some, blocks - b);
-    const std::byte* planes = panel + b * block_bytes;
-    const std::byte* ahead = planes + here * block_bytes;
-    const std::size_t share = (here * block_bytes / 64 * together + whole - 1) / whole * 64;
-    for (std::size_t r = 0; r < whole; r += together) {
-      for (std::size_t i = 0; i < share; i += 64) simd::fetch_ahead(ahead + i);
-      ahead += share;
-      for (std::size_t n = 0; n < outputs; n += 2 * simd::lanes) {
-        multiply<Block, together, 2>(planes, outputs, n, here,
-                                     rows + r * row_bytes + b * record_bytes<Block>, row_bytes,
-                                     y + r * y_stride + n, y_stride);
-      }
+                  const std::byte* rows, std::size_t count, float* y, std::size_t y_stride) {
+  const std::size_t row_bytes = words::row_bytes<Block, Digits>(blocks);
+  for (std::size_t n = 0; n < outputs; n += columns) {
+    for (std::size_t r = 0; r < count; r += most_sums) {
+      add_columns<Block, Digits>(panel, outputs, n, blocks, rows + r * row_bytes,
+                                 std::min(most_sums, count - r), y + r * y_stride + n, y_stride);
     }
   }
-  one_by_one(whole);
 }
 
 }  // namespace quire::weight_format::words
