@@ -7,6 +7,7 @@
 
 #include <quire/core/byte_products.hpp>
 #include <quire/core/huge_vector.hpp>
+#include <quire/core/pair_products.hpp>
 #include <quire/core/simd.hpp>
 
 namespace quire::experiment {
@@ -62,25 +63,46 @@ inline volatile std::int32_t product_sink = 0;
   return 2.0 * chains * steps * static_cast<double>(simd::lanes) / seconds;
 }
 
+/// Operations a second of dot(sum), which adds so many products to each lane of a sum, in registers.
+template <std::size_t products, class Sum, class Dot>
+[[nodiscard]] double dot_rate(Sum (&sums)[12], const Dot& dot) {
+  constexpr int steps = 2'000'000;
+  const double start = now_seconds();
+  for (int step = 0; step < steps; ++step) {
+    simd::unrolled<12>([&](auto i) __attribute__((always_inline)) { sums[i] = dot(sums[i]); });
+  }
+  const double seconds = now_seconds() - start;
+  return 2.0 * 12 * steps * products * static_cast<double>(simd::lanes) / seconds;
+}
+
 /// The same of products of bytes.
 [[nodiscard]] inline double byte_product_rate() {
   namespace hn = simd::hn;
-  constexpr std::size_t chains = 12;
-  constexpr int steps = 2'000'000;
   const auto left = hn::Set(simd::Words(), 0x01020304), right = hn::Set(simd::Words(), 0x04030201);
-  simd::WordVec sums[chains];
-  simd::unrolled<chains>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
-  const double start = now_seconds();
-  for (int step = 0; step < steps; ++step) {
-    simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
-      sums[i] = simd::dot_bytes(sums[i], left, right);
-    });
-  }
-  const double seconds = now_seconds() - start;
+  simd::WordVec sums[12];
+  simd::unrolled<12>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
+  const double rate = dot_rate<4>(
+      sums, [&](auto sum)
+                __attribute__((always_inline)) { return simd::dot_bytes(sum, left, right); });
   auto all = hn::Zero(simd::Words());
-  simd::unrolled<chains>([&](auto i) { all = hn::Add(all, sums[i]); });
+  simd::unrolled<12>([&](auto i) { all = hn::Add(all, sums[i]); });
   product_sink = hn::GetLane(hn::SumOfLanes(simd::Words(), all));
-  return 2.0 * chains * steps * 4 * static_cast<double>(simd::lanes) / seconds;
+  return rate;
+}
+
+/// The same of products of bf16 in pairs.
+[[nodiscard]] inline double pair_product_rate() {
+  namespace hn = simd::hn;
+  const auto ones = hn::Set(simd::Words(), 0x3f803f80);
+  simd::Vec sums[12];
+  simd::unrolled<12>([&](auto i) { sums[i] = hn::Zero(simd::Floats()); });
+  const double rate = dot_rate<2>(
+      sums, [&](auto sum)
+                __attribute__((always_inline)) { return simd::dot_pairs(sum, ones, ones); });
+  float all = 0;
+  simd::unrolled<12>([&](auto i) { all += simd::sum(sums[i]); });
+  read_sink = all;
+  return rate;
 }
 
 }  // namespace quire::experiment

@@ -2,6 +2,7 @@
 // 18(a) of the PagedAttention paper. README.md says what is run and why.
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,7 +30,9 @@
 #include <quire/model/ops.hpp>
 #include <quire/model/rope.hpp>
 #include <quire/sampling/sampler.hpp>
+#include <quire/weight_format/a8.hpp>
 #include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/bf16_w16a16.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
@@ -47,7 +50,7 @@ double median(std::vector<double> values) {
 
 /// Limits of one thread, measured when the first kernel asks, best of some tries.
 struct Ceilings {
-  double read = 0, multiply_add = 0, byte_products = 0;
+  double read = 0, multiply_add = 0, byte_products = 0, bf16_products = 0;
 };
 const Ceilings& ceilings() {
   static const Ceilings found = [] {
@@ -57,6 +60,7 @@ const Ceilings& ceilings() {
       c.read = std::max(c.read, read_bandwidth({values.data(), values.size()}));
       c.multiply_add = std::max(c.multiply_add, multiply_add_rate());
       c.byte_products = std::max(c.byte_products, byte_product_rate());
+      c.bf16_products = std::max(c.bf16_products, pair_product_rate());
     }
     return c;
   }();
@@ -66,7 +70,7 @@ const Ceilings& ceilings() {
 /// What a call of a kernel computes and moves; bytes that it reads and writes once at the least.
 struct Work {
   double flops = 0, bytes = 0;
-  bool of_bytes = false;  // its products may be of whole numbers of 8 bits
+  double Ceilings::*peak = &Ceilings::multiply_add;  // of its products
 };
 
 metrics::JsonObject on_roofline(const Work& work, std::size_t calls, std::size_t rounds,
@@ -80,8 +84,7 @@ metrics::JsonObject on_roofline(const Work& work, std::size_t calls, std::size_t
   }
   const double seconds = median(times);
   const Ceilings& c = ceilings();
-  const double peak = work.of_bytes ? c.byte_products : c.multiply_add;
-  const double bound = std::max(work.bytes / c.read, work.flops / peak);
+  const double bound = std::max(work.bytes / c.read, work.flops / (c.*work.peak));
   return metrics::JsonObject()
       .add("intensity", work.flops / work.bytes)
       .add("gflops", 1e-9 * work.flops / seconds)
@@ -90,7 +93,8 @@ metrics::JsonObject on_roofline(const Work& work, std::size_t calls, std::size_t
       .add("bound_share", bound / seconds)
       .add("read_gigabytes_per_s", 1e-9 * c.read)
       .add("multiply_add_gflops", 1e-9 * c.multiply_add)
-      .add("byte_products_gflops", 1e-9 * c.byte_products);
+      .add("byte_products_gflops", 1e-9 * c.byte_products)
+      .add("bf16_products_gflops", 1e-9 * c.bf16_products);
 }
 
 /// A row of the part `kernel`.
@@ -135,8 +139,12 @@ metrics::JsonObject product(std::int64_t rows, std::size_t rounds) {
   const std::vector<float> x = random_floats(n * size, 2);
   std::vector<float> y(n * matrices[0].padded_outputs());
   const double count = static_cast<double>(rows) * size * size;
-  Work work{2 * count, static_cast<double>(matrices[0].bytes() + 2 * n * size * sizeof(float)),
-            source.codec->add_products != nullptr};
+  Work work{2 * count, static_cast<double>(matrices[0].bytes() + 2 * n * size * sizeof(float))};
+  if constexpr (std::same_as<Format, weight_format::Bf16W16a16>) {
+    work.peak = &Ceilings::bf16_products;
+  } else if (source.codec->add_products != nullptr) {
+    work.peak = &Ceilings::byte_products;
+  }
   std::size_t turn = 0;
   return on_roofline(work, matrices.size(), rounds, [&] {
     matrices[turn++ % matrices.size()].multiply(x.data(), size, n, y.data(),
@@ -234,10 +242,11 @@ metrics::JsonObject attention_kernel(const kv_format::KvCodec& codec, std::size_
   double pairs = 0;
   for (std::size_t r = 0; r < rows; ++r)
     pairs += static_cast<double>(length) - static_cast<double>(r);
-  const Work work{4.0 * head_dim * heads * pairs,
-                  Cache<Format>::bytes_read(codec, 1, length, kv_heads) +
-                      8.0 * static_cast<double>(rows * heads * head_dim),
-                  codec.keys.code_layout != nullptr};
+  const Work work{
+      4.0 * head_dim * heads * pairs,
+      Cache<Format>::bytes_read(codec, 1, length, kv_heads) +
+          8.0 * static_cast<double>(rows * heads * head_dim),
+      codec.keys.code_layout != nullptr ? &Ceilings::byte_products : &Ceilings::multiply_add};
   return on_roofline(work, rows == 1 ? 8 : 1, rounds, [&] { cache.attend(); });
 }
 
@@ -388,8 +397,10 @@ std::vector<Run> make_runs(const Options& options) {
   const std::size_t rounds = options.pick<std::size_t>(1, 5, 15);
   std::vector<Run> runs;
   add_products<weight_format::Bf16>(runs, options, rounds);
+  add_products<weight_format::Bf16W16a16>(runs, options, rounds);
   add_products<weight_format::Q80>(runs, options, rounds);
   add_products<weight_format::Q40>(runs, options, rounds);
+  add_products<weight_format::A8<weight_format::Q40>>(runs, options, rounds);
   add_attention<kv_format::Bf16>(runs, options, rounds);
   add_attention<kv_format::Int8PerTokenHead>(runs, options, rounds);
   add_attention<kv_format::Int4PerTokenHead>(runs, options, rounds);
