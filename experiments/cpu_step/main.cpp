@@ -18,11 +18,12 @@
 #include <experiments/kernel_roofline/ceilings.hpp>
 #include <experiments/quire/cpu_steps.hpp>
 #include <quire/core/huge_vector.hpp>
+#include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/fp32.hpp>
 
 namespace quire::experiment {
 namespace {
 
-using Steps = executor::Cpu::Steps<kv_format::Packed, weight_format::Fp32>;
 constexpr std::int64_t block_tokens = 16;
 
 /// Bytes a second that the threads read from memory together, best of some tries.
@@ -41,11 +42,21 @@ double read_rate(ThreadPool& threads) {
   return best;
 }
 
-/// The model with a KV format and so many threads, its pool full of tokens that were really computed.
+/// The model with a KV format and so many threads.
 class Loaded {
  public:
-  Loaded(const RandomLlama& llama, const kv_format::KvCodec& codec, std::size_t threads,
-         std::int64_t tokens)
+  virtual ~Loaded() = default;
+  /// Sequences that each have `computed` tokens draw one more, `rounds` times.
+  [[nodiscard]] virtual metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
+                                                    std::size_t rounds) = 0;
+};
+
+/// Its pool is full of tokens that were really computed. Storage: as an engine with this format compiles it.
+template <kv_format::KvStorage Storage>
+class LoadedWith final : public Loaded {
+ public:
+  LoadedWith(const RandomLlama& llama, const kv_format::KvCodec& codec, std::size_t threads,
+             std::int64_t tokens)
       : blocks_(ceil_div(tokens, block_tokens)),
         steps_({.model = llama.open(), .threads = threads}, KvGeometry{blocks_, 0, block_tokens},
                codec) {
@@ -58,9 +69,8 @@ class Loaded {
     steps_.execute(first, result);
   }
 
-  /// Sequences that each have `computed` tokens draw one more, `rounds` times.
   [[nodiscard]] metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
-                                            std::size_t rounds) {
+                                            std::size_t rounds) override {
     const StepPlan decode = plan(sequences, computed, 1);
     StepResult result;
     for (int warm = 0; warm < 2; ++warm) steps_.execute(decode, result);
@@ -129,11 +139,22 @@ class Loaded {
   }
 
   std::int64_t blocks_;
-  Steps steps_;
+  executor::Cpu::Steps<Storage, weight_format::Fp32> steps_;
   std::vector<TokenId> history_;
   std::vector<std::vector<BlockTable>> tables_;
   SamplingParams params_;
 };
+
+/// Plain formats with kernels of their own, as engines have them: read through a codec they would be slower.
+std::unique_ptr<Loaded> load(const RandomLlama& llama, const kv_format::KvCodec& codec,
+                             std::size_t threads, std::int64_t tokens) {
+  const auto with = [&]<class Storage>() -> std::unique_ptr<Loaded> {
+    return std::make_unique<LoadedWith<Storage>>(llama, codec, threads, tokens);
+  };
+  if (&codec == &kv_format::codec_of<kv_format::Fp32>()) return with.operator()<kv_format::Fp32>();
+  if (&codec == &kv_format::codec_of<kv_format::Bf16>()) return with.operator()<kv_format::Bf16>();
+  return with.operator()<kv_format::Packed>();
+}
 
 /// One model at a time: the one that the row before had, where it fits.
 class Loader {
@@ -145,7 +166,7 @@ class Loader {
     if (!llama_) llama_ = std::make_unique<RandomLlama>(step_llama);
     if (codec_ != &codec || threads_ != threads || tokens_ < tokens) {
       loaded_.reset();
-      loaded_ = std::make_unique<Loaded>(*llama_, codec, threads, tokens);
+      loaded_ = load(*llama_, codec, threads, tokens);
       codec_ = &codec, threads_ = threads, tokens_ = tokens;
     }
     return body(*loaded_);

@@ -22,6 +22,7 @@
 #include <quire/weight_format/fp32.hpp>
 
 #include "tests/common/checkpoints.hpp"
+#include "tests/common/count_allocations.hpp"
 #include "tests/common/cpu_steps.hpp"
 
 namespace quire::executor {
@@ -330,6 +331,36 @@ std::string error_of(F&& f) {
     return e.what();
   }
   return "no error";
+}
+
+/// Prompts and decoding together: what a step needs, those before it have taken.
+TEST(Cpu, AStepLikeTheLastOneAllocatesNothing) {
+  for (const char* model : {"llama", "mixtral", "opt", "qwen3"}) {
+    Driver<Full> driver(golden(model), 16, 2);
+    std::vector<typename Driver<Full>::Sequence> sequences;
+    for (const std::size_t length : {40u, 60u, 130u}) {
+      sequences.push_back(driver.start(text(length, length)));
+    }
+    StepPlan plan;
+    for (auto& s : sequences) {
+      driver.reserve(s, 130);
+      SequencePlan row;
+      row.sequence = SequenceId{plan.sequences.size()};
+      row.computed = plan.sequences.size() == 1 ? 0 : static_cast<std::int64_t>(s.prompt) - 1;
+      row.tokens = static_cast<std::int64_t>(s.prompt) - row.computed;
+      row.prompt_tokens = static_cast<std::int64_t>(s.prompt);
+      row.history = s.tokens;
+      row.tables = s.tables;
+      row.sampling = &driver.greedy;
+      row.draws = 1;
+      plan.sequences.push_back(row);
+    }
+    StepResult result;
+    for (int warm = 0; warm < 2; ++warm) driver.bound.execute(plan, result);
+    const std::size_t before = testing::allocations.load();
+    for (int step = 0; step < 5; ++step) driver.bound.execute(plan, result);
+    EXPECT_EQ(testing::allocations.load() - before, 0u) << model;
+  }
 }
 
 TEST(Cpu, RefusesPlansThatCannotRun) {

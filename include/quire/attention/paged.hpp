@@ -18,9 +18,9 @@ namespace quire::attention {
 
 namespace detail {
 /// Cuts a batch into tasks.
-[[nodiscard]] inline std::vector<Task> tasks_of(const Queries& queries, std::size_t kv_heads) {
+inline void find_tasks(const Queries& queries, std::size_t kv_heads, std::vector<Task>& tasks) {
   const std::size_t group = queries.heads / kv_heads;
-  std::vector<Task> tasks;
+  tasks.clear();
   for (std::size_t s = 0; s < queries.sequences.size(); ++s) {
     const std::size_t vectors = queries.sequences[s].rows * group;
     for (std::size_t first = 0; first < vectors; first += tile_queries) {
@@ -29,7 +29,6 @@ namespace detail {
       }
     }
   }
-  return tasks;
 }
 
 /// Heads whose tasks take turns, tile by tile, and the most query vectors that such a task may have.
@@ -47,14 +46,9 @@ inline constexpr std::size_t bytes_together = std::size_t{192} << 10;
   return (cache.kv_heads + parts - 1) / parts;
 }
 
-/// Tasks [begin, end) take turns, in all their keys or, where there are results, in one span of them.
-struct Turn {
-  std::size_t begin = 0, end = 0;
-  std::size_t span = 0;
-};
 /// Neighbouring tasks with the same few queries, `few` at a time.
-[[nodiscard]] inline std::vector<Turn> turns_of(const std::vector<Task>& tasks, std::size_t few) {
-  std::vector<Turn> turns;
+inline void find_turns(const std::vector<Task>& tasks, std::size_t few, std::vector<Turn>& turns) {
+  turns.clear();
   for (std::size_t i = 0; i < tasks.size();) {
     const std::size_t begin = i;
     const Task& first = tasks[i++];
@@ -64,7 +58,6 @@ struct Turn {
     }
     turns.push_back({begin, i});
   }
-  return turns;
 }
 
 /// Calls body(i, worker) for i in [0, count); whoever is free takes the next.
@@ -86,7 +79,9 @@ void share_out(std::size_t count, ThreadPool& threads, const Body& body) {
 template <kv_format::KvStorage Format, AttentionVariant Variant>
 void paged(const KvView<const std::byte>& cache, const Queries& queries, const Variant& variant,
            Workspace& workspace, ThreadPool& threads) {
-  const std::vector<detail::Task> tasks = detail::tasks_of(queries, cache.kv_heads);
+  detail::Shares& shares = workspace.shares();
+  std::vector<detail::Task>& tasks = shares.tasks;
+  detail::find_tasks(queries, cache.kv_heads, tasks);
   const KvView<const std::byte> view = cache.template with_codec<Format>();
   using Kernel = detail::TaskKernel<kv_format::storage_of<Format>, Variant>;
   const std::size_t state = Workspace::state_floats(cache.head_dim, detail::few_queries);
@@ -115,11 +110,13 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
     }
     for (std::size_t h = 0; h < count; ++h) end(turn.begin + h, *heads[h]);
   };
-  std::vector<detail::Turn> turns = detail::turns_of(tasks, most);
+  std::vector<detail::Turn>& turns = shares.turns;
+  detail::find_turns(tasks, most, turns);
   if (turns.size() < 4 * threads.size() && threads.size() > 1) {
     // Few turns: their spans are computed one by one, by whoever is free, and merged in order.
     std::size_t floats = 0, all_spans = 0;
-    std::vector<std::size_t> at;  // where a task's results begin
+    std::vector<std::size_t>& at = shares.results;
+    at.clear();
     for (const detail::Task& task : tasks) {
       const Kernel one = kernel(task, 0);
       const auto [first, last] = one.spans();
@@ -128,10 +125,11 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
       all_spans += last - first;
     }
     if (all_spans > tasks.size()) {
-      std::vector<detail::Turn> parts;
+      std::vector<detail::Turn>& parts = shares.parts;
       for (std::size_t few = most;; few = (few + 1) / 2) {
         parts.clear();
-        for (const detail::Turn& turn : detail::turns_of(tasks, few)) {
+        detail::find_turns(tasks, few, turns);
+        for (const detail::Turn& turn : turns) {
           const auto [first, last] = kernel(tasks[turn.begin], 0).spans();
           for (std::size_t s = first; s < last; ++s) parts.push_back({turn.begin, turn.end, s});
         }
@@ -154,8 +152,9 @@ void paged(const KvView<const std::byte>& cache, const Queries& queries, const V
       });
       return;
     }
-    turns = detail::turns_of(
-        tasks, detail::together(view, std::max<std::size_t>(1, tasks.size() / threads.size())));
+    detail::find_turns(
+        tasks, detail::together(view, std::max<std::size_t>(1, tasks.size() / threads.size())),
+        turns);
   }
   // Longest first would balance better; in order keeps neighbours in the cache.
   detail::share_out(turns.size(), threads, [&](std::size_t i, std::size_t worker) {

@@ -75,15 +75,6 @@ struct ValueRows {
   }
 };
 
-/// The query vectors of one task: rows [first, first + count) of (positions, group) of one sequence
-/// and KV head.
-struct Task {
-  std::size_t sequence = 0;
-  std::size_t kv_head = 0;
-  std::size_t first = 0;
-  std::size_t count = 0;
-};
-
 /// The keys of a sequence in the order of its block table: key p lies in slot p % block_tokens of
 /// entry p / block_tokens. What else keys may be: retained.hpp.
 struct TableKeys {
@@ -662,11 +653,15 @@ class TaskKernel {
     return {rows + channel * 32 / cache_.head_dim, rows + 32, value_bytes_};
   }
 
+  /// Whether the products ask for each value once.
+  [[nodiscard]] bool read_once() const {
+    return task_.count <= simd::tile_rows || task_.count == simd::rows_at_once;
+  }
+
   /// A row per token. Rows of a plain format stay where they are when they are read only once or need no
   /// conversion; others become fp32 first.
   void load_values() {
-    in_place_ =
-        plain && cache_.head_dim % simd::lanes == 0 && (fp32 || task_.count <= simd::tile_rows);
+    in_place_ = plain && cache_.head_dim % simd::lanes == 0 && (fp32 || read_once());
     if (in_place_) return;
     for (std::size_t t = 0; t < tile_tokens; ++t) {
       const float* row = zeros_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include <quire/core/aligned.hpp>
 #include <quire/core/simd.hpp>
@@ -15,6 +16,30 @@ inline constexpr std::size_t tile_queries = 48;
 /// Keys whose weighted values are summed by themselves before the sums are merged: long sequences can
 /// then be shared out among threads without changing a bit. A multiple of tile_tokens.
 inline constexpr std::size_t span_tokens = 2048;
+
+namespace detail {
+/// The query vectors of one task: rows [first, first + count) of (positions, group) of one sequence
+/// and KV head.
+struct Task {
+  std::size_t sequence = 0;
+  std::size_t kv_head = 0;
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+/// Tasks [begin, end) take turns, in all their keys or, where there are results, in one span of them.
+struct Turn {
+  std::size_t begin = 0, end = 0;
+  std::size_t span = 0;
+};
+
+/// How a call is cut up and shared out.
+struct Shares {
+  std::vector<Task> tasks;
+  std::vector<Turn> turns, parts;
+  std::vector<std::size_t> results;  // where a task's begin
+};
+}  // namespace detail
 
 /// Working memory of the kernel, one part per thread; kept by the caller from call to call.
 class Workspace {
@@ -52,9 +77,12 @@ class Workspace {
     if (spans_.size() < floats) spans_ = AlignedArray<float>(floats);
     return spans_.data();
   }
+  /// Lists of the call at hand; what they held before is lost.
+  [[nodiscard]] detail::Shares& shares() { return shares_; }
 
  private:
   AlignedArray<float> memory_, spans_;
+  detail::Shares shares_;
   std::size_t part_ = 0, kernel_ = 0;
 };
 

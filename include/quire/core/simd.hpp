@@ -217,10 +217,32 @@ HWY_NOINLINE void multiply_tile(std::size_t begin, std::size_t end, const float*
   });
 }
 
+/// Rows of a tile of half its vectors: as many sums in as many registers, and each right operand is used
+/// more often, but left ones are loaded twice. For exactly so many rows, which `tile_rows` leaves a rest of.
+inline constexpr std::size_t tall_tile_rows = 8;
+/// The most rows for which a right operand is asked for once.
+inline constexpr std::size_t rows_at_once = tile_vectors == 4 ? tall_tile_rows : tile_rows;
+
+namespace detail {
+/// The right operand's vectors from one on.
+template <class B, std::size_t First>
+struct VectorsFrom {
+  B b;
+  HWY_INLINE Vec operator()(std::size_t k, std::size_t v) { return b(k, First + v); }
+};
+}  // namespace detail
+
 /// multiply_tile over any number of rows, in tiles of at most `tile_rows`.
 template <std::size_t Vectors, class B>
 void multiply_rows(std::size_t rows, std::size_t begin, std::size_t end, const float* a,
                    std::size_t a_stride, B b, bool add, float* c, std::size_t c_stride) {
+  if constexpr (Vectors == 4) {
+    if (rows == tall_tile_rows) {
+      multiply_tile<tall_tile_rows, 2>(begin, end, a, a_stride, b, add, c, c_stride);
+      return multiply_tile<tall_tile_rows, 2>(begin, end, a, a_stride, detail::VectorsFrom<B, 2>{b},
+                                              add, c + 2 * lanes, c_stride);
+    }
+  }
   for (; rows >= tile_rows; rows -= tile_rows) {
     multiply_tile<tile_rows, Vectors>(begin, end, a, a_stride, b, add, c, c_stride);
     a += tile_rows * a_stride;

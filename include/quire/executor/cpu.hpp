@@ -284,11 +284,8 @@ struct Cpu {
     }
 
     void sample(const StepPlan& plan, StepResult& result) {
-      struct Row {
-        const SequencePlan* plan;
-        std::size_t logits, draw, alternative;
-      };
-      std::vector<Row> rows;
+      std::vector<DrawingRow>& rows = drawing_;
+      rows.clear();
       std::size_t draws = 0, alternatives = 0, logits = 0;
       for (const SequencePlan& s : plan.sequences) {
         result.begin.push_back(static_cast<std::uint32_t>(draws));
@@ -304,7 +301,8 @@ struct Cpu {
       result.begin.push_back(static_cast<std::uint32_t>(draws));
       result.draws.resize(draws);
       result.alternatives.resize(alternatives);
-      std::vector<std::uint32_t> held(rows.size(), 0);  // drafts of each row
+      std::vector<std::uint32_t>& held = held_;
+      held.assign(rows.size(), 0);
       auto run = [&](std::size_t r, sampling::Sampler& sampler) {
         SequencePlan s = *rows[r].plan;
         const auto count = static_cast<std::size_t>(s.draws);
@@ -360,6 +358,12 @@ struct Cpu {
       result.draws.resize(to);
     }
 
+    /// A row that draws, and where its logits and results begin.
+    struct DrawingRow {
+      const SequencePlan* plan;
+      std::size_t logits, draw, alternative;
+    };
+
     ThreadPool threads_;
     Decoder decoder_;
     kv_format::Arena<KvFormat> device_;
@@ -372,6 +376,8 @@ struct Cpu {
     model::Activations memory_;
     std::vector<float> logits_;
     std::vector<sampling::Sampler> samplers_;
+    std::vector<DrawingRow> drawing_;  // of the step at hand
+    std::vector<std::uint32_t> held_;  // drafts of each of them that held
   };
   /// Only the formats and the way of attending matter here: configurations that differ elsewhere
   /// share one class, and so do all formats that are no plain arrays.

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include <quire/core/float16.hpp>
+#include <quire/core/simd.hpp>
 
 namespace quire::kv_format {
 
@@ -27,7 +28,11 @@ struct Plain {
   static void load(const std::byte* slab, std::size_t /*block_tokens*/, std::size_t head_dim,
                    std::size_t slot, float* values) {
     const auto* row = reinterpret_cast<const Element*>(slab) + slot * head_dim;
-    for (std::size_t i = 0; i < head_dim; ++i) values[i] = to_float(row[i]);
+    std::size_t i = 0;
+    for (; i + simd::lanes <= head_dim; i += simd::lanes) {
+      simd::store(simd::load(row + i), values + i);
+    }
+    for (; i < head_dim; ++i) values[i] = to_float(row[i]);
   }
 };
 

@@ -65,6 +65,9 @@ class Activations {
   WeightLoad load;
   StepSeconds seconds;
   Fusion fusion;
+  // Of a mixture: rows that an expert is to work on, with their weights, and experts by their score.
+  std::vector<std::vector<std::pair<std::size_t, float>>> takers;
+  std::vector<std::size_t> experts;
 
   /// Cosines and sines of all positions up to `last`. \shape result (last + 1, 2 * rope.half())
   [[nodiscard]] const float* rotations(const Rope& rope, std::int64_t last) {
@@ -471,8 +474,11 @@ class Decoder {
       const std::size_t stride = layer.router.padded_outputs();
       float* scores = buffer(Buffer::routed, stride);
       multiply(layer.router, in, h, rows, scores, stride);
-      std::vector<std::vector<std::pair<std::size_t, float>>> takers(experts);  // row, weight
-      std::vector<std::size_t> order(experts);
+      auto& takers = memory.takers;
+      if (takers.size() < experts) takers.resize(experts);
+      for (auto& rows_of_expert : takers) rows_of_expert.clear();
+      std::vector<std::size_t>& order = memory.experts;
+      order.resize(experts);
       for (std::size_t r = 0; r < rows; ++r) {
         const std::span<float> p(scores + r * stride, experts);
         softmax(p);

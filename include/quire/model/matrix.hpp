@@ -255,15 +255,15 @@ class PanelMatrix {
                        const Join& join) const {
     const AlignedArray<float> gathered = in_order(x, x_stride, rows, threads);
     if (!order_.empty()) x = gathered.data(), x_stride = inputs_;
-    AlignedArray<std::byte> packed;
+    std::byte* packed = nullptr;
     std::size_t row_bytes = 0;
     const weight_format::WeightCodec& codec = detail::codec_of(format_);
     const bool own_product = !PlainWeightFormat<Format> && detail::has_product(format_);
     if (own_product) {
       row_bytes = codec.row_bytes(inputs_);
-      packed = AlignedArray<std::byte>(rows * row_bytes);
+      packed = threads.scratch(rows * row_bytes);
       run_tasks(threads, rows, rows * inputs_ * 4, [&](std::size_t r) {
-        codec.pack_row(x + r * x_stride, inputs_, packed.data() + r * row_bytes);
+        codec.pack_row(x + r * x_stride, inputs_, packed + r * row_bytes);
       });
     }
     const std::size_t half = panels_ / 2, chunks = (rows + chunk_rows - 1) / chunk_rows;
@@ -279,7 +279,7 @@ class PanelMatrix {
                         both[which] + r * panel_outputs);
           }
           codec.add_products(memory_.data() + panel * panel_bytes_, panel_outputs, inputs_,
-                             packed.data() + first * row_bytes, count, both[which], panel_outputs);
+                             packed + first * row_bytes, count, both[which], panel_outputs);
         } else {
           multiply_panel(panel, x + first * x_stride, x_stride, count, both[which], panel_outputs);
         }

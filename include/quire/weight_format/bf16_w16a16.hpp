@@ -68,15 +68,17 @@ struct Bf16W16a16 {
   static void add_products(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                            const std::byte* rows, std::size_t count, float* y,
                            std::size_t y_stride) {
-    // A part of a panel stays in the first-level cache while all rows pass; one row reads it once anyway.
-    const std::size_t wide = row_bytes(inputs), step = count > most_rows ? part_bytes : wide;
+    // A part of a panel stays in the first-level cache while all rows pass; one tile reads it once anyway.
+    // Meanwhile the next part is fetched, or the next panel's first: multiplying and reading take alike.
+    const std::size_t wide = row_bytes(inputs), tiles = tiles_of(count);
+    const std::size_t step = tiles > 1 ? part_bytes : wide;
     for (std::size_t k = 0; k < wide; k += step) {
       const std::size_t bytes = std::min(step, wide - k);
       const std::byte* part = panel + k * outputs;
-      // Meanwhile the next part is fetched, or the next panel's first: multiplying and reading take alike.
-      const std::size_t tiles = std::max<std::size_t>(count / most_rows, 1) *
-                                std::max<std::size_t>(outputs / (vectors * simd::lanes), 1);
-      simd::LinesAhead ahead{part + bytes * outputs, (outputs + 16 * tiles - 1) / (16 * tiles)};
+      const std::size_t passes =
+          tiles * std::max<std::size_t>(outputs / (vectors * simd::lanes), 1);
+      simd::LinesAhead ahead{part + (tiles > 1 ? bytes * outputs : prefetch_bytes),
+                             (outputs + 16 * passes - 1) / (16 * passes)};
       std::size_t n = 0;
       for (; n + vectors * simd::lanes <= outputs; n += vectors * simd::lanes) {
         add_rows<vectors>(part + 4 * n, outputs, rows + k, wide, bytes, count, y + n, y_stride,
@@ -99,6 +101,16 @@ struct Bf16W16a16 {
   /// Lines of the panel are fetched so far ahead.
   static constexpr std::size_t prefetch_bytes = 4096;
 
+  /// Rows of the next register tile of so many: 8 as 4 and 4, as tiles of 2 wait for their own sums.
+  static constexpr std::size_t rows_of_tile(std::size_t count) {
+    if (count >= most_rows && count != 8) return most_rows;
+    return count >= 4 ? 4 : count >= 2 ? 2 : 1;
+  }
+  static constexpr std::size_t tiles_of(std::size_t count) {
+    std::size_t tiles = 0;
+    for (; count > 0; ++tiles) count -= rows_of_tile(count);
+    return tiles;
+  }
   static constexpr std::size_t place(std::size_t outputs, std::size_t n, std::size_t k) {
     return (k / 2 * outputs + n) * 2 + k % 2;
   }
@@ -124,10 +136,21 @@ struct Bf16W16a16 {
       y += some * y_stride;
       count -= some;
     };
-    while (count >= most_rows) add(std::integral_constant<std::size_t, most_rows>{});
-    if (count >= 4) add(std::integral_constant<std::size_t, 4>{});
-    if (count >= 2) add(std::integral_constant<std::size_t, 2>{});
-    if (count >= 1) add(std::integral_constant<std::size_t, 1>{});
+    while (count > 0) {
+      switch (rows_of_tile(count)) {
+        case most_rows:
+          add(std::integral_constant<std::size_t, most_rows>{});
+          break;
+        case 4:
+          add(std::integral_constant<std::size_t, 4>{});
+          break;
+        case 2:
+          add(std::integral_constant<std::size_t, 2>{});
+          break;
+        default:
+          add(std::integral_constant<std::size_t, 1>{});
+      }
+    }
   }
   /// y += rows W^T over `bytes` of each row.
   template <std::size_t Rows, std::size_t Vectors>
@@ -145,10 +168,9 @@ struct Bf16W16a16 {
     });
     for (std::size_t k = 0; k < bytes; k += 4) {
       WordVec word[Vectors];
-      if constexpr (Rows == most_rows) ahead.fetch();
+      ahead.fetch();
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         const std::byte* from = panel + k * outputs + v * lanes * 4;
-        if constexpr (Rows < most_rows) fetch_ahead(from + prefetch_bytes);
         word[v] = hn::LoadU(Words(), reinterpret_cast<const std::int32_t*>(from));
       });
       unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
