@@ -238,6 +238,31 @@ void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
   count_decoded(state, codec, length, heads);
 }
 
+/// Args: sequences, tokens that they share, whether those are read for all of them at once. All threads;
+/// 4 query heads a KV head. Bytes are those of one sequence: what has to be read.
+template <class Format>
+void decode_shared(benchmark::State& state, const kv_format::KvCodec& codec) {
+  const auto sequences = static_cast<std::size_t>(state.range(0));
+  const std::int64_t length = state.range(1);
+  constexpr std::size_t heads = 4 * kv_heads, width = heads * head_dim;
+  Setup<Format> setup(codec, length, 16, sequences, heads, cold,
+                      std::thread::hardware_concurrency());
+  std::vector<attention::SequenceRows> rows;
+  for (std::size_t i = 0; i < sequences; ++i) rows.push_back({i, 1, length - 1, setup.table});
+  attention::SharedPrefixes shared;
+  if (state.range(2) != 0) shared.find(rows);
+  const kv_format::Arena<Format>& cache = setup.arena;
+  for (auto _ : state) {
+    attention::paged<Format>(
+        cache.layer(setup.layer),
+        {setup.q.data(), width, setup.out.data(), width, heads, 0.09f, rows, &shared},
+        attention::Causal{}, setup.workspace, setup.threads);
+    benchmark::DoNotOptimize(setup.out.data());
+    setup.layer = (setup.layer + 1) % static_cast<std::size_t>(setup.shape.layers);
+  }
+  count_decoded(state, codec, length, heads * sequences, "_all_threads");
+}
+
 /// Args: prompt length. A whole prompt with 4 query heads a KV head.
 template <class Format, class Variant>
 void prefill(benchmark::State& state, const Variant& variant) {
@@ -348,6 +373,17 @@ const bool registered = [] {
   }
   register_decoding<kv_format::Packed>("paging", kv_format::codec_of<kv_format::Int8PerTokenHead>(),
                                        {{16384, 16, 4}});
+  const auto add_shared = []<class Format>(const kv_format::KvCodec& codec, Format) {
+    benchmark::RegisterBenchmark(
+        ("decode_shared/" + std::string(codec.name)).c_str(),
+        [&codec](benchmark::State& state) { decode_shared<Format>(state, codec); })
+        ->ArgNames({"sequences", "length", "together"})
+        ->ArgsProduct({{4, 32}, {1024, 4096}, {0, 1}})
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  };
+  add_shared(kv_format::codec_of<kv_format::Bf16>(), kv_format::Bf16{});
+  add_shared(kv_format::codec_of<kv_format::Int8PerTokenHead>(), kv_format::Packed{});
   auto add = [](const char* name, auto variant) {
     benchmark::RegisterBenchmark(
         (std::string("prefill/") + name).c_str(),

@@ -35,5 +35,6 @@ inline const std::array step_formats{&kv_format::codec_of<kv_format::Fp32>(),
 inline constexpr std::array<std::int64_t, 4> step_depths{0, 1024, 4096, 16384};
 inline constexpr std::array<std::int64_t, 6> step_batches{1, 2, 4, 8, 16, 32};
 inline constexpr std::int64_t batch_depth = 512, thread_depth = 1024;
+inline constexpr std::int64_t prefix_depth = 2048, prefix_sequences = 16;
 
 }  // namespace quire::experiment

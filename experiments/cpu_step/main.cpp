@@ -46,9 +46,10 @@ double read_rate(ThreadPool& threads) {
 class Loaded {
  public:
   virtual ~Loaded() = default;
-  /// Sequences that each have `computed` tokens draw one more, `rounds` times.
+  /// Sequences that each have `computed` tokens draw one more, `rounds` times; all but the last block of
+  /// these tokens are the same blocks for all, if they are `shared`.
   [[nodiscard]] virtual metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
-                                                    std::size_t rounds) = 0;
+                                                    bool shared, std::size_t rounds) = 0;
 };
 
 /// Its pool is full of tokens that were really computed. Storage: as an engine with this format compiles it.
@@ -61,7 +62,7 @@ class LoadedWith final : public Loaded {
         steps_({.model = llama.open(), .threads = threads}, KvGeometry{blocks_, 0, block_tokens},
                codec) {
     StepResult result;
-    StepPlan first = plan(1, 0, block_tokens);
+    StepPlan first = plan(1, 0, block_tokens, false);
     steps_.execute(first, result);
     for (std::uint32_t b = 1; b < static_cast<std::uint32_t>(blocks_); ++b) {
       first.copies.push_back({{0}, {b}});
@@ -70,8 +71,8 @@ class LoadedWith final : public Loaded {
   }
 
   [[nodiscard]] metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
-                                            std::size_t rounds) override {
-    const StepPlan decode = plan(sequences, computed, 1);
+                                            bool shared, std::size_t rounds) override {
+    const StepPlan decode = plan(sequences, computed, 1, shared);
     StepResult result;
     for (int warm = 0; warm < 2; ++warm) steps_.execute(decode, result);
     double read = read_rate(steps_.threads());
@@ -91,9 +92,10 @@ class LoadedWith final : public Loaded {
     const model::Shape& shape = step_llama;
     const kv_format::KvCodec& codec = steps_.arena().codec();
     const auto dim = static_cast<std::size_t>(shape.head_dim);
-    const double kv =
-        static_cast<double>(sequences * (computed + 1) * shape.layers * shape.kv_heads) *
-        (codec.keys.token_bytes(dim) + codec.values.token_bytes(dim));
+    const std::int64_t common = shared ? shared_blocks(computed) * block_tokens : 0;
+    const double kv = static_cast<double>((common + sequences * (computed + 1 - common)) *
+                                          shape.layers * shape.kv_heads) *
+                      (codec.keys.token_bytes(dim) + codec.values.token_bytes(dim));
     const auto weights = static_cast<double>(steps_.weight_load().bytes);
     const double bound = (weights + kv) / read;
     const double named = parts.products + parts.attention + parts.head + parts.sampling;
@@ -114,7 +116,11 @@ class LoadedWith final : public Loaded {
   }
 
  private:
-  [[nodiscard]] StepPlan plan(std::int64_t sequences, std::int64_t computed, std::int64_t tokens) {
+  [[nodiscard]] static std::int64_t shared_blocks(std::int64_t computed) {
+    return std::max<std::int64_t>(0, computed / block_tokens - 1);
+  }
+  [[nodiscard]] StepPlan plan(std::int64_t sequences, std::int64_t computed, std::int64_t tokens,
+                              bool shared) {
     const std::int64_t length = computed + tokens, per = ceil_div(length, block_tokens);
     history_.assign(static_cast<std::size_t>(length), 5);
     tables_.assign(static_cast<std::size_t>(sequences), std::vector<BlockTable>(1));
@@ -122,7 +128,8 @@ class LoadedWith final : public Loaded {
     StepPlan all;
     for (std::uint32_t s = 0; s < tables_.size(); ++s) {
       for (std::uint32_t b = 0; b < per; ++b) {
-        tables_[s][0].append({s * static_cast<std::uint32_t>(per) + b});
+        const bool common = shared && b < shared_blocks(computed);
+        tables_[s][0].append({(common ? 0 : s * static_cast<std::uint32_t>(per)) + b});
       }
       SequencePlan row;
       row.sequence = {s};
@@ -187,17 +194,19 @@ std::vector<Run> make_runs(const Options& options) {
   const auto loader = std::make_shared<Loader>();
   std::vector<Run> runs;
   const auto add = [&](std::string_view part, const kv_format::KvCodec& codec, std::size_t threads,
-                       std::int64_t sequences, std::int64_t depth) {
+                       std::int64_t sequences, std::int64_t depth, bool shared = false) {
     Run run;
     run.row.variant = std::string(codec.name);
     run.row.workload = "decode";
     run.row.mode = metrics::Mode::measured;
     run.row.axes.add("part", part).add("kv_format", codec.name).add("threads", threads);
     run.row.axes.add("sequences", sequences).add("depth", depth);
+    run.row.axes.add("prefix", shared ? "shared" : "own");
     const std::int64_t tokens = sequences * (depth + 2 * block_tokens);
     run.measure = [=, &codec] {
-      return loader->with(codec, threads, tokens,
-                          [&](Loaded& loaded) { return loaded.measure(sequences, depth, rounds); });
+      return loader->with(codec, threads, tokens, [&](Loaded& loaded) {
+        return loaded.measure(sequences, depth, shared, rounds);
+      });
     };
     runs.push_back(std::move(run));
   };
@@ -209,6 +218,9 @@ std::vector<Run> make_runs(const Options& options) {
   // The largest first: the ones behind it fit into its pool.
   for (auto batch = step_batches.rbegin(); batch != step_batches.rend(); ++batch) {
     add("batch", halves, most, *batch, batch_depth);
+  }
+  for (const bool shared : {false, true}) {
+    add("prefix", halves, most, prefix_sequences, prefix_depth, shared);
   }
   for (const kv_format::KvCodec* codec : step_formats) {
     for (auto depth = step_depths.rbegin(); depth != step_depths.rend(); ++depth) {
@@ -224,8 +236,8 @@ std::vector<Run> make_runs(const Options& options) {
 int main(int argc, char** argv) {
   return quire::experiment::run_experiment(
       argc, argv, "cpu_step",
-      "What a decode step of the CPU executor costs and is made of, by threads, batch and "
-      "depth.\n\n"
+      "What a decode step of the CPU executor costs and is made of, by threads, batch, depth and "
+      "shared prefix.\n\n"
       "Examples:\n"
       "  cpu_step --out rows.jsonl\n"
       "  cpu_step --out rows.jsonl --axis part=depth --axis kv_format=[bf16,q8_0]\n",

@@ -11,6 +11,7 @@
 #include <quire/attention/reference.hpp>
 #include <quire/attention/retained.hpp>
 #include <quire/attention/selected.hpp>
+#include <quire/attention/shared_prefix.hpp>
 #include <quire/attention/sinks.hpp>
 #include <quire/attention/sliding_window.hpp>
 #include <quire/attention/soft_cap.hpp>

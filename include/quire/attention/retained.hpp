@@ -166,8 +166,8 @@ void retained(const KvView<const std::byte>& cache, const Queries& queries,
               const RetainedLayer& kept, const Votes& votes, Workspace& workspace,
               ThreadPool& threads) {
   using Keys = detail::LaneKeys<Votes, reassigns>;
-  std::vector<detail::Task>& tasks = workspace.shares().tasks;
-  detail::find_tasks(queries, cache.kv_heads, tasks);
+  const std::vector<detail::Task>& tasks = workspace.shares().tasks;
+  detail::find_tasks(queries, cache.kv_heads, workspace.shares());
   const std::size_t workers = std::min(threads.size(), tasks.size());
   std::size_t stride = 0;
   if constexpr (Votes::enabled) {

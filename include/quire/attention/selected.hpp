@@ -157,8 +157,8 @@ std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& ca
     }
     read += static_cast<std::int64_t>(chosen[i].empty() ? pages : chosen[i].size());
   });
-  std::vector<detail::Task>& tasks = workspace.shares().tasks;
-  detail::find_tasks(queries, cache.kv_heads, tasks);
+  const std::vector<detail::Task>& tasks = workspace.shares().tasks;
+  detail::find_tasks(queries, cache.kv_heads, workspace.shares());
   const std::size_t workers = std::min(threads.size(), tasks.size());
   workspace.reserve(workers, cache.head_dim);
   const KvView<const std::byte> view = cache.template with_codec<Format>();

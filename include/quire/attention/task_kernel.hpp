@@ -15,6 +15,7 @@
 #include <quire/attention/concepts.hpp>
 #include <quire/attention/kv_view.hpp>
 #include <quire/attention/rows_ahead.hpp>
+#include <quire/attention/shared_prefix.hpp>
 #include <quire/attention/workspace.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/core/ids.hpp>
@@ -33,6 +34,7 @@ struct Queries {
   std::size_t heads = 0;
   float scale = 1;
   std::span<const SequenceRows> sequences;
+  const SharedPrefixes* shared = nullptr;  // of these sequences; null: each is read by itself
 };
 
 namespace detail {
@@ -141,6 +143,7 @@ class TaskKernel {
     all_total_ = take(state, task.count);
     codes_ = take(state, task.count * (padded_ + 16));
     key_bytes_ = value_bytes_ = cache.head_dim * sizeof(Element);
+    place_queries();
     if constexpr (!plain) read_codecs();
   }
 
@@ -168,21 +171,41 @@ class TaskKernel {
     write();
   }
 
-  /// Spans that the task's queries see: run() merges them in this order.
-  [[nodiscard]] std::pair<std::size_t, std::size_t> spans() const {
-    return {static_cast<std::size_t>(variant_.first_visible(position(0))) / span_tokens,
-            static_cast<std::size_t>(position(task_.count - 1)) / span_tokens + 1};
+  /// Floats of a span's result, of so many query vectors.
+  [[nodiscard]] static std::size_t span_floats(std::size_t vectors, std::size_t head_dim) {
+    return vectors * (simd::round_up(head_dim, 16) + 2);
   }
-  /// Floats of a span's result.
-  [[nodiscard]] std::size_t span_floats() const { return task_.count * (padded_ + 2); }
   /// One span alone, to be merged by merge(), as begin() and finish() do with all.
+  /// before: what keys before `from` gave, where they were added already; \shape span_floats()
   /// \shape result (span_floats())
-  void begin_span(std::size_t s) {
+  void begin_span(std::size_t s, std::size_t from = 0, const float* before = nullptr) {
     constexpr auto span = static_cast<std::int64_t>(span_tokens);
     const auto begin = static_cast<std::int64_t>(s) * span;
     prepare();
-    add_tiles(std::max(variant_.first_visible(position(0)), begin),
-              std::min(position(task_.count - 1), begin + span - 1));
+    if (before != nullptr) take_span(before);
+    add_tiles(
+        std::max({variant_.first_visible(position(0)), begin, static_cast<std::int64_t>(from)}),
+        std::min(position(task_.count - 1), begin + span - 1));
+  }
+  /// A span of the keys before `keys` that all queries of several sequences see.
+  /// \pre keys is a multiple of tile_tokens
+  void begin_shared(std::size_t s, std::size_t keys) {
+    prepare();
+    add_tiles(static_cast<std::int64_t>(s * span_tokens),
+              static_cast<std::int64_t>(std::min(keys, (s + 1) * span_tokens)) - 1);
+  }
+  /// result(sequence): where a span of that sequence's own task belongs, as finish_span() writes it.
+  template <class Result>
+  void finish_shared(const Result& result) const {
+    std::size_t r = 0;
+    for (const std::uint32_t s : task_.members) {
+      const std::size_t count = queries_.sequences[s].rows * group_;
+      float* to = result(s);
+      std::copy_n(largest_ + r, count, to);
+      std::copy_n(total_ + r, count, to + count);
+      std::copy_n(sums_ + r * padded_, count * padded_, to + 2 * count);
+      r += count;
+    }
   }
   void finish_span(float* result) const {
     std::copy_n(largest_, task_.count, result);
@@ -192,10 +215,8 @@ class TaskKernel {
   /// What run() does with spans that were computed one by one. \shape results (count, span_floats())
   void merge(const float* results, std::size_t count) {
     prepare();
-    for (std::size_t i = 0; i < count; ++i, results += span_floats()) {
-      std::copy_n(results, task_.count, largest_);
-      std::copy_n(results + task_.count, task_.count, total_);
-      std::copy_n(results + 2 * task_.count, task_.count * padded_, sums_);
+    for (std::size_t i = 0; i < count; ++i, results += span_floats(task_.count, cache_.head_dim)) {
+      take_span(results);
       merge_span();
     }
     write();
@@ -203,18 +224,36 @@ class TaskKernel {
 
  private:
   [[nodiscard]] std::int64_t position(std::size_t r) const {
-    const auto row = static_cast<std::int64_t>((task_.first + r) / group_);
     if constexpr (Keys::listed) {
-      return seen_.before() + row;  // in the order of the list
+      return seen_.before() + places_[r].of_sequence;  // in the order of the list
     } else {
-      return sequence_.position + row;
+      return places_[r].position;
     }
   }
-  [[nodiscard]] std::size_t head(std::size_t r) const {
-    return task_.kv_head * group_ + (task_.first + r) % group_;
+  [[nodiscard]] std::size_t head(std::size_t r) const { return places_[r].head; }
+  [[nodiscard]] std::size_t row(std::size_t r) const { return places_[r].row; }
+
+  /// Where the query vectors stand in the batch.
+  void place_queries() {
+    std::size_t r = 0;
+    const auto place = [&](const SequenceRows& s, std::size_t first, std::size_t count) {
+      std::size_t row = first / group_, head = first % group_;
+      for (; count > 0; --count, ++r) {
+        places_[r] = {s.position + static_cast<std::int64_t>(row), static_cast<std::int64_t>(row),
+                      s.row + row, task_.kv_head * group_ + head};
+        if (++head == group_) head = 0, ++row;
+      }
+    };
+    if (task_.members.empty()) return place(sequence_, task_.first, task_.count);
+    for (const std::uint32_t s : task_.members) {
+      place(queries_.sequences[s], 0, queries_.sequences[s].rows * group_);
+    }
   }
-  [[nodiscard]] std::size_t row(std::size_t r) const {
-    return sequence_.row + (task_.first + r) / group_;
+  /// Sums of a span as finish_span() wrote them.
+  void take_span(const float* result) {
+    std::copy_n(result, task_.count, largest_);
+    std::copy_n(result + task_.count, task_.count, total_);
+    std::copy_n(result + 2 * task_.count, task_.count * padded_, sums_);
   }
 
   /// How the tokens of a packed format are read: as whole numbers where the format lets kernels do so.
@@ -828,7 +867,7 @@ class TaskKernel {
   /// Casts a query's weights as votes.
   void vote(std::size_t r, float scale) {
     using namespace simd;
-    const auto row = static_cast<std::int64_t>((task_.first + r) / group_);
+    const std::int64_t row = places_[r].of_sequence;
     if (!seen_.counts(row)) return;
     float* logits = seen_.logits(r);
     const auto visible = static_cast<std::size_t>(position(r) + 1);
@@ -846,6 +885,11 @@ class TaskKernel {
   [[no_unique_address]] const Keys seen_;
   const Task task_;
   std::size_t group_, padded_;
+  struct Place {
+    std::int64_t position, of_sequence;  // in its sequence, and among its rows of the batch
+    std::size_t row, head;               // in the batch
+  };
+  Place places_[tile_queries];
   float *q_, *sums_, *all_sums_, *keys_, *key_rows_, *value_rows_, *scores_;
   float *largest_, *total_, *all_largest_, *all_total_, *zeros_, *codes_;
   std::size_t key_bytes_ = 0, value_bytes_ = 0;  // of a token

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include <quire/core/aligned.hpp>
@@ -19,12 +21,13 @@ inline constexpr std::size_t span_tokens = 2048;
 
 namespace detail {
 /// The query vectors of one task: rows [first, first + count) of (positions, group) of one sequence
-/// and KV head.
+/// and KV head, or all of several sequences, `sequence` the first of them.
 struct Task {
   std::size_t sequence = 0;
   std::size_t kv_head = 0;
   std::size_t first = 0;
   std::size_t count = 0;
+  std::span<const std::uint32_t> members{};  // none: the sequence alone
 };
 
 /// Tasks [begin, end) take turns, in all their keys or, where there are results, in one span of them.
@@ -38,6 +41,12 @@ struct Shares {
   std::vector<Task> tasks;
   std::vector<Turn> turns, parts;
   std::vector<std::size_t> results;  // where a task's begin
+  // Keys that several sequences share (SharedPrefixes): tasks of them, the sequences that those name, how
+  // many keys each sequence has in them, and its first task.
+  std::vector<Task> shared_tasks;
+  std::vector<std::uint32_t> members;
+  std::vector<std::size_t> shared_keys;
+  std::vector<std::size_t> first_task;
 };
 }  // namespace detail
 

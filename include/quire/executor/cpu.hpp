@@ -278,6 +278,7 @@ struct Cpu {
           batch_.logits_rows.push_back(batch_.rows() - 1 - static_cast<std::size_t>(d));
         }
       }
+      batch_.shared.find(batch_.sequences);
       if (wrap_) {
         for (TokenId& t : batch_.tokens) t %= static_cast<TokenId>(decoder_.vocab());
       }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <quire/attention/paged.hpp>
+#include <quire/attention/shared_prefix.hpp>
 #include <quire/attention/sliding_window.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/core/error.hpp>
@@ -36,6 +37,7 @@ struct Batch {
   std::vector<std::int64_t> positions;  // \shape (rows)
   std::vector<attention::SequenceRows> sequences;
   std::vector<std::size_t> logits_rows;  // rows whose logits are wanted, in the order wanted
+  attention::SharedPrefixes shared;      // of the sequences; none until somebody finds them
 
   [[nodiscard]] std::size_t rows() const { return tokens.size(); }
   void clear() {
@@ -43,6 +45,7 @@ struct Batch {
     positions.clear();
     sequences.clear();
     logits_rows.clear();
+    shared.clear();
   }
   /// Adds tokens of one sequence, of which `computed` are in the cache already.
   void add(std::span<const TokenId> ids, std::int64_t computed, std::span<const BlockId> blocks) {
@@ -368,7 +371,8 @@ class Decoder {
                                        q_width,
                                        model.heads_,
                                        1.0f / std::sqrt(static_cast<float>(d)),
-                                       batch.sequences};
+                                       batch.sequences,
+                                       &batch.shared};
       {
         const Stopwatch watch(memory.seconds.attention);
         attention.template attend<KvFormat>({l, layer.window, cache, queries, qkv + q_width,

@@ -1,6 +1,6 @@
-"""A decode step of the CPU executor, measured on this machine: tokens a second by threads and by the size of the batch; microseconds
-by the depth of the cache in each KV format, with the time that reading its bytes takes (dashed); and what the steps of a bf16 cache
-are made of. A llama of random fp32 weights, 8 layers of 768."""
+"""A decode step of the CPU executor, measured on this machine: tokens a second by threads and by the size of the batch, and where a
+batch has a long prefix of its own or in common; microseconds by the depth of the cache in each KV format, with the time that reading
+its bytes takes (dashed); and what the steps of a bf16 cache are made of. A llama of random fp32 weights, 8 layers of 768."""
 
 TITLE = "The CPU step: threads, batch, depth, parts"
 EXPERIMENTS = ("cpu_step",)
@@ -21,6 +21,10 @@ def draw(context, plt):
     threads.set_title(f"one sequence: {context.modes('cpu_step', part='threads')}")
     rows = sorted(context.rows("cpu_step", part="batch"), key=lambda row: row["sequences"])
     batch.plot([row["sequences"] for row in rows], [row["tokens_per_s"] for row in rows], "o-")
+    for row, marker in zip(sorted(context.rows("cpu_step", part="prefix"), key=lambda row: row["prefix"]), "xs"):
+        batch.plot([row["sequences"]], [row["tokens_per_s"]], marker, markersize=4, color="#D55E00",
+                   label=f"at {row['depth']:,}, prefix {row['prefix']}")
+    batch.legend(fontsize=5)
     batch.set_xscale("log", base=2)
     batch.set_ylim(bottom=0)
     batch.set_xlabel("sequences")
