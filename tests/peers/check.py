@@ -59,7 +59,10 @@ def refused(what, *words):
 def main():
     refused("there is no peer")
     refused("--rounds 3", "--llama-bench", "llama-bench", "--rounds", "3")
-    refused("is no TYPE=FORMAT", "--ours", "bf16=fp8")
+    for unlike in ("bf16=fp8", "f32=q4_0", "bf16=w8a8", "bf16"):
+        refused("compares what is alike in no peer", "--ours", unlike)
+    refused("q8_0 is none of --types bf16", "--llama-bench", "llama-bench", "--types", "bf16",
+            "--ours", "q8_0=q8_0_a8")
     refused("no llama-bench that can be run", "--llama-bench", "/no/such/llama-bench")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -90,7 +93,8 @@ def main():
         assert done.returncode == 0, done.stderr
         assert log.with_name("log.weights").read_text() == "bf16_w16a16"
         for row in map(json.loads, open(folder / "rows.jsonl")):
-            assert row["weights"] == "bf16_w16a16" and row["id"].startswith("peers/llama/bf16/"), row
+            assert row["weights"] == "bf16_w16a16" and row["id"].startswith("peers/llama/bf16_w16a16/"), row
+            assert row["peer_weights"] == "bf16", row
 
         silent = program(folder, "silent", "#!{python}\nprint('no tests')\n")
         refused("printed no list of tests", "--llama-bench", silent, *common)

@@ -172,7 +172,7 @@ void pack_row(const float* x, std::size_t inputs, std::byte* row) {
 // Lines of a stream are fetched so far ahead.
 inline constexpr std::size_t prefetch_bytes = 4096;
 // Outputs that pass together, and rows whose sums are kept at once.
-inline constexpr std::size_t columns = 4 * simd::lanes, most_sums = 96;
+inline constexpr std::size_t columns = simd::tile_width, most_sums = 96;
 
 /// y += rows W^T for Rows rows and Vectors vectors of outputs from n on, over `blocks` blocks.
 /// \shape planes (blocks, Block::bytes, outputs); rows (Rows, row_bytes); y (Rows, columns)
@@ -303,7 +303,8 @@ void add_columns(const std::byte* panel, std::size_t outputs, std::size_t n, std
     add(std::integral_constant<std::size_t, together>{}, two);
     if constexpr (together > 4) add(std::integral_constant<std::size_t, 4>{}, two);
     add(two, two);
-    add(std::integral_constant<std::size_t, 1>{}, std::integral_constant<std::size_t, 4>{});
+    add(std::integral_constant<std::size_t, 1>{},
+        std::integral_constant<std::size_t, simd::tile_vectors>{});
   }
   for (std::size_t r = 0; r < count; ++r) {
     std::copy_n(sums + r * columns, columns, y + r * y_stride);
