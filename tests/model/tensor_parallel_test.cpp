@@ -24,7 +24,7 @@ std::vector<float> floats(const TensorView& t) {
 
 // Every tensor of the whole, put together from what the ranks have of it.
 TEST(TensorParallel, SharesMakeUpTheModel) {
-  const Checkpoint whole = testing::golden("llama_bias");
+  const Checkpoint whole = quire::testing::golden("llama_bias");
   const Checkpoint ranks[] = {share_of_rank(whole, 0, 2), share_of_rank(whole, 1, 2)};
   EXPECT_EQ(ranks[1].config.shape.heads, 2);
   EXPECT_EQ(ranks[1].config.shape.kv_heads, 1);
@@ -65,7 +65,7 @@ TEST(TensorParallel, SharesMakeUpTheModel) {
 }
 
 TEST(TensorParallel, OneRankHasAll) {
-  const Checkpoint whole = testing::golden("gpt2");
+  const Checkpoint whole = quire::testing::golden("gpt2");
   EXPECT_EQ(share_of_rank(whole, 0, 1).config.shape.heads, whole.config.shape.heads);
 }
 
@@ -78,12 +78,12 @@ TEST(TensorParallel, RefusesWhatDoesNotPart) {
       EXPECT_NE(std::string(e.what()).find(why), std::string::npos) << e.what();
     }
   };
-  refused(testing::golden("llama"), 4, "2 KV heads do not part among 4 ranks");
-  refused(testing::golden("llama"), 3, "4 heads do not part");
-  refused(testing::golden("gpt2"), 2, "stacked projections");
-  refused(testing::golden("mixtral"), 2, "mixtures");
-  refused(testing::golden("llama_awq_int4"), 2, "quantised");
-  Checkpoint odd = testing::golden("llama");
+  refused(quire::testing::golden("llama"), 4, "2 KV heads do not part among 4 ranks");
+  refused(quire::testing::golden("llama"), 3, "4 heads do not part");
+  refused(quire::testing::golden("gpt2"), 2, "stacked projections");
+  refused(quire::testing::golden("mixtral"), 2, "mixtures");
+  refused(quire::testing::golden("llama_awq_int4"), 2, "quantised");
+  Checkpoint odd = quire::testing::golden("llama");
   checkpoint::TensorList list;
   list.keep(odd.tensors);
   for (const TensorView& t : odd.tensors.all()) {

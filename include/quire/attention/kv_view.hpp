@@ -88,7 +88,7 @@ template <kv_format::KvStorage Format>
 class TokenWriter {
  public:
   explicit TokenWriter(const KvView<std::byte>& cache)
-      : cache_(cache.template with_codec<Format>()), turned_(cache.head_dim) {}
+      : cache_(cache.template with_codec<Format>()) {}
 
   /// \shape key, value (head_dim)
   void write(BlockId block, std::size_t head, std::size_t slot, std::size_t position,
@@ -99,7 +99,7 @@ class TokenWriter {
       Format::store(cache_.values(block, head), cache_.block_tokens, cache_.head_dim, slot, value);
     } else {
       if (cache_.codec->keys.before_rotation && cache_.rotations != nullptr) {
-        std::copy_n(key, cache_.head_dim, turned_.data());
+        turned_.assign(key, key + cache_.head_dim);
         turn(cache_.rotations + position * cache_.head_dim, cache_.head_dim, true, turned_.data());
         store(cache_.codec->keys, OpenBlocks::keys, cache_.keys(block, head), cache_.key_fit(head),
               block, head, slot, turned_.data(), key);
@@ -127,7 +127,7 @@ class TokenWriter {
   }
 
   KvView<std::byte> cache_;
-  std::vector<float> turned_;
+  std::vector<float> turned_;  // of a format that stores keys before rotary embedding
 };
 
 /// Reads a key back as fp32, in the model's own basis, as stored. \shape values (head_dim)
