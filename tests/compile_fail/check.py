@@ -52,7 +52,7 @@ def verdict(command, file, try_fixed=True):
         return "the compiler failed without an error line", output
     first = errors[0]
     own_line = pathlib.Path(first["place"]).resolve() == file.resolve()
-    if not own_line and "quire:" not in first["text"]:
+    if not own_line and "quire: " not in first["text"]:  # and not quire::Name
         return "the first error is neither in the user's file nor a `quire:` sentence", output
     for sentence in expected:
         if not any(sentence in error["text"] for error in errors):
@@ -83,11 +83,13 @@ def self_test(command):
         "many": (good + "int f() { return a + b + c + d + e; }\n", "there are 6 errors"),
         "not_fixed": (good + "// QUIRE_FIXED changes nothing\n", "it does not compile with"),
         "elsewhere": ('// expect: quire: slot: no\n#include "elsewhere.hpp"\n', "the first error"),
+        "elsewhere_in_quire": ('// expect: quire: slot: no\n#include "in_quire.hpp"\n', "the first error"),
     }
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "elsewhere.hpp").write_text('int x = "text";\n' + good)
+        (folder / "in_quire.hpp").write_text("namespace quire { struct Name; }\nquire::Name x;\n" + good)
         for name, (source, outcome) in cases.items():
             file = folder / f"{name}_fail.cpp"
             file.write_text(source)
