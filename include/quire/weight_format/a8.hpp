@@ -18,6 +18,10 @@ template <WeightFormatPolicy Format>
 requires words::InWords<typename Format::Block>
 struct A8 : Format {
   using Block = typename Format::Block;
+  using Unrounded = Format;  // by which another A8 knows this one
+  static_assert(
+      !requires { typename Format::Unrounded; },
+      "quire: weight_format: A8 rounds activations once; give it the format itself");
   static constexpr auto text = Name<>().add(Format::name).add("_a8");
   static constexpr std::string_view name = text;
 
