@@ -70,11 +70,27 @@ def registered_variants(program):
 
 
 def kernel_instantiations(program):
-    """How many (KV format, attention variant) pairs the program has compiled kernels for."""
+    """How many attention kernels (KV format, attention variant, where keys come from) the program holds."""
     if shutil.which("nm") is None:
         return None
     shown = subprocess.run(["nm", "-C", "--defined-only", program], capture_output=True, text=True)
-    return len(set(re.findall(r"TaskKernel<(.+?)>::\w+\(", shown.stdout)))
+    return len(kernels_named(shown.stdout))
+
+
+def kernels_named(symbols):
+    """The template arguments of each TaskKernel<...> in demangled symbols.
+
+    Its lambdas' names hold it too, and what they are arguments of, so the brackets are counted.
+    """
+    found = set()
+    for begin in re.finditer(r"TaskKernel<", symbols):
+        depth, end = 1, begin.end()
+        while depth and end < len(symbols) and symbols[end] != "\n":
+            depth += {"<": 1, ">": -1}.get(symbols[end], 0)
+            end += 1
+        if not depth:
+            found.add(symbols[begin.end():end - 1])
+    return found
 
 
 # Much of the standard library and no line of the project: what it takes to compile tells a slow hour of a

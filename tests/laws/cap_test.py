@@ -1,4 +1,5 @@
-"""The cap on a clean build: it grows with what the probe takes, no more than it may, and not without need."""
+"""The caps: a clean build's grows with what the probe takes, no more than it may, and not without need; what counts
+as one attention kernel."""
 
 import contextlib
 import io
@@ -54,6 +55,18 @@ class Cap(unittest.TestCase):
     def test_what_is_no_clean_build_by_the_compiler_is_not_held_to_it(self):
         self.assertTrue(self.passes(9, clean=False))
         self.assertTrue(self.passes(9, cache="CMAKE_CXX_COMPILER_LAUNCHER:STRING=ccache\n"))
+
+
+class Kernels(unittest.TestCase):
+    def test_a_kernel_and_the_lambdas_of_its_functions_are_one(self):
+        kernel = "quire::attention::TaskKernel<Fp32, Causal, Lane<Votes<2> > >"
+        self.assertEqual(summary.kernels_named(f"""\
+0001 t void add<{kernel}::run(int)::{{lambda()#1}}, Other<3> >(int)
+0002 t {kernel}::run(int)
+0003 t {kernel}::finish()
+0004 t quire::attention::TaskKernel<Packed, Causal, Table>::run(int)
+0005 t quire::other::Kernel<Packed>::run(int)
+"""), {"Fp32, Causal, Lane<Votes<2> > ", "Packed, Causal, Table"})
 
 
 if __name__ == "__main__":

@@ -134,21 +134,21 @@ struct Bf16W16a16 {
                                                ahead);
       rows += some * row_bytes;
       y += some * y_stride;
-      count -= some;
+      return std::size_t{some};
     };
-    while (count > 0) {
-      switch (rows_of_tile(count)) {
+    for (std::size_t left = count; left > 0;) {
+      switch (rows_of_tile(left)) {
         case most_rows:
-          add(std::integral_constant<std::size_t, most_rows>{});
+          left -= add(std::integral_constant<std::size_t, most_rows>{});
           break;
         case 4:
-          add(std::integral_constant<std::size_t, 4>{});
+          left -= add(std::integral_constant<std::size_t, 4>{});
           break;
         case 2:
-          add(std::integral_constant<std::size_t, 2>{});
+          left -= add(std::integral_constant<std::size_t, 2>{});
           break;
         default:
-          add(std::integral_constant<std::size_t, 1>{});
+          left -= add(std::integral_constant<std::size_t, 1>{});
       }
     }
   }
