@@ -18,6 +18,8 @@
 #include <quire/core/rng.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/fp8_e4m3.hpp>
+#include <quire/kv_format/fp8_e5m2.hpp>
+#include <quire/kv_format/fp8_per_token_head.hpp>
 #include <quire/kv_format/int4_grouped.hpp>
 #include <quire/kv_format/int4_per_token_head.hpp>
 #include <quire/kv_format/int8_per_token_head.hpp>
@@ -151,7 +153,11 @@ const KvCodec* const codecs[] = {&codec_of<Int8PerTokenHead>(),
                                  &codec_of<Q40>(),
                                  &codec_of<Rotated<Int4PerTokenHead>>(),
                                  &codec_of<KeysValues<Int8PerTokenHead, Int4Grouped<32>>>(),
-                                 &codec_of<KeysValues<Fp8E4m3, Q80>>()};
+                                 &codec_of<KeysValues<Fp8E4m3, Q80>>(),
+                                 &codec_of<Fp8E4m3>(),
+                                 &codec_of<Fp8E5m2>(),
+                                 &codec_of<Fp8PerTokenHead>(),
+                                 &codec_of<KeysValues<Int8PerTokenHead, Fp8PerTokenHead>>()};
 
 bool suits(const KvCodec& codec, std::size_t block, std::size_t head_dim) {
   for (const SideCodec* side : {&codec.keys, &codec.values}) {
@@ -186,7 +192,7 @@ TEST(CodeProducts, EqualWhatLoadReadsOverAGridOfShapes) {
 }
 
 TEST(CodeProducts, ChunksThreadsAndBlocksDoNotChangeABit) {
-  for (const KvCodec* codec : {codecs[0], codecs[4], codecs[6]}) {
+  for (const KvCodec* codec : {codecs[0], codecs[4], codecs[6], codecs[8], codecs[10]}) {
     const Shape shape{2 * span_tokens + 70, 5, 1, 64};
     const Sequence sequence(*codec, shape, 16, 3);
     const auto whole = sequence.attend(12, 12, 1);

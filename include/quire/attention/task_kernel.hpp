@@ -17,6 +17,8 @@
 #include <quire/attention/rows_ahead.hpp>
 #include <quire/attention/shared_prefix.hpp>
 #include <quire/attention/workspace.hpp>
+#include <quire/core/blockwise.hpp>
+#include <quire/core/byte_floats.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/simd.hpp>
@@ -77,6 +79,28 @@ struct ValueRows {
   }
 };
 
+/// Values of FP8 as they lie. \shape values (tile_tokens)
+template <class Widener>
+struct ByteValueRows {
+  const std::byte* const* values;
+  std::size_t dim;
+  RowsAhead ahead;
+  Widener widen;
+  typename Widener::Bytes row{};  // 64 channels of a token
+  HWY_INLINE void start(std::size_t t) {
+    ahead.fetch();
+    row = widen.look_up(values[t] + dim);
+  }
+  template <class V>
+  HWY_INLINE simd::Vec operator()(std::size_t /*t*/, V) const {
+    return Widener::template in_order<V::value>(row);
+  }
+};
+/// A channel of FP8.
+struct ByteFloat {
+  std::uint8_t code;
+};
+
 /// The keys of a sequence in the order of its block table: key p lies in slot p % block_tokens of
 /// entry p / block_tokens. What else keys may be: retained.hpp.
 struct TableKeys {
@@ -104,6 +128,9 @@ class TaskKernel {
   static constexpr bool plain = PlainKvFormat<Format>;
   using Element = typename ElementOf<Format>::type;
   static constexpr bool fp32 = plain && std::is_same_v<Element, float>;
+  static constexpr std::size_t byte_channels = 64;
+  template <class Stored>
+  using Fetched = std::conditional_t<std::is_same_v<Stored, ByteFloat>, Bf16, Element>;
   static constexpr float log2e = 1.44269504088896340736f;
 
  public:
@@ -284,6 +311,20 @@ class TaskKernel {
     if (value_layout_.group != 0) {
       value_bytes_ = value_layout_.row_bytes;
       code_values_.emplace(value_layout_, cache_.head_dim, value_rows_);
+    }
+    if constexpr (simd::looks_up_bytes) {
+      const auto floats_of = [&](const kv_format::SideCodec& side, std::size_t& bytes) {
+        if (side.byte_floats == nullptr || cache_.head_dim % byte_channels != 0) {
+          return simd::ByteFloatLayout{};
+        }
+        const auto layout = side.byte_floats(cache_.head_dim);
+        bytes = layout.row_bytes;
+        return layout;
+      };
+      if (!turns_keys() && !(Keys::shifts && keys.to_basis != nullptr)) {
+        key_floats_ = floats_of(keys, key_bytes_);
+      }
+      value_floats_ = floats_of(values, value_bytes_);
     }
     by_runs_ = !Keys::listed && key_layout_.group != 0 && key_layout_.in_runs &&
                value_layout_.group != 0 && value_layout_.in_runs;
@@ -599,6 +640,12 @@ class TaskKernel {
             {here_->keys, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
         return code_queries_->multiply(*code_keys_, task_.count, ahead, scores_);
       }
+      if constexpr (simd::looks_up_bytes) {
+        if (key_floats_.table != nullptr && !shifted()) {
+          multiply_key_rows<ByteFloat>(here_->keys);
+          return scale_scores(key_floats_, here_->keys, cache_.key_fit(task_.kv_head));
+        }
+      }
     }
     const std::byte* rows[tile_tokens];
     for (std::size_t t = 0; t < tile_tokens; ++t) {
@@ -619,17 +666,21 @@ class TaskKernel {
   template <class Stored>
   void multiply_key_rows(const std::byte* const* rows) {
     using simd::lanes;
-    constexpr std::size_t channels = 64;
+    constexpr std::size_t channels = byte_channels;
     keys_ahead_ = {next_->keys, next_->keys + tile_tokens, key_bytes_};
     const std::size_t width = simd::round_up(tile_count_, lanes);
     for (std::size_t begin = 0; begin < cache_.head_dim; begin += channels) {
       const std::size_t end = std::min(begin + channels, cache_.head_dim);
-      transpose<Stored>(rows, begin, simd::round_up(end, lanes));
+      if constexpr (std::is_same_v<Stored, ByteFloat>) {
+        transpose_bytes<simd::ByteWidener>(rows, begin);
+      } else {
+        transpose<Stored>(rows, begin, simd::round_up(end, lanes));
+      }
       auto multiply = [&](auto vectors, std::size_t t) {
         simd::multiply_rows<decltype(vectors)::value>(
             task_.count, begin, end, q_, padded_,
-            KeyColumns<Element>{keys_ + t, begin, values_ahead(0, begin)}, begin > 0, scores_ + t,
-            tile_tokens);
+            KeyColumns<Fetched<Stored>>{keys_ + t, begin, values_ahead(0, begin)}, begin > 0,
+            scores_ + t, tile_tokens);
       };
       std::size_t t = 0;
       for (; t + simd::tile_width <= width; t += simd::tile_width) {
@@ -686,6 +737,64 @@ class TaskKernel {
     keys_ahead_ = ahead;
   }
 
+  /// transpose() of FP8: `byte_channels` of them from `begin` on, four at a time as words.
+  template <class Widener>
+  void transpose_bytes(const std::byte* const* rows, std::size_t begin) {
+    using simd::lanes;
+    const Widener widen(*key_floats_.table);
+    RowsAhead ahead = keys_ahead_;
+    for (std::size_t t = 0; t < tile_count_; t += lanes) {
+      simd::Vec square[lanes];
+      simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+        ahead.fetch();
+        square[l] = simd::load(reinterpret_cast<const float*>(rows[t + l] + begin));
+      });
+      simd::transpose(square);
+      float* to = keys_ + t;
+      simd::unrolled<lanes>([&](auto l) __attribute__((always_inline)) {
+        const auto bytes = widen.look_up(square[l]);
+        simd::unrolled<4>([&](auto b) __attribute__((always_inline)) {
+          simd::store(Widener::template of_words<decltype(b)::value>(bytes), to);
+          to += tile_tokens;
+        });
+      });
+    }
+    keys_ahead_ = ahead;
+  }
+
+  /// A row of FP8 as fp32, without its scale.
+  template <class Widener>
+  void widen_bytes(const std::byte* from, float* to) const {
+    const Widener widen(*value_floats_.table);
+    for (std::size_t i = 0; i < cache_.head_dim; i += byte_channels) {
+      const auto bytes = widen.look_up(from + i);
+      simd::unrolled<4>([&](auto v) __attribute__((always_inline)) {
+        simd::store(Widener::template in_order<decltype(v)::value>(bytes),
+                    to + i + v * simd::lanes);
+      });
+    }
+  }
+
+  /// Scores, or weights, times the scales of the tile's tokens: products of FP8 are of the codes' numbers
+  /// alone, whichever way they are read. fitted: the head's, null for 1
+  void scale_scores(const simd::ByteFloatLayout& layout, const std::byte* const* rows,
+                    const float* fitted) {
+    using Scale = simd::ByteFloatLayout::Scale;
+    if (layout.scale == Scale::one) return;
+    alignas(64) float scales[tile_tokens];
+    for (std::size_t t = 0; t < tile_tokens; ++t) {
+      scales[t] = layout.scale == Scale::fitted ? (fitted == nullptr ? 1.0f : *fitted)
+                                                : blockwise::get<float>(rows[t] + cache_.head_dim);
+    }
+    const std::size_t width = simd::round_up(tile_count_, simd::lanes);
+    for (std::size_t r = 0; r < task_.count; ++r) {
+      float* const scores = scores_ + r * tile_tokens;
+      for (std::size_t t = 0; t < width; t += simd::lanes) {
+        simd::store(simd::hn::Mul(simd::load(scores + t), simd::load(scales + t)), scores + t);
+      }
+    }
+  }
+
   /// Half of the next tile's values, as far as they have not been fetched with channels before `channel`.
   [[nodiscard]] RowsAhead values_ahead(std::size_t half, std::size_t channel) const {
     const std::byte* const* rows = next_->values + half;
@@ -700,7 +809,8 @@ class TaskKernel {
   /// A row per token. Rows of a plain format stay where they are when they are read only once or need no
   /// conversion; others become fp32 first.
   void load_values() {
-    in_place_ = plain && cache_.head_dim % simd::lanes == 0 && (fp32 || read_once());
+    in_place_ = plain ? cache_.head_dim % simd::lanes == 0 && (fp32 || read_once())
+                      : value_floats_.table != nullptr && read_once();
     if (in_place_) return;
     for (std::size_t t = 0; t < tile_tokens; ++t) {
       const float* row = zeros_;
@@ -710,6 +820,11 @@ class TaskKernel {
           const auto* from = reinterpret_cast<const Element*>(here_->values[t]);
           for (std::size_t i = 0; i < cache_.head_dim; i += simd::lanes) {
             simd::store(simd::load(from + i), to + i);
+          }
+          row = to;
+        } else if (value_floats_.table != nullptr) {
+          if constexpr (simd::looks_up_bytes) {
+            widen_bytes<simd::ByteWidener>(here_->values[t], to);
           }
           row = to;
         } else {
@@ -760,6 +875,11 @@ class TaskKernel {
           }
         }
         return add_code_values(*code_values_, scores_, task_.count, tokens, ahead, sums_, padded_);
+      }
+    }
+    if constexpr (!plain) {
+      if (value_floats_.table != nullptr) {
+        scale_scores(value_floats_, here_->values, cache_.value_fit(task_.kv_head));
       }
     }
     load_values();
@@ -828,7 +948,13 @@ class TaskKernel {
   /// sums += weights * values for rows that see tokens [begin, end) of the tile.
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
-    if (in_place_) return add_values_as<Element>(here_->values, first, rows, begin, end);
+    if (in_place_) {
+      if constexpr (plain || !simd::looks_up_bytes) {
+        return add_values_as<Element>(here_->values, first, rows, begin, end);
+      } else {
+        return add_values_as<ByteFloat>(here_->values, first, rows, begin, end);
+      }
+    }
     add_values_as<float>(values_, first, rows, begin, end);
   }
   /// \shape values (tile_tokens), of Stored
@@ -836,18 +962,27 @@ class TaskKernel {
   void add_values_as(const std::byte* const* values, std::size_t first, std::size_t rows,
                      std::size_t begin, std::size_t end) {
     using namespace simd;
+    const auto right = [&](std::size_t i) {  // whole tiles of FP8 alone: see read_codecs()
+      if constexpr (std::is_same_v<Stored, ByteFloat>) {
+        return ByteValueRows<simd::ByteWidener>{values, i, values_ahead(32, i),
+                                                simd::ByteWidener(*value_floats_.table)};
+      } else {
+        return ValueRows<Element, Stored>{values, i, values_ahead(32, i)};
+      }
+    };
     auto add = [&](auto vectors, std::size_t i) {
-      multiply_rows<decltype(vectors)::value>(
-          rows, begin, end, scores_ + first * tile_tokens, tile_tokens,
-          ValueRows<Element, Stored>{values, i, values_ahead(32, i)}, true,
-          sums_ + first * padded_ + i, padded_);
+      multiply_rows<decltype(vectors)::value>(rows, begin, end, scores_ + first * tile_tokens,
+                                              tile_tokens, right(i), true,
+                                              sums_ + first * padded_ + i, padded_);
     };
     const std::size_t dims = round_up(cache_.head_dim, lanes);
     std::size_t i = 0;
     for (; i + tile_width <= dims; i += tile_width) {
       add(std::integral_constant<std::size_t, tile_vectors>{}, i);
     }
-    for (; i < dims; i += lanes) add(std::integral_constant<std::size_t, 1>{}, i);
+    if constexpr (!std::is_same_v<Stored, ByteFloat>) {
+      for (; i < dims; i += lanes) add(std::integral_constant<std::size_t, 1>{}, i);
+    }
   }
 
   void write() {
@@ -905,8 +1040,9 @@ class TaskKernel {
   const Fp16* open_keys_[tile_tokens];
   const Fp16* open_values_[tile_tokens];
   bool reads_open_ = false, key_basis_ = false;
-  CodeLayout key_layout_{}, value_layout_{};  // group 0: read as fp32
-  bool by_runs_ = false;                      // tiles are located a run at a time
+  CodeLayout key_layout_{}, value_layout_{};         // group 0: read as fp32
+  simd::ByteFloatLayout key_floats_, value_floats_;  // no table: read as fp32
+  bool by_runs_ = false;                             // tiles are located a run at a time
   std::optional<CodeTile<true>> code_keys_;
   std::optional<CodeQueries> code_queries_;
   std::optional<CodeTile<false>> code_values_;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include <quire/core/byte_floats.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/core/float16.hpp>
 #include <quire/core/float8.hpp>
@@ -293,6 +294,26 @@ inline constexpr std::array<float, 16> e2m1_values = [] {
   return values;
 }();
 
+namespace detail {
+/// FP8 to fp32 by tables, 64 at a time, times a scale. \returns how many
+template <class Element, class Widener = simd::ByteWidener>
+HWY_INLINE std::size_t look_up(const std::byte* bytes, std::size_t n, float scale, float* values) {
+  std::size_t i = 0;
+  if constexpr (simd::looks_up_bytes) {
+    if (n < 64) return 0;  // the tables alone take as long
+    const Widener widen(simd::byte_table<Element>);
+    for (; i + 64 <= n; i += 64) {
+      const auto found = widen.look_up(bytes + i);
+      simd::unrolled<4>([&](auto v) __attribute__((always_inline)) {
+        const simd::Vec x = Widener::template in_order<decltype(v)::value>(found);
+        simd::store(simd::hn::Mul(x, simd::set(scale)), values + i + v * simd::lanes);
+      });
+    }
+  }
+  return i;
+}
+}  // namespace detail
+
 /// FP8 to fp32, n of them. \shape bytes, values (n)
 inline void widen_e4m3(const std::byte* bytes, std::size_t n, float scale, float* values) {
   namespace hn = simd::hn;
@@ -300,7 +321,7 @@ inline void widen_e4m3(const std::byte* bytes, std::size_t n, float scale, float
   const hn::Rebind<std::int16_t, simd::Floats> half;
   const hn::Rebind<hwy::float16_t, simd::Floats> floats;
   const auto* from = reinterpret_cast<const std::uint8_t*>(bytes);
-  std::size_t i = 0;
+  std::size_t i = detail::look_up<E4m3>(bytes, n, scale, values);
   for (; i + simd::lanes <= n; i += simd::lanes) {
     const auto x =
         hn::PromoteTo(half, hn::LoadU(narrow, reinterpret_cast<const std::int8_t*>(from + i)));
@@ -322,7 +343,7 @@ inline void widen_e5m2(const std::byte* bytes, std::size_t n, float* values) {
   const hn::Rebind<std::uint16_t, simd::Floats> half;
   const hn::Rebind<hwy::float16_t, simd::Floats> floats;
   const auto* from = reinterpret_cast<const std::uint8_t*>(bytes);
-  std::size_t i = 0;
+  std::size_t i = detail::look_up<E5m2>(bytes, n, 1.0f, values);
   for (; i + simd::lanes <= n; i += simd::lanes) {
     const auto wide = hn::ShiftLeft<8>(hn::PromoteTo(half, hn::LoadU(narrow, from + i)));
     simd::store(hn::PromoteTo(simd::Floats(), hn::BitCast(floats, wide)), values + i);

@@ -2,6 +2,7 @@
 
 #include <quire/core/aligned.hpp>
 #include <quire/core/blockwise.hpp>
+#include <quire/core/byte_floats.hpp>
 #include <quire/core/byte_products.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/core/digits.hpp>

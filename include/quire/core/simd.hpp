@@ -172,6 +172,21 @@ HWY_INLINE void transpose([[maybe_unused]] Vec (&v)[lanes]) {
     } else if constexpr (lanes == 16) {
       unrolled<4>([&](auto column) __attribute__((always_inline)) {
         constexpr std::size_t j = decltype(column)::value;
+#if HWY_TARGET <= HWY_AVX3
+        // Highway has no shuffle of two vectors' blocks; without it, each takes a blend more.
+        const auto even = [](Vec x, Vec y) __attribute__((always_inline)) {
+          return Vec{_mm512_shuffle_f32x4(x.raw, y.raw, 0x88)};
+        };
+        const auto odd = [](Vec x, Vec y) __attribute__((always_inline)) {
+          return Vec{_mm512_shuffle_f32x4(x.raw, y.raw, 0xdd)};
+        };
+        const Vec x = even(v[j], v[4 + j]), y = even(v[8 + j], v[12 + j]);
+        const Vec z = odd(v[j], v[4 + j]), w = odd(v[8 + j], v[12 + j]);
+        v[j] = even(x, y);
+        v[4 + j] = even(z, w);
+        v[8 + j] = odd(x, y);
+        v[12 + j] = odd(z, w);
+#else
         const Vec even_low = hn::ConcatLowerLower(d, v[8 + j], v[j]);
         const Vec odd_low = hn::ConcatLowerLower(d, v[12 + j], v[4 + j]);
         const Vec even_high = hn::ConcatUpperUpper(d, v[8 + j], v[j]);
@@ -180,6 +195,7 @@ HWY_INLINE void transpose([[maybe_unused]] Vec (&v)[lanes]) {
         v[4 + j] = hn::OddEvenBlocks(odd_low, hn::SwapAdjacentBlocks(even_low));
         v[8 + j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_high), even_high);
         v[12 + j] = hn::OddEvenBlocks(odd_high, hn::SwapAdjacentBlocks(even_high));
+#endif
       });
     }
   }
@@ -187,7 +203,7 @@ HWY_INLINE void transpose([[maybe_unused]] Vec (&v)[lanes]) {
 }
 
 /// c[r][j] = (add ? c[r][j] : 0) + sum over k in [begin, end) of a[r][k] * b(k, v)[lane], with
-/// j = v * lanes + lane. One accumulator per element, k ascending: an element's bits depend on its
+/// j = v * lanes + lane. b.start(k), where there is one, is called before what b(k, v) gives is asked for. One accumulator per element, k ascending: an element's bits depend on its
 /// own row and column alone, not on the tile it was computed in.
 /// \shape a (Rows, >= end), row stride a_stride; c (Rows, Vectors * lanes), row stride c_stride
 template <std::size_t Rows, std::size_t Vectors, class B>
@@ -202,6 +218,7 @@ HWY_NOINLINE void multiply_tile(std::size_t begin, std::size_t end, const float*
   });
   for (std::size_t k = begin; k < end; ++k) {
     Vec right[Vectors];
+    if constexpr (requires { b.start(k); }) b.start(k);
     unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = b(k, v); });
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
       const Vec left = set(a[r * a_stride + k]);
@@ -228,7 +245,12 @@ namespace detail {
 template <class B, std::size_t First>
 struct VectorsFrom {
   B b;
-  HWY_INLINE Vec operator()(std::size_t k, std::size_t v) { return b(k, First + v); }
+  HWY_INLINE void start(std::size_t k) requires requires { b.start(k); }
+  { b.start(k); }
+  template <class V>
+  HWY_INLINE Vec operator()(std::size_t k, V) {
+    return b(k, std::integral_constant<std::size_t, First + V::value>{});
+  }
 };
 }  // namespace detail
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include <quire/core/byte_floats.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/kv_format/interleaved.hpp>
@@ -25,6 +26,7 @@ struct SideCodec {
                std::size_t) = nullptr;
   std::string_view (*refusal)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
   CodeLayout (*code_layout)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
+  simd::ByteFloatLayout (*byte_floats)(std::size_t head_dim) = nullptr;
   std::size_t residual = 0;
   bool before_rotation = false;
   bool is_fp32 = false;  // slabs are rows of floats, which can be read as they lie
@@ -78,6 +80,9 @@ template <KvSide Side, bool keys>
     c.copy = &Side::copy;
   }
   if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
+  if constexpr (requires(std::size_t n) { Side::byte_floats(n); }) {
+    c.byte_floats = &Side::byte_floats;
+  }
   if constexpr (detail::interleaves<Side>) {
     using Stored = Interleaved<Side, keys>;
     c.load = &Stored::load;

@@ -77,6 +77,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 /// - code_layout(block_tokens, head_dim): where a token's whole numbers and scales lie
 ///   (core/code_layout.hpp); kernels then multiply them as they are, in place of load(). The CPU's slabs
 ///   hold them in another order (kv_format/interleaved.hpp): they are written and read through codec_of().
+/// - byte_floats(head_dim): a token's row of FP8 and its scale (core/byte_floats.hpp); kernels then widen
+///   it by themselves where the processor can, in place of load(), which means the same.
 /// - copy(from, from_slot, to, to_slot, block_tokens, head_dim): copies one token bit for bit; needed
 ///   where a retention policy moves tokens.
 template <class F>

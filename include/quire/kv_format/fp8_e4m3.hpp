@@ -15,6 +15,9 @@ struct Fp8E4m3 : Rows<Fp8E4m3> {
   static constexpr std::string_view name = "fp8_e4m3";
 
   static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim; }
+  static constexpr simd::ByteFloatLayout byte_floats(std::size_t head_dim) {
+    return {&simd::byte_table<E4m3>, row_bytes(head_dim)};
+  }
   static void encode(const float* values, std::size_t head_dim, std::byte* row) {
     for (std::size_t i = 0; i < head_dim; ++i) blockwise::put(row + i, to_e4m3(values[i]));
   }

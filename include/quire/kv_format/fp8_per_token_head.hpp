@@ -15,6 +15,9 @@ struct Fp8PerTokenHead : Rows<Fp8PerTokenHead> {
   static constexpr std::string_view name = "fp8_per_token_head";
 
   static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim + sizeof(float); }
+  static constexpr simd::ByteFloatLayout byte_floats(std::size_t head_dim) {
+    return {&simd::byte_table<E4m3>, row_bytes(head_dim), simd::ByteFloatLayout::Scale::behind_row};
+  }
   static void encode(const float* values, std::size_t head_dim, std::byte* row) {
     const float scale = blockwise::largest(values, head_dim) / 448.0f;
     const float inverse = blockwise::inverse_of(scale);

@@ -39,6 +39,9 @@ struct Fp8Scaled : FittedRows<Self> {
   static constexpr float most = e5m2 ? 57344.0f : 448.0f;
 
   static constexpr std::size_t row_bytes(std::size_t head_dim) { return head_dim; }
+  static constexpr simd::ByteFloatLayout byte_floats(std::size_t head_dim) {
+    return {&simd::byte_table<Element>, row_bytes(head_dim), simd::ByteFloatLayout::Scale::fitted};
+  }
   static constexpr std::size_t fit_floats(std::size_t /*head_dim*/) { return 1; }
   static void start(std::size_t /*head_dim*/, float* fitted) { fitted[0] = 1; }
 
