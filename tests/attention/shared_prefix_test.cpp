@@ -52,21 +52,31 @@ TEST(SharedPrefixes, AreThoseThatSaveMost) {
   ASSERT_EQ(shared.groups().size(), 2u);
   EXPECT_EQ(shared.groups()[0].blocks, 5u);
   EXPECT_EQ(shared.groups()[1].blocks, 3u);
+
+  // two that share three blocks save most where fewer than three do not pay
+  shared.find(rows_of(few), 3);
+  ASSERT_EQ(shared.groups().size(), 1u);
+  EXPECT_EQ(shared.groups()[0].blocks, 3u);
+  members = shared.members(shared.groups()[0]);
+  EXPECT_EQ(std::vector(members.begin(), members.end()), (std::vector<std::uint32_t>{0, 2}));
+  shared.find(rows_of(few), 4);
+  EXPECT_TRUE(shared.groups().empty());
   shared.find({});
   EXPECT_TRUE(shared.groups().empty());
 }
 
-/// The most blocks that sequences which share their first `depth` can save, a level of a tree at a time.
+/// The most blocks that sequences which share their first `depth` can save, a level of a tree at a time,
+/// where sharing fewer than `least` saves nothing.
 std::size_t most_saved(const Tables& tables, const std::vector<std::size_t>& some,
-                       std::size_t depth) {
+                       std::size_t depth, std::size_t least) {
   if (some.size() < 2) return 0;
   std::map<std::uint32_t, std::vector<std::size_t>> next;
   for (const std::size_t i : some) {
     if (tables[i].size() > depth) next[tables[i][depth].value].push_back(i);
   }
   std::size_t parts = 0;
-  for (const auto& [block, of] : next) parts += most_saved(tables, of, depth + 1);
-  return std::max(parts, (some.size() - 1) * depth);
+  for (const auto& [block, of] : next) parts += most_saved(tables, of, depth + 1, least);
+  return std::max(parts, depth < least ? 0 : (some.size() - 1) * depth);
 }
 
 TEST(SharedPrefixes, SaveWhatATreeOfTheTablesSaves) {
@@ -82,12 +92,14 @@ TEST(SharedPrefixes, SaveWhatATreeOfTheTablesSaves) {
         t.push_back({at});
       }
     }
-    shared.find(rows_of(tables));
+    const std::size_t least = 1 + seed % 3;
+    shared.find(rows_of(tables), least);
     std::vector<int> seen(tables.size(), 0);
     std::size_t saved = 0;
     for (const SharedPrefixes::Group& g : shared.groups()) {
       const auto members = shared.members(g);
       ASSERT_GE(members.size(), 2u);
+      ASSERT_GE(g.blocks, least);
       saved += (members.size() - 1) * g.blocks;
       for (const std::uint32_t m : members) {
         EXPECT_EQ(++seen[m], 1);
@@ -99,7 +111,7 @@ TEST(SharedPrefixes, SaveWhatATreeOfTheTablesSaves) {
     }
     std::vector<std::size_t> all(tables.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    EXPECT_EQ(saved, most_saved(tables, all, 0)) << "seed " << seed;
+    EXPECT_EQ(saved, most_saved(tables, all, 0, least)) << "seed " << seed;
   }
 }
 

@@ -231,7 +231,52 @@ TEST(CudaExecutor, SharedPrefixesAreAttendedToTogether) {
   }
 }
 
-// The candidates of beams are found where the logits are, and only they come back.
+// One way of finding them: the CPU executor's groups are the CUDA executor's, those of a tree of beginnings
+// too, and whoever is in the midst of a prompt is no hindrance.
+TEST(CudaExecutor, FindsTheSharedPrefixesThatTheCpuExecutorFinds) {
+  const std::vector<HandStep> steps = {
+      {{}, {}, {{0, 0, 64, {0, 1, 2, 3}, 1}}},
+      {{},
+       {},
+       {{1, 32, 32, {0, 1, 4, 5}, 1}, {2, 16, 32, {0, 6, 7}, 1}, {0, 64, 1, {0, 1, 2, 3, 8}, 1}}},
+      {{},
+       {},
+       {{0, 65, 1, {0, 1, 2, 3, 8}, 1},
+        {2, 48, 1, {0, 6, 7, 10}, 1},
+        {0, 64, 1, {0, 1, 2, 3, 11}, 1},
+        {2, 48, 1, {0, 6, 7, 9}, 1}}},
+      {{},
+       {},
+       {{1, 64, 1, {0, 1, 4, 5, 9}, 1}, {3, 16, 3, {0, 10}, 1}, {0, 66, 1, {0, 1, 2, 3, 8}, 1}}}};
+  // members of each group, and how many blocks they share
+  using Found = std::vector<std::vector<std::vector<std::size_t>>>;
+  const auto find = [&steps](auto& bound) {
+    Found found;
+    const auto drawn = drawn_by(steps, [&](const StepPlan& plan, StepResult& result) {
+      bound.execute(plan, result);
+      const attention::SharedPrefixes& shared = bound.shared_prefixes();
+      auto& groups = found.emplace_back();
+      for (const attention::SharedPrefixes::Group& g : shared.groups()) {
+        const auto members = shared.members(g);
+        groups.emplace_back(members.begin(), members.end()).push_back(g.blocks);
+      }
+    });
+    return std::pair(found, drawn);
+  };
+  auto options = options_by_hand<Halves>(golden("qwen3"));
+  options.share_from = 16;
+  Cpu::Bound<Swapping> cpu(options_by_hand<Cpu>(golden("qwen3")), geometry_by_hand);
+  Halves::Bound<Swapping> cuda(options, geometry_by_hand);
+  const auto [theirs, expected] = find(cpu);
+  const std::uint64_t before = simt::emulator::device().launches["shared_prefix"];
+  const auto [ours, drawn] = find(cuda);
+  EXPECT_EQ(theirs, (Found{{}, {{2, 0, 1, 1}}, {{0, 2, 4}, {3, 1, 3}}, {{2, 0, 1, 1}}}));
+  EXPECT_EQ(ours, theirs);
+  expect_close(drawn, expected, 0.01f);
+  // two layers of the third step, and of the fourth: the second has one sequence beside its prompts
+  EXPECT_EQ(simt::emulator::device().launches["shared_prefix"] - before, 4u);
+}
+
 TEST(CudaExecutor, RanksAddUpToTheWholeModel) {
   const std::vector<HandStep> steps = {{{}, {}, {{0, 0, 16, {0}, 1}, {1, 0, 5, {1}, 1}}},
                                        {{}, {}, {{0, 16, 1, {0, 2}, 1}, {1, 5, 3, {1}, 1}}},
@@ -266,6 +311,7 @@ TEST(CudaExecutor, RanksAddUpToTheWholeModel) {
   }
 }
 
+// The candidates of beams are found where the logits are, and only they come back.
 TEST(CudaExecutor, BeamsAreDrawnOnTheDevice) {
   const std::vector<HandStep> steps = {
       {{}, {}, {{0, 0, 16, {0}, 6, 3}, {1, 0, 5, {1}, 1}}},

@@ -28,14 +28,14 @@ class SharedPrefixes {
     members_.clear();
     groups_.clear();
   }
-  /// Finds the groups of a batch, each of two sequences at least.
-  void find(std::span<const SequenceRows> sequences) {
+  /// Finds the groups of a batch, each of two sequences and `least` blocks at least.
+  void find(std::span<const SequenceRows> sequences, std::size_t least = 1) {
     clear();
     sequences_ = sequences;
+    least_ = std::max<std::size_t>(least, 1);
     members_.resize(sequences.size());
     std::iota(members_.begin(), members_.end(), std::uint32_t{0});
-    const auto no_blocks = [&](std::uint32_t s) { return sequences[s].blocks.empty(); };
-    members_.erase(std::remove_if(members_.begin(), members_.end(), no_blocks), members_.end());
+    std::erase_if(members_, [&](std::uint32_t s) { return sequences[s].blocks.size() < least_; });
     const auto first = [&](std::uint32_t s) { return sequences[s].blocks.front().value; };
     std::sort(members_.begin(), members_.end(), [&](std::uint32_t a, std::uint32_t b) {
       return first(a) != first(b) ? first(a) < first(b) : a < b;
@@ -77,7 +77,8 @@ class SharedPrefixes {
     const auto first = blocks(begin), last = blocks(end - 1);
     const auto common = static_cast<std::size_t>(
         std::mismatch(first.begin(), first.end(), last.begin(), last.end()).first - first.begin());
-    const std::size_t mark = groups_.size(), whole = (end - begin - 1) * common;
+    const std::size_t mark = groups_.size();
+    const std::size_t whole = common < least_ ? 0 : (end - begin - 1) * common;
     std::size_t parts = 0;
     for (std::size_t i = begin; i < end;) {
       std::size_t stop = i + 1;
@@ -88,13 +89,14 @@ class SharedPrefixes {
       parts += split(i, stop);
       i = stop;
     }
-    if (whole < parts) return parts;
+    if (whole < parts || whole == 0) return parts;
     groups_.resize(mark);
-    if (common > 0) groups_.push_back({begin, end - begin, common});
+    groups_.push_back({begin, end - begin, common});
     return whole;
   }
 
   std::span<const SequenceRows> sequences_;  // while they are searched
+  std::size_t least_ = 1;
   std::vector<std::uint32_t> members_;
   std::vector<Group> groups_;
 };

@@ -136,6 +136,8 @@ struct Cpu {
     /// Where steps spent their time since it was cleared last.
     [[nodiscard]] model::StepSeconds& step_seconds() { return memory_.seconds; }
     [[nodiscard]] const kv_format::Arena<KvFormat>& arena() const { return device_; }
+    /// Which sequences of the last step's plan were found to begin with the same blocks.
+    [[nodiscard]] const attention::SharedPrefixes& shared_prefixes() const { return batch_.shared; }
     /// Logits of the last step, one row per sequence that drew and one more for each of its drafts, in
     /// the plan's order; sampling has
     /// changed them by then where it applied penalties, a temperature or truncation.

@@ -19,6 +19,8 @@
 #include <vector>
 
 #include <quire/attention/causal.hpp>
+#include <quire/attention/kv_view.hpp>
+#include <quire/attention/shared_prefix.hpp>
 #include <quire/attention/sliding_window.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
@@ -186,6 +188,8 @@ struct ParallelCuda {
       result.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
+    /// Which sequences of the last step's plan were found to begin with the same blocks.
+    [[nodiscard]] const attention::SharedPrefixes& shared_prefixes() const { return shared_; }
 
    private:
     static constexpr std::uint32_t blocks_per_multiprocessor = 4;
@@ -453,6 +457,7 @@ struct ParallelCuda {
       to.positions.clear();
       to.lengths.clear();
       to.prompts.clear();
+      sequences_.clear();
       to.tables.push_back(static_cast<std::uint32_t>(device_blocks_.value));
       copies_.clear();
       for (const BlockCopy& c : plan.copies) {
@@ -477,6 +482,8 @@ struct ParallelCuda {
                                 " holds " + std::to_string(blocks.size()) + " blocks",
                             std::to_string(needed));
         }
+        sequences_.push_back(
+            {to.tokens.size(), static_cast<std::size_t>(s.tokens.value), s.computed.value, blocks});
         const auto at = static_cast<std::uint32_t>(to.tables.size());
         for (const BlockId b : blocks.first(static_cast<std::size_t>(needed))) {
           check_block(b, device_blocks_, "device");
@@ -512,7 +519,7 @@ struct ParallelCuda {
       Rows& b = batch_;
       find_shared_prefixes();
       const bool replays =
-          graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() && shared_.empty() &&
+          graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() && prefixes_.empty() &&
           std::all_of(plan.sequences.begin(), plan.sequences.end(),
                       [](const SequencePlan& s) { return s.tokens == Tokens{1} && s.draws > 0; });
       if (replays) {
@@ -575,7 +582,7 @@ struct ParallelCuda {
         at_.prefills = data_.add(work);
       }
       if constexpr (prefills<head_dim>) {
-        if (!shared_.empty()) return add_cascades<head_dim>(rows, lengths, slots);
+        if (!prefixes_.empty()) return add_cascades<head_dim>(rows, lengths, slots);
       }
       for (Attention& a : attention_) {
         a.prefixes = 0;
@@ -613,40 +620,37 @@ struct ParallelCuda {
       return rows;
     }
 
-    /// Which of those rows begin with the same blocks, in numbers of tokens that pay. Sequences of what
-    /// is found: indices into rows_beside_prompts().
+    /// Which sequences begin with the same blocks, in numbers of tokens that pay: found as the CPU executor
+    /// finds them. Of each group, those with one row attend together; sequences of prefixes_: indices into
+    /// rows_beside_prompts().
     void find_shared_prefixes() {
-      std::vector<kernels::SharedPrefix>& found = shared_;
-      found.clear();
+      shared_.clear();
+      prefixes_.clear();
       if (!shares_) return;
-      const std::vector<std::uint32_t> rows = rows_beside_prompts();
-      std::map<std::uint32_t, std::size_t> at;  // a table's first block -> which prefix
-      const auto table = [&](std::uint32_t i) {
-        const std::uint32_t row = rows[i];
-        // the last token is the row's own
-        return std::span(batch_.tables)
-            .subspan(batch_.row_table_begin[row],
-                     static_cast<std::size_t>(batch_.lengths[row] - 1) / block_tokens);
-      };
-      for (std::uint32_t i = 0; i < rows.size(); ++i) {
-        const auto mine = table(i);
-        if (static_cast<std::int64_t>(mine.size()) * block_tokens < share_from_.value) continue;
-        const auto [place, first] = at.try_emplace(mine.front(), found.size());
-        if (first) {
-          found.push_back({{i}, static_cast<std::int32_t>(mine.size() * block_tokens)});
-          continue;
-        }
-        kernels::SharedPrefix& prefix = found[place->second];
-        const auto theirs = table(prefix.sequences.front());
-        std::size_t same = 0;
-        const std::size_t most = std::min(
-            {mine.size(), theirs.size(), static_cast<std::size_t>(prefix.tokens) / block_tokens});
-        while (same < most && mine[same] == theirs[same]) ++same;
-        if (static_cast<std::int64_t>(same) * block_tokens < share_from_.value) continue;
-        prefix.tokens = static_cast<std::int32_t>(same * block_tokens);
-        prefix.sequences.push_back(i);
+      const auto least =
+          static_cast<std::size_t>(share_from_.value + block_tokens - 1) / block_tokens;
+      shared_.find(sequences_, least);
+      if (shared_.groups().empty()) return;
+      std::vector<std::uint32_t> place;  // of each sequence among those with one row
+      std::uint32_t places = 0;
+      for (const attention::SequenceRows& s : sequences_) {
+        place.push_back(places);
+        places += s.rows == 1 ? 1 : 0;
       }
-      std::erase_if(found, [](const kernels::SharedPrefix& p) { return p.sequences.size() < 2; });
+      for (const attention::SharedPrefixes::Group& group : shared_.groups()) {
+        kernels::SharedPrefix prefix;
+        std::size_t blocks = group.blocks;
+        for (const std::uint32_t m : shared_.members(group)) {
+          const attention::SequenceRows& s = sequences_[m];
+          // the last token is the row's own
+          const std::size_t whole = static_cast<std::size_t>(s.position) / block_tokens;
+          if (s.rows > 1 || whole < least) continue;
+          prefix.sequences.push_back(place[m]);
+          blocks = std::min(blocks, whole);
+        }
+        prefix.tokens = static_cast<std::int32_t>(blocks * block_tokens);
+        if (prefix.sequences.size() > 1) prefixes_.push_back(std::move(prefix));
+      }
     }
 
     /// add_plans() of a step whose rows share prefixes.
@@ -660,7 +664,7 @@ struct ParallelCuda {
       const auto plan_for = [&]<class Variant>(const Variant& variant) {
         return kernels::plan_cascade(
             std::span<const std::int32_t>(lengths), std::span<const std::uint32_t>(table_begin),
-            std::span<const kernels::SharedPrefix>(shared_), variant, slots, kv_heads,
+            std::span<const kernels::SharedPrefix>(prefixes_), variant, slots, kv_heads,
             heads / kv_heads,
             kernels::PagedPrefill<Key<head_dim>, Variant, prefix_tuning, true>::tile,
             most_shared_parts);
@@ -1081,7 +1085,9 @@ struct ParallelCuda {
     // the step
     Rows batch_;
     std::size_t rows_ = 0, logits_count_ = 0, rows_room_ = 0, logits_room_ = 0, partials_room_ = 0;
-    std::vector<kernels::SharedPrefix> shared_;
+    std::vector<attention::SequenceRows> sequences_;  // whose blocks are the plan's
+    attention::SharedPrefixes shared_;
+    std::vector<kernels::SharedPrefix> prefixes_;
     std::vector<kernels::BlockMove> copies_;
     std::vector<kernels::SampleRow> samples_;
     std::vector<kernels::TokenPenalty> penalties_;
