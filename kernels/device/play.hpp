@@ -3,15 +3,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
 #include <quire/engine/engine.hpp>
 #include <quire/engine/replay.hpp>
-#include <quire/executor/timed.hpp>
+#include <quire/executor/concepts.hpp>
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/sarathi.hpp>
 #include <quire/presets/vllm.hpp>
@@ -27,26 +27,43 @@ struct Log {
   std::size_t records = 0;
 };
 
-/// Ten short requests, greedy, two of them in two samples, on one of the small models in `models`.
-/// made: called when the engine is made and has not run; chunk: tokens of a step, where a preset cuts
-/// prompts
-template <class Preset, class Executor>
-Log play(
-    const std::filesystem::path& models, const std::string& model, std::int64_t blocks,
-    const std::function<void()>& made = [] {}, std::int64_t chunk = 16) {
-  typename executor::Timed<Executor>::Options options;
-  options.model = checkpoint::open_checkpoint((models / model).string());
-  options.limits.max_batch = 6;
-  options.limits.chunk = chunk;
-  options.limits.max_delay = 1e-3;
-  options.device_blocks = blocks;
-  options.host_blocks = 16;
-  options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) {
-    if (simt::emulated) options.multiprocessors = 2;  // idle blocks cost time there
+/// An executor behind a function, whose steps all take a millisecond: a preset's engine is compiled once,
+/// whoever runs its steps.
+struct Handed {
+  struct Options {
+    model::Shape shape;
+    SchedulerLimits limits{};
+    KvGeometry geometry{};
+    std::function<void(const StepPlan&, StepResult&)> execute;
+  };
+  class Steps {
+   public:
+    static constexpr std::string_view name = "handed";
+    static constexpr bool needs_tokens = true;
+    Steps(const Options& options, const KvGeometry&) : execute_(options.execute) {}
+    void execute(const StepPlan& plan, StepResult& result) {
+      execute_(plan, result);
+      result.seconds = 1e-3;
+    }
+
+   private:
+    std::function<void(const StepPlan&, StepResult&)> execute_;
+  };
+  template <class C>
+  using Bound = Steps;
+
+  [[nodiscard]] static model::Shape shape(const Options& options) { return options.shape; }
+  template <class C>
+  [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    return options.geometry;
   }
-  options.seconds = std::make_shared<const std::vector<double>>(100000, 1e-3);
-  Engine<Preset, executor::Timed<Executor>> engine(options);
+};
+
+/// Ten short requests, greedy, two of them in two samples.
+/// made: called when the engine is made and has not run
+template <class Preset>
+Log play(const Handed::Options& options, const std::function<void()>& made) {
+  Engine<Preset, Handed> engine(options);
   made();
   workload::Workload w;
   Rng rng(11);
@@ -75,6 +92,31 @@ Log play(
   log.records = report.records.size();
   log.counters = report.counters;
   return log;
+}
+
+/// The same through an executor, on one of the small models in `models`. chunk: tokens of a step, where a
+/// preset cuts prompts
+template <class Preset, class Executor>
+Log play(
+    const std::filesystem::path& models, const std::string& model, std::int64_t blocks,
+    const std::function<void()>& made = [] {}, std::int64_t chunk = 16) {
+  typename Executor::Options options;
+  options.model = checkpoint::open_checkpoint((models / model).string());
+  options.limits.max_batch = 6;
+  options.limits.chunk = chunk;
+  options.limits.max_delay = 1e-3;
+  options.device_blocks = blocks;
+  options.host_blocks = 16;
+  options.poison = true;
+  if constexpr (requires { options.multiprocessors; }) {
+    if (simt::emulated) options.multiprocessors = 2;  // idle blocks cost time there
+  }
+  const KvGeometry geometry = Executor::template geometry<Preset>(options);
+  auto steps = detail::bind_executor<Preset, Executor>(options, geometry);
+  return play<Preset>(
+      {Executor::shape(options), options.limits, geometry,
+       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); }},
+      made);
 }
 
 /// The cases that executors are compared on: vllm, orca_max and sarathi, with and without
