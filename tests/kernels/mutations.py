@@ -2,7 +2,7 @@
 """Breaks the kernels one way at a time and sees that their tests notice.
 
     tests/kernels/mutations.py [--file NAME] [--sample N] [--match REGEX] [--jobs N]
-                               [--list] [--table] [--resume FILE]
+                               [--list] [--table] [--resume FILE] [--explained]
 
 A mutation removes a barrier or what orders two streams, moves a comparison by one, drops a factor, a term or a mask, leaves out an
 early return, or swaps entries of a block table. All mutations of the files that some tests check are
@@ -10,8 +10,10 @@ compiled at once into those tests, with AddressSanitizer and UndefinedBehaviorSa
 switch that an environment variable turns; those in code that runs at compile time are compiled one by
 one. One that the tests do not notice is a survivor; EQUIVALENT explains those that change no result.
 Mutations that do not compile are not counted. --table writes what came out into mutations.md beside
-this, whose sections of other files it keeps. --resume appends each outcome to FILE as it comes, and takes
-from there what was found for the same text of the kernel and of its tests, so that a stop loses nothing.
+this, whose sections of other files it keeps; each names the text of the file that it was made on. --resume
+appends each outcome to FILE as it comes, and takes from there what was found for the same text of the kernel,
+so that a stop loses nothing: what was noticed, and what was not where the tests are the same too. With
+--explained those that EQUIVALENT explains are not tried.
 Exit codes: 0 at least 95 % noticed (explained ones apart), 1 fewer, 2 usage.
 """
 
@@ -282,13 +284,30 @@ def key_of(name):
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:16]
 
 
+def text_of(name):
+    """What `git hash-object` says of a kernel's file, shortened."""
+    text = (KERNELS / name).read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest()[:12]
+
+
 def read_outcomes(path):
-    """(key, line number, what, the line mutated) -> noticed, or None: does not compile."""
+    """(text or key, line number, what, the line mutated) -> noticed, or None: does not compile."""
     known = {}
     for line in path.read_text().splitlines() if path and path.exists() else []:
         row = json.loads(line)
-        known[row["key"], row["line"], row["what"], row["code"]] = row["noticed"]
+        of = (row["line"], row["what"], row["code"])
+        known[row["key"], *of] = row["noticed"]
+        if row["noticed"] is not False and "text" in row:
+            known[row["text"], *of] = row["noticed"]  # tests that were added notice no less
     return known
+
+
+def known_outcome(known, name, m):
+    """Whether there is one, and what it is."""
+    for of in (text_of(name), key_of(name)):
+        if (of, *m[:3]) in known:
+            return True, known[of, *m[:3]]
+    return False, None
 
 
 def cpu_seconds():
@@ -416,15 +435,16 @@ def check_group(tests, todo, work, report):
 
 
 def read_table():
-    """name -> (noticed, not compiling, what was sampled, [(line, mutation, code, outcome)])."""
+    """name -> (noticed, not compiling, what was sampled, the text's hash,
+    [(line, mutation, code, outcome)])."""
     sections = {}
     for part in TABLE.read_text().split("\n## ")[1:] if TABLE.exists() else []:
         name, text = part.split("\n", 1)
         count = re.search(r"(\d+) of \d+ noticed; \d+ change no result; (\d+) more do not compile"
-                          r"(.*)\.\n", text)
+                          r"(.*?)\.(?: Of text `(\w+)`\.)?\n", text)
         rows = [(int(c[1]), c[2], c[3], c[4]) for c in
                 re.finditer(r"^\| (\d+) \| (.*?) \| (`.*`) \| (.*) \|$", text, re.M)]
-        sections[name.strip("`")] = (int(count[1]), int(count[2]), count[3], rows)
+        sections[name.strip("`")] = (int(count[1]), int(count[2]), count[3], count[4], rows)
     return sections
 
 
@@ -435,7 +455,7 @@ def write_table(results, sampled, matched):
         rows = [(m[0], m[1], f"`{m[2].strip().replace('|', chr(92) + '|')}`", outcome)
                 for m, outcome in of if outcome.startswith(("equivalent", "SURVIVED"))]
         if matched and name in sections:
-            noticed, broken, note, before = sections[name]
+            noticed, broken, note, _, before = sections[name]
             again = {f"`{m[2].strip().replace('|', chr(92) + '|')}`" for m, _ in of}
             kept = [r for r in before if r[2] not in again]
             noticed += len(before) - len(kept) - len(rows)
@@ -444,14 +464,16 @@ def write_table(results, sampled, matched):
             noticed = sum(outcome == "noticed" for _, outcome in of)
             broken = sum(outcome == "does not compile" for _, outcome in of)
             note = f"; a sample of {sampled}" if sampled else ""
-        sections[name] = (noticed, broken, note, sorted(rows))
-    text, noticed, survived, equal = "", 0, 0, 0
+        sections[name] = (noticed, broken, note, text_of(name), sorted(rows))
+    text, noticed, survived, equal, older = "", 0, 0, 0, []
     for name in [n for n in TESTS if n in sections]:
-        of, broken, note, rows = sections[name]
+        of, broken, note, made_on, rows = sections[name]
+        if made_on != text_of(name):
+            older.append(name)
         left = sum(r[3] == "SURVIVED" for r in rows)
         noticed, survived, equal = noticed + of, survived + left, equal + len(rows) - left
         text += (f"\n## `{name}`\n\n{of} of {of + left} noticed; {len(rows) - left} change no result; "
-                 f"{broken} more do not compile{note}.\n")
+                 f"{broken} more do not compile{note}.{f' Of text `{made_on}`.' if made_on else ''}\n")
         if rows:
             text += "\n| line | mutation | code | outcome |\n|---|---|---|---|\n"
         text += "".join(f"| {' | '.join(map(str, r))} |\n" for r in rows)
@@ -460,7 +482,9 @@ def write_table(results, sampled, matched):
             f"mutation that the tests did not notice, and why it\nchanges no result, or SURVIVED. "
             f"{noticed} of {noticed + survived} noticed "
             f"({100 * noticed / max(1, noticed + survived):.1f} %), {equal} change no result.\n"
-            f"Each section is of its file's last run, which may be older than the file.\n")
+            f"Each section names the text of its file that was run, as `git hash-object` does; ")
+    head += ("each file has that text today.\n" if not older else
+             "these files\nhave changed since: " + ",\n".join(f"`{n}`" for n in older) + ".\n")
     if missing:
         head += "Not run: " + ",\n".join(f"`{n}`" for n in missing) + ".\n"
     TABLE.write_text(head + text)
@@ -474,6 +498,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--match", help="only mutations whose mutated line holds this regex")
     parser.add_argument("--table", action="store_true", help="write mutations.md")
+    parser.add_argument("--explained", action="store_true", help="do not try what EQUIVALENT explains")
     parser.add_argument("--resume", type=pathlib.Path, metavar="FILE", help="keep outcomes there")
     args = parser.parse_args()
     todo, switch = {}, 0
@@ -501,13 +526,14 @@ def main():
         subprocess.run(["g++", *FLAGS, *includes(None), "-c", str(ROOT / "tests" / "main.cpp"),
                         "-o", str(work / "main.o")], check=True)
         noticed, explained, broken, survivors = [], [], [], []
-        results, keys, known = {}, {name: key_of(name) for name in todo}, read_outcomes(args.resume)
+        results, known = {}, read_outcomes(args.resume)
 
         def report(name, m, result, kept=False):
             if args.resume and not kept:
                 with args.resume.open("a") as to:
-                    to.write(json.dumps({"file": name, "key": keys[name], "line": m[0], "what": m[1],
-                                         "code": m[2], "noticed": result}) + "\n")
+                    to.write(json.dumps({"file": name, "text": text_of(name), "key": key_of(name),
+                                         "line": m[0], "what": m[1], "code": m[2],
+                                         "noticed": result}) + "\n")
             line = f"{name}:{m[0]}: {m[1]}: {m[2].strip()}"
             reason = EQUIVALENT.get(re.sub(r"\s+", "", m[2]))
             into, mark = ((broken, "does not compile") if result is None else
@@ -520,8 +546,11 @@ def main():
 
         for name, of in todo.items():
             for i, m in list(of.items()):
-                if (keys[name], *m[:3]) in known:
-                    report(name, of.pop(i), known[keys[name], *m[:3]], kept=True)
+                there, outcome = known_outcome(known, name, m)
+                if args.explained and not there and re.sub(r"\s+", "", m[2]) in EQUIVALENT:
+                    there, outcome = True, False
+                if there:
+                    report(name, of.pop(i), outcome, kept=True)
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             groups = {}
             for name, of in todo.items():

@@ -178,6 +178,24 @@ TEST(Cascade, PositionsAndWindowsStayTheQuerysOwn) {
                                                          {{{0, 1, 2, 3}, 40}}, 1000, 5);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {53, 60}, {{{0, 1}, 40}}, 1000, 6);
 }
+// Tiles smaller than a kernel's, so that groups have several of them, the last one whole or not.
+TEST(Cascade, PlansFillTheDeviceTileByTile) {
+  const std::vector<std::int32_t> lengths = {400, 420, 398, 500, 405};
+  const std::vector<std::uint32_t> begin = {0, 30, 60, 90, 130};
+  const std::vector<SharedPrefix> prefixes = {{{0, 1, 2}, 384}, {{3, 4}, 400}};
+  for (const std::uint32_t kv_heads : {1u, 2u}) {
+    for (const std::uint32_t group : {1u, 8u}) {
+      for (const std::uint32_t slots : {1u, 12u, 33u, 1000u}) {
+        const auto plan = plan_cascade(
+            std::span<const std::int32_t>(lengths), std::span<const std::uint32_t>(begin),
+            std::span<const SharedPrefix>(prefixes), Causal(),
+            {.blocks = slots, .blocks_per_work = kv_heads, .least_tokens = 16}, kv_heads, group,
+            16);
+        expect_prefix_work(plan, prefixes, lengths, Causal(), slots, kv_heads, group, 16);
+      }
+    }
+  }
+}
 TEST(Cascade, PrefixesThatReachTheQueryAreRefused) {
   const std::vector<std::int32_t> lengths = {16, 40};
   const std::vector<std::uint32_t> begin = {0, 1};
