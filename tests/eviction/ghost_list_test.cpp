@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <quire/core/rng.hpp>
+#include <quire/eviction/slot_log.hpp>
 
 namespace quire::eviction_test {
 namespace {
@@ -106,6 +109,80 @@ TEST(GhostList, OldNamesStayWhileOthersComeAndGo) {
       ghosts.pop_oldest(name % 2);
     }
     EXPECT_EQ(ghosts.size(0) + ghosts.size(1), 0u);
+  }
+}
+
+/// What lies in a ring of slots, beside a plain sequence of the same names.
+class LoggedNames {
+ public:
+  explicit LoggedNames(std::size_t held)
+      : slots_(eviction::SlotLog::slots_for(held), 0), log_(slots_.size()) {}
+
+  void arrive(int name) {
+    if (log_.crowded()) {
+      log_.pack([this] { return oldest(); }, [this](std::size_t w) { return word(w); },
+                [this](std::size_t from, std::size_t to) {
+                  ASSERT_EQ(slots_[to], 0);
+                  std::swap(slots_[from], slots_[to]);
+                });
+    }
+    ASSERT_LT(log_.span(), slots_.size());
+    slots_[log_.take()] = name;
+    names_.push_back(name);
+  }
+  void leave(std::size_t place) {
+    *std::find(slots_.begin(), slots_.end(), names_[place]) = 0;
+    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(place));
+    (void)log_.advance([this] { return oldest(); });
+  }
+  [[nodiscard]] std::size_t size() const { return names_.size(); }
+  void check() const {
+    std::vector<int> found;
+    for (std::size_t i = 0; i < log_.span(); ++i) {
+      if (slots_[log_.at(i)] != 0) found.push_back(slots_[log_.at(i)]);
+    }
+    ASSERT_EQ(found, names_);
+    const auto taken = std::count_if(slots_.begin(), slots_.end(), [](int n) { return n != 0; });
+    ASSERT_EQ(static_cast<std::size_t>(taken), names_.size());
+  }
+
+ private:
+  [[nodiscard]] std::size_t oldest() const {
+    for (std::size_t i = 0; i < log_.span(); ++i) {
+      if (slots_[log_.at(i)] != 0) return log_.at(i);
+    }
+    return log_.tail();
+  }
+  [[nodiscard]] std::uint64_t word(std::size_t w) const {
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < 64; ++i) {
+      bits |= std::uint64_t{slots_[64 * w + i] != 0} << i;
+    }
+    return bits;
+  }
+
+  std::vector<int> slots_;  // 0: nothing
+  eviction::SlotLog log_;
+  std::vector<int> names_;  // in order of arrival
+};
+
+/// Old names stay and keep the ring crowded; now and then all but the newest leave at once, also while
+/// their slots are being packed.
+TEST(SlotLog, KeepsItsOrderWhoeverLeavesWhilePackingIsUnderWay) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    Rng rng(seed);
+    LoggedNames ring(300);
+    int next = 1;
+    for (int step = 0; step < 6000; ++step) {
+      if (ring.size() >= 300) ring.leave(250 + rng.below(50));  // among the newer ones
+      ring.arrive(next++);
+      if (rng.below(400) == 0) {
+        while (ring.size() > 3) ring.leave(0);
+      }
+      if (step % 16 == 0) ring.check();
+      if (HasFatalFailure()) FAIL() << "seed " << seed << ", step " << step;
+    }
+    ring.check();
   }
 }
 

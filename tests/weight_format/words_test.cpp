@@ -112,6 +112,47 @@ TEST(WordProducts, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+/// A panel takes any number of rows, also more than are summed together; a matrix hands out no more.
+TEST(WordProducts, APanelTakesMoreRowsThanAreSummedTogether) {
+  constexpr std::size_t outputs = words::columns, inputs = 64, rows = 2 * words::most_sums + 5;
+  static_assert(rows > 2 * words::most_sums);
+  for (const WeightCodec* codec : all_formats()) {
+    Rng rng(3);
+    std::vector<float> w(outputs * inputs), x(rows * inputs);
+    for (float& v : w) v = static_cast<float>(rng.normal());
+    for (float& v : x) v = static_cast<float>(rng.normal());
+    AlignedArray<std::byte> panel(codec->panel_bytes(outputs, inputs));
+    codec->pack(panel.data(), outputs, inputs, w.data());
+    const std::size_t row_bytes = codec->row_bytes(inputs);
+    AlignedArray<std::byte> packed(rows * row_bytes);
+    for (std::size_t r = 0; r < rows; ++r) {
+      codec->pack_row(&x[r * inputs], inputs, packed.data() + r * row_bytes);
+    }
+    std::vector<float> all(rows * outputs, 1.0f), alone(all);
+    codec->add_products(panel.data(), outputs, inputs, packed.data(), rows, all.data(), outputs);
+    for (std::size_t r = 0; r < rows; ++r) {
+      codec->add_products(panel.data(), outputs, inputs, packed.data() + r * row_bytes, 1,
+                          &alone[r * outputs], outputs);
+    }
+    EXPECT_EQ(all, alone) << codec->name;
+  }
+}
+
+/// A block of inputs below 2^-100 is zeros; the next one above is not.
+TEST(WordProducts, InputsBelowTheSmallestScaleAreZeros) {
+  for (const WeightCodec* codec : all_formats()) {
+    for (const bool zeros : {true, false}) {
+      Product p(*codec, 20, 128, 1);
+      for (float& v : p.x) v = zeros ? 0x1p-101f : 0x1p-100f;
+      p.run(1);
+      for (std::size_t n = 0; n < p.outputs; ++n) {
+        EXPECT_EQ(p.y[n] == 0, zeros) << codec->name << ", output " << n;
+        EXPECT_TRUE(std::isfinite(p.y[n]));
+      }
+    }
+  }
+}
+
 TEST(WordProducts, NotANumberStaysInItsRow) {
   for (const WeightCodec* codec : all_formats()) {
     for (const float bad :

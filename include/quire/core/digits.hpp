@@ -37,7 +37,8 @@ inline float largest_magnitude(const float* x, std::size_t n) {
 }
 
 /// Writes x = step * (whole numbers of so many signed bytes, lowest first) and gives step; NaN where an x
-/// is not finite. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
+/// is not finite. Numbers are zeros where the largest magnitude is below 2^-100, which the inverse of a step
+/// would overflow for not far below. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
 /// sum, the highest as large as it must be
 /// \pre largest == largest_magnitude(x, n)
 template <std::size_t Digits = code_digits>
