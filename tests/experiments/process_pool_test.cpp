@@ -1,5 +1,7 @@
 #include <experiments/common/process_pool.hpp>
 
+#include <sys/wait.h>
+
 #include <csignal>
 #include <map>
 #include <set>
@@ -85,8 +87,19 @@ TEST(ProcessPool, WhenToldToStopItBeginsNothingAndAsksWhatRunsToEnd) {
 
 TEST(ProcessPool, NoTaskIsNoProcess) {
   ProcessPool pool(4, [](std::size_t) -> std::string { return ""; });
+  int looked = 0;
   pool.run(
-      0, [](const TaskEnd&) { return true; }, go_on);
+      0,
+      [](const TaskEnd&) {
+        ADD_FAILURE() << "a task that nobody gave has ended";
+        return false;
+      },
+      [&looked] {
+        ++looked;
+        EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "there is a process";
+        return true;
+      });
+  EXPECT_GT(looked, 0);
 }
 
 }  // namespace

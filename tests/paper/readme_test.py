@@ -23,6 +23,20 @@ class Readme(unittest.TestCase):
             self.assertEqual(set(re.findall(r"`([^`]+)`", line)), known[line.split("|")[1]],
                              "run `python3 paper/lib/readme.py`")
 
+    def test_a_type_is_its_policys_name(self):
+        spelt = {"h2o": "H2O", "distserve": "DistServe"}  # as the README says
+        for line in self.parts(TEXT)["policies"].splitlines()[2:]:
+            _, slot, policies, _ = (part.strip() for part in line.split("|"))
+            slot = slot.strip("`")
+            if slot == "block_size":
+                continue
+            headers = "".join(path.read_text(encoding="utf-8")
+                              for path in (ROOT / "include" / "quire" / slot).glob("*.hpp"))
+            for name in re.findall(r"`([^`]+)`", policies):
+                kind = spelt.get(name) or "".join(word.capitalize() for word in name.split("_"))
+                found = "<" in name or re.search(rf"(struct|class|using) {kind}\b", headers)
+                self.assertTrue(found, f"{slot}: {name} is not {kind}")
+
     def test_every_part_is_there_once(self):
         self.assertEqual(sorted(re.findall(r"<!-- generated: (\w+) -->", TEXT)), sorted(readme.PARTS))
 
