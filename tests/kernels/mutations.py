@@ -155,6 +155,7 @@ EQUIVALENT = {
     "if(false&&(part>0&&part_begin>=length))return;": SPARE,
     "if(part>0&&part_begin>length)return;": SPARE,
     "while(n>1&&n*Key::block_tokens>=simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
+    "while(n>1&&n*1>simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
     # sampling
     "std::uint32_tleast=key_of(-simt::infinity())+0;": "tokens of -infinity weigh nothing",
     "wrong+=x<3.402823466e38f?0:1;": "only the largest float itself, which no model gives",

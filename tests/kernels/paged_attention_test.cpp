@@ -172,8 +172,8 @@ TEST(Cascade, PositionsAndWindowsStayTheQuerysOwn) {
   check_cascade<Int8, 8, 64, Fp16, Alibi>(1, 5, {41, 70, 49}, {{{1, 0, 2}, 40}}, 4, 4);
   // eight parts of 17 tokens, which are 32 in whole tiles
   check_cascade<Int8, 8, 64, Fp16, Alibi>(1, 2, {140, 150}, {{{0, 1}, 136}}, 8, 7);
-  // a prefix that ends one token before a tile does
-  check_cascade<kv::Bf16, 1, 64, Bf16, Causal>(1, 4, {50, 60}, {{{0, 1}, 47}}, 1, 10);
+  // a prefix that ends one token before a tile does, and a token there as near as the query's own
+  check_cascade<kv::Bf16, 1, 64, Bf16, Alibi>(1, 4, {48, 60}, {{{0, 1}, 47}}, 1, 10);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {45, 50, 41, 80},
                                                          {{{0, 1, 2, 3}, 40}}, 1000, 5);
   check_cascade<kv::Fp8E4m3, 8, 64, Bf16, SlidingWindow>(1, 4, {53, 60}, {{{0, 1}, 40}}, 1000, 6);
