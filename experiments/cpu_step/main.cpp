@@ -1,14 +1,17 @@
 // What a step of the CPU executor costs: by threads, by the batch, by the depth of the cache in each KV format, and
 // what it is made of. README.md says what is run and why.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,11 +49,28 @@ double read_rate(ThreadPool& threads) {
 class Loaded {
  public:
   virtual ~Loaded() = default;
-  /// Sequences that each have `computed` tokens draw one more, `rounds` times; all but the last block of
-  /// these tokens are the same blocks for all, if they are `shared`.
-  [[nodiscard]] virtual metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
-                                                    bool shared, std::size_t rounds) = 0;
+  /// From now on sequences that each have `computed` tokens draw one more in a step; all but the last block
+  /// of these tokens are the same blocks for all, if they are `shared`.
+  virtual void begin(std::int64_t sequences, std::int64_t computed, bool shared) = 0;
+  virtual void step() = 0;
+  /// What the steps since begin() cost. read: bytes a second
+  [[nodiscard]] virtual metrics::JsonObject found(double read) = 0;
+  [[nodiscard]] virtual ThreadPool& threads() = 0;
 };
+
+/// Steps of each by turns: what the machine does beside reaches all of them alike.
+std::vector<metrics::JsonObject> measure(std::span<Loaded* const> all, std::int64_t sequences,
+                                         std::int64_t computed, bool shared, std::size_t rounds) {
+  for (Loaded* one : all) one->begin(sequences, computed, shared);
+  double read = read_rate(all.front()->threads());
+  for (std::size_t r = 0; r < rounds; ++r) {
+    for (Loaded* one : all) one->step();
+  }
+  read = std::max(read, read_rate(all.front()->threads()));
+  std::vector<metrics::JsonObject> rows;
+  for (Loaded* one : all) rows.push_back(one->found(read));
+  return rows;
+}
 
 /// Its pool is full of tokens that were really computed. Storage: as an engine with this format compiles it.
 template <kv_format::KvStorage Storage>
@@ -70,30 +90,31 @@ class LoadedWith final : public Loaded {
     steps_.execute(first, result);
   }
 
-  [[nodiscard]] metrics::JsonObject measure(std::int64_t sequences, std::int64_t computed,
-                                            bool shared, std::size_t rounds) override {
-    const StepPlan decode = plan(sequences, computed, 1, shared);
-    StepResult result;
-    for (int warm = 0; warm < 2; ++warm) steps_.execute(decode, result);
-    double read = read_rate(steps_.threads());
-    std::vector<std::pair<double, model::StepSeconds>> found;
-    for (std::size_t r = 0; r < rounds; ++r) {
-      steps_.step_seconds() = {};
-      steps_.weight_load().clear();
-      steps_.execute(decode, result);
-      found.emplace_back(result.seconds.value, steps_.step_seconds());
-    }
-    read = std::max(read, read_rate(steps_.threads()));
+  void begin(std::int64_t sequences, std::int64_t computed, bool shared) override {
+    sequences_ = sequences, computed_ = computed, shared_ = shared;
+    decode_ = plan(sequences, computed, 1, shared);
+    for (int warm = 0; warm < 2; ++warm) steps_.execute(decode_, result_);
+    found_.clear();
+  }
+  void step() override {
+    steps_.step_seconds() = {};
+    steps_.weight_load().clear();
+    steps_.execute(decode_, result_);
+    found_.emplace_back(result_.seconds.value, steps_.step_seconds());
+  }
+  [[nodiscard]] ThreadPool& threads() override { return steps_.threads(); }
+
+  [[nodiscard]] metrics::JsonObject found(double read) override {
     // The parts are those of the step that took the median time, so that they add up to it.
-    const auto middle = found.begin() + static_cast<std::ptrdiff_t>(rounds / 2);
-    std::nth_element(found.begin(), middle, found.end(),
+    const auto middle = found_.begin() + static_cast<std::ptrdiff_t>(found_.size() / 2);
+    std::nth_element(found_.begin(), middle, found_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     const auto& [step, parts] = *middle;
     const model::Shape& shape = step_llama;
     const kv_format::KvCodec& codec = steps_.arena().codec();
     const auto dim = static_cast<std::size_t>(shape.head_dim);
-    const std::int64_t common = shared ? shared_blocks(computed) * block_tokens : 0;
-    const double kv = static_cast<double>((common + sequences * (computed + 1 - common)) *
+    const std::int64_t common = shared_ ? shared_blocks(computed_) * block_tokens : 0;
+    const double kv = static_cast<double>((common + sequences_ * (computed_ + 1 - common)) *
                                           shape.layers * shape.kv_heads) *
                       (codec.keys.token_bytes(dim) + codec.values.token_bytes(dim));
     const auto weights = static_cast<double>(steps_.weight_load().bytes);
@@ -101,7 +122,7 @@ class LoadedWith final : public Loaded {
     const double named = parts.products + parts.attention + parts.head + parts.sampling;
     return metrics::JsonObject()
         .add("step_us", 1e6 * step)
-        .add("tokens_per_s", static_cast<double>(sequences) / step)
+        .add("tokens_per_s", static_cast<double>(sequences_) / step)
         .add("products_us", 1e6 * parts.products)
         .add("attention_us", 1e6 * parts.attention)
         .add("head_us", 1e6 * parts.head)
@@ -112,7 +133,7 @@ class LoadedWith final : public Loaded {
         .add("read_gigabytes_per_s", 1e-9 * read)
         .add("bandwidth_bound_us", 1e6 * bound)
         .add("of_bandwidth_percent", 100 * bound / step)
-        .add("rounds", rounds);
+        .add("rounds", found_.size());
   }
 
  private:
@@ -150,6 +171,12 @@ class LoadedWith final : public Loaded {
   std::vector<TokenId> history_;
   std::vector<std::vector<BlockTable>> tables_;
   SamplingParams params_;
+  std::int64_t sequences_ = 0, computed_ = 0;
+  bool shared_ = false;
+  StepPlan decode_;
+  StepResult result_;
+  std::vector<std::pair<double, model::StepSeconds>>
+      found_;  // seconds of steps, and of their parts
 };
 
 /// Plain formats with kernels of their own, as engines have them: read through a codec they would be slower.
@@ -163,29 +190,44 @@ std::unique_ptr<Loaded> load(const RandomLlama& llama, const kv_format::KvCodec&
   return with.operator()<kv_format::Packed>();
 }
 
-/// One model at a time: the one that the row before had, where it fits.
+/// What rows share: the models of the row before, where they fit, and what was measured by turns with it.
 class Loader {
  public:
-  template <class Body>
-  auto with(const kv_format::KvCodec& codec, std::size_t threads, std::int64_t tokens,
-            const Body& body) {
+  /// The row of formats[which].
+  metrics::JsonObject measure(std::span<const kv_format::KvCodec* const> formats, std::size_t which,
+                              std::size_t threads, std::int64_t sequences, std::int64_t depth,
+                              bool shared, std::size_t rounds) {
     const std::lock_guard lock(mutex_);
     if (!llama_) llama_ = std::make_unique<RandomLlama>(step_llama);
-    if (codec_ != &codec || threads_ != threads || tokens_ < tokens) {
-      loaded_.reset();
-      loaded_ = load(*llama_, codec, threads, tokens);
-      codec_ = &codec, threads_ = threads, tokens_ = tokens;
+    const std::int64_t tokens = sequences * (depth + 2 * block_tokens);
+    if (!std::equal(formats.begin(), formats.end(), formats_.begin(), formats_.end()) ||
+        threads_ != threads || tokens_ < tokens) {
+      loaded_.clear();
+      done_.clear();
+      for (const kv_format::KvCodec* codec : formats) {
+        loaded_.push_back(load(*llama_, *codec, threads, tokens));
+      }
+      formats_.assign(formats.begin(), formats.end());
+      threads_ = threads, tokens_ = tokens;
     }
-    return body(*loaded_);
+    std::vector<metrics::JsonObject>& rows = done_[{sequences, depth, shared}];
+    if (rows.empty()) {
+      std::vector<Loaded*> all;
+      for (const auto& one : loaded_) all.push_back(one.get());
+      rows = experiment::measure(all, sequences, depth, shared, rounds);
+    }
+    return rows[which];
   }
 
  private:
   std::mutex mutex_;
   std::unique_ptr<RandomLlama> llama_;
-  std::unique_ptr<Loaded> loaded_;
-  const kv_format::KvCodec* codec_ = nullptr;
+  std::vector<std::unique_ptr<Loaded>> loaded_;
+  std::vector<const kv_format::KvCodec*> formats_;
   std::size_t threads_ = 0;
   std::int64_t tokens_ = 0;
+  // by sequences, depth and whether their blocks are shared: a row of each format
+  std::map<std::tuple<std::int64_t, std::int64_t, bool>, std::vector<metrics::JsonObject>> done_;
 };
 
 std::vector<Run> make_runs(const Options& options) {
@@ -193,8 +235,11 @@ std::vector<Run> make_runs(const Options& options) {
   const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
   const auto loader = std::make_shared<Loader>();
   std::vector<Run> runs;
-  const auto add = [&](std::string_view part, const kv_format::KvCodec& codec, std::size_t threads,
-                       std::int64_t sequences, std::int64_t depth, bool shared = false) {
+  // formats: those that are measured by turns; which: the row's own
+  const auto add = [&](std::string_view part, std::span<const kv_format::KvCodec* const> formats,
+                       std::size_t which, std::size_t threads, std::int64_t sequences,
+                       std::int64_t depth, bool shared = false) {
+    const kv_format::KvCodec& codec = *formats[which];
     Run run;
     run.row.variant = std::string(codec.name);
     run.row.workload = "decode";
@@ -202,29 +247,26 @@ std::vector<Run> make_runs(const Options& options) {
     run.row.axes.add("part", part).add("kv_format", codec.name).add("threads", threads);
     run.row.axes.add("sequences", sequences).add("depth", depth);
     run.row.axes.add("prefix", shared ? "shared" : "own");
-    const std::int64_t tokens = sequences * (depth + 2 * block_tokens);
-    run.measure = [=, &codec] {
-      return loader->with(codec, threads, tokens, [&](Loaded& loaded) {
-        return loaded.measure(sequences, depth, shared, rounds);
-      });
+    run.measure = [=] {
+      return loader->measure(formats, which, threads, sequences, depth, shared, rounds);
     };
     runs.push_back(std::move(run));
   };
-  const kv_format::KvCodec& halves = kv_format::codec_of<kv_format::Bf16>();
+  static constexpr std::array halves{&kv_format::codec_of<kv_format::Bf16>()};
   for (std::size_t threads = 1; threads < most; threads *= 2) {
-    add("threads", halves, threads, 1, thread_depth);
+    add("threads", halves, 0, threads, 1, thread_depth);
   }
-  add("threads", halves, most, 1, thread_depth);
+  add("threads", halves, 0, most, 1, thread_depth);
   // The largest first: the ones behind it fit into its pool.
   for (auto batch = step_batches.rbegin(); batch != step_batches.rend(); ++batch) {
-    add("batch", halves, most, *batch, batch_depth);
+    add("batch", halves, 0, most, *batch, batch_depth);
   }
   for (const bool shared : {false, true}) {
-    add("prefix", halves, most, prefix_sequences, prefix_depth, shared);
+    add("prefix", halves, 0, most, prefix_sequences, prefix_depth, shared);
   }
-  for (const kv_format::KvCodec* codec : step_formats) {
-    for (auto depth = step_depths.rbegin(); depth != step_depths.rend(); ++depth) {
-      add("depth", *codec, most, 1, *depth);
+  for (auto depth = step_depths.rbegin(); depth != step_depths.rend(); ++depth) {
+    for (std::size_t which = 0; which < step_formats.size(); ++which) {
+      add("depth", step_formats, which, most, 1, *depth);
     }
   }
   return runs;
