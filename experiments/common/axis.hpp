@@ -69,7 +69,11 @@ namespace detail {
   }
   for (const char c : name) axis.name.push_back(c == '-' ? '_' : c);
   std::string_view list = text.substr(equals + 1);
-  if (list.starts_with('[') && list.ends_with(']')) list = list.substr(1, list.size() - 2);
+  if (list.starts_with('[') != list.ends_with(']')) {
+    throw usage_error(where, "has one bracket of two",
+                      "name=[value,...] or name=[start:stop:step]");
+  }
+  if (list.starts_with('[') && list.size() > 1) list = list.substr(1, list.size() - 2);
   for (std::size_t begin = 0; begin <= list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     const std::string_view item = list.substr(begin, end - begin);

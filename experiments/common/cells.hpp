@@ -173,8 +173,10 @@ namespace detail {
         what += (a == 0 ? " " : " and ") + slots[a].name + " " + slots[a].values[at[a]];
       }
       const std::string bases = bases_with(all, slots, at);
-      throw NothingMatched{what + (bases.empty() ? "; `quire list` shows those that were compiled"
-                                                 : "; the axis is compiled for " + bases)};
+      throw NothingMatched{what +
+                           (bases.empty() ? "; `quire list` shows those that were compiled"
+                                          : "; the axis is compiled for " + bases) +
+                           "; a list of your own is a quire_driver() (README)"};
     }
     found.push_back(&*match);
     std::size_t a = slots.size();
@@ -210,7 +212,8 @@ namespace detail {
                                           std::string_view given,
                                           const std::vector<std::string>& known) {
   if (all.empty() || all.front().mode != metrics::Mode::measured) {
-    return unknown_name(where, kind, given, known);
+    const std::string what = unknown_name(where, kind, given, known).what();
+    return usage_error("", what + "; others are a quire_driver() of your own (README)");
   }
   std::string have;
   for (const std::string& name : known) have += (have.empty() ? "" : ", ") + name;

@@ -211,6 +211,10 @@ inline void check_workload(const Settings& s) {
   if (const Hardware* known = hardware::find(s.hardware))
     return {.name = {}, .hardware = *known, .affine = {}};
   if (!is_hardware_file(s)) {
+    if (s.hardware.find_first_of("./") != std::string::npos) {
+      throw usage_error("--hardware " + s.hardware, "is no device and no .json",
+                        "a name of `quire list --json`, or a .json of `quire calibrate`");
+    }
     throw unknown_name("--hardware", "hardware", s.hardware, hardware_names());
   }
   HardwareFile file = read_hardware(s.hardware);

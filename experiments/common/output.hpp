@@ -71,6 +71,13 @@ struct Output {
     if (existing == Existing::refuse) {
       throw usage_error("--out " + path.string(), "has rows already", instead);
     }
+    if (existing == Existing::append) {
+      std::ifstream file(path);
+      if (file.get() != '{') {
+        throw data_error(path.string(), "holds something else than rows",
+                         "a file of result rows, or one that is not there");
+      }
+    }
     if (existing == Existing::force) std::filesystem::resize_file(path, 0);
     if (existing == Existing::resume) {
       std::size_t number = 0;

@@ -53,6 +53,9 @@ template <std::size_t n>
   if (is_one_of(setting, {"context", "new_probability"})) {
     return s.workload == "chat" ? "" : "it is of --workload chat";
   }
+  if (setting == "n") {
+    return s.beam_width > 0 ? "a beam search has as many candidates as --beam-width says" : "";
+  }
   if (setting == "jitter") return s.arrival == "trace" ? "" : "it is of --arrival trace";
   if (setting == "burstiness") {
     return s.arrival == "gamma" && !at_once ? "" : "it is of --arrival gamma at a --request-rate";

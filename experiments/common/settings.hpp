@@ -111,7 +111,10 @@ constexpr SettingField integer(std::string_view name, std::string_view help,
           [](const Settings& s) { return std::to_string(s.*member); }, alias};
 }
 
-enum class Bound { positive, not_negative, share };
+enum class Bound { positive, not_negative, share, gib };
+
+/// A pebibyte: bytes and blocks of it fit their types.
+inline constexpr double most_gib = 1 << 20;
 
 template <auto member, Bound bound, bool infinite = false>
 constexpr SettingField real(std::string_view name, std::string_view help,
@@ -125,11 +128,13 @@ constexpr SettingField real(std::string_view name, std::string_view help,
                                 (infinite || std::isfinite(value));
             const bool good = bound == Bound::positive       ? value > 0
                               : bound == Bound::not_negative ? value >= 0
+                              : bound == Bound::gib          ? value >= 0 && value <= most_gib
                                                              : value >= 0 && value <= 1;
             if (!number || !good) {
               throw usage_error(where, in_quotes(text) + " is out of range or no number",
                                 bound == Bound::positive       ? "a positive number"
                                 : bound == Bound::not_negative ? "0 or more"
+                                : bound == Bound::gib          ? "0 to 1048576 GiB"
                                                                : "a share from 0 to 1");
             }
             s.*member = value;
@@ -195,10 +200,9 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       integer<&S::tensor_parallel_size, 1, 1024>("tensor_parallel_size", "devices"),
       real<&S::gpu_memory_utilization, Bound::share>("gpu_memory_utilization",
                                                      "share of device memory in use"),
-      real<&S::kv_memory_gib, Bound::not_negative>("kv_memory_gib", "> 0: GiB for keys and values"),
-      real<&S::swap_space_gib, Bound::not_negative>("swap_space_gib", "GiB of the host tier",
-                                                    "swap_space"),
-      real<&S::disk_space_gib, Bound::not_negative>("disk_space_gib", "GiB of the disk tier"),
+      real<&S::kv_memory_gib, Bound::gib>("kv_memory_gib", "> 0: GiB for keys and values"),
+      real<&S::swap_space_gib, Bound::gib>("swap_space_gib", "GiB of the host tier", "swap_space"),
+      real<&S::disk_space_gib, Bound::gib>("disk_space_gib", "GiB of the disk tier"),
       text<&S::cost_model>(
           "cost_model", "what a step takes: roofline, affine, tabulated, or tabulated_or_roofline",
           cost_model_names),

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,7 +34,11 @@ inline constexpr std::size_t least_tokens = 512;
       texts.push_back(s.tokens);
     }
   } else {
+    std::error_code none;
     std::ifstream file(path, std::ios::binary);
+    if (!file || std::filesystem::is_directory(path, none)) {
+      throw data_error(path, "cannot be read", "a text");
+    }
     std::string text(std::size_t{1} << 20, '\0');  // more than 64 times 512 tokens
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(file.gcount()));

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/quire/commands.hpp>
 #include <quire/core/json.hpp>
@@ -174,9 +175,9 @@ void add_calibrate(CLI::App& app, int& exit_code) {
   command->add_option("--attention", asked->attention,
                       "columns batch_size,kv_len,latency_us: fits decode attention's bandwidth");
   command->add_option("--kv-heads", asked->kv_heads, "of --attention, on its device")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(whole_number(1, 1 << 20));
   command->add_option("--head-dim", asked->head_dim, "of --attention")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--all-reduce", asked->all_reduce,
                       "Vidur's all_reduce.csv: fits bandwidth and latency between devices");
@@ -185,7 +186,7 @@ void add_calibrate(CLI::App& app, int& exit_code) {
   command->add_option("--tensor-parallel", asked->devices, "rows of that many devices; 0: all");
   command->add_option("--multiprocessors", asked->multiprocessors,
                       "that tiles are dealt to; 0: a roofline without tiles");
-  command->add_option("--seed", asked->seed, "of the search");
+  command->add_option("--seed", asked->seed, "of the search")->check(seed_number());
   command->add_option("--out", asked->out, "the hardware file");
   command->callback([asked, &exit_code] {
     const bool device =

@@ -44,6 +44,19 @@ std::string measured_as(const RunOptions& o) {
 
 }  // namespace
 
+std::vector<std::string> lines_of_plan(const std::filesystem::path& path) {
+  constexpr const char* whole = "a whole one, as `quire sweep plan --out` wrote it";
+  if (!std::filesystem::is_regular_file(path)) throw data_error(path.string(), "is no file", whole);
+  bool torn = false;
+  std::vector<std::string> lines = metrics::read_rows(path, &torn);
+  if (torn) {
+    throw data_error(path.string() + ": line " + std::to_string(lines.size() + 1),
+                     "the file ends inside it", whole);
+  }
+  if (lines.empty()) throw data_error(path.string(), "holds no cell", whole);
+  return lines;
+}
+
 void write_cells(const std::filesystem::path& path, const Prepared& prepared,
                  const std::vector<std::size_t>& which) {
   // Renamed when it is whole: nobody runs half a plan.
@@ -84,10 +97,7 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
     throw usage_error("--cells " + path.string(), "says what is run, and so do other flags",
                       "one of both");
   }
-  if (!std::filesystem::is_regular_file(path)) {
-    throw data_error(path.string(), "is no file", "one that `quire sweep plan --out` wrote");
-  }
-  std::vector<std::string> lines = metrics::read_rows(path);
+  std::vector<std::string> lines = lines_of_plan(path);
   std::vector<std::size_t> numbers(lines.size());
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
   const Shard shard = shard_of(o);

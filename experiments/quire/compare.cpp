@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 
 #include <experiments/common/cells.hpp>
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/output.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/common/table.hpp>
@@ -209,7 +210,11 @@ struct Cell {
 
 int compare(const CompareOptions& o) {
   const std::vector<Row> rows = read_all(o.files);
-  if (rows.empty()) throw NothingMatched{"quire compare: the files hold no rows"};
+  if (rows.empty()) {
+    std::string names;
+    for (const std::string& file : o.files) names += (names.empty() ? "" : ", ") + file;
+    throw NothingMatched{"quire compare: no whole row in " + names};
+  }
   const std::string between = chosen_axis(o, rows);
   const std::vector<std::string> metrics = chosen_metrics(o, rows);
 
@@ -400,10 +405,10 @@ void add_compare(CLI::App& app, int& exit_code) {
   command->add_option("--metric", o->metrics, "metrics, comma-separated; the usual ones")
       ->delimiter(',');
   command->add_option("--level", o->level, "share of intervals that hold the true difference")
-      ->check(CLI::Range(0.5, 0.9999))
+      ->check(number_between(0.5, 0.9999, "a share from 0.5 to 0.9999"))
       ->capture_default_str();
   command->add_option("--format", o->format, "text, md, csv or jsonl")
-      ->check(CLI::IsMember({"text", "md", "csv", "jsonl"}))
+      ->check(one_of("format", {"text", "md", "csv", "jsonl"}))
       ->capture_default_str();
   command->callback([o, &exit_code] { exit_code = compared::compare(*o); });
 }

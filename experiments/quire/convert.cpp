@@ -35,7 +35,7 @@ checkpoint::DType type_named(const std::string& name) {
     if (written_types[i].name == name) return written_types[i].dtype;
     names[i] = written_types[i].name;
   }
-  throw unknown_name("--type", "type of a GGUF file", name, names);
+  throw unknown_name("--weight-format", "type of a GGUF file", name, names);
 }
 
 void write_gguf(const std::string& from, const std::string& type, const std::string& to) {

@@ -14,6 +14,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/terminal.hpp>
 #include <experiments/quire/commands.hpp>
 #include <experiments/quire/cpu_steps.hpp>
@@ -187,10 +188,13 @@ void generate(const GenerateOptions& o) {
 
   const Interruption interruption;
   const bool stream = !o.json && !o.no_stream && prompts.size() == 1 && p.width() == 1;
-  if (stream) std::cout << prompts[0] << std::flush;
-  const auto outputs = llm.generate(prompts, p, [stream](const TextEvent& event) {
+  bool begun = false;  // a prompt that is refused is not printed
+  const auto outputs = llm.generate(prompts, p, [&](const TextEvent& event) {
     Interruption::check();
-    if (stream) std::cout << event.text << std::flush;
+    if (!stream) return;
+    if (!begun) std::cout << prompts[0];
+    begun = true;
+    std::cout << event.text << std::flush;
   });
   if (stream) {
     std::cout << '\n';
@@ -247,44 +251,46 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->allow_extra_args(false);
   command->add_option("--prompt-file", o->prompt_file, "one prompt a line; - is standard input");
   command->add_option("--max-tokens", o->max_tokens, "tokens generated at most")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   command->add_option("--min-tokens", o->min_tokens, "no end before")
-      ->check(CLI::Range(0, 1 << 24));
+      ->check(whole_number(0, 1 << 24));
   command->add_option("--temperature", o->temperature, "0: the likeliest token each time")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--top-k", o->top_k, "0: all")->check(CLI::NonNegativeNumber);
-  command->add_option("--top-p", o->top_p, "share of probability kept, above 0");
+      ->check(zero_or_more());
+  command->add_option("--top-k", o->top_k, "0: all")->check(whole_number(0, 1 << 24));
+  command->add_option("--top-p", o->top_p, "share of probability kept")->check(positive_share());
   command->add_option("--min-p", o->min_p, "least probability, relative to the likeliest")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--repetition-penalty", o->repetition_penalty)->check(CLI::PositiveNumber);
-  command->add_option("--presence-penalty", o->params.presence_penalty);
-  command->add_option("--frequency-penalty", o->params.frequency_penalty);
-  command->add_option("--seed", o->params.seed)->capture_default_str();
-  command->add_option("--n", o->params.n, "completions of each prompt")->check(CLI::Range(1, 1024));
+      ->check(share());
+  command->add_option("--repetition-penalty", o->repetition_penalty)->check(positive_number());
+  command->add_option("--presence-penalty", o->params.presence_penalty)->check(finite_number());
+  command->add_option("--frequency-penalty", o->params.frequency_penalty)->check(finite_number());
+  command->add_option("--seed", o->params.seed)->check(seed_number())->capture_default_str();
+  command->add_option("--n", o->params.n, "completions of each prompt")
+      ->check(whole_number(1, 1024));
   command->add_option("--best-of", o->params.best_of, "completions generated, the n best shown")
-      ->check(CLI::Range(1, 1024));
+      ->check(whole_number(1, 1024));
   command->add_option("--beam-width", o->params.beam_width, "beam search of that width")
-      ->check(CLI::Range(1, 1024));
-  command->add_option("--length-penalty", o->params.length_penalty, "of beam search");
+      ->check(whole_number(1, 1024));
+  command->add_option("--length-penalty", o->params.length_penalty, "of beam search")
+      ->check(finite_number());
   command->add_option("--stop", o->params.stop, "text before which a completion ends")
       ->allow_extra_args(false);
   command->add_flag("--ignore-eos", o->params.ignore_eos, "go on after the end token");
   command->add_option("--logprobs", o->params.logprobs, "log-probabilities; 0: of the token alone")
-      ->check(CLI::Range(0, 1 << 20));
+      ->check(whole_number(0, 1 << 20));
   command->add_flag("--pin-threads", o->pin_threads, "keep each thread on a processor of its own");
   command->add_option("-t,--threads", o->threads, "0: one per processor")
-      ->check(CLI::Range(0, 4096));
+      ->check(whole_number(0, 4096));
   command->add_option("--kv-memory-mib", o->kv_memory_mib, "MiB for keys and values at most")
-      ->check(CLI::Range(1, 1 << 24));
+      ->check(whole_number(1, 1 << 24));
   command->add_option("--max-model-len", o->max_model_len, "prompt and output; 0: the model's")
-      ->check(CLI::Range(0, 1 << 24));
+      ->check(whole_number(0, 1 << 24));
   command
       ->add_option(
           "--speculation", o->speculation,
           "same text in fewer steps: prompt_lookup guesses that text goes on as it did before, "
           "draft_model has a smaller model guess")
-      ->check(CLI::IsMember({"none", "prompt_lookup", "draft_model"}))
+      ->check(one_of("speculation", {"none", "prompt_lookup", "draft_model"}))
       ->capture_default_str();
   command->add_option(
       "--draft", o->draft,
@@ -297,6 +303,23 @@ void add_generate(CLI::App& app, int& exit_code) {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");
     }
+    if (std::find(o->params.stop.begin(), o->params.stop.end(), "") != o->params.stop.end()) {
+      throw usage_error("--stop", "is empty, and an empty text is everywhere", "a text");
+    }
+    if (o->min_tokens > o->max_tokens) {
+      throw usage_error("--min-tokens " + std::to_string(o->min_tokens),
+                        "is more than --max-tokens " + std::to_string(o->max_tokens),
+                        "at most as many");
+    }
+    const auto draws = [&o](const auto& given, const char* flag) {
+      if (o->params.beam_width == 0 || !given) return;
+      throw usage_error(flag, "changes nothing here: beam search draws nothing",
+                        "no --beam-width, or no " + std::string(flag));
+    };
+    draws(o->temperature, "--temperature");
+    draws(o->top_k, "--top-k");
+    draws(o->top_p, "--top-p");
+    draws(o->min_p, "--min-p");
     if (o->params.beam_width > 0 && o->params.n > o->params.beam_width) {
       throw usage_error("--n", "is larger than --beam-width", "at most the width");
     }

@@ -51,7 +51,11 @@ Error explained(const CLI::App& app, const CLI::ParseError& error) {
   }
   std::string what = error.what();
   std::replace(what.begin(), what.end(), '\n', ' ');
-  return usage_error(where, what, "see `" + where + " --help`");
+  constexpr std::string_view expected = "; expected ";  // of flag_values.hpp
+  if (const std::size_t at = what.find(expected); at != std::string::npos) {
+    return usage_error(where, what.substr(0, at), what.substr(at + expected.size()));
+  }
+  return usage_error(where, what, "what `" + where + " --help` says");
 }
 
 int run_program(int argc, char** argv) {

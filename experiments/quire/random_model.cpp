@@ -1,12 +1,15 @@
 // quire random-model: a llama of random weights, to measure with.
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/quire/commands.hpp>
 #include <quire/checkpoint/random_model.hpp>
@@ -68,8 +71,8 @@ void add_random_model(CLI::App& app, int& exit_code) {
   command->add_option("out", o->out, "the folder to write")->required();
   command->add_option("--shape", o->shape, "a llama of `quire run --model`")->capture_default_str();
   command->add_option("--type", o->type, "of all tensors: bf16, f16 or f32")->capture_default_str();
-  command->add_option("--seed", o->seed)->capture_default_str();
-  const CLI::Range size(1, 1 << 24);
+  command->add_option("--seed", o->seed)->check(seed_number())->capture_default_str();
+  const CLI::Validator size = whole_number(1, 1 << 24);
   command->add_option("--layers", o->layers, "in place of the shape's own, as below")->check(size);
   command->add_option("--hidden", o->hidden)->check(size);
   command->add_option("--heads", o->heads)->check(size);
@@ -81,6 +84,12 @@ void add_random_model(CLI::App& app, int& exit_code) {
     using checkpoint::DType;
     if (o->type != "bf16" && o->type != "f16" && o->type != "f32") {
       throw unknown_name("--type", "type", o->type, random_types);
+    }
+    // Weights that were trained cannot be written again.
+    const std::filesystem::path config = std::filesystem::path(o->out) / "config.json";
+    std::error_code none;
+    if (std::filesystem::exists(config, none)) {
+      throw usage_error(o->out, "holds a model already", "a folder without config.json");
     }
     const DType dtype = o->type == "f32" ? DType::f32 : o->type == "f16" ? DType::f16 : DType::bf16;
     checkpoint::save_random_llama(shape_of_random(*o), dtype, o->seed, o->out);

@@ -74,6 +74,21 @@ std::optional<model::CalibrationOptions> integers_named(std::string_view name) {
   return o;
 }
 
+Error unknown_format(const std::string& format) {
+  const std::vector<std::string_view> names = {"nf4",
+                                               "fp4",
+                                               "llm_int8",
+                                               "w8a8",
+                                               "fp8_w8a8",
+                                               "int4_g128",
+                                               "int8_per_channel",
+                                               "int4_zero_point_g128",
+                                               "gptq_int4_g128",
+                                               "gptq_int3_zero_point_g128",
+                                               "awq_int4_zero_point_g128"};
+  return unknown_name(where, "format of a directory", format, names);
+}
+
 }  // namespace
 
 checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::string& format,
@@ -81,6 +96,7 @@ checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::s
   const std::optional<model::CalibrationOptions> integers = integers_named(format);
   const bool fitted = integers && integers->method != Method::round_to_nearest;
   if (!texts.empty() && !fitted) {
+    if (format.starts_with("gptq_") || format.starts_with("awq_")) throw unknown_format(format);
     throw usage_error("--calibration-text", "nothing is fitted to texts in " + in_quotes(format),
                       "a format of gptq_ or awq_");
   }
@@ -113,18 +129,7 @@ checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::s
     throw usage_error(std::string(where), in_quotes(format) + " lies in GGUF files alone",
                       "an output that ends in .gguf");
   }
-  const std::vector<std::string_view> names = {"nf4",
-                                               "fp4",
-                                               "llm_int8",
-                                               "w8a8",
-                                               "fp8_w8a8",
-                                               "int4_g128",
-                                               "int8_per_channel",
-                                               "int4_zero_point_g128",
-                                               "gptq_int4_g128",
-                                               "gptq_int3_zero_point_g128",
-                                               "awq_int4_zero_point_g128"};
-  throw unknown_name(where, "format of a directory", format, names);
+  throw unknown_format(format);
 }
 
 }  // namespace quire::experiment

@@ -9,8 +9,10 @@
 #include <iostream>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,7 @@
 
 #include <experiments/common/build_info.hpp>
 #include <experiments/common/eta.hpp>
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/table.hpp>
 #include <quire/core/thread_pool.hpp>
 
@@ -27,6 +30,9 @@ namespace {
 
 constexpr std::string_view formats[] = {"text", "md", "csv", "json", "jsonl"};
 const Settings defaults{};
+constexpr const char* too_large =
+    "the run does not fit into this machine's memory; expected fewer requests, or less "
+    "--kv-memory-gib, --swap-space-gib or --disk-space-gib";
 
 double wall_clock() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -250,7 +256,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("-r,--repetitions", o.selection.repetitions,
                   "runs of each cell of --executor cpu")
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(whole_number(1, 1'000'000))
       ->group("Selection");
   for (const SettingField& field : setting_fields()) {
     const std::string flag = flag_of(field.name);
@@ -276,7 +282,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       .add_option("--metric-percentiles", o.measurement.percentiles,
                   "percentiles, comma-separated [99]")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(number_between(0, 100, "a percentile from 0 to 100"))
       ->group("Measurement");
   command
       .add_flag("--stream", o.measurement.stream,
@@ -290,7 +296,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("--attainment", o.measurement.search.attainment,
                   "share of requests that must meet --goodput [0.9]")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(share())
       ->group("Measurement");
   command
       .add_option("--keep", o.keep,
@@ -299,7 +305,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->expected(1, 8)
       ->group("Measurement");
   command.add_option("--timeout", o.measurement.timeout_s, "wall-clock seconds a run may take")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->group("Measurement");
   command
       .add_option("--chrome-trace", o.measurement.chrome_trace,
@@ -329,7 +335,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command.add_option("--shard", o.shard, "run part i of n of the cells: i/n, from 1/n to n/n")
       ->group("Control");
   command.add_option("--jobs", o.jobs, "cells at once")
-      ->check(CLI::Range(1, 1024))
+      ->check(whole_number(1, 1024))
       ->group("Control");
   command.add_flag("--dry-run", o.dry_run, "print the cells, run none")->group("Control");
   command.add_flag("--continue-on-error", o.continue_on_error, "go on after a run that failed")
@@ -580,7 +586,10 @@ CellRun run_one(const Prepared& p, std::size_t i) {
           (report.is_streamed ? report.streamed.completed : report.summary().completed) == 0;
       run.notices = notices_of(cell, outcome);
       if (run.nothing_completed && run.notices.empty()) {
-        run.notices.emplace_back("no request has ended");
+        const double warmup = cell.settings.warmup_s;
+        run.notices.push_back(warmup > 0 ? "no request that arrived after --warmup-s " +
+                                               detail::plain_number(warmup) + " has ended"
+                                         : "no request has ended");
       }
       run.outcome = std::move(outcome);
     }
@@ -589,6 +598,12 @@ CellRun run_one(const Prepared& p, std::size_t i) {
   } catch (const Error& error) {
     run.error = error.what();
     run.exit_code = error.exit_code();
+  } catch (const std::bad_alloc&) {
+    run.error = too_large;
+    run.exit_code = 1;
+  } catch (const std::length_error&) {  // a vector of more than there are addresses for
+    run.error = too_large;
+    run.exit_code = 1;
   }
   return run;
 }

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/flag_values.hpp>
 #include <experiments/quire/sweep.hpp>
 #include <quire/core/json.hpp>
 #include <quire/metrics/json_object.hpp>
@@ -25,11 +26,8 @@ struct CollectOptions {
 
 /// Hashes of the cells of a plan, in its order.
 std::vector<std::string> hashes_of(const std::filesystem::path& plan) {
-  if (!std::filesystem::is_regular_file(plan)) {
-    throw data_error(plan.string(), "is no file", "one that `quire sweep plan --out` wrote");
-  }
   std::vector<std::string> hashes;
-  for (const std::string& line : metrics::read_rows(plan)) {
+  for (const std::string& line : lines_of_plan(plan)) {
     const std::string where = plan.string() + ": line " + std::to_string(hashes.size() + 1);
     const json::Value cell = json::parse(line, where);
     const std::string* hash = text_member(&cell, "cell");
@@ -170,16 +168,16 @@ void add_sweep(CLI::App& app, int& exit_code, const Invocation& invocation) {
       run->add_option("--index", running->run.index, "part of the sweep, from 0")->group("Control");
   CLI::Option* count =
       run->add_option("--count", running->run.count, "number of parts")->group("Control");
-  count->check(CLI::Range(1, 1'000'000));
+  count->check(whole_number(1, 1'000'000));
   index->needs(count);
   count->needs(index);
   run->add_option("--retries", running->retries,
                   "further attempts at cells whose process died, or that a job left without a row")
-      ->check(CLI::Range(0, 100))
+      ->check(whole_number(0, 100))
       ->capture_default_str()
       ->group("Control");
   run->add_option("--backend", running->backend, "where it runs: local or slurm")
-      ->check(CLI::IsMember({"local", "slurm"}))
+      ->check(one_of("back end", {"local", "slurm"}))
       ->capture_default_str()
       ->group("Control");
   SlurmOptions& slurm = running->slurm;
@@ -187,19 +185,19 @@ void add_sweep(CLI::App& app, int& exit_code, const Invocation& invocation) {
          "--cells-per-task", slurm.cells_per_task,
          "cells that a task of the job array runs, --jobs at once; a task takes about half "
          "a second to start")
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(whole_number(1, 1'000'000))
       ->capture_default_str()
       ->group("Slurm");
   run->add_option("--max-tasks", slurm.max_tasks,
                   "tasks of an array at most (MaxArraySize - 1); beyond it tasks get more cells")
-      ->check(CLI::Range(1, 4'000'000))
+      ->check(whole_number(1, 4'000'000))
       ->capture_default_str()
       ->group("Slurm");
   run->add_option("--at-once", slurm.at_once, "tasks that may run at once; 0: as the cluster likes")
       ->capture_default_str()
       ->group("Slurm");
   run->add_option("--poll", slurm.poll_s, "seconds between looks at the queue and at new rows")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(number_between(0.1, 3600, "0.1 to 3600 seconds"))
       ->capture_default_str()
       ->group("Slurm");
   run->add_option("--sbatch", slurm.sbatch, "a further word for sbatch, as --sbatch=--partition=x")

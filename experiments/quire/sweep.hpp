@@ -31,6 +31,9 @@ struct SweepOptions {
 void write_cells(const std::filesystem::path& path, const Prepared& prepared,
                  const std::vector<std::size_t>& which);
 
+/// The lines of a file of cells. \errors data error: there is none, it is empty, or it ends inside a line.
+[[nodiscard]] std::vector<std::string> lines_of_plan(const std::filesystem::path& path);
+
 /// The cells of a file, of the part that the options ask for, and their hashes; fills the variants
 /// and the measurement of the options.
 /// \errors data error: a line is no cell, or not one of this program.

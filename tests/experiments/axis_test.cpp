@@ -27,7 +27,7 @@ TEST(Axis, ReadsListsRangesAndPowers) {
 TEST(Axis, RefusesWhatIsNone) {
   for (const char* bad : {"", "eviction", "=3", "a=", "a=[]", "a=[1,,2]", "a=[1:x]", "a=[3:1]",
                           "a=[1:2:0]", "a=[1:2:-1]", "a=[0:1e9:1]", "a[log]=[1,2]", "a=[1:2:3:4]",
-                          "a[pow2]=[x]", "a[pow2]=[1:256]"}) {
+                          "a[pow2]=[x]", "a[pow2]=[1:256]", "a=[1", "a=1]", "a=["}) {
     if (std::string(bad) == "a=[1:x]") continue;  // not a range of numbers, so a word: a path may
     EXPECT_THROW(static_cast<void>(parse_axis(bad)), quire::Error) << bad;
   }

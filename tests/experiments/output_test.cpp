@@ -24,6 +24,9 @@ TEST(Output, RefusesToMixRowsUnasked) {
   EXPECT_TRUE(open_output(folder.path() / "new", Existing::refuse, "p").file.has_value());
   EXPECT_FALSE(open_output("", Existing::refuse, "p").file.has_value());
   EXPECT_THROW(static_cast<void>(open_output("", Existing::resume, "p")), quire::Error);
+  const auto notes = folder.write("notes", "what I saw\nand thought");
+  EXPECT_THROW(static_cast<void>(open_output(notes, Existing::append, "p")), quire::Error);
+  EXPECT_EQ(read_file(notes), "what I saw\nand thought");
 }
 
 TEST(Output, ResumesWhatThisProgramHasFinished) {

@@ -292,6 +292,72 @@ TEST(QuireCommand, ARunThatFailsIsOne) {
   EXPECT_EQ(quire_command({"run", "--num-prompts", "20", "--out", "/proc/x/rows"}).exit_code, 1);
 }
 
+TEST(QuireCommand, ARunThatFailsLeavesNoFileBehind) {
+  const TempDir folder;
+  const std::string out = (folder.path() / "rows").string();
+  EXPECT_EQ(quire_command({"run", "--model", "opt_175b", "--out", out}).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(out));
+  folder.write("notes", "some text");
+  const std::string notes = (folder.path() / "notes").string();
+  EXPECT_EQ(quire_command({"run", "--num-prompts", "2", "--out", notes, "--append"}).exit_code, 1);
+  EXPECT_EQ(quire::testing::read_file(notes), "some text");
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // which take addresses themselves
+TEST(QuireCommand, ARunThatDoesNotFitIntoThisMachineFails) {
+  const Ran ran = quire::testing::run_program(
+      "/bin/sh", {"-c", "ulimit -v 4000000; exec " QUIRE_COMMAND
+                        " run --model opt_125m --num-prompts 5 --swap-space-gib 1048576"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("does not fit into this machine's memory; expected fewer"));
+}
+#endif
+
+TEST(QuireCommand, NumbersOutOfRangeAreSaidInPlainWords) {
+  const auto refused = [](const Words& words, const std::string& says) {
+    const Ran ran = quire_command(words);
+    EXPECT_EQ(ran.exit_code, 2) << words.back();
+    EXPECT_EQ(ran.out, "");
+    EXPECT_THAT(ran.err, HasSubstr(says));
+    EXPECT_LT(ran.err.size(), 300u) << ran.err;
+  };
+  refused({"run", "--jobs", "0"},
+          "--jobs: \"0\" is out of range or no number; expected a whole "
+          "number from 1 to 1024");
+  refused({"run", "--timeout", "0"}, "expected a positive number");
+  refused({"run", "--timeout", "nan"}, "expected a positive number");
+  refused({"run", "--metric-percentiles", "50,nan"}, "\"nan\" is out of range");
+  refused({"run", "--attainment", "nan"}, "expected a share from 0 to 1");
+  refused({"run", "--swap-space-gib", "1e300"}, "expected 0 to 1048576 GiB");
+  refused({"run", "--kv-memory-gib", "1e300"}, "expected 0 to 1048576 GiB");
+  refused({"run", "--axis", "seed=[0:9"}, "has one bracket of two");
+  refused({"run", "--n", "3", "--beam-width", "4"}, "changes nothing here: a beam search");
+  refused({"run", "--hardware", "/none.txt"}, "a .json of `quire calibrate`");
+  refused({"compare", "x", "--format", "xml"}, "expected one of text, md, csv, jsonl");
+  refused({"compare"}, "expected what `quire compare --help` says");
+  refused({"random-model", QUIRE_SOURCE_DIR "/experiments/small_models/checkpoints/stories"},
+          "holds a model already");
+  const Ran warming = quire_command(short_run({"--warmup-s", "1e9"}));
+  EXPECT_EQ(warming.exit_code, 1);
+  EXPECT_THAT(warming.err, HasSubstr("after --warmup-s 1e+09"));
+}
+
+TEST(QuireCommand, AnAxisThatIsNotCompiledPointsToAListOfOnesOwn) {
+  for (const Words& words : {Words{"run", "--axis", "weight_format=[nf4]"},
+                             {"run", "--variant", "vllm", "--axis", "eviction=[sieve]"}}) {
+    EXPECT_THAT(quire_command(words).err, HasSubstr("quire_driver()"));
+  }
+}
+
+TEST(QuireCommand, AReportSaysWhatThePrefixCacheFound) {
+  const Ran ran =
+      quire_command(short_run({"--variant", "vllm_prefix_cache", "--workload", "shared_prefix"}));
+  EXPECT_THAT(ran.out, HasSubstr("\nprefix cache: ")) << ran.err;
+  EXPECT_THAT(quire_command(short_run({})).out, Not(HasSubstr("prefix cache")));
+}
+
 TEST(QuireCommand, ListsEveryVariantAsJson) {
   const Ran ran = quire_command({"list", "--json"});
   ASSERT_EQ(ran.exit_code, 0);
@@ -880,7 +946,9 @@ TEST(QuireCommand, CompareRefusesInOneLine) {
   refused(rows, {"--baseline", "fifo"}, 2, "unknown value of eviction");
   refused(rows + row_of("lru", 0, 1), {}, 1, "row 3");
   refused(rows + "{\"run_id\":1}\n", {}, 1, "row 3");
-  refused("", {}, 3, "no rows");
+  refused("", {}, 3, "no whole row in ");
+  refused("{\"run_id\": \"torn", {}, 3, "no whole row in ");
+  refused(rows, {"--level", "nan"}, 2, "--level: \"nan\" is out of range");
   EXPECT_THAT(quire_command({"compare", "/none"}).err, HasSubstr("no such file"));
 }
 
@@ -1000,6 +1068,22 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", induction, "--prompt", "a", "--temperature", "-1"}, 2);
   refused({"generate", induction, "--prompt", "a", "--n", "4", "--beam-width", "2"}, 2);
   refused({"generate", induction, "--prompt", "a", "--max-token", "2"}, 2);
+  const std::string file = QUIRE_SOURCE_DIR "/README.md";
+  refused({"generate", file, "--prompt", "a"}, 1);
+  EXPECT_THAT(quire_command({"generate", file, "--prompt", "a"}).err, HasSubstr("is a file"));
+  // Not even the prompt is printed where the text behind it is refused.
+  refused({"generate", induction, "--prompt", "a b c d e", "--max-model-len", "3"}, 2);
+  for (const char* flag : {"--temperature", "--top-p", "--min-p", "--repetition-penalty",
+                           "--presence-penalty", "--length-penalty", "--top-k", "--seed"}) {
+    const Words words{"generate", induction, "--prompt", "a", flag, "nan"};
+    refused(words, 2);
+    EXPECT_THAT(quire_command(words).err,
+                HasSubstr("quire generate: " + std::string(flag) +
+                          ": \"nan\" is out of range or no number; expected "));
+  }
+  refused({"generate", induction, "--prompt", "a", "--stop", ""}, 2);
+  refused({"generate", induction, "--prompt", "a", "--min-tokens", "9", "--max-tokens", "8"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--beam-width", "2", "--top-k", "3"}, 2);
   refused({"generate", "/none", "--prompt", "a"}, 1);
   EXPECT_THAT(quire_command({"generate", "/none", "--prompt", "a"}).err,
               HasSubstr("no such directory"));

@@ -113,6 +113,8 @@ TEST(SweepCommand, RefusesPlansThatAreNotItsOwn) {
     EXPECT_THAT(ran.err, HasSubstr("cells: "));
   };
   const std::string head = R"({"schema": "quire.cell/1", "cell": "00", "repetition": 0, )";
+  refused("", "holds no cell");
+  refused("{\"schema\": \"quire.cell", "line 1: the file ends inside it");
   refused("{}\n", "is no cell");
   refused("hello\n", "cells: line 1");
   refused(head + "\"words\": []}\n", "is no whole cell");

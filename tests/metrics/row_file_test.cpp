@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -46,6 +48,26 @@ TEST(RowFile, AFileThatIsNotThereHasNoRows) {
   const TempDir folder;
   EXPECT_EQ(read_rows(folder.path() / "none"), Rows{});
   EXPECT_THROW(static_cast<void>(read_rows(folder.path())), quire::Error);
+}
+
+TEST(RowFile, WhatNobodyWroteToIsGoneAndNoRowGoesWithIt) {
+  const TempDir folder;
+  const auto path = folder.path() / "rows";
+  { const RowFile unwritten(path); }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  folder.write("rows", "");  // somebody else's
+  { const RowFile unwritten(path); }
+  EXPECT_TRUE(std::filesystem::exists(path));
+  std::filesystem::remove(path);
+  auto first = std::make_unique<RowFile>(path);
+  RowFile second(path);  // opened while the first one's file was there
+  first.reset();
+  EXPECT_FALSE(std::filesystem::exists(path));
+  second.append("two");
+  EXPECT_EQ(read_rows(path), Rows{"two"});
+  RowFile third = RowFile(path);
+  third.append("three");
+  EXPECT_EQ(read_rows(path), (Rows{"two", "three"}));
 }
 
 TEST(RowFile, RefusesPlacesThatCannotBeWritten) {

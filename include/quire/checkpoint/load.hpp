@@ -52,7 +52,10 @@ struct Checkpoint {
   const std::filesystem::path folder(directory);
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored)) {
-    throw data_error(directory, "no such directory", "a Hugging Face checkpoint directory");
+    const bool file = std::filesystem::exists(folder, ignored);
+    throw data_error(directory,
+                     file ? "is a file, and its name does not end in .gguf" : "no such directory",
+                     "a Hugging Face checkpoint directory, or a .gguf");
   }
   Checkpoint out;
   out.directory = directory;

@@ -86,7 +86,9 @@ inline void save_random_llama(const model::Shape& shape, DType dtype, std::uint6
   }
   std::error_code failed;
   fs::create_directories(directory, failed);
-  if (failed) throw state_error(directory, "cannot make the directory (" + failed.message() + ")");
+  if (failed)
+    throw state_error(directory, "cannot make the directory (" + failed.message() + ")",
+                      "a place that can be written");
   std::vector<std::byte> bytes;
   const auto tensors = detail::llama_tensors(shape, dtype);
   const fs::path to(directory);

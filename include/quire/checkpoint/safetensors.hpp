@@ -77,8 +77,14 @@ struct Placed {
   out.entry.dtype = *dtype;
   const json::Field offsets = field.at("data_offsets");
   if (offsets.array().size() != 2) throw offsets.error("not two offsets", "[begin, end]");
-  out.begin = offsets.at(std::size_t{0}).integer(0, data_bytes);
-  out.end = offsets.at(std::size_t{1}).integer(out.begin, data_bytes);
+  out.begin = offsets.at(std::size_t{0}).integer(0);
+  out.end = offsets.at(std::size_t{1}).integer(out.begin);
+  if (out.end > data_bytes) {
+    throw offsets.at(std::size_t{1})
+        .error("the tensor ends at byte " + std::to_string(out.end) +
+                   " of the data, of which the file has " + std::to_string(data_bytes),
+               "a whole copy of the file");
+  }
   const std::int64_t bytes = byte_size(field.at("shape"), *dtype, out.entry.shape);
   if (out.end - out.begin != bytes) {
     throw offsets.error("the offsets span " + std::to_string(out.end - out.begin) + " bytes",
@@ -95,10 +101,15 @@ struct Placed {
     throw data_error(path + ": byte 0", "the file ends inside the header's length", "8 bytes");
   }
   const auto header_bytes = checkpoint::detail::load_unaligned<std::uint64_t>(bytes.data());
-  if (header_bytes > longest_header || header_bytes > bytes.size() - 8) {
-    throw data_error(
-        path + ": byte 0", "the header's length is " + std::to_string(header_bytes),
-        "at most " + std::to_string(std::min<std::uint64_t>(longest_header, bytes.size() - 8)));
+  if (header_bytes > longest_header) {
+    throw data_error(path + ": byte 0", "the header's length is " + std::to_string(header_bytes),
+                     "at most " + std::to_string(longest_header));
+  }
+  if (header_bytes > bytes.size() - 8) {
+    throw data_error(path + ": byte " + std::to_string(bytes.size()),
+                     "the file ends inside the header, of which it has " +
+                         std::to_string(bytes.size() - 8) + " bytes",
+                     std::to_string(header_bytes) + " bytes: a whole copy of the file");
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8,
                               static_cast<std::size_t>(header_bytes));

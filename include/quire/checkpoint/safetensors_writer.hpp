@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -81,7 +83,10 @@ void write(const std::string& path, std::span<const Declared> tensors, BytesOf b
   const std::string header = header_of(tensors);
   const std::string temporary = path + ".part";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) throw state_error(temporary, "cannot open it for writing");
+  if (file == nullptr) {
+    throw state_error(path, std::string("cannot be written (") + std::strerror(errno) + ")",
+                      "a place that can be written");
+  }
   bool written = std::fwrite(header.data(), 1, header.size(), file) == header.size();
   for (std::size_t i = 0; i < tensors.size() && written; ++i) {
     const std::span<const std::byte> bytes = bytes_of(i);

@@ -126,6 +126,12 @@ inline std::ostream& operator<<(std::ostream& out, const Report& report) {
                   averages.running_requests, averages.batched_tokens);
     out << text;
   }
+  if (report.counters.prefix_hit_tokens.value > 0) {
+    std::snprintf(text, sizeof text, "prefix cache: %.1f %% of the prompts' tokens found\n",
+                  100 * static_cast<double>(report.counters.prefix_hit_tokens.value) /
+                      static_cast<double>(report.counters.prompt_tokens.value));
+    out << text;
+  }
   if (report.counters.steps_over_budget > 0) {
     out << "prompts longer than max_batched_tokens, each in a step of its own: "
         << report.counters.steps_over_budget << '\n';

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -22,7 +24,7 @@ namespace quire::metrics {
 
 /// Appends lines to a file so that each is on the disk whole or not at all when append() returns,
 /// however many processes append to it. A line that a dying process left unfinished is cut off
-/// before the next one is written.
+/// before the next one is written. A file that it made and nobody wrote to is gone when it ends.
 /// \errors state error: the file cannot be opened, locked or written.
 class RowFile {
  public:
@@ -30,8 +32,7 @@ class RowFile {
     const std::filesystem::path folder = path.parent_path();
     std::error_code ignored;
     if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
-    file_ = ::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    if (file_ < 0) fail("cannot be opened for appending");
+    open();
     const int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_CLOEXEC);
     if (directory >= 0) {  // the file's name must be on the disk too
       static_cast<void>(::fsync(directory));
@@ -39,19 +40,32 @@ class RowFile {
     }
   }
   RowFile(RowFile&& other) noexcept
-      : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
+      : path_(std::move(other.path_)),
+        file_(std::exchange(other.file_, -1)),
+        made_(std::exchange(other.made_, false)) {}
   RowFile(const RowFile&) = delete;
   RowFile& operator=(const RowFile&) = delete;
   RowFile& operator=(RowFile&&) = delete;
   ~RowFile() {
-    if (file_ >= 0) ::close(file_);
+    if (file_ < 0) return;
+    // Under the lock, and append() looks whether the file is still there: no row goes with it.
+    if (made_ && ::flock(file_, LOCK_EX) == 0 && is_linked() && ::lseek(file_, 0, SEEK_END) == 0) {
+      ::unlink(path_.c_str());
+    }
+    ::close(file_);
   }
 
   /// line: without a line feed in it.
   void append(std::string_view line) {
     std::string text(line);
     text.push_back('\n');
-    const Lock lock(*this);
+    std::optional<Lock> lock(std::in_place, *this);
+    while (!is_linked()) {  // another process made it and took it away again
+      lock.reset();
+      ::close(file_);
+      open();
+      lock.emplace(*this);
+    }
     cut_torn_line();
     const off_t end = ::lseek(file_, 0, SEEK_END);
     const ssize_t written = ::write(file_, text.data(), text.size());
@@ -77,6 +91,18 @@ class RowFile {
     RowFile& owner;
   };
 
+  void open() {
+    constexpr int flags = O_RDWR | O_APPEND | O_CLOEXEC;
+    file_ = ::open(path_.c_str(), flags | O_CREAT | O_EXCL, 0644);
+    made_ = file_ >= 0;
+    if (!made_ && errno == EEXIST) file_ = ::open(path_.c_str(), flags | O_CREAT, 0644);
+    if (file_ < 0) fail("cannot be opened for appending");
+  }
+  [[nodiscard]] bool is_linked() const {
+    struct stat status {};
+    return ::fstat(file_, &status) != 0 || status.st_nlink > 0;
+  }
+
   [[noreturn]] void fail(std::string_view what) const {
     throw state_error(path_, std::string(what) + ": " + std::strerror(errno), "a writable file");
   }
@@ -95,6 +121,7 @@ class RowFile {
 
   std::string path_;
   int file_ = -1;
+  bool made_ = false;
 };
 
 /// The whole lines of a file; blank ones are passed over, a torn last one is left out.

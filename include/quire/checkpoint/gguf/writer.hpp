@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -177,7 +179,10 @@ inline void write_file(const std::string& path, const MetadataText& metadata,
 
   const std::string temporary = path + ".part";
   std::unique_ptr<std::FILE, detail::CloseFile> file(std::fopen(temporary.c_str(), "wb"));
-  if (file == nullptr) throw state_error(temporary, "cannot open it for writing");
+  if (file == nullptr) {
+    throw state_error(path, std::string("cannot be written (") + std::strerror(errno) + ")",
+                      "a place that can be written");
+  }
   bool good = std::fwrite(header.data(), 1, header.size(), file.get()) == header.size();
   std::vector<float> values;
   std::vector<std::byte> bytes;
