@@ -60,6 +60,7 @@ function(quire_study target)
   elseif(DEFINED quire_study_${arg_SLOT})
     get_filename_component(file "${arg_FILE}" ABSOLUTE)
     quire_study_engines(${target} ${arg_SLOT} "${file}" "${arg_TYPE}")
+    target_compile_options(${target} PRIVATE -Wfatal-errors)
     return()
   else()
     message(FATAL_ERROR "quire_study: SLOT \"${arg_SLOT}\" is none that can be studied")
@@ -81,6 +82,8 @@ int main(int argc, char** argv) {
     @ONLY)
   add_executable(${target} "${source}")
   target_link_libraries(${target} PRIVATE quire_${lab})
+  # What follows the sentence about the user's policy is about what was made of it.
+  target_compile_options(${target} PRIVATE -Wfatal-errors)
   if(NOT arg_SLOT STREQUAL "eviction") # whose calls are timed
     target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   endif()
