@@ -156,6 +156,8 @@ EQUIVALENT = {
     "if(part>0&&part_begin>length)return;": SPARE,
     "while(n>1&&n*Key::block_tokens>=simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
     "while(n>1&&n*1>simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
+    "while(n>=1&&(head_dim%n!=0||head_dim/n<sharers))n/=2;":
+        "one element divides each row and leaves no lane dry: the loop ends there",
     # sampling
     "std::uint32_tleast=key_of(-simt::infinity())+0;": "tokens of -infinity weigh nothing",
     "wrong+=x<3.402823466e38f?0:1;": "only the largest float itself, which no model gives",
