@@ -138,11 +138,13 @@ metrics::JsonObject product(std::int64_t rows, std::size_t rounds) {
   const auto n = static_cast<std::size_t>(rows);
   const std::vector<float> x = random_floats(n * size, 2);
   std::vector<float> y(n * matrices[0].padded_outputs());
-  const double count = static_cast<double>(rows) * size * size;
+  double count = static_cast<double>(rows) * size * size;
+  constexpr bool sparse = requires { Format::kept; };
+  if constexpr (sparse) count *= Format::kept;
   Work work{2 * count, static_cast<double>(matrices[0].bytes() + 2 * n * size * sizeof(float))};
   if constexpr (std::same_as<Format, weight_format::Bf16W16a16>) {
     work.peak = &Ceilings::bf16_products;
-  } else if (source.codec->add_products != nullptr) {
+  } else if (!sparse && source.codec->add_products != nullptr) {
     work.peak = &Ceilings::byte_products;
   }
   std::size_t turn = 0;
@@ -401,6 +403,7 @@ std::vector<Run> make_runs(const Options& options) {
   add_products<weight_format::Q80>(runs, options, rounds);
   add_products<weight_format::Q40>(runs, options, rounds);
   add_products<weight_format::A8<weight_format::Q40>>(runs, options, rounds);
+  add_products<weight_format::Sparse24>(runs, options, rounds);
   add_attention<kv_format::Bf16>(runs, options, rounds);
   add_attention<kv_format::Int8PerTokenHead>(runs, options, rounds);
   add_attention<kv_format::Int4PerTokenHead>(runs, options, rounds);

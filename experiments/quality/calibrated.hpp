@@ -7,6 +7,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/model/calibration_options.hpp>
 #include <quire/weight_format/codec.hpp>
+#include <quire/weight_format/pruning.hpp>
 
 /// quire/model/calibration.hpp on one thread, compiled once for the laboratory and the tests.
 namespace quire::quality {
@@ -17,6 +18,11 @@ namespace quire::quality {
                                                std::vector<model::LayerError>* errors = nullptr);
 [[nodiscard]] checkpoint::Checkpoint smooth(const checkpoint::Checkpoint& model,
                                             const std::vector<std::vector<TokenId>>& texts);
+
+[[nodiscard]] checkpoint::Checkpoint prune(const checkpoint::Checkpoint& model,
+                                           const std::vector<std::vector<TokenId>>& texts,
+                                           const weight_format::PruningOptions& options,
+                                           std::vector<model::LayerError>* errors = nullptr);
 
 /// Logits after every token of one text. \shape result (tokens, vocab)
 [[nodiscard]] std::vector<float> logits(const checkpoint::Checkpoint& model,

@@ -19,6 +19,7 @@
 #include <experiments/quality/memory_runs.hpp>
 #include <experiments/quality/outliers.hpp>
 #include <experiments/quality/prose_runs.hpp>
+#include <experiments/quality/pruning_runs.hpp>
 #include <experiments/quality/retention_runs.hpp>
 #include <experiments/quality/subject.hpp>
 #include <experiments/quality/weight_runs.hpp>
@@ -219,6 +220,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     if (has_float_layers(model)) {
       add_weight_runs(trained, source, options, all, runs);
       add_joint_runs(trained, source, options, formats, runs);
+      add_pruning_runs(trained, source, options, all, runs);
     }
     if (fitting.read.empty()) {  // the same for any text
       add_memory_runs(trained, formats, all, runs);
@@ -285,6 +287,7 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "  quality --axis kv_format=[int8_per_token_head,kivi2_g32_r128]\n"
       "  quality --axis weight_format=[nf4,gptq_int3_zero_point_g128]\n"
       "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n"
+      "  quality --axis part=pruning --axis weight_format=[wanda_50_percent,sparse_gpt_2_of_4]\n"
       "  quality --axis kv_format=[fp32,kivi2_g32_r128] --axis weight_format=[fp32,nf4,q8_0]\n"
       "  quality --text notes.txt --axis kv_format=nvfp4\n"
       "  quality --kv-calibration mse --kv-calibration-text notes.txt\n\n"

@@ -1,5 +1,8 @@
-// GPTQ and AWQ against what their papers say, done naively.
+// GPTQ, AWQ and pruning against what their papers say, done naively.
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -9,6 +12,8 @@
 #include <quire/weight_format/gptq.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
+#include <quire/weight_format/pruning.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 
 namespace quire::weight_format {
 namespace {
@@ -208,6 +213,162 @@ TEST(Grouped, FormatsHoldTheCodesAsTheyAre) {
   expect_packed_as_they_are<IntGrouped<3, 16>>(true);
   expect_packed_as_they_are<Int4Grouped<16>>(true);
   expect_packed_as_they_are<Int4ZeroPoint<16>>(false);
+}
+
+using Pruning = PruningOptions::Method;
+
+PruningOptions pruning(Pruning method, bool two_of_four, double share = 0.5) {
+  PruningOptions o;
+  o.method = method;
+  o.two_of_four = two_of_four;
+  o.share = share;
+  o.block = 8;
+  return o;
+}
+std::size_t zeros(const std::vector<float>& w, std::size_t first, std::size_t count) {
+  const auto begin = w.begin() + static_cast<std::ptrdiff_t>(first);
+  return static_cast<std::size_t>(
+      std::count(begin, begin + static_cast<std::ptrdiff_t>(count), 0.0f));
+}
+
+TEST(Pruning, DropsAsManyAsAskedForAndTheLowestOfThem) {
+  const InputStatistics s = statistics(3);
+  const auto w = weights(4);
+  for (const Pruning method : {Pruning::magnitude, Pruning::wanda}) {
+    const auto score = [&](std::size_t i) {
+      const double norm =
+          method == Pruning::wanda ? std::sqrt(s.moments[i % inputs * (inputs + 1)]) : 1.0;
+      return std::abs(static_cast<double>(w[i])) * norm;
+    };
+    for (const double share : {0.0, 0.3, 0.5, 1.0}) {
+      const std::size_t together = method == Pruning::wanda ? inputs : w.size();
+      const auto kept = prune(w, outputs, s, pruning(method, false, share));
+      for (std::size_t first = 0; first < w.size(); first += together) {
+        EXPECT_EQ(zeros(kept, first, together),
+                  static_cast<std::size_t>(share * static_cast<double>(together)));
+        double dropped = 0, least = 1e30;
+        for (std::size_t i = first; i < first + together; ++i) {
+          if (kept[i] == 0) {
+            dropped = std::max(dropped, score(i));
+          } else {
+            least = std::min(least, score(i));
+            EXPECT_EQ(kept[i], w[i]);
+          }
+        }
+        EXPECT_LE(dropped, least);
+      }
+    }
+    const auto fours = prune(w, outputs, s, pruning(method, true));
+    for (std::size_t first = 0; first < w.size(); first += 4) {
+      EXPECT_EQ(zeros(fours, first, 4), 2u);
+      double dropped = 0, least = 1e30;
+      for (std::size_t i = first; i < first + 4; ++i) {
+        if (fours[i] == 0) dropped = std::max(dropped, score(i));
+        if (fours[i] != 0) least = std::min(least, score(i));
+      }
+      EXPECT_LE(dropped, least);
+    }
+  }
+}
+
+/// SparseGPT as its paper derives it: what a weight costs and how the ones after it make up for it, from the
+/// inverse taken anew for the inputs left.
+std::vector<double> naive_sparse_gpt(const std::vector<float>& w, const InputStatistics& s,
+                                     const PruningOptions& o) {
+  std::vector<double> h(s.moments), left(w.begin(), w.end());
+  double mean = 0;
+  for (std::size_t k = 0; k < inputs; ++k) mean += h[k * inputs + k] / inputs;
+  for (std::size_t k = 0; k < inputs; ++k) h[k * inputs + k] += o.damping * mean;
+  const std::size_t block = o.two_of_four ? 4 : o.block;
+  for (std::size_t first = 0; first < inputs; first += block) {
+    std::vector<std::vector<double>> inverse;
+    for (std::size_t k = first; k < first + block; ++k) inverse.push_back(inverse_column(h, k));
+    std::vector<std::pair<double, std::size_t>> costs;  // and where
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const std::size_t k = i % inputs;
+      if (k >= first && k < first + block) {
+        costs.emplace_back(left[i] * left[i] / inverse[k - first][0], i);
+      }
+    }
+    std::vector<std::size_t> dropped;
+    const auto drop = [&](std::vector<std::pair<double, std::size_t>> some, std::size_t count) {
+      std::sort(some.begin(), some.end());
+      for (std::size_t i = 0; i < count; ++i) dropped.push_back(some[i].second);
+    };
+    if (o.two_of_four) {
+      for (std::size_t row = 0; row < outputs; ++row) {
+        drop({costs.begin() + static_cast<std::ptrdiff_t>(row * 4),
+              costs.begin() + static_cast<std::ptrdiff_t>(row * 4 + 4)},
+             2);
+      }
+    } else {
+      drop(costs, static_cast<std::size_t>(o.share * static_cast<double>(costs.size())));
+    }
+    std::sort(dropped.begin(), dropped.end());
+    for (const std::size_t i : dropped) {
+      const std::size_t k = i % inputs;
+      const double error = left[i] / inverse[k - first][0];
+      for (std::size_t j = k; j < inputs; ++j) left[i - k + j] -= error * inverse[k - first][j - k];
+      left[i] = 0;
+    }
+  }
+  return left;
+}
+
+TEST(Pruning, SparseGptEqualsItsDerivationDoneNaively) {
+  for (const bool two_of_four : {true, false}) {
+    for (const double share : {0.25, 0.5}) {
+      const auto o = pruning(Pruning::sparse_gpt, two_of_four, share);
+      const auto w = weights(11);
+      const InputStatistics s = statistics(12);
+      const auto got = prune(w, outputs, s, o);
+      const auto want = naive_sparse_gpt(w, s, o);
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        EXPECT_NEAR(got[i], want[i], 1e-4 * (1 + std::abs(want[i]))) << i;
+        EXPECT_EQ(got[i] == 0, want[i] == 0) << i;
+      }
+    }
+  }
+}
+
+TEST(Pruning, InputsAndWhatTheOthersCanMakeUpForCount) {
+  for (const bool two_of_four : {true, false}) {
+    double magnitude = 0, wanda = 0, sparse_gpt = 0;
+    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+      const auto w = weights(seed);
+      const InputStatistics s = statistics(seed + 50);
+      const auto error = [&](Pruning method) {
+        return output_error(s, w, prune(w, outputs, s, pruning(method, two_of_four)));
+      };
+      magnitude += error(Pruning::magnitude);
+      wanda += error(Pruning::wanda);
+      sparse_gpt += error(Pruning::sparse_gpt);
+    }
+    EXPECT_LT(wanda, 0.9 * magnitude) << two_of_four;
+    EXPECT_LT(sparse_gpt, 0.8 * wanda) << two_of_four;
+  }
+}
+
+TEST(Pruning, PairsOfFourAreStoredWithoutAnotherLoss) {
+  const auto kept = prune(weights(1), outputs, statistics(2), pruning(Pruning::sparse_gpt, true));
+  std::vector<std::byte> panel(Sparse24::panel_bytes(outputs, inputs));
+  Sparse24::pack(panel.data(), outputs, inputs, kept.data());
+  std::vector<float> row(inputs);
+  for (std::size_t n = 0; n < outputs; ++n) {
+    Sparse24::read(panel.data(), outputs, inputs, n, row.data());
+    for (std::size_t k = 0; k < inputs; ++k) {
+      EXPECT_EQ(row[k], to_float(to_bf16(kept[n * inputs + k])));
+    }
+  }
+}
+
+TEST(Pruning, RefusesWhatIsNoShareAndInputsNeverSeen) {
+  const auto w = weights(2);
+  InputStatistics s = statistics(1);
+  EXPECT_THROW((void)prune(w, outputs, s, pruning(Pruning::wanda, false, 1.5)), Error);
+  EXPECT_THROW((void)prune(w, outputs, s, pruning(Pruning::wanda, false, std::nan(""))), Error);
+  s.moments.assign(inputs * inputs, 0.0);
+  EXPECT_THROW((void)prune(w, outputs, s, pruning(Pruning::sparse_gpt, true)), Error);
 }
 
 }  // namespace

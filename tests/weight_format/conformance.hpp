@@ -59,7 +59,9 @@ TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
           size += want * want;
         }
       }
-      EXPECT_LT(std::sqrt(error / size), 0.15) << TypeParam::name;
+      // formats that keep only some weights say how many
+      constexpr double allowed = requires { TypeParam::kept; } ? 0.4 : 0.15;
+      EXPECT_LT(std::sqrt(error / size), allowed) << TypeParam::name;
       // formats with a least value of their own say so: zero is then within a step
       if constexpr (!requires { TypeParam::has_offsets; }) {
         EXPECT_EQ(all[(inputs - 1) * outputs], 0.0f);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -21,6 +22,7 @@
 #include <quire/model/tensor_names.hpp>
 #include <quire/weight_format/awq.hpp>
 #include <quire/weight_format/gptq.hpp>
+#include <quire/weight_format/pruning.hpp>
 
 namespace quire::model {
 
@@ -83,7 +85,7 @@ struct RecordingGemm {
 
 namespace detail {
 
-/// A model's layers as fp32, one after the other rounded to integers.
+/// A model's layers as fp32, one after the other rounded to integers, or pruned.
 class Calibrator {
   using Statistics = weight_format::InputStatistics;
   using Method = CalibrationOptions::Method;
@@ -141,21 +143,10 @@ class Calibrator {
     std::shared_ptr<const Recorded> seen;
     for (std::size_t l = 0; l < layers; ++l) {
       // GPTQ sees each layer's inputs as the layers before it make them after rounding.
-      if (seen == nullptr || options_.method == Method::gptq) {
-        auto config = model_.config;
-        config.quantisation = quantisation_;
-        auto decoder = std::make_shared<const Recorded>(
-            config, tensors(), threads_, weight_format::codec_of<weight_format::Fp32>());
-        const auto& all = decoder->weights().layers;
-        for (std::size_t i = 0; i < all.size() && options_.method == Method::gptq; ++i) {
-          if (i == l) continue;
-          for (const auto* m :
-               {&all[i].qkv, &all[i].attention_output, &all[i].mlp.in, &all[i].mlp.out}) {
-            m->ignore();
-          }
-        }
-        for (const auto& text : texts_) (void)full_logits(*decoder, text, threads_);
-        seen = std::move(decoder);
+      if (options_.method == Method::gptq) {
+        seen = recorded(true, l);
+      } else if (seen == nullptr) {
+        seen = recorded(true);
       }
       layer(l, seen->weights().layers[l], errors);
     }
@@ -165,7 +156,67 @@ class Calibrator {
     return out;
   }
 
+  /// The model in floats, with weights of its layers zero. Each layer's inputs are seen as the layers before
+  /// it make them after pruning.
+  [[nodiscard]] checkpoint::Checkpoint pruned(const weight_format::PruningOptions& options,
+                                              std::vector<LayerError>* errors) {
+    const auto layers = static_cast<std::size_t>(model_.config.shape.layers);
+    for (std::size_t l = 0; l < layers; ++l) {
+      const std::shared_ptr<const Recorded> seen = recorded(false, l);
+      for (const auto& [name, s] : matrices(l, seen->weights().layers[l])) {
+        std::vector<float>& w = values(name + ".weight");
+        std::vector<float> kept = weight_format::prune(w, w.size() / s->inputs, *s, options);
+        note(errors, name, *s, w, kept);
+        w = std::move(kept);
+      }
+    }
+    checkpoint::Checkpoint out = model_;
+    out.tensors = tensors();
+    return out;
+  }
+
  private:
+  /// The model as it is now, after it has read the texts. rounded: some layers are integers by now; only:
+  /// the layer whose inputs are asked for
+  [[nodiscard]] std::shared_ptr<const Recorded> recorded(
+      bool rounded, std::size_t only = std::numeric_limits<std::size_t>::max()) {
+    auto config = model_.config;
+    if (rounded) config.quantisation = quantisation_;
+    auto decoder = std::make_shared<const Recorded>(config, tensors(), threads_,
+                                                    weight_format::codec_of<weight_format::Fp32>());
+    const auto& all = decoder->weights().layers;
+    for (std::size_t i = 0; i < all.size() && only < all.size(); ++i) {
+      if (i == only) continue;
+      for (const auto* m :
+           {&all[i].qkv, &all[i].attention_output, &all[i].mlp.in, &all[i].mlp.out}) {
+        m->ignore();
+      }
+    }
+    for (const auto& text : texts_) (void)full_logits(*decoder, text, threads_);
+    return decoder;
+  }
+  /// A layer's matrices and what their inputs were.
+  template <class Layer>
+  [[nodiscard]] std::vector<std::pair<std::string, const Statistics*>> matrices(
+      std::size_t l, const Layer& seen) const {
+    const std::string prefix = prefix_ + std::string(names_.layer) + std::to_string(l) + ".";
+    std::vector<std::pair<std::string, const Statistics*>> all;
+    const auto add = [&](std::string_view name, const auto& matrix) {
+      all.emplace_back(prefix + std::string(name), &matrix.seen());
+    };
+    for (const std::string_view n : names_.qkv) add(n, seen.qkv);
+    add(names_.attention_output, seen.attention_output);
+    for (const std::string_view n : names_.mlp_in) add(n, seen.mlp.in);
+    add(names_.mlp_out, seen.mlp.out);
+    return all;
+  }
+  static void note(std::vector<LayerError>* errors, const std::string& name, const Statistics& s,
+                   const std::vector<float>& w, const std::vector<float>& instead) {
+    if (errors == nullptr) return;
+    errors->push_back({name, weight_format::output_error(s, w, instead),
+                       weight_format::output_error(s, w, std::vector<float>(w.size()))});
+  }
+
   template <class Layer>
   void layer(std::size_t l, const Layer& seen, std::vector<LayerError>* errors) {
     const std::string prefix = prefix_ + std::string(names_.layer) + std::to_string(l) + ".";
@@ -299,8 +350,7 @@ class Calibrator {
     if (errors != nullptr) {
       std::vector<float> back(w.size());
       q.read(0, outputs, back.data());
-      errors->push_back({name, weight_format::output_error(s, w, back),
-                         weight_format::output_error(s, w, std::vector<float>(w.size()))});
+      note(errors, name, s, w, back);
     }
     rounded_.emplace(name, std::move(q));
   }
@@ -356,6 +406,17 @@ class Calibrator {
     const CalibrationOptions& options, ThreadPool& threads,
     std::vector<LayerError>* errors = nullptr) {
   return detail::Calibrator(model, texts, options, threads).run(errors);
+}
+
+/// Drops weights of a model's linear layers: floats with zeros, to be run in any format, or packed without
+/// them (weight_format/sparse_24.hpp). errors: if given, what each matrix's outputs lose on the texts
+/// \errors usage as calibrate(), and for a share that is none
+[[nodiscard]] inline checkpoint::Checkpoint prune(const checkpoint::Checkpoint& model,
+                                                  const std::vector<std::vector<TokenId>>& texts,
+                                                  const weight_format::PruningOptions& options,
+                                                  ThreadPool& threads,
+                                                  std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator(model, texts, {}, threads).pruned(options, errors);
 }
 
 /// Moves outliers of the inputs of attention and MLP into their weights, by factors max|x|^a / max|w|^(1 - a)

@@ -76,7 +76,7 @@ namespace detail {
 /// The upper triangular U of M^-1 = U^T U, in place, for M symmetric and positive definite. Plain loops:
 /// a linear algebra library would cost every file that includes this one more than a second to compile.
 /// \shape m (n, n) \errors data when M is not positive definite
-inline void inverse_factor(std::vector<double>& m, std::size_t n) {
+inline void inverse_factor(std::vector<double>& m, std::size_t n, const char* where) {
   const auto at = [&](std::size_t i, std::size_t j) -> double& { return m[i * n + j]; };
   const auto cholesky = [&] {  // M = L L^T, L below the diagonal and on it
     for (std::size_t j = 0; j < n; ++j) {
@@ -88,7 +88,7 @@ inline void inverse_factor(std::vector<double>& m, std::size_t n) {
         } else if (sum > 0) {
           at(j, j) = std::sqrt(sum);
         } else {
-          throw data_error("gptq", "the moments of the inputs are not positive definite",
+          throw data_error(where, "the moments of the inputs are not positive definite",
                            "more calibration tokens, or more damping");
         }
       }
@@ -116,6 +116,27 @@ inline void inverse_factor(std::vector<double>& m, std::size_t n) {
   }
 }
 
+/// inverse_factor() of the moments of inputs in some order, damped. Of an input that was never used, any
+/// weight will do. damping: of the mean of the diagonal, added to it. where: of errors
+/// \shape order, result rows and columns (inputs) \errors data
+[[nodiscard]] inline std::vector<double> damped_inverse_factor(
+    const InputStatistics& statistics, const std::vector<std::size_t>& order, double damping,
+    const char* where) {
+  const std::size_t n = statistics.inputs;
+  const auto moment = [&](std::size_t i, std::size_t j) { return statistics.moments[i * n + j]; };
+  double mean = 0;
+  for (std::size_t i = 0; i < n; ++i) mean += moment(i, i) / static_cast<double>(n);
+  if (!(mean > 0)) throw data_error(where, "the inputs were all zero", "calibration texts");
+  std::vector<double> u(n * n);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j < n; ++j) u[i * n + j] = moment(order[i], order[j]);
+    if (moment(order[i], order[i]) == 0) u[i * n + i] = mean;
+    u[i * n + i] += damping * mean;
+  }
+  inverse_factor(u, n, where);
+  return u;
+}
+
 }  // namespace detail
 
 /// Rounds a matrix input by input and moves each input's error to those that are not rounded yet, in
@@ -135,16 +156,8 @@ inline void inverse_factor(std::vector<double>& m, std::size_t n) {
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return moment(a, a) > moment(b, b); });
   }
-  double mean = 0;
-  for (std::size_t i = 0; i < n; ++i) mean += moment(i, i) / static_cast<double>(n);
-  if (!(mean > 0)) throw data_error("gptq", "the inputs were all zero", "calibration texts");
-  std::vector<double> u(n * n);
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n; ++j) u[i * n + j] = moment(order[i], order[j]);
-    if (moment(order[i], order[i]) == 0) u[i * n + i] = mean;  // never used: any weight will do
-    u[i * n + i] += options.damping * mean;
-  }
-  detail::inverse_factor(u, n);
+  const std::vector<double> u =
+      detail::damped_inverse_factor(statistics, order, options.damping, "gptq");
   std::vector<double> w(n);
   std::vector<float> group(options.group);
   for (std::size_t row = 0; row < outputs; ++row) {

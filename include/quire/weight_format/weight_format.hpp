@@ -25,10 +25,12 @@
 #include <quire/weight_format/nf4.hpp>
 #include <quire/weight_format/nvfp4.hpp>
 #include <quire/weight_format/plain.hpp>
+#include <quire/weight_format/pruning.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q4_k.hpp>
 #include <quire/weight_format/q5_k.hpp>
 #include <quire/weight_format/q6_k.hpp>
 #include <quire/weight_format/q8_0.hpp>
 #include <quire/weight_format/row_blocks.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 #include <quire/weight_format/w8a8.hpp>
