@@ -205,9 +205,9 @@ def experiment_commands(programs, options, folder):
 
 
 # Experiments whose result is this machine's wall time: nothing runs beside them.
-TIMED = ("cpu_against_simulation", "cpu_step", "fusion", "kernel_roofline", "offload", "speculation")
+TIMED = ("cpu_against_simulation", "cpu_step", "fusion", "kernel_roofline", "offload", "quality", "speculation")
 # Begun before the others, which then fill the cores that are left.
-LONG = ("quality", "retention", "batching")
+LONG = ("retention", "batching")
 
 
 def run_experiments(runner, programs, options, folder, progress):
