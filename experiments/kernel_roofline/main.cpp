@@ -36,6 +36,7 @@
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 
 namespace quire::experiment {
 namespace {

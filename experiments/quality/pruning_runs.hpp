@@ -48,9 +48,6 @@ namespace detail {
   return runs;
 }
 
-inline constexpr std::string_view drawn_pruning[] = {"magnitude_50_percent",  "wanda_50_percent",
-                                                     "sparse_gpt_50_percent", "magnitude_2_of_4",
-                                                     "wanda_2_of_4",          "sparse_gpt_2_of_4"};
 /// What the literature says is better, and what worse.
 inline constexpr std::pair<std::string_view, std::string_view> pruning_orders[] = {
     {"wanda_50_percent", "magnitude_50_percent"},
@@ -63,17 +60,14 @@ inline constexpr std::pair<std::string_view, std::string_view> pruning_orders[] 
 
 }  // namespace detail
 
-/// Rows with part=pruning. all: those too that no figure draws
+/// Rows with part=pruning.
 inline void add_pruning_runs(const SharedSubject& subject, const std::string& source,
-                             const Options& options, bool all, std::vector<Run>& runs) {
+                             const Options& options, std::vector<Run>& runs) {
   const auto seen =
       std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", subject,
                                          options.pick<std::size_t>(4, 16, 16));
   std::vector<WeightRun> weights = detail::pruning_runs(seen);
   for (const WeightRun& w : weights) {
-    const bool drawn = std::find(std::begin(detail::drawn_pruning), std::end(detail::drawn_pruning),
-                                 w.name) != std::end(detail::drawn_pruning);
-    if (!drawn && !all) continue;
     metrics::JsonObject axes;
     axes.add("part", "pruning").add("kv_format", "fp32").add("weight_format", w.name);
     runs.push_back(detail::weight_run(subject, w, std::move(axes)));

@@ -220,7 +220,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     if (has_float_layers(model)) {
       add_weight_runs(trained, source, options, all, runs);
       add_joint_runs(trained, source, options, formats, runs);
-      add_pruning_runs(trained, source, options, all, runs);
+      add_pruning_runs(trained, source, options, runs);
     }
     if (fitting.read.empty()) {  // the same for any text
       add_memory_runs(trained, formats, all, runs);

@@ -180,6 +180,15 @@ def prose_part():
     return "\n".join(lines) + "\n"
 
 
+def pruning_part():
+    rows = [row for row in _quality(part="pruning") if "weight_format" in row]
+    lines = ["| Weights left out | bits a weight in memory | change of perplexity | KL, nat a token |", "|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (row["weight_format"].split("_")[-2:], row["perplexity_change_percent"])):
+        lines.append(f"| `{row['weight_format']}` | {row['stored_bits_per_weight']:.2f} | "
+                     f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
 def fixed_memory_part():
     found = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", weight_format="bf16")
     here = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", hardware="cpu")
@@ -195,7 +204,7 @@ def fixed_memory_part():
 
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
 QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part,
-                 "prose": prose_part, "fixed_memory": fixed_memory_part}
+                 "prose": prose_part, "pruning": pruning_part, "fixed_memory": fixed_memory_part}
 FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 
 
