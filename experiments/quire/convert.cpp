@@ -77,9 +77,11 @@ void add_convert(CLI::App& app, int& exit_code) {
       "A directory: nf4, fp4, llm_int8 (named as bitsandbytes names them); w8a8, fp8_w8a8, "
       "int4_g128,\n"
       "int4_zero_point_g32, int8_per_channel (compressed-tensors); gptq_int4_g128,\n"
-      "gptq_act_order_int3_zero_point_g128, awq_int4_zero_point_g128 (GPTQ, AWQ)");
-  command->add_option("--calibration-text", asked->texts,
-                      "what GPTQ and AWQ are fitted to: a text, 64 times 512 tokens of it");
+      "gptq_act_order_int3_zero_point_g128, awq_int4_zero_point_g128 (GPTQ, AWQ);\n"
+      "magnitude_50_percent, wanda_2_of_4, sparse_gpt_2_of_4: floats, some of them zero");
+  command->add_option(
+      "--calibration-text", asked->texts,
+      "what GPTQ, AWQ, Wanda and SparseGPT are fitted to: a text, 64 times 512 tokens of it");
   command->callback([asked, &exit_code] {
     if (asked->out.ends_with(".gguf")) {
       if (!asked->texts.empty()) {

@@ -17,6 +17,7 @@
 #include <quire/core/text.hpp>
 #include <quire/model/bitsandbytes.hpp>
 #include <quire/model/compressed_tensors.hpp>
+#include <quire/weight_format/pruning.hpp>
 
 namespace quire::experiment {
 namespace {
@@ -85,8 +86,47 @@ Error unknown_format(const std::string& format) {
                                                "int4_zero_point_g128",
                                                "gptq_int4_g128",
                                                "gptq_int3_zero_point_g128",
-                                               "awq_int4_zero_point_g128"};
+                                               "awq_int4_zero_point_g128",
+                                               "magnitude_50_percent",
+                                               "wanda_2_of_4",
+                                               "sparse_gpt_2_of_4"};
   return unknown_name(where, "format of a directory", format, names);
+}
+
+/// Reads (magnitude|wanda|sparse_gpt)_(<share>_percent|2_of_4).
+std::optional<weight_format::PruningOptions> pruning_named(std::string_view name) {
+  using Drop = weight_format::PruningOptions::Method;
+  weight_format::PruningOptions o;
+  if (take(name, "magnitude_")) {
+    o.method = Drop::magnitude;
+  } else if (take(name, "sparse_gpt_")) {
+    o.method = Drop::sparse_gpt;
+  } else if (!take(name, "wanda_")) {
+    return std::nullopt;
+  }
+  o.two_of_four = name == "2_of_4";
+  if (o.two_of_four) return o;
+  const auto percent = take_number(name);
+  if (!percent || *percent > 100 || name != "_percent") return std::nullopt;
+  o.share = *percent / 100.0;
+  return o;
+}
+
+/// What a format is fitted to. format: for errors \errors usage without a file, data without a tokenizer
+std::vector<std::vector<TokenId>> texts_for(const checkpoint::Checkpoint& model,
+                                            const std::string& format, const std::string& texts) {
+  if (texts.empty()) {
+    throw usage_error(std::string(where),
+                      in_quotes(format) + " is fitted to texts, and none are given",
+                      "--calibration-text FILE");
+  }
+  if (!model.tokenizer) {
+    throw data_error(model.directory, "it has no tokenizer to read the texts with",
+                     "a checkpoint with tokenizer.json");
+  }
+  const std::int64_t longest = model.config.shape.max_length.value;
+  return quality::calibration_texts(texts, *model.tokenizer, 64,
+                                    static_cast<std::size_t>(std::min<std::int64_t>(512, longest)));
 }
 
 }  // namespace
@@ -94,31 +134,23 @@ Error unknown_format(const std::string& format) {
 checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::string& format,
                                const std::string& texts) {
   const std::optional<model::CalibrationOptions> integers = integers_named(format);
-  const bool fitted = integers && integers->method != Method::round_to_nearest;
+  const std::optional<weight_format::PruningOptions> pruning = pruning_named(format);
+  const bool fitted =
+      (integers && integers->method != Method::round_to_nearest) ||
+      (pruning && pruning->method != weight_format::PruningOptions::Method::magnitude);
   if (!texts.empty() && !fitted) {
-    if (format.starts_with("gptq_") || format.starts_with("awq_")) throw unknown_format(format);
-    throw usage_error("--calibration-text", "nothing is fitted to texts in " + in_quotes(format),
-                      "a format of gptq_ or awq_");
-  }
-  if (integers) {
-    std::vector<std::vector<TokenId>> read = {{0}};
-    if (fitted) {
-      if (texts.empty()) {
-        throw usage_error(std::string(where),
-                          in_quotes(format) + " is fitted to texts, and none are given",
-                          "--calibration-text FILE");
-      }
-      if (!model.tokenizer) {
-        throw data_error(model.directory, "it has no tokenizer to read the texts with",
-                         "a checkpoint with tokenizer.json");
-      }
-      const std::int64_t longest = model.config.shape.max_length.value;
-      read = quality::calibration_texts(
-          texts, *model.tokenizer, 64,
-          static_cast<std::size_t>(std::min<std::int64_t>(512, longest)));
+    for (const std::string_view method : {"gptq_", "awq_", "wanda_", "sparse_gpt_"}) {
+      if (format.starts_with(method)) throw unknown_format(format);
     }
-    return quality::calibrate(model, read, *integers);
+    throw usage_error("--calibration-text", "nothing is fitted to texts in " + in_quotes(format),
+                      "a format of gptq_, awq_, wanda_ or sparse_gpt_");
   }
+  const auto read = [&]() -> std::vector<std::vector<TokenId>> {
+    if (!fitted) return {{0}};
+    return texts_for(model, format, texts);
+  };
+  if (integers) return quality::calibrate(model, read(), *integers);
+  if (pruning) return quality::prune(model, read(), *pruning);
   if (format == "nf4") return model::to_bitsandbytes(model, Layout::bitsandbytes_nf4);
   if (format == "fp4") return model::to_bitsandbytes(model, Layout::bitsandbytes_fp4);
   if (format == "llm_int8") return model::to_bitsandbytes(model, Layout::bitsandbytes_int8);

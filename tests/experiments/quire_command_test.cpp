@@ -825,6 +825,13 @@ TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
       EXPECT_EQ(said, text);
     }
   }
+  // floats, of which some are zero: the folder is as large as before, and is read as any other
+  const Ran pruned = convert(
+      {"--to", at("pruned"), "--weight-format", "wanda_2_of_4", "--calibration-text", notes});
+  ASSERT_EQ(pruned.exit_code, 0) << pruned.err;
+  EXPECT_NE(says(at("pruned")), text);
+  ASSERT_EQ(convert({"--to", at("all"), "--weight-format", "magnitude_0_percent"}).exit_code, 0);
+  EXPECT_EQ(says(at("all")), text);
   ASSERT_EQ(convert({"--to", at("m.gguf"), "--weight-format", "q8_0"}).exit_code, 0);
   EXPECT_EQ(says(at("m.gguf")), text);
 
@@ -840,6 +847,10 @@ TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
   refused({"--to", at("a")}, "would be a copy");
   refused({"--to", at("a"), "--weight-format", "gptq_int4_g32"}, "--calibration-text FILE");
   refused({"--to", at("a"), "--weight-format", "nf4", "--calibration-text", notes}, "fitted");
+  refused({"--to", at("a"), "--weight-format", "wanda_2_of_4"}, "--calibration-text FILE");
+  refused({"--to", at("a"), "--weight-format", "magnitude_2_of_4", "--calibration-text", notes},
+          "fitted");
+  refused({"--to", at("a"), "--weight-format", "magnitude_101_percent"}, "unknown format");
   refused({"--to", at("a"), "--weight-format", "nf5"}, "nf4 (the nearest)");
   refused({"--to", at("a"), "--weight-format", "int5_g32"}, "unknown format");
   refused({"--to", at("a"), "--weight-format", "int4_g48"}, "groups of 48");

@@ -60,7 +60,8 @@ TYPED_TEST_P(WeightFormatConformance, UnpackAndReadAgree) {
         }
       }
       // formats that keep only some weights say how many
-      constexpr double allowed = requires { TypeParam::kept; } ? 0.4 : 0.15;
+      constexpr double allowed = requires { TypeParam::kept; }
+      ? 0.4 : 0.15;
       EXPECT_LT(std::sqrt(error / size), allowed) << TypeParam::name;
       // formats with a least value of their own say so: zero is then within a step
       if constexpr (!requires { TypeParam::has_offsets; }) {
