@@ -31,6 +31,7 @@
 #include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 #include <quire/weight_format/w8a8.hpp>
 
 // beside_bench.cpp uses it too.
@@ -66,6 +67,11 @@ struct Nibbles : Half {
 struct NibblesA8 : Half {
   static constexpr std::string_view name = "q4_0_a8";
   using WeightFormat = weight_format::A8<weight_format::Q40>;
+};
+/// Two of each four weights, without the others.
+struct Sparse : Half {
+  static constexpr std::string_view name = "sparse_24";
+  using WeightFormat = weight_format::Sparse24;
 };
 struct Pairs : Half {
   static constexpr std::string_view name = "bf16_w16a16";
@@ -303,6 +309,7 @@ const bool registered = [] {
   add_large<Bytes>();
   add_large<Nibbles>();
   add_large<NibblesA8>();
+  add_large<Sparse>();
   add_large<WholeNumbers>();
   add_large<Pairs>();
 #if defined(DNNL_VERSION_MAJOR) && DNNL_VERSION_MAJOR == 2

@@ -27,7 +27,7 @@ using Formats =
     type_list<Fp32, weight_format::Bf16, weight_format::Fp16, Int8Grouped<128>, Int4Grouped<128>,
               Int4ZeroPoint<128>, IntPerChannel<4>, IntPerChannel<4, true>,
               LinearOnly<Int4Grouped<64>>, Nf4, Fp4, Mxfp4, Nvfp4, Q80, A8<Q80>, Q40, A8<Q40>, Q4K,
-              Q5K, Q6K, W8a8, Bf16W16a16, Fp8W8a8, LlmInt8, Sparse24>;
+              Q5K, Q6K, W8a8, Bf16W16a16, Fp8W8a8, LlmInt8, Sparse24, Bitmap<50>>;
 
 /// QUIRE_BENCH_QUICK, which tests set, asks for a quick look.
 const bool quick = std::getenv("QUIRE_BENCH_QUICK") != nullptr;

@@ -33,6 +33,7 @@
 #include <quire/weight_format/a8.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/bf16_w16a16.hpp>
+#include <quire/weight_format/bitmap.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
@@ -405,6 +406,7 @@ std::vector<Run> make_runs(const Options& options) {
   add_products<weight_format::Q40>(runs, options, rounds);
   add_products<weight_format::A8<weight_format::Q40>>(runs, options, rounds);
   add_products<weight_format::Sparse24>(runs, options, rounds);
+  add_products<weight_format::Bitmap<50>>(runs, options, rounds);
   add_attention<kv_format::Bf16>(runs, options, rounds);
   add_attention<kv_format::Int8PerTokenHead>(runs, options, rounds);
   add_attention<kv_format::Int4PerTokenHead>(runs, options, rounds);

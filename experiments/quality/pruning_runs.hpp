@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,8 +20,8 @@
 namespace quire::experiment {
 namespace detail {
 
-/// Ways to prune by name: `<method>_<share>_percent`, whose zeros are stored as the other weights, and
-/// `<method>_2_of_4`, without them.
+/// Ways to prune by name: `<method>_<share>_percent`, Wanda's in bitmaps, others' zeros as weights among weights;
+/// `<method>_2_of_4`, stored without zeros.
 [[nodiscard]] inline std::vector<WeightRun> pruning_runs(
     const std::shared_ptr<CalibrationTexts>& seen) {
   using Method = weight_format::PruningOptions::Method;
@@ -38,10 +39,19 @@ namespace detail {
     };
     weight_format::PruningOptions o;
     o.method = method;
-    for (const int percent : {30, 50, 60, 70}) {
+    // Wanda keeps as many of each output, which a bitmap has room for.
+    const bool rows = method == Method::wanda;
+    const auto share = [&]<unsigned percent>(std::integral_constant<unsigned, percent>) {
       o.share = percent / 100.0;
-      add(std::to_string(percent) + "_percent", layers_in<weight_format::Bf16>(), o);
-    }
+      add(std::to_string(percent) + "_percent",
+          rows ? layers_in<weight_format::Bitmap<100 - percent>>()
+               : layers_in<weight_format::Bf16>(),
+          o);
+    };
+    share(std::integral_constant<unsigned, 30>{});
+    share(std::integral_constant<unsigned, 50>{});
+    share(std::integral_constant<unsigned, 60>{});
+    share(std::integral_constant<unsigned, 70>{});
     o.two_of_four = true;
     add("2_of_4", layers_in<weight_format::Sparse24>(), o);
   }

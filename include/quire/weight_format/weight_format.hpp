@@ -4,6 +4,7 @@
 #include <quire/weight_format/awq.hpp>
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/bf16_w16a16.hpp>
+#include <quire/weight_format/bitmap.hpp>
 #include <quire/weight_format/bitsandbytes.hpp>
 #include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/concepts.hpp>
