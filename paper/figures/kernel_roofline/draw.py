@@ -5,7 +5,8 @@ weights, keys, values and rows once; nothing is in a cache that would not be the
 TITLE = "The kernels on this machine's roofline"
 EXPERIMENTS = ("kernel_roofline",)
 COLOURS = {"bf16": "#0072B2", "q8_0": "#E69F00", "q4_0": "#D55E00", "q4_0_a8": "#CC79A7", "bf16_w16a16": "#56B4E9",
-           "sparse_24": "#009E73", "bitmap_50": "#8C564B", "fp32": "#7F7F7F", "int8_per_token_head": "#E69F00", "int4_per_token_head": "#D55E00"}
+           "sparse_24": "#009E73", "bitmap_50": "#8C564B", "fp32": "#7F7F7F",
+           "int8_per_token_head": "#E69F00", "int4_per_token_head": "#D55E00"}
 MARKERS = {"matrix_product": "s", "attention": "o", "rms_norm": "^", "residual": "v", "swiglu": "D", "rope": "P",
            "greedy": "X", "top_p": "*"}
 
