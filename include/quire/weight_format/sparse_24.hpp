@@ -125,8 +125,9 @@ struct Sparse24 {
   }
 
  private:
-  /// Lines of the panel are fetched so far ahead.
-  static constexpr std::size_t prefetch_bytes = 4096;
+  /// Lines of the panel are fetched so far ahead. Measured on one row from memory: 28, 30, 33 and 28 GB/s at 2,
+  /// 4, 8 and 16 KiB.
+  static constexpr std::size_t prefetch_bytes = 8192;
   static constexpr std::size_t most_rows = 6;  // of a register tile
 
   static constexpr std::size_t chunks(std::size_t inputs) { return (inputs + 15) / 16; }
