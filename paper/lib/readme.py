@@ -55,7 +55,7 @@ _SLOTS = ("block_size", "reservation", "prefix_index", "eviction", "admission", 
           "retention", "scheduler", "speculation", "router")
 # Headers whose policies are a family: how their names are made.
 _FAMILIES = {
-    "weight_format/a8": "<format>_a8",
+    "weight_format/a8": "<format>_a8", "weight_format/bitmap": "bitmap_<percent>",
     "eviction/lru_k": "lru_k", "weight_format/int4_grouped": "int<bits>_g<group>",
     "weight_format/int8_grouped": None, "weight_format/int_per_channel": "int<bits>_per_channel", "weight_format/int4_zero_point": "int<bits>_zero_point_g<group>",
     "weight_format/linear_only": "<format>_head_<format>", "weight_format/llm_int8": "llm_int8", "kv_format/int4_grouped": "int<bits>_g<group>",

@@ -9,6 +9,7 @@
 
 #include <quire/core/rng.hpp>
 #include <quire/weight_format/awq.hpp>
+#include <quire/weight_format/bitmap.hpp>
 #include <quire/weight_format/gptq.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
@@ -360,6 +361,28 @@ TEST(Pruning, PairsOfFourAreStoredWithoutAnotherLoss) {
       EXPECT_EQ(row[k], to_float(to_bf16(kept[n * inputs + k])));
     }
   }
+}
+
+/// What Wanda keeps of each output is what a bitmap has room for, whatever the rounding.
+template <unsigned percent>
+void expect_room_for_wanda() {
+  const auto kept = prune(weights(1), outputs, statistics(2),
+                          pruning(Pruning::wanda, false, (100 - percent) / 100.0));
+  std::vector<std::byte> panel(Bitmap<percent>::panel_bytes(outputs, inputs));
+  Bitmap<percent>::pack(panel.data(), outputs, inputs, kept.data());
+  std::vector<float> row(inputs);
+  for (std::size_t n = 0; n < outputs; ++n) {
+    Bitmap<percent>::read(panel.data(), outputs, inputs, n, row.data());
+    for (std::size_t k = 0; k < inputs; ++k) {
+      EXPECT_EQ(row[k], to_float(to_bf16(kept[n * inputs + k])));
+    }
+  }
+}
+TEST(Pruning, BitmapsHaveRoomForWhatWandaKeeps) {
+  expect_room_for_wanda<30>();
+  expect_room_for_wanda<40>();
+  expect_room_for_wanda<50>();
+  expect_room_for_wanda<70>();
 }
 
 TEST(Pruning, RefusesWhatIsNoShareAndInputsNeverSeen) {

@@ -20,8 +20,8 @@
 namespace quire::weight_format {
 
 /// So many in a hundred weights, wherever they are, as bfloat16, and a bit for each weight that says whether
-/// it is one of them: 1 + 0.16 * percent bits a weight. Room is a panel's: where more than `percent` in a
-/// hundred of its weights are not zero, those of least magnitude are dropped. Weights that were pruned row by
+/// it is one of them: 1 + 0.16 * percent bits a weight. Room is a panel's, of so many an output, rounded up:
+/// where more of its weights are not zero, those of least magnitude are dropped. Weights that were pruned row by
 /// row before (pruning.hpp, Wanda) lose nothing but bf16's rounding.
 /// \shape panel: bits (inputs, outputs), each input's whole bytes; then kept weights in the same order. Of
 /// each 32 outputs the first 16 and the last take turns: two vectors are then parted by a shift and a mask.
@@ -131,7 +131,7 @@ struct Bitmap {
     return outputs % 32 == 0 ? p / 32 * 32 + p % 2 * 16 + p % 32 / 2 : p;
   }
   static constexpr std::size_t room(std::size_t outputs, std::size_t inputs) {
-    return (outputs * inputs * percent + 99) / 100;
+    return outputs * ((inputs * percent + 99) / 100);
   }
 
   /// Which of the weights find no room: the smallest, of those that are not zero; none of them a NaN.

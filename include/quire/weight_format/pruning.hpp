@@ -44,7 +44,7 @@ void drop_lowest(const std::vector<double>& scores, std::size_t drop, const Drop
 }
 
 [[nodiscard]] inline std::size_t dropped_of(std::size_t weights, double share) {
-  return static_cast<std::size_t>(share * static_cast<double>(weights));
+  return static_cast<std::size_t>(share * static_cast<double>(weights) + 1e-9);  // 0.7 of 100: 70
 }
 
 /// Masks by scores that do not change. \shape w, scores (outputs, inputs)
