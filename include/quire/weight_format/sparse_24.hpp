@@ -212,6 +212,7 @@ struct Sparse24 {
   }
 #else
   static constexpr bool picks = false;
+  static simd::Vec pick(simd::Vec /*fours*/, WordVec /*places*/) { return simd::set(0); }
 #endif
 
   /// y += rows W^T, the kept weights alone. \pre outputs is a multiple of simd::tile_width
