@@ -20,7 +20,7 @@ class RandomLlama {
         static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
     folder_ =
         std::filesystem::temp_directory_path() / ("quire_random_llama_" + std::to_string(now));
-    checkpoint::save_random_llama(shape, checkpoint::DType::f32, 1, folder_.string());
+    checkpoint::save_random_model(shape, checkpoint::DType::f32, 1, folder_.string());
   }
   RandomLlama(const RandomLlama&) = delete;
   RandomLlama& operator=(const RandomLlama&) = delete;

@@ -48,6 +48,7 @@ void add_generate(CLI::App& app, int& exit_code);
 void add_bench_limits(CLI::App& app, int& exit_code);
 void add_calibrate(CLI::App& app, int& exit_code);
 void add_convert(CLI::App& app, int& exit_code);
+void add_image(CLI::App& app, int& exit_code);
 void add_random_model(CLI::App& app, int& exit_code);
 void add_info(CLI::App& app, int& exit_code);
 

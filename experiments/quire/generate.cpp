@@ -40,6 +40,7 @@ struct GenerateOptions {
   std::int64_t kv_memory_mib = 4096;
   std::int64_t max_model_len = 0;
   std::string speculation = "none", draft;
+  std::string file_load = "mapped", weight_cache;
   bool json = false, no_stream = false, stats = false;
 };
 
@@ -130,6 +131,12 @@ void print_stats(const std::vector<RequestOutput>& outputs) {
             << static_cast<double>(generated) / (end - begin) << " tokens/s\n";
 }
 
+void print_startup(const StartupSeconds& s) {
+  std::cerr << "started in " << s.all() << " s: config " << s.config << ", tokenizer "
+            << s.tokenizer << ", weights opened " << s.tensors << ", packed " << s.weights
+            << ", engine " << s.engine << '\n';
+}
+
 /// Bytes of weights that a step read, and of a mixture how evenly its experts were asked.
 void print_weight_load(const model::WeightLoad& load, const model::Shape& shape,
                        std::int64_t steps) {
@@ -175,7 +182,9 @@ void generate(const GenerateOptions& o) {
                             .pin_threads = o.pin_threads,
                             .limits = {.max_length = o.max_model_len},
                             .kv_memory = o.kv_memory_mib << 20,
-                            .draft_model = o.draft});
+                            .draft_model = o.draft,
+                            .weight_cache = o.weight_cache,
+                            .file_load = o.file_load});
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -204,6 +213,7 @@ void generate(const GenerateOptions& o) {
     print_text(outputs);
   }
   if (o.stats) {
+    print_startup(llm.startup());
     print_stats(outputs);
     const EngineCounters& counters = llm.engine().counters();
     std::cerr << counters.steps << " steps";
@@ -296,9 +306,19 @@ void add_generate(CLI::App& app, int& exit_code) {
       "--draft", o->draft,
       "the smaller model of --speculation draft_model: a folder or a .gguf, with the "
       "same vocabulary");
+  std::vector<std::string> loads;
+  for (const checkpoint::FileLoader& l : checkpoint::file_loaders()) loads.emplace_back(l.name);
+  command
+      ->add_option("--file-load", o->file_load,
+                   "how weights come into memory: mapped (as they are touched), mapped_ahead, "
+                   "populated, buffered, direct or io_uring")
+      ->check(one_of("file load", loads))
+      ->capture_default_str();
+  command->add_option("--weight-cache", o->weight_cache,
+                      "folder where packed weights are kept: the next start maps them");
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
-  command->add_flag("--stats", o->stats, "counts and speed on stderr");
+  command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");
   command->callback([o, &exit_code] {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");

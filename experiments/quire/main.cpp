@@ -18,9 +18,9 @@
 namespace quire::experiment {
 namespace {
 
-constexpr std::array<std::string_view, 10> commands{
-    "list",         "run",       "sweep",   "compare",      "generate",
-    "bench-limits", "calibrate", "convert", "random-model", "info"};
+constexpr std::array<std::string_view, 11> commands{
+    "list",      "run",     "sweep", "compare",      "generate", "bench-limits",
+    "calibrate", "convert", "image", "random-model", "info"};
 
 /// All flags that the chosen command takes.
 std::vector<std::string> flags_of(const CLI::App& app) {
@@ -82,6 +82,7 @@ int run_program(int argc, char** argv) {
   add_bench_limits(app, exit_code);
   add_calibrate(app, exit_code);
   add_convert(app, exit_code);
+  add_image(app, exit_code);
   add_random_model(app, exit_code);
   add_info(app, exit_code);
   if (argc > 1 && argv[1][0] != '-' &&

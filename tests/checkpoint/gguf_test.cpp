@@ -385,9 +385,9 @@ TEST(Gguf, RandomModelsAreTheSameInAFolderAndInAFile) {
   testing::TempDir folder;
   const std::string a = (folder.path() / "a").string(), b = (folder.path() / "b").string(),
                     c = (folder.path() / "c").string();
-  save_random_llama(shape, DType::bf16, 1, a);
-  save_random_llama(shape, DType::bf16, 1, b);
-  save_random_llama(shape, DType::f32, 2, c);
+  save_random_model(shape, DType::bf16, 1, a);
+  save_random_model(shape, DType::bf16, 1, b);
+  save_random_model(shape, DType::f32, 2, c);
   const std::string weights = "/model.safetensors";
   EXPECT_EQ(read_file(a + weights, 1 << 24), read_file(b + weights, 1 << 24));
   EXPECT_NE(read_file(a + weights, 1 << 24), read_file(c + weights, 1 << 24));
@@ -406,9 +406,20 @@ TEST(Gguf, RandomModelsAreTheSameInAFolderAndInAFile) {
   const Checkpoint back = open_checkpoint(file);
   EXPECT_FALSE(back.tokenizer);
   EXPECT_EQ(values_of(back.tensors.at("model.layers.1.self_attn.q_proj.weight")), q);
-  expect_error(error_of([&] { save_random_llama(shape, DType::q8_0, 1, a); }), "f32, f16 or bf16");
+  expect_error(error_of([&] { save_random_model(shape, DType::q8_0, 1, a); }), "f32, f16 or bf16");
   shape.family = model::Family::opt;
-  expect_error(error_of([&] { save_random_llama(shape, DType::f32, 1, a); }), "is no llama");
+  expect_error(error_of([&] { save_random_model(shape, DType::f32, 1, a); }),
+               "is neither llama nor mixtral");
+  shape.family = model::Family::mixtral;
+  expect_error(error_of([&] { save_random_model(shape, DType::f32, 1, a); }),
+               "is neither llama nor mixtral");
+  shape.experts = 4;
+  shape.experts_per_token = 2;
+  save_random_model(shape, DType::bf16, 1, c);
+  const Checkpoint mixture = open_checkpoint(c);
+  EXPECT_EQ(mixture.config.shape.parameters(), shape.parameters());
+  EXPECT_EQ(mixture.config.shape.experts_per_token, 2);
+  EXPECT_TRUE(mixture.tensors.contains("model.layers.1.block_sparse_moe.experts.3.w2.weight"));
 }
 
 }  // namespace

@@ -781,6 +781,45 @@ TEST(QuireCommand, GeneratesTextFromACheckpoint) {
   EXPECT_EQ(texts[2], "23;0123;0123;0123;01");
 }
 
+/// Packed once, then mapped: the same text from an image and from a cache, and what does not fit is said.
+TEST(QuireCommand, WritesImagesThatStartWithoutPacking) {
+  namespace fs = std::filesystem;
+  const TempDir folder;
+  const auto at = [&](const std::string& name) { return (folder.path() / name).string(); };
+  const auto says = [](const std::string& path, Words more) {
+    more.insert(more.begin(), {"generate", path, "--prompt", "abcdefgh;abc", "--temperature", "0",
+                               "--max-tokens", "12", "--no-stream"});
+    return quire_command(more);
+  };
+  const std::string want = says(induction, {}).out;
+  ASSERT_EQ(quire_command({"image", induction, "--to", at("image")}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(at("image/packed_weights.safetensors")));
+  const Ran image = says(at("image"), {"--stats", "--file-load", "direct"});
+  EXPECT_EQ(image.out, want);
+  EXPECT_THAT(image.err, HasSubstr("started in "));
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_EQ(says(induction, {"--weight-cache", at("cache")}).out, want);
+    EXPECT_EQ(std::distance(fs::directory_iterator(at("cache")), {}), 1);
+  }
+  ASSERT_EQ(quire_command({"image", induction, at("q8_0"), "--weight-format", "q8_0"}).exit_code,
+            0);
+  const auto refused = [&](const Words& words, int code, const std::string& what) {
+    const Ran ran = quire_command(words);
+    EXPECT_EQ(ran.exit_code, code);
+    EXPECT_THAT(ran.err, HasSubstr(what));
+  };
+  refused({"generate", at("q8_0"), "--prompt", "a"}, 2, "is an image of weight format \"q8_0\"");
+  refused({"image", induction, at("q8_0")}, 2, "is there already");
+  refused({"image", induction, at("x"), "--weight-format", "q8"}, 2, "expected q8_0");
+  refused({"image", "/none", at("x")}, 1, "/none: no such directory");
+  refused({"convert", at("image"), at("x.gguf")}, 2, "is an image, packed already");
+  refused({"convert", at("image"), at("x"), "--weight-format", "nf4"}, 2, "packed already");
+  refused({"image", at("image"), at("y"), "--weight-format", "q8_0"}, 2, "is an image of weight");
+  refused({"generate", induction, "--prompt", "a", "--file-load", "mmap"}, 2,
+          "mapped, mapped_ahead");
+  EXPECT_FALSE(fs::exists(at("x")));
+}
+
 /// What other tools' readers look for is there, it is smaller, and it is read again.
 TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
   namespace fs = std::filesystem;

@@ -129,7 +129,7 @@ constexpr BlockSwap between(std::uint32_t device, std::uint32_t host) {
                            .head_dim = 64,
                            .ffn = 100,
                            .vocab = 101};
-  checkpoint::save_random_llama(shape, checkpoint::DType::f32, 3, folder.path().string());
+  checkpoint::save_random_model(shape, checkpoint::DType::f32, 3, folder.path().string());
   return checkpoint::open_checkpoint(folder.path().string());
 }
 /// What the CPU executor draws there with a KV format: written down, because kernels' tests would have

@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -54,6 +56,31 @@ TEST(Llm, TextsEqualThoseOfTransformers) {
       }
     }
   }
+}
+
+/// Weights from a cache, or read in another way, say the same; the phases of a start add up.
+TEST(Llm, StartsFromACacheAndByEveryFileLoad) {
+  const std::string path = root("experiments/small_models/checkpoints/induction");
+  const SamplingParams greedy{.temperature = 0, .max_tokens = 12};
+  const std::string want = induction().generate({text}, greedy)[0].outputs[0].text;
+  const testing::TempDir folder;
+  const std::string cache = folder.path() / "cache";
+  for (const checkpoint::FileLoader& loader : checkpoint::file_loaders()) {
+    for (const std::string& kept : {std::string(), cache}) {
+      SCOPED_TRACE(std::string(loader.name) + " " + kept);
+      const auto begin = std::chrono::steady_clock::now();
+      LLM<> llm(path, {.threads = 1, .weight_cache = kept, .file_load = std::string(loader.name)});
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      const StartupSeconds& s = llm.startup();
+      for (const double phase : {s.config, s.tokenizer, s.tensors, s.weights, s.engine}) {
+        EXPECT_GT(phase, 0);
+      }
+      EXPECT_LE(s.all(), took.count());
+      EXPECT_EQ(llm.generate({text}, greedy)[0].outputs[0].text, want);
+    }
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(cache), {}), 1);
+  EXPECT_THROW(LLM<>(path, {.file_load = "none"}), Error);
 }
 
 TEST(Llm, StreamsTheTextThatItReturns) {

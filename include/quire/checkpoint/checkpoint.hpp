@@ -3,6 +3,15 @@
 #include <quire/checkpoint/bitsandbytes.hpp>
 #include <quire/checkpoint/compressed_tensors.hpp>
 #include <quire/checkpoint/config.hpp>
+#include <quire/checkpoint/file_load/buffered.hpp>
+#include <quire/checkpoint/file_load/concepts.hpp>
+#include <quire/checkpoint/file_load/direct.hpp>
+#include <quire/checkpoint/file_load/file_load.hpp>
+#include <quire/checkpoint/file_load/io_uring.hpp>
+#include <quire/checkpoint/file_load/mapped.hpp>
+#include <quire/checkpoint/file_load/mapped_ahead.hpp>
+#include <quire/checkpoint/file_load/populated.hpp>
+#include <quire/checkpoint/file_load/read_chunks.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/generation_config.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
@@ -26,3 +35,4 @@
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/checkpoint/tensor_view.hpp>
 #include <quire/checkpoint/tokenizer.hpp>
+#include <quire/checkpoint/weight_image.hpp>

@@ -20,9 +20,13 @@ namespace quire::checkpoint {
 /// An open regular file; anything else (a directory, a pipe, a device) is refused without waiting.
 class FileHandle {
  public:
-  explicit FileHandle(const std::string& path) {
+  /// direct: reads pass the page cache by, where the file system allows it; they are then aligned
+  explicit FileHandle(const std::string& path, bool direct = false) {
     // O_NONBLOCK: opening a pipe must not wait for a writer.
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    constexpr int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+    if (direct) descriptor_ = ::open(path.c_str(), flags | O_DIRECT);
+    direct_ = descriptor_ >= 0;
+    if (descriptor_ < 0) descriptor_ = ::open(path.c_str(), flags);
     if (descriptor_ < 0) throw data_error(path, reason("cannot open it"), "a readable file");
     struct stat status {};
     if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -37,6 +41,7 @@ class FileHandle {
 
   [[nodiscard]] int descriptor() const { return descriptor_; }
   [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool direct() const { return direct_; }
   [[nodiscard]] static std::string reason(const char* what) {
     return std::string(what) + " (" + std::strerror(errno) + ")";
   }
@@ -44,6 +49,7 @@ class FileHandle {
  private:
   int descriptor_ = -1;
   std::size_t size_ = 0;
+  bool direct_ = false;
 };
 
 /// A whole file mapped read-only into memory, page by page as it is touched.
@@ -53,10 +59,11 @@ class FileMap {
  public:
   /// \errors data when the file cannot be opened or is not a regular file; state when it cannot be
   /// mapped
-  explicit FileMap(const std::string& path) : path_(path) {
+  /// flags: of mmap, beside MAP_PRIVATE
+  explicit FileMap(const std::string& path, int flags = 0) : path_(path) {
     const FileHandle file(path);
     if (file.size() == 0) return;
-    void* at = ::mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+    void* at = ::mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE | flags, file.descriptor(), 0);
     if (at == MAP_FAILED) throw state_error(path, FileHandle::reason("cannot map it"));
     bytes_ = {static_cast<const std::byte*>(at), file.size()};
   }

@@ -65,6 +65,12 @@ struct Quantisation {
   [[nodiscard]] bool is_compressed() const { return layout >= Layout::compressed_packed; }
 };
 
+/// What the matrices of an image are packed for.
+struct PackedWeights {
+  std::string weight_format;
+  std::string layout;  // of its panels in memory (model/weight_image.hpp)
+};
+
 /// What a model's blocks compute, beyond the numbers in its Shape; read from config.json.
 /// Every field is filled for every family, so that code can follow the fields and not the family.
 struct ModelConfig {
@@ -104,6 +110,7 @@ struct ModelConfig {
   bool transposed_linear = false;    // matrices stored [in, out], q, k and v fused (gpt2)
 
   std::optional<Quantisation> quantisation;
+  std::optional<PackedWeights> packed;  // of an image (weight_image.hpp)
 
   // Special tokens as declared. Ids at or above shape.vocab occur in the wild; nothing emits them.
   std::optional<TokenId> bos;

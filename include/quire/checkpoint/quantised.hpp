@@ -23,10 +23,11 @@ namespace quire::checkpoint {
 
 /// Whether a model's linear layers can be rounded to a layout here. \errors usage when not; `where`: who asks
 inline void check_roundable(const ModelConfig& c, std::string_view where) {
-  if (!c.quantisation && !c.transposed_linear && c.shape.experts == 0) return;
+  if (!c.quantisation && !c.packed && !c.transposed_linear && c.shape.experts == 0) return;
   throw usage_error(
       where,
-      "of a model that is " + std::string(c.quantisation        ? "quantised already"
+      "of a model that is " + std::string(c.packed              ? "an image, packed already"
+                                          : c.quantisation      ? "quantised already"
                                           : c.transposed_linear ? "stored transposed"
                                                                 : "a mixture of experts"),
       "a dense model in floats");

@@ -23,7 +23,7 @@ namespace quire::checkpoint {
 
 namespace detail {
 
-/// The tensors of a llama by Hugging Face's names.
+/// The tensors of a llama or a mixtral by Hugging Face's names.
 [[nodiscard]] inline std::vector<safetensors::Declared> llama_tensors(const model::Shape& s,
                                                                       DType dtype) {
   std::vector<safetensors::Declared> out;
@@ -40,9 +40,19 @@ namespace detail {
     add(layer + "self_attn.v_proj", {kv, s.hidden});
     add(layer + "self_attn.o_proj", {s.hidden, q});
     add(layer + "post_attention_layernorm", {s.hidden});
-    add(layer + "mlp.gate_proj", {s.ffn, s.hidden});
-    add(layer + "mlp.up_proj", {s.ffn, s.hidden});
-    add(layer + "mlp.down_proj", {s.hidden, s.ffn});
+    if (s.experts == 0) {
+      add(layer + "mlp.gate_proj", {s.ffn, s.hidden});
+      add(layer + "mlp.up_proj", {s.ffn, s.hidden});
+      add(layer + "mlp.down_proj", {s.hidden, s.ffn});
+      continue;
+    }
+    add(layer + "block_sparse_moe.gate", {s.experts, s.hidden});
+    for (std::int64_t e = 0; e < s.experts; ++e) {
+      const std::string expert = layer + "block_sparse_moe.experts." + std::to_string(e) + ".";
+      add(expert + "w1", {s.ffn, s.hidden});
+      add(expert + "w2", {s.hidden, s.ffn});
+      add(expert + "w3", {s.ffn, s.hidden});
+    }
   }
   add("model.norm", {s.hidden});
   if (!s.tied_embedding) add("lm_head", {s.vocab, s.hidden});
@@ -54,7 +64,12 @@ namespace detail {
     return "  \"" + std::string(name) + "\": " + std::to_string(value) + ",\n";
   };
   const char* type = dtype == DType::f32 ? "float32" : dtype == DType::f16 ? "float16" : "bfloat16";
-  return "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n" +
+  const bool mixture = s.experts > 0;
+  return std::string("{\n  \"architectures\": [\"") + (mixture ? "Mixtral" : "Llama") +
+         "ForCausalLM\"],\n  \"model_type\": \"" + (mixture ? "mixtral" : "llama") + "\",\n" +
+         (mixture ? number("num_local_experts", s.experts) +
+                        number("num_experts_per_tok", s.experts_per_token)
+                  : std::string()) +
          number("hidden_size", s.hidden) + number("num_hidden_layers", s.layers) +
          number("num_attention_heads", s.heads) + number("num_key_value_heads", s.kv_heads) +
          number("head_dim", s.head_dim) + number("intermediate_size", s.ffn) +
@@ -67,22 +82,25 @@ namespace detail {
 
 }  // namespace detail
 
-/// Writes a llama of random weights as a Hugging Face directory without a tokenizer: what it says means
+/// Writes a llama, or a mixtral, of random weights as a Hugging Face directory without a tokenizer: what it says means
 /// nothing, what it costs is real. Matrices are uniform with a standard deviation of 0.02, norms are
 /// one; every tensor depends on its name and the seed alone.
 /// dtype: f32, f16 or bf16
 /// \complexity a random number a weight, a few nanoseconds each; memory for the largest tensor
-/// \errors usage, for another dtype, a shape that is no llama, or fewer than three tokens; state when a
+/// \errors usage, for another dtype, a shape that is neither, or fewer than three tokens; state when a
 /// file cannot be written
-inline void save_random_llama(const model::Shape& shape, DType dtype, std::uint64_t seed,
+inline void save_random_model(const model::Shape& shape, DType dtype, std::uint64_t seed,
                               const std::string& directory) {
   namespace fs = std::filesystem;
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) {
     throw usage_error("random model", "weights of type " + std::string(name_of(dtype)),
                       "f32, f16 or bf16");
   }
-  if (shape.family != model::Family::llama || shape.experts > 0 || shape.vocab < 3) {
-    throw usage_error("random model", shape.name + " is no llama", "a shape of that family");
+  const bool mixture = shape.family == model::Family::mixtral;
+  if ((shape.family != model::Family::llama && !mixture) || (shape.experts > 0) != mixture ||
+      shape.vocab < 3) {
+    throw usage_error("random model", shape.name + " is neither llama nor mixtral",
+                      "a shape of these families");
   }
   std::error_code failed;
   fs::create_directories(directory, failed);

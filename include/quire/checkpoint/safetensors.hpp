@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <quire/checkpoint/file_load/file_load.hpp>
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/json.hpp>
@@ -93,10 +94,12 @@ struct Placed {
   return out;
 }
 
-/// Reads and checks one file's header; the entries' bytes point into `map`.
-[[nodiscard]] inline std::vector<TensorSet::Entry> read_entries(const FileMap& map) {
-  const auto bytes = map.bytes();
-  const std::string& path = map.path();
+/// Reads and checks one file's header; the entries' bytes point into the file's.
+/// metadata: is given what the file says beside its tensors, where it is asked for
+[[nodiscard]] inline std::vector<TensorSet::Entry> read_entries(
+    const FileBytes& file, std::map<std::string, std::string>* metadata = nullptr) {
+  const auto bytes = file.bytes;
+  const std::string& path = file.path;
   if (bytes.size() < 8) {
     throw data_error(path + ": byte 0", "the file ends inside the header's length", "8 bytes");
   }
@@ -125,7 +128,10 @@ struct Placed {
   for (const auto& member : header.object().members()) {
     const json::Field field = header.at(member);
     if (member.key == "__metadata__") {
-      for (const auto& note : field.object().members()) (void)field.at(note).string();
+      for (const auto& note : field.object().members()) {
+        const std::string& text = field.at(note).string();
+        if (metadata != nullptr) metadata->insert_or_assign(std::string(note.key), text);
+      }
       continue;
     }
     placed.push_back(read_tensor(field, member.key, static_cast<std::int64_t>(data.size())));
@@ -170,18 +176,20 @@ inline void check_shard_name(const json::Field& field) {
 }  // namespace detail
 
 /// Opens one safetensors file.
-/// \complexity O(header); tensors' bytes are mapped and stay on disk until touched
+/// \complexity O(header) where the file is mapped: tensors' bytes then stay on disk until touched
 /// \errors data, with the file and the place, unless every byte of the file is accounted for
-[[nodiscard]] inline TensorSet open_file(const std::string& path) {
-  auto map = std::make_shared<const FileMap>(path);
-  auto entries = detail::read_entries(*map);
-  return TensorSet(path, std::move(entries), {std::move(map)});
+[[nodiscard]] inline TensorSet open_file(const std::string& path,
+                                         const FileLoader& loader = mapped_files()) {
+  FileBytes file = loader.load(path);
+  auto entries = detail::read_entries(file);
+  return TensorSet(path, std::move(entries), {std::move(file.owner)}, {path});
 }
 
 /// Opens the shards that an index file (`model.safetensors.index.json`) names, as one set.
 /// A tensor that two shards hold is taken from the one that the index names.
 /// \errors data when a shard or a tensor is missing, or a shard holds a tensor unknown to the index
-[[nodiscard]] inline TensorSet open_sharded(const std::string& index_path) {
+[[nodiscard]] inline TensorSet open_sharded(const std::string& index_path,
+                                            const FileLoader& loader = mapped_files()) {
   const std::string text = read_file(index_path, longest_index);
   const json::Value root = json::parse(text, index_path, {.depth = 8, .values = 4'000'000});
   const json::Field index(root, index_path);
@@ -201,10 +209,11 @@ inline void check_shard_name(const json::Field& field) {
   const std::filesystem::path folder = std::filesystem::path(index_path).parent_path();
   std::vector<TensorSet::Entry> all;
   std::vector<std::shared_ptr<const void>> owners;
+  std::vector<std::string> files{index_path};
   for (const auto& [shard, count] : wanted) {
-    auto map = std::make_shared<const FileMap>((folder / shard).string());
+    FileBytes file = loader.load((folder / shard).string());
     std::size_t found = 0;
-    for (TensorSet::Entry& entry : detail::read_entries(*map)) {
+    for (TensorSet::Entry& entry : detail::read_entries(file)) {
       const json::Value* mapped = weight_map.object().find(entry.name);
       if (mapped == nullptr) {
         throw weight_map.error("shard " + in_quotes(shard) + " holds " +
@@ -221,20 +230,22 @@ inline void check_shard_name(const json::Field& field) {
                                  std::to_string(count) + " tensors it is named for",
                              "them all");
     }
-    owners.push_back(std::move(map));
+    owners.push_back(std::move(file.owner));
+    files.push_back(std::move(file.path));
   }
-  return TensorSet(index_path, std::move(all), std::move(owners));
+  return TensorSet(index_path, std::move(all), std::move(owners), std::move(files));
 }
 
 /// Opens `model.safetensors`, or else the shards of `model.safetensors.index.json`, in a directory.
 /// \errors data when neither is there, or a file is not sound
-[[nodiscard]] inline TensorSet open_directory(const std::string& directory) {
+[[nodiscard]] inline TensorSet open_directory(const std::string& directory,
+                                              const FileLoader& loader = mapped_files()) {
   const std::filesystem::path folder(directory);
   const std::string single = (folder / "model.safetensors").string();
   const std::string index = (folder / "model.safetensors.index.json").string();
   std::error_code ignored;
-  if (std::filesystem::exists(single, ignored)) return open_file(single);
-  if (std::filesystem::exists(index, ignored)) return open_sharded(index);
+  if (std::filesystem::exists(single, ignored)) return open_file(single, loader);
+  if (std::filesystem::exists(index, ignored)) return open_sharded(index, loader);
   throw data_error(directory, "no weights here",
                    "model.safetensors or model.safetensors.index.json");
 }

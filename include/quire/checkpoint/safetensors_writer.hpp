@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <quire/checkpoint/tensor_view.hpp>
@@ -30,9 +31,19 @@ struct Declared {
   }
 };
 
-/// What stands before the data of these tensors, in the order given. \pre names are unique
-[[nodiscard]] inline std::string header_of(std::span<const Declared> tensors) {
-  std::string header = "{\"__metadata__\":{\"format\":\"pt\"}";
+/// What a file says beside its tensors.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+/// What stands before the data of these tensors, in the order given; they begin at a multiple of
+/// `alignment` bytes. \pre names are unique
+[[nodiscard]] inline std::string header_of(std::span<const Declared> tensors,
+                                           const Metadata& metadata = {{"format", "pt"}},
+                                           std::size_t alignment = 8) {
+  std::string header = "{\"__metadata__\":{";
+  for (const auto& [key, text] : metadata) {
+    header += (header.back() == '{' ? "" : ",") + json::quote(key) + ":" + json::quote(text);
+  }
+  header += "}";
   std::int64_t at = 0;
   for (const Declared& tensor : tensors) {
     const std::int64_t end = at + tensor.bytes();
@@ -42,7 +53,8 @@ struct Declared {
     at = end;
   }
   header += "}";
-  header.resize((header.size() + 7) / 8 * 8, ' ');  // data are aligned to 8 bytes
+  constexpr std::size_t length = 8;  // what the file begins with
+  header.resize((length + header.size() + alignment - 1) / alignment * alignment - length, ' ');
   std::string out;
   for (int shift = 0; shift < 64; shift += 8) {
     out.push_back(static_cast<char>((header.size() >> shift) & 0xFF));
@@ -79,8 +91,9 @@ namespace detail {
 /// bytes_of(i): the data of tensor i, asked for in order, valid until the next is asked for
 /// \errors state when the file cannot be written
 template <class BytesOf>
-void write(const std::string& path, std::span<const Declared> tensors, BytesOf bytes_of) {
-  const std::string header = header_of(tensors);
+void write(const std::string& path, std::span<const Declared> tensors, BytesOf bytes_of,
+           const Metadata& metadata = {{"format", "pt"}}, std::size_t alignment = 8) {
+  const std::string header = header_of(tensors, metadata, alignment);
   const std::string temporary = path + ".part";
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   if (file == nullptr) {

@@ -5,22 +5,27 @@
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>
+#include <quire/checkpoint/tensor_set.hpp>
+#include <quire/checkpoint/weight_image.hpp>
 #include <quire/core/error.hpp>
 
 namespace quire::checkpoint {
 
-/// Writes a model as a Hugging Face directory: its tensors, and the other files of the directory that it
-/// came from, quantisation added to config.json. open_checkpoint gives every tensor back bit for bit.
-/// The directory appears whole or not at all: it is written beside its place and then renamed.
+namespace detail {
+
+/// Writes a directory that appears whole or not at all: beside its place, and then renamed.
+/// fill(part): writes the files. model: the directory whose tokenizer and generation_config go along
 /// \errors usage when the directory is there and not empty, or the model came from a GGUF file; state when
-/// a file cannot be written; data when the model's own config.json cannot be read
-inline void save_checkpoint(const Checkpoint& model, const std::string& directory) {
+/// a file cannot be written
+template <class Fill>
+void write_directory(const std::string& directory, const std::string& model, Fill&& fill) {
   namespace fs = std::filesystem;
-  const fs::path from(model.directory);
+  const fs::path from(model);
   fs::path to = fs::path(directory).lexically_normal();
   if (!to.has_filename()) to = to.parent_path();  // a name that ends with a slash
   std::error_code failed;
@@ -28,15 +33,8 @@ inline void save_checkpoint(const Checkpoint& model, const std::string& director
     throw usage_error(directory, "is there already", "a directory that is not, or an empty one");
   }
   if (!fs::is_directory(from, failed)) {
-    throw usage_error(model.directory, "has no config.json to go with the weights",
+    throw usage_error(model, "has no config.json to go with the weights",
                       "a Hugging Face directory");
-  }
-  std::string config = read_file((from / "config.json").string(), longest_config);
-  if (model.config.quantisation && !read_config((from / "config.json").string()).quantisation) {
-    const std::size_t end = config.rfind('}');
-    config = config.substr(0, end) +
-             ",\n\"quantization_config\": " + quantisation_text(*model.config.quantisation) +
-             "\n}\n";
   }
   const fs::path part(to.string() + ".part");
   const auto cannot = [&](const fs::path& path) {
@@ -46,21 +44,59 @@ inline void save_checkpoint(const Checkpoint& model, const std::string& director
   fs::create_directories(part, failed);
   if (failed) throw cannot(part);
   try {
-    safetensors::save((part / "model.safetensors").string(), model.tensors.all());
+    fill(part);
     for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
       if (!fs::exists(from / name)) continue;
       fs::copy_file(from / name, part / name, failed);
       if (failed) throw cannot(to / name);
     }
-    std::ofstream file(part / "config.json", std::ios::binary);
-    file << config << std::flush;
-    if (!file) throw state_error((to / "config.json").string(), "cannot write it");
     fs::rename(part, to, failed);
     if (failed) throw cannot(to);
   } catch (...) {
     fs::remove_all(part, failed);
     throw;
   }
+}
+
+inline void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  if (!file) throw state_error(path.string(), "cannot write it");
+}
+
+}  // namespace detail
+
+/// Writes a model as a Hugging Face directory: its tensors, and the other files of the directory that it
+/// came from, quantisation added to config.json. open_checkpoint gives every tensor back bit for bit.
+/// The directory appears whole or not at all.
+/// \errors usage when the directory is there and not empty, or the model came from a GGUF file; state when
+/// a file cannot be written; data when the model's own config.json cannot be read
+inline void save_checkpoint(const Checkpoint& model, const std::string& directory) {
+  const std::filesystem::path from(model.directory);
+  detail::write_directory(directory, model.directory, [&](const std::filesystem::path& part) {
+    const std::string path = (from / "config.json").string();
+    std::string config = read_file(path, longest_config);
+    if (model.config.quantisation && !read_config(path).quantisation) {
+      config = config.substr(0, config.rfind('}')) +
+               ",\n\"quantization_config\": " + quantisation_text(*model.config.quantisation) +
+               "\n}\n";
+    }
+    safetensors::save((part / "model.safetensors").string(), model.tensors.all());
+    detail::write_text(part / "config.json", config);
+  });
+}
+
+/// Writes the directory of an image: its weights' file, and the other files of the model's own directory.
+/// The directory appears whole or not at all.
+/// \errors usage when it is there and not empty, or the model came from a GGUF file; state when a file
+/// cannot be written
+inline void save_image(const std::string& directory, const std::string& model,
+                       const PackedWeights& packed, const std::vector<TensorSet::Entry>& entries) {
+  detail::write_directory(directory, model, [&](const std::filesystem::path& part) {
+    write_image((part / image_file).string(), packed, entries);
+    const std::filesystem::path from = std::filesystem::path(model) / "config.json";
+    detail::write_text(part / "config.json", read_file(from.string(), longest_config));
+  });
 }
 
 }  // namespace quire::checkpoint

@@ -32,13 +32,15 @@ class TensorSet {
   TensorSet() : TensorSet("no tensors", {}, {}) {}
 
   /// Takes entries whose bytes stay valid as long as `owners` live; `where` names them in errors.
+  /// files: all that the entries were read from; none where they were made
   /// \pre names are unique and each entry's bytes match its shape and dtype
   TensorSet(std::string where, std::vector<Entry> entries,
-            std::vector<std::shared_ptr<const void>> owners) {
+            std::vector<std::shared_ptr<const void>> owners, std::vector<std::string> files = {}) {
     auto storage = std::make_shared<Storage>();
     storage->where = std::move(where);
     storage->entries = std::move(entries);
     storage->owners = std::move(owners);
+    storage->files = std::move(files);
     std::sort(storage->entries.begin(), storage->entries.end(),
               [](const Entry& a, const Entry& b) { return a.name < b.name; });
     for (const Entry& entry : storage->entries) {
@@ -52,6 +54,8 @@ class TensorSet {
   [[nodiscard]] std::span<const TensorView> all() const { return storage_->views; }
   /// The file or directory that they came from.
   [[nodiscard]] const std::string& where() const { return storage_->where; }
+  /// The files that say all of them; none where they were made in memory.
+  [[nodiscard]] const std::vector<std::string>& files() const { return storage_->files; }
 
   /// \complexity O(log size)
   [[nodiscard]] const TensorView* find(std::string_view name) const {
@@ -97,6 +101,7 @@ class TensorSet {
     std::vector<Entry> entries;
     std::vector<TensorView> views;
     std::vector<std::shared_ptr<const void>> owners;
+    std::vector<std::string> files;
   };
   std::shared_ptr<const Storage> storage_;
 };

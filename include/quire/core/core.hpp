@@ -6,6 +6,7 @@
 #include <quire/core/byte_products.hpp>
 #include <quire/core/code_layout.hpp>
 #include <quire/core/digits.hpp>
+#include <quire/core/disk_io.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/float16.hpp>
 #include <quire/core/float8.hpp>

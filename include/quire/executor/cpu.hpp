@@ -32,6 +32,7 @@
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/calibration.hpp>
 #include <quire/model/decoder.hpp>
+#include <quire/model/weight_image.hpp>
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>
 
@@ -72,6 +73,8 @@ struct Cpu {
     /// and has a KV pool of as many blocks beside kv_memory, touched as it is used.
     std::optional<checkpoint::Checkpoint> draft_model{};
     model::Fusion fusion{};  // same results in any case
+    /// Where packed weights are kept from one start to the next; none by default.
+    model::WeightCache weight_cache{};
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -125,6 +128,8 @@ struct Cpu {
     void execute(const StepPlan& plan, StepResult& result);
 
     [[nodiscard]] const Decoder& decoder() const { return decoder_; }
+    /// How long it took to pack the weights, or to find them packed.
+    [[nodiscard]] double weight_seconds() const { return weight_seconds_; }
     [[nodiscard]] ThreadPool& threads() { return threads_; }
     /// Sets what is fused from the next step on.
     void fuse(const model::Fusion& fusion) {
@@ -158,6 +163,14 @@ struct Cpu {
         attending.template attend<Format>(call);
       }
     };
+
+    [[nodiscard]] Decoder decoder_of(const Options& options,
+                                     const weight_format::WeightCodec& codec) {
+      const model::Stopwatch watch(weight_seconds_);
+      const checkpoint::Checkpoint model = model::with_cached_weights<WeightFormat>(
+          options.model, codec, options.weight_cache, threads_);
+      return Decoder(model.config, model.tensors, threads_, codec);
+    }
 
     /// Of all that the bytes of a block depend on, beside its text.
     [[nodiscard]] std::uint64_t fingerprint(const Options& options,
@@ -368,6 +381,7 @@ struct Cpu {
     };
 
     ThreadPool threads_;
+    double weight_seconds_ = 0;
     Decoder decoder_;
     kv_format::Arena<KvFormat> device_;
     CpuTiers tiers_;
@@ -411,7 +425,7 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
                                                      const kv_format::KvCodec& codec,
                                                      const weight_format::WeightCodec& weights)
     : threads_(places_of(options)),
-      decoder_(options.model.config, options.model.tensors, threads_, weights),
+      decoder_(decoder_of(options, weights)),
       device_(shape(options), geometry.device_blocks, geometry.block_tokens, codec),
       tiers_(geometry, device_.block_bytes(), options.link, shape(options).layers),
       block_tokens_(geometry.block_tokens),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -55,6 +56,18 @@ struct RequestOutput {
   Timeline timeline;
 };
 
+/// Where the time of a start went, from the checkpoint's first file to an engine that takes requests.
+/// \unit seconds
+struct StartupSeconds {
+  double config = 0;     // configuration and generation_config
+  double tokenizer = 0;  // read and made ready
+  double tensors = 0;    // the weights' files opened; read, unless they are mapped
+  double weights = 0;    // packed, or found packed
+  double engine = 0;     // the rest: KV pool, threads, control plane
+
+  [[nodiscard]] double all() const { return config + tokenizer + tensors + weights + engine; }
+};
+
 /// A piece of text as it becomes certain. Beams have none: their text changes until they end.
 struct TextEvent {
   std::size_t prompt = 0;         // index into the prompts of the call
@@ -86,18 +99,29 @@ class LLM {
     /// Folder or GGUF file of a smaller model with the same vocabulary, where the configuration
     /// speculates with one.
     std::string draft_model{};
+    /// Folder where packed weights are kept from one start to the next; empty: they are packed each time.
+    std::string weight_cache{};
+    /// How the bytes of weights come into memory: a name of checkpoint::file_loaders(). With a cache, those of
+    /// its images; the checkpoint's own files are then mapped.
+    std::string file_load{"mapped"};
   };
   using TextCallback = std::function<void(const TextEvent&)>;
 
   explicit LLM(const std::string& directory, Options options = {})
-      : LLM(open(directory), options) {}
+      : LLM(open(directory, options), options) {}
 
   LLM(checkpoint::Checkpoint checkpoint, checkpoint::Tokenizer tokenizer, Options options = {})
       : directory_(checkpoint.directory),
+        startup_{checkpoint.opening.config, checkpoint.opening.tokenizer,
+                 checkpoint.opening.tensors},
         tokenizer_(std::move(tokenizer)),
         generation_(checkpoint.generation),
         eos_(generation_.eos.empty() ? checkpoint.config.eos : generation_.eos),
-        engine_(engine_options(std::move(checkpoint), options, tokenizer_)) {}
+        engine_(engine_options(std::move(checkpoint), options, tokenizer_)) {
+    const auto all = std::chrono::steady_clock::now() - start_;
+    startup_.weights = engine_.executor().weight_seconds();
+    startup_.engine = std::chrono::duration<double>(all).count() - startup_.weights;
+  }
 
   /// Parameters that the checkpoint's authors recommend, over the defaults.
   [[nodiscard]] SamplingParams default_params() const {
@@ -137,6 +161,7 @@ class LLM {
     return out;
   }
 
+  [[nodiscard]] const StartupSeconds& startup() const { return startup_; }
   [[nodiscard]] const checkpoint::Tokenizer& tokenizer() const { return tokenizer_; }
   [[nodiscard]] Engine<C, executor::Cpu>& engine() { return engine_; }
   /// Logits after every token of a text. \shape (tokens, vocab)
@@ -150,8 +175,10 @@ class LLM {
     checkpoint::Checkpoint checkpoint;
     checkpoint::Tokenizer tokenizer;
   };
-  static Opened open(const std::string& directory) {
-    checkpoint::Checkpoint model = checkpoint::open_checkpoint(directory);
+  static Opened open(const std::string& directory, const Options& options) {
+    const checkpoint::FileLoader loader = checkpoint::file_loader_named(options.file_load);
+    checkpoint::Checkpoint model = checkpoint::open_checkpoint(
+        directory, options.weight_cache.empty() ? loader : checkpoint::mapped_files());
     if (model.tokenizer) {
       checkpoint::Tokenizer tokenizer = *model.tokenizer;
       return {std::move(model), std::move(tokenizer)};
@@ -209,6 +236,7 @@ class LLM {
     out.pin_threads = options.pin_threads;
     out.kv_memory = options.kv_memory;
     out.host_memory = options.host_memory;
+    out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load)};
     // a small model needs less: no more than every sequence at full length
     const KvGeometry all = executor::Cpu::geometry<C>(out);
     const model::Shape& shape = out.model.config.shape;
@@ -373,7 +401,9 @@ class LLM {
     return c;
   }
 
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string directory_;
+  StartupSeconds startup_;
   checkpoint::Tokenizer tokenizer_;
   checkpoint::GenerationConfig generation_;
   std::vector<TokenId> eos_;

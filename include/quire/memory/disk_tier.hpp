@@ -29,6 +29,7 @@
 #include <vector>
 
 #include <quire/core/aligned.hpp>
+#include <quire/core/disk_io.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/core/huge_vector.hpp>
@@ -38,7 +39,6 @@
 #include <quire/core/stream_copy.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/step.hpp>
-#include <quire/memory/disk_io.hpp>
 #include <quire/memory/stored_block.hpp>
 #include <quire/memory/tier.hpp>
 #include <quire/memory/tier_manifest.hpp>

@@ -4,7 +4,6 @@
 #include <quire/memory/block_table.hpp>
 #include <quire/memory/buddy_allocator.hpp>
 #include <quire/memory/contiguous_memory.hpp>
-#include <quire/memory/disk_io.hpp>
 #include <quire/memory/disk_tier.hpp>
 #include <quire/memory/host_tier.hpp>
 #include <quire/memory/paged_memory.hpp>

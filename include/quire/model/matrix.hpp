@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -12,10 +13,10 @@
 
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
-#include <quire/core/huge_vector.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/block_panels.hpp>
+#include <quire/model/packed_matrix.hpp>
 #include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/concepts.hpp>
 
@@ -34,6 +35,7 @@ struct MatrixSource {
   std::shared_ptr<const weight_format::Grouped> codes{};  // its integers; null when parts differ
   std::vector<std::string_view> held_by{};                // or formats that hold its numbers
   const weight_format::WeightCodec* codec = nullptr;      // the format, where it is Packed
+  std::optional<PackedMatrix> packed{};                   // of an image: nothing else is read then
 
   /// Where the checkpoint holds blocks: the weight format of the same blocks, or "several kinds", and
   /// what copies rows [first, first + count) of them as they are.
@@ -191,10 +193,15 @@ class PanelMatrix {
         format_(detail::format_of<Format>(source)),
         panel_bytes_(format_.panel_bytes(panel_outputs, source.inputs)),
         panels_((source.outputs + panel_outputs - 1) / panel_outputs),
-        memory_(panels_ * panel_bytes_, page_of(panels_ * panel_bytes_)),
         bias_(panels_ * panel_outputs) {
-    ask_for_huge_pages(memory_.data(), memory_.size());
     std::copy(source.bias.begin(), source.bias.end(), bias_.data());
+    if (source.packed) {
+      memory_ = MatrixBytes(*source.packed, panels_, panel_bytes_);
+      order_.assign(source.packed->order.begin(), source.packed->order.end());
+      return;
+    }
+    memory_ = MatrixBytes(panels_ * panel_bytes_);
+    std::byte* const room = memory_.room();
     if (detail::takes_codes(format_, source)) {
       std::shared_ptr<const weight_format::Grouped> codes = source.codes;
       if (!codes->group_of.empty()) {  // GPTQ in the order of activations
@@ -203,7 +210,7 @@ class PanelMatrix {
             std::make_shared<weight_format::Grouped>(weight_format::with_inputs(*codes, order_));
       }
       threads.parallel_for(panels_, [&](std::size_t p) {
-        detail::pack_codes(format_, memory_.data() + p * panel_bytes_, panel_outputs, *codes,
+        detail::pack_codes(format_, room + p * panel_bytes_, panel_outputs, *codes,
                            p * panel_outputs);
       });
       return;
@@ -212,7 +219,7 @@ class PanelMatrix {
       threads.parallel_for(panels_, [&](std::size_t p) {
         const std::size_t first = p * panel_outputs;
         put_blocks(*blocks, source, first, std::min(panel_outputs, outputs_ - first), panel_outputs,
-                   memory_.data() + p * panel_bytes_);
+                   room + p * panel_bytes_);
       });
       return;
     }
@@ -220,7 +227,7 @@ class PanelMatrix {
       std::vector<float> rows(panel_outputs * inputs_, 0.0f);
       const std::size_t first = p * panel_outputs;
       source.read(first, std::min(panel_outputs, outputs_ - first), rows.data());
-      format_.pack(memory_.data() + p * panel_bytes_, panel_outputs, inputs_, rows.data());
+      format_.pack(room + p * panel_bytes_, panel_outputs, inputs_, rows.data());
     });
   }
 
@@ -230,6 +237,14 @@ class PanelMatrix {
   [[nodiscard]] std::size_t padded_outputs() const { return panels_ * panel_outputs; }
   [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
   [[nodiscard]] bool empty() const { return outputs_ == 0; }
+  /// What an image keeps of it; valid as long as the matrix.
+  [[nodiscard]] PackedMatrix packed() const {
+    return {.bytes = {memory_.data(), memory_.size()},
+            .pieces = panels_,
+            .piece_bytes = panel_bytes_,
+            .bias = {bias_.data(), outputs_},
+            .order = order_};
+  }
 
   /// Reads one row of W back as fp32. \shape values (inputs)
   void read_row(std::size_t output, float* values) const {
@@ -375,12 +390,6 @@ class PanelMatrix {
     });
   }
 
-  /// Where a matrix that has room for huge pages begins on one, more of it lies on them.
-  static constexpr std::size_t page_of(std::size_t bytes) {
-    constexpr std::size_t page = std::size_t{2} << 20;
-    return bytes < page ? 64 : page;
-  }
-
   // Rows whose inputs stay in the second-level cache together with a panel, and inputs whose part
   // of a panel stays in the first-level cache while all those rows pass.
   static constexpr std::size_t chunk_rows = 96;
@@ -490,7 +499,7 @@ class PanelMatrix {
   std::size_t outputs_ = 0, inputs_ = 0;
   [[no_unique_address]] Format format_{};
   std::size_t panel_bytes_ = 0, panels_ = 0;
-  AlignedArray<std::byte> memory_;
+  MatrixBytes memory_;
   AlignedArray<float> bias_;
   std::vector<std::uint32_t> order_;  // of inputs, where the panels' is not the matrix's own
 };
@@ -505,11 +514,16 @@ class RowTable {
       : rows_(source.outputs),
         width_(source.inputs),
         format_(detail::format_of<Format>(source)),
-        row_bytes_(format_.panel_bytes(1, source.inputs)),
-        memory_(rows_ * row_bytes_) {
+        row_bytes_(format_.panel_bytes(1, source.inputs)) {
+    if (source.packed) {
+      memory_ = MatrixBytes(*source.packed, rows_, row_bytes_);
+      return;
+    }
+    memory_ = MatrixBytes(rows_ * row_bytes_);
+    std::byte* const room = memory_.room();
     if (const BlockPanels* blocks = takes_blocks(detail::codec_of(format_), source.blocks)) {
       threads.parallel_for(rows_, [&](std::size_t i) {
-        put_blocks(*blocks, source, i, 1, 1, memory_.data() + i * row_bytes_);
+        put_blocks(*blocks, source, i, 1, 1, room + i * row_bytes_);
       });
       return;
     }
@@ -519,13 +533,17 @@ class RowTable {
       const std::size_t first = chunk * step, count = std::min(step, rows_ - first);
       source.read(first, count, values.data());
       for (std::size_t i = 0; i < count; ++i) {
-        format_.pack(memory_.data() + (first + i) * row_bytes_, 1, width_, &values[i * width_]);
+        format_.pack(room + (first + i) * row_bytes_, 1, width_, &values[i * width_]);
       }
     });
   }
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
   [[nodiscard]] bool empty() const { return rows_ == 0; }
+  /// What an image keeps of it; valid as long as the table.
+  [[nodiscard]] PackedMatrix packed() const {
+    return {.bytes = {memory_.data(), memory_.size()}, .pieces = rows_, .piece_bytes = row_bytes_};
+  }
   /// \shape values (width)
   void read_row(std::size_t row, float* values) const {
     format_.read(memory_.data() + row * row_bytes_, 1, width_, 0, values);
@@ -535,7 +553,7 @@ class RowTable {
   std::size_t rows_ = 0, width_ = 0;
   [[no_unique_address]] Format format_{};
   std::size_t row_bytes_ = 0;
-  AlignedArray<std::byte> memory_;
+  MatrixBytes memory_;
 };
 
 }  // namespace quire::model

@@ -14,11 +14,14 @@
 #include <quire/model/matrix.hpp>
 #include <quire/model/onednn.hpp>
 #include <quire/model/ops.hpp>
+#include <quire/model/packed_layout.hpp>
+#include <quire/model/packed_matrix.hpp>
 #include <quire/model/rope.hpp>
 #include <quire/model/rotated_values.hpp>
 #include <quire/model/shape.hpp>
 #include <quire/model/step_seconds.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/model/tensor_parallel.hpp>
+#include <quire/model/weight_image.hpp>
 #include <quire/model/weight_load.hpp>
 #include <quire/model/weights.hpp>

@@ -92,7 +92,9 @@ struct TensorNames {
                                            const TensorNames& names) {
   for (const std::string_view prefix : names.prefixes) {
     std::string found(prefix);
-    if (tensors.contains(found + std::string(names.embedding) + ".weight")) return found;
+    for (const char* kind : {".weight", ".panels", ".rows"}) {  // the latter of an image
+      if (tensors.contains(found + std::string(names.embedding) + kind)) return found;
+    }
   }
   return std::string(names.prefixes.front());
 }

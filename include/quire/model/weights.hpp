@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,6 +23,7 @@
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/gemm.hpp>
+#include <quire/model/packed_layout.hpp>
 #include <quire/model/tensor_names.hpp>
 
 namespace quire::model {
@@ -90,14 +92,19 @@ class WeightLoader {
   using Sizes = std::vector<std::int64_t>;
 
  public:
+  /// image: gets what an image of these weights holds, in place, as long as nothing of them is destroyed
   WeightLoader(const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
-               ThreadPool& threads, const weight_format::WeightCodec& codec)
+               ThreadPool& threads, const weight_format::WeightCodec& codec,
+               std::vector<checkpoint::TensorSet::Entry>* image)
       : config_(config),
         tensors_(tensors),
         threads_(threads),
         codec_(codec),
+        image_(image),
         names_(tensor_names(family())),
-        prefix_(prefix_in(tensors, names_)) {}
+        prefix_(prefix_in(tensors, names_)) {
+    if (config.packed) check_image();
+  }
 
   [[nodiscard]] Weights<Format, Gemm> load() {
     const Shape& s = config_.shape;
@@ -107,24 +114,22 @@ class WeightLoader {
     const std::string embedding = prefix_ + std::string(names_.embedding);
     const std::int64_t width = config_.embedding_width;
     if (s.tied_embedding) {
-      w.output = HeadMatrix(head(embedding, s.vocab, width), threads_);
+      w.output = head<HeadMatrix>(embedding, s.vocab, width);
     } else {
       const std::string output = names_.output.empty() ? "lm_head" : std::string(names_.output);
-      w.embedding = RowTable<Head>(head(embedding, s.vocab, width), threads_);
-      w.output = HeadMatrix(head(output, s.vocab, width), threads_);
+      w.embedding = head<RowTable<Head>>(embedding, s.vocab, width);
+      w.output = head<HeadMatrix>(output, s.vocab, width);
     }
     if (!config_.rotary) {
-      w.positions = RowTable<Head>(head(prefix_ + std::string(names_.positions),
-                                        s.max_length.value + config_.position_offset, s.hidden),
-                                   threads_);
+      w.positions = head<RowTable<Head>>(prefix_ + std::string(names_.positions),
+                                         s.max_length.value + config_.position_offset, s.hidden);
     }
     if (width != s.hidden) {
-      w.project_in =
-          Matrix(rows(prefix_ + std::string(names_.project_in), s.hidden, width, false), threads_);
-      w.project_out =
-          Matrix(rows(prefix_ + std::string(names_.project_out), width, s.hidden, false), threads_);
+      w.project_in = plain(prefix_ + std::string(names_.project_in), s.hidden, width);
+      w.project_out = plain(prefix_ + std::string(names_.project_out), width, s.hidden);
     }
     if (config_.final_norm) w.final_norm = norm(prefix_ + std::string(names_.final_norm), s.hidden);
+    w.layers.reserve(static_cast<std::size_t>(s.layers));  // what an image lists stays in its place
     for (std::int64_t i = 0; i < s.layers; ++i) w.layers.push_back(layer(i));
     return w;
   }
@@ -143,19 +148,120 @@ class WeightLoader {
     return out;
   }
 
+  /// Matrix `name`: of an image, or of source(), which says where its numbers come from.
+  template <class M, class Source>
+  [[nodiscard]] M matrix(const std::string& name, std::int64_t outputs, std::int64_t inputs,
+                         bool biased, const weight_format::WeightCodec& codec, Source&& source) {
+    M made = config_.packed ? M(packed<M>(name, outputs, inputs, biased, codec), threads_)
+                            : M(source(), threads_);
+    if constexpr (requires { made.packed(); }) {
+      if (image_ != nullptr) list(name, made.packed(), pieces_of<M>, biased);
+    }
+    return made;
+  }
+  template <class M>
+  static constexpr const char* pieces_of = std::same_as<M, RowTable<Head>> ? ".rows" : ".panels";
+
+  /// What an image holds of a matrix.
+  template <class M>
+  [[nodiscard]] MatrixSource packed(const std::string& name, std::int64_t outputs,
+                                    std::int64_t inputs, bool biased,
+                                    const weight_format::WeightCodec& codec) {
+    const checkpoint::TensorView& pieces = tensors_.at(name + pieces_of<M>);
+    if (pieces.shape.size() != 2 || pieces.dtype != checkpoint::DType::u8) {
+      throw data_error(tensors_.where() + ": " + in_quotes(pieces.name, 120),
+                       std::string(checkpoint::name_of(pieces.dtype)) + " of shape " +
+                           checkpoint::shape_text(pieces.shape),
+                       "U8 of two dimensions");
+    }
+    MatrixSource m;
+    m.outputs = static_cast<std::size_t>(outputs);
+    m.inputs = static_cast<std::size_t>(inputs);
+    m.codec = &codec;
+    if (biased) m.bias = vector(name + ".bias", outputs);
+    m.packed = PackedMatrix{.bytes = pieces.bytes,
+                            .pieces = static_cast<std::size_t>(pieces.shape[0]),
+                            .piece_bytes = static_cast<std::size_t>(pieces.shape[1]),
+                            .owner = std::make_shared<const checkpoint::TensorSet>(tensors_),
+                            .where = tensors_.where() + ": " + in_quotes(pieces.name, 120)};
+    if (tensors_.contains(name + ".order")) {
+      order_ = checkpoint::elements_of<std::uint32_t>(tensors_, name + ".order",
+                                                      checkpoint::DType::u32, {inputs});
+      for (const std::uint32_t k : order_) {
+        if (k < m.inputs) continue;
+        throw data_error(tensors_.where() + ": " + in_quotes(name + ".order", 120),
+                         "input " + std::to_string(k), "less than " + std::to_string(inputs));
+      }
+      m.packed->order = order_;
+    }
+    return m;
+  }
+
+  /// What an image will hold of a matrix.
+  void list(const std::string& name, const PackedMatrix& m, const char* pieces, bool biased) {
+    using checkpoint::DType;
+    const auto add = [&](const char* part, DType dtype, std::vector<std::int64_t> shape,
+                         std::span<const std::byte> bytes) {
+      image_->push_back({name + part, dtype, std::move(shape), bytes});
+    };
+    add(pieces, DType::u8, {std::int64_t(m.pieces), std::int64_t(m.piece_bytes)}, m.bytes);
+    if (biased) add(".bias", DType::f32, {std::ssize(m.bias)}, std::as_bytes(m.bias));
+    if (!m.order.empty()) {
+      add(".order", DType::u32, {std::ssize(m.order)}, std::as_bytes(m.order));
+    }
+  }
+  void list(const std::string& name, const std::vector<float>& values) {
+    if (image_ == nullptr) return;
+    image_->push_back({name,
+                       checkpoint::DType::f32,
+                       {std::ssize(values)},
+                       std::as_bytes(std::span<const float>(values))});
+  }
+
+  /// An image is of one format, and of processors that lay panels out alike.
+  void check_image() const {
+    if constexpr (!requires(Matrix m) { m.packed(); }) {
+      throw usage_error(tensors_.where(), "holds packed weights, which this executor does not take",
+                        "the checkpoint that the image was made of");
+    }
+    const checkpoint::PackedWeights ours = packed_as(codec_), &its = *config_.packed;
+    if (its.weight_format != ours.weight_format) {
+      throw usage_error(tensors_.where(),
+                        "is an image of weight format " + in_quotes(its.weight_format, 60),
+                        "\"" + ours.weight_format + "\", which was asked for");
+    }
+    if (its.layout != ours.layout) {
+      throw usage_error(tensors_.where(),
+                        "was made on another kind of processor, or by another version (layout " +
+                            in_quotes(its.layout, 60) + ")",
+                        "\"" + ours.layout + "\": make it anew with `quire image`");
+    }
+  }
+
   [[nodiscard]] NormWeights norm(const std::string& name, std::int64_t width) {
     NormWeights n;
     n.scale = vector(name + ".weight", width);
-    if (config_.norm == checkpoint::Norm::layer) n.bias = vector(name + ".bias", width);
+    list(name + ".weight", n.scale);
+    if (config_.norm == checkpoint::Norm::layer) {
+      n.bias = vector(name + ".bias", width);
+      list(name + ".bias", n.bias);
+    }
     return n;
   }
 
   /// A matrix of embedding or output.
-  [[nodiscard]] MatrixSource head(const std::string& name, std::int64_t outputs,
-                                  std::int64_t inputs) {
-    MatrixSource m = rows(name, outputs, inputs, false);
-    m.codec = &codec_.of_head();
-    return m;
+  template <class M>
+  [[nodiscard]] M head(const std::string& name, std::int64_t outputs, std::int64_t inputs) {
+    return matrix<M>(name, outputs, inputs, false, codec_.of_head(), [&] {
+      MatrixSource m = rows(name, outputs, inputs, false);
+      m.codec = &codec_.of_head();
+      return m;
+    });
+  }
+  /// One that is always a tensor of numbers.
+  [[nodiscard]] Matrix plain(const std::string& name, std::int64_t outputs, std::int64_t inputs) {
+    return matrix<Matrix>(name, outputs, inputs, false, codec_,
+                          [&] { return rows(name, outputs, inputs, false); });
   }
 
   /// What every matrix starts with. read: as in MatrixSource
@@ -273,17 +379,28 @@ class WeightLoader {
   [[nodiscard]] Matrix stacked(const std::string& prefix,
                                const std::vector<std::string_view>& names, const Sizes& outputs,
                                std::int64_t inputs, bool biased) {
-    std::vector<MatrixSource> parts;
-    if (names.size() == 1) {
-      std::int64_t all = 0;
-      for (std::int64_t n : outputs) all += n;
-      parts.push_back(linear(prefix + std::string(names.front()), all, inputs, biased));
-    } else {
-      for (std::size_t i = 0; i < names.size(); ++i) {
-        parts.push_back(linear(prefix + std::string(names[i]), outputs[i], inputs, biased));
-      }
+    std::int64_t all = 0;
+    for (std::int64_t n : outputs) all += n;
+    std::string name = prefix;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      name += (i == 0 ? "" : "+") + std::string(names[i]);
     }
-    return Matrix(stack(std::move(parts)), threads_);
+    return matrix<Matrix>(name, all, inputs, biased, codec_, [&] {
+      std::vector<MatrixSource> parts;
+      if (names.size() == 1) {
+        parts.push_back(linear(name, all, inputs, biased));
+      } else {
+        for (std::size_t i = 0; i < names.size(); ++i) {
+          parts.push_back(linear(prefix + std::string(names[i]), outputs[i], inputs, biased));
+        }
+      }
+      return stack(std::move(parts));
+    });
+  }
+  [[nodiscard]] Matrix single(const std::string& name, std::int64_t outputs, std::int64_t inputs,
+                              bool biased) {
+    return matrix<Matrix>(name, outputs, inputs, biased, codec_,
+                          [&] { return linear(name, outputs, inputs, biased); });
   }
 
   [[nodiscard]] MlpWeights<Matrix> mlp(const std::string& prefix,
@@ -293,7 +410,7 @@ class WeightLoader {
     MlpWeights<Matrix> m;
     m.width = static_cast<std::size_t>(width);
     m.in = stacked(prefix, in, Sizes(in.size(), width), hidden, config_.mlp_bias);
-    m.out = Matrix(linear(prefix + std::string(out), hidden, width, config_.mlp_bias), threads_);
+    m.out = single(prefix + std::string(out), hidden, width, config_.mlp_bias);
     return m;
   }
 
@@ -310,9 +427,8 @@ class WeightLoader {
     }
     const std::int64_t q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
     w.qkv = stacked(prefix, names_.qkv, {q, kv, kv}, s.hidden, config_.qkv_bias);
-    w.attention_output = Matrix(
-        linear(prefix + std::string(names_.attention_output), s.hidden, q, config_.output_bias),
-        threads_);
+    w.attention_output =
+        single(prefix + std::string(names_.attention_output), s.hidden, q, config_.output_bias);
     const bool dense = s.experts == 0 || std::binary_search(config_.dense_layers.begin(),
                                                             config_.dense_layers.end(), i);
     if (dense) {
@@ -320,8 +436,8 @@ class WeightLoader {
       w.mlp = mlp(prefix, names_.mlp_in, names_.mlp_out, width);
       return w;
     }
-    w.router =
-        Matrix(rows(prefix + std::string(names_.router), s.experts, s.hidden, false), threads_);
+    w.router = plain(prefix + std::string(names_.router), s.experts, s.hidden);
+    w.experts.reserve(static_cast<std::size_t>(s.experts));
     for (std::int64_t e = 0; e < s.experts; ++e) {
       const std::string expert = prefix + std::string(names_.expert) + std::to_string(e) + ".";
       w.experts.push_back(mlp(expert, names_.expert_in, names_.expert_out, s.ffn));
@@ -333,6 +449,8 @@ class WeightLoader {
   const checkpoint::TensorSet& tensors_;
   ThreadPool& threads_;
   const weight_format::WeightCodec& codec_;
+  std::vector<checkpoint::TensorSet::Entry>* image_;
+  std::vector<std::uint32_t> order_;  // of the matrix that is being made
   TensorNames names_;
   std::string prefix_;
 };
@@ -342,12 +460,14 @@ class WeightLoader {
 /// Packs the tensors of a model in a weight format. Tensors that the model does not use are left
 /// alone. \errors data when a tensor is missing, or has another shape or no floating-point elements
 /// codec: the format's, or the one that Packed stands for
+/// image: gets what an image of the weights holds, as views that stay valid while nothing of them is
+/// destroyed (weight_image.hpp)
 template <weight_format::WeightStorage Format, GemmFor<Format> Gemm = PanelGemm>
-[[nodiscard]] Weights<Format, Gemm> load_weights(const checkpoint::ModelConfig& config,
-                                                 const checkpoint::TensorSet& tensors,
-                                                 ThreadPool& threads,
-                                                 const weight_format::WeightCodec& codec) {
-  return detail::WeightLoader<Format, Gemm>(config, tensors, threads, codec).load();
+[[nodiscard]] Weights<Format, Gemm> load_weights(
+    const checkpoint::ModelConfig& config, const checkpoint::TensorSet& tensors,
+    ThreadPool& threads, const weight_format::WeightCodec& codec,
+    std::vector<checkpoint::TensorSet::Entry>* image = nullptr) {
+  return detail::WeightLoader<Format, Gemm>(config, tensors, threads, codec, image).load();
 }
 template <WeightFormatPolicy Format, GemmFor<Format> Gemm = PanelGemm>
 [[nodiscard]] Weights<Format, Gemm> load_weights(const checkpoint::ModelConfig& config,

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/file_load/file_load.hpp>
 #include <quire/checkpoint/gguf/cursor.hpp>
 #include <quire/checkpoint/gguf/metadata.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
@@ -44,8 +44,9 @@ inline constexpr TensorType tensor_types[] = {
 /// An open file, or all files of a model that is split: the metadata of the first, and all tensors under
 /// their own names, dimensions outermost first.
 struct File {
-  std::string name;  // without folder, number of the part, or .gguf
-  std::vector<std::shared_ptr<const FileMap>> maps;
+  std::string name;                                 // without folder, number of the part, or .gguf
+  std::vector<std::shared_ptr<const void>> owners;  // of the tensors' bytes
+  std::vector<std::string> paths;                   // of all parts
   Metadata metadata;
   std::vector<TensorSet::Entry> tensors;  // in the order of their names
 };
@@ -162,16 +163,16 @@ inline void place_tensors(std::vector<Placed>& placed, std::span<const std::byte
 
 /// One file of a model, with its own metadata; its tensors in the order of their bytes.
 struct Part {
-  std::shared_ptr<const FileMap> map;
+  FileBytes file;
   Metadata metadata;
   std::vector<Placed> tensors;
 };
 
-[[nodiscard]] inline Part open_part(const std::string& path) {
+[[nodiscard]] inline Part open_part(const std::string& path, const FileLoader& loader) {
   Part part;
-  part.map = std::make_shared<const FileMap>(path);
-  const std::string& name = part.map->path();
-  Cursor cursor(part.map->bytes(), name);
+  part.file = loader.load(path);
+  const std::string& name = part.file.path;
+  Cursor cursor(part.file.bytes, name);
   const auto begin = cursor.take(4, "the first four bytes");
   if (std::string_view(reinterpret_cast<const char*>(begin.data()), 4) != magic) {
     throw cursor.error(0, "this is no GGUF file", "the letters GGUF");
@@ -196,7 +197,7 @@ struct Part {
       static_cast<std::size_t>(std::min<std::uint64_t>(tensors, cursor.left() / 32)));
   for (std::uint64_t i = 0; i < tensors; ++i) part.tensors.push_back(read_tensor(cursor));
   cursor.align(static_cast<std::size_t>(alignment));
-  place_tensors(part.tensors, part.map->bytes().subspan(cursor.at()), alignment, cursor);
+  place_tensors(part.tensors, part.file.bytes.subspan(cursor.at()), alignment, cursor);
   return part;
 }
 
@@ -222,14 +223,15 @@ struct PartNumber {
 }
 
 /// Opens a GGUF file, and with the first of a model that is split all others, which lie beside it.
-/// \complexity O(headers); tensors' bytes are mapped and stay on disk until touched
+/// \complexity O(headers) where files are mapped: tensors' bytes then stay on disk until touched
 /// \errors data, with the file and the place: not GGUF, cut off, counts that the file has no room for,
 /// tensors outside it or of types that are not read here; parts that are missing, or of another model
-[[nodiscard]] inline File open_file(const std::string& path) {
+[[nodiscard]] inline File open_file(const std::string& path,
+                                    const FileLoader& loader = mapped_files()) {
   File file;
   file.name = std::filesystem::path(path).stem().string();
   std::vector<detail::Part> parts;
-  parts.push_back(detail::open_part(path));
+  parts.push_back(detail::open_part(path, loader));
   const detail::PartNumber first = detail::part_number(parts.front().metadata);
   if (first.count > 1) {
     const Metadata& m = parts.front().metadata;
@@ -247,7 +249,7 @@ struct PartNumber {
     }
     file.name = std::filesystem::path(prefix).filename().string();
     for (std::int64_t i = 1; i < first.count; ++i) {
-      parts.push_back(detail::open_part(prefix + split_suffix(i, first.count)));
+      parts.push_back(detail::open_part(prefix + split_suffix(i, first.count), loader));
       const Metadata& other = parts.back().metadata;
       const detail::PartNumber n = detail::part_number(other);
       if (n.no != i || n.count != first.count) {
@@ -259,7 +261,8 @@ struct PartNumber {
   }
   std::vector<detail::Placed> placed;
   for (detail::Part& part : parts) {
-    file.maps.push_back(std::move(part.map));
+    file.owners.push_back(std::move(part.file.owner));
+    file.paths.push_back(std::move(part.file.path));
     for (detail::Placed& p : part.tensors) placed.push_back(std::move(p));
   }
   file.metadata = std::move(parts.front().metadata);

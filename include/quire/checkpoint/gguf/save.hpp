@@ -259,6 +259,9 @@ inline void save_gguf(const Checkpoint& model, const std::string& path, DType dt
   if (is_gguf(model.directory)) {
     throw usage_error(model.directory, "is a GGUF file already", "a Hugging Face directory");
   }
+  if (model.config.packed) {
+    throw usage_error(model.directory, "is an image, packed already", "a Hugging Face directory");
+  }
   const gguf::detail::Saver saver(model, dtype);
   gguf::write_file(path, saver.metadata(), saver.tensors());
 }

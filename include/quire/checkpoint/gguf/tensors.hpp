@@ -65,9 +65,9 @@ class TensorReader {
       : file_(file), config_(config), arch_(architecture_of(file.metadata)) {}
 
   [[nodiscard]] TensorSet read() {
-    owners_.assign(file_.maps.begin(), file_.maps.end());
+    owners_.assign(file_.owners.begin(), file_.owners.end());
     for (const TensorSet::Entry& t : file_.tensors) add(t);
-    return TensorSet(file_.metadata.path(), std::move(entries_), std::move(owners_));
+    return TensorSet(file_.metadata.path(), std::move(entries_), std::move(owners_), file_.paths);
   }
 
  private:

@@ -1,0 +1,318 @@
+// How long an engine takes to start, and what of it: README.md says what is run and why.
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <experiments/common/driver.hpp>
+#include <experiments/loading/axes.hpp>
+#include <experiments/loading/cold.hpp>
+#include <experiments/loading/start.hpp>
+#include <quire/checkpoint/file_load/file_load.hpp>
+#include <quire/checkpoint/random_model.hpp>
+#include <quire/checkpoint/safetensors.hpp>
+#include <quire/core/error.hpp>
+
+namespace quire::experiment {
+namespace {
+
+namespace fs = std::filesystem;
+using checkpoint::FileLoader;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+double seconds_of(const std::function<void()>& body) {
+  const auto begin = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Models on the disk, written when they are first asked for and removed with this; rows take turns.
+class Disk {
+ public:
+  Disk()
+      : folder_(fs::temp_directory_path() /
+                ("quire_loading_" +
+                 std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()))) {
+    fs::create_directories(folder_);
+  }
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
+  ~Disk() {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  [[nodiscard]] std::string checkpoint_of(const model::Shape& shape) {
+    const fs::path path = folder_ / shape.name;
+    if (!fs::exists(path)) {
+      checkpoint::save_random_model(shape, checkpoint::DType::bf16, 1, path.string());
+    }
+    return path.string();
+  }
+  [[nodiscard]] std::string image_of(const model::Shape& shape, const std::string& format,
+                                     std::size_t threads) {
+    const fs::path path = folder_ / (std::string(shape.name) + "_" + format);
+    if (!fs::exists(path)) write_image_of(checkpoint_of(shape), format, path.string(), threads);
+    return path.string();
+  }
+  /// A file of so many tensors with as many bytes in all.
+  [[nodiscard]] std::string tensors_of(std::size_t count, std::size_t bytes) {
+    const fs::path path = folder_ / (std::to_string(count) + "_tensors.safetensors");
+    if (fs::exists(path)) return path.string();
+    std::vector<checkpoint::safetensors::Declared> tensors;
+    const std::size_t each = bytes / count / 64 * 64;
+    for (std::size_t i = 0; i < count; ++i) {
+      tensors.push_back({"tensor." + std::to_string(i),
+                         checkpoint::DType::u8,
+                         {static_cast<std::int64_t>(each)}});
+    }
+    std::vector<std::byte> data(each);
+    checkpoint::safetensors::write(path.string(), tensors, [&](std::size_t i) {
+      std::memset(data.data(), static_cast<int>(i % 251), data.size());
+      return std::span<const std::byte>(data);
+    });
+    return path.string();
+  }
+  /// The weights' file of a folder.
+  [[nodiscard]] static std::string weights_in(const std::string& model) {
+    for (const auto& file : fs::directory_iterator(model)) {
+      if (file.path().extension() == ".safetensors") return file.path().string();
+    }
+    throw state_error(model, "has no weights", "a file of them");
+  }
+
+  /// Logits of a model in a format, which every start must give. \errors state when one does not
+  void check(const std::string& what, const std::string& logits) {
+    const auto [at, fresh] = logits_.try_emplace(what, logits);
+    if (at->second == logits) return;
+    throw state_error(what, "another way of loading gives other logits", "the same bit for bit");
+  }
+  std::mutex& turn() { return turn_; }
+
+ private:
+  fs::path folder_;
+  std::map<std::string, std::string> logits_;
+  std::mutex turn_;
+};
+
+/// Starts of one kind, each in a process of its own: medians of all that they measured.
+metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& start, bool cold,
+                           std::size_t rounds) {
+  const std::string weights = Disk::weights_in(start.model);
+  std::vector<Started> all;
+  for (std::size_t i = 0; i < rounds; ++i) {
+    cold ? make_cold(weights) : make_warm(weights);
+    all.push_back(start_elsewhere(start));
+    disk.check(what, all.back().logits);
+  }
+  metrics::JsonObject out;
+  for (const auto& [name, ignored] : all.front().numbers) {
+    std::vector<double> values;
+    for (const Started& s : all) values.push_back(s.at(name));
+    out.add(name, median(values));
+  }
+  std::vector<double> first, phases;
+  for (const Started& s : all) {
+    first.push_back(s.at("first_token_ms"));
+    double sum = 0;
+    for (const char* phase : {"process_ms", "open_ms", "weights_ms", "cache_ms", "prompt_ms"}) {
+      sum += s.at(phase);
+    }
+    phases.push_back(sum / first.back());
+  }
+  std::sort(first.begin(), first.end());
+  return out.add("first_token_ms_quartile_1", first[first.size() / 4])
+      .add("first_token_ms_quartile_3", first[first.size() * 3 / 4])
+      .add("phases_share", median(phases))
+      .add("file_bytes", static_cast<std::int64_t>(fs::file_size(weights)))
+      .add("rounds", rounds);
+}
+
+struct Setting {
+  std::shared_ptr<Disk> disk = std::make_shared<Disk>();
+  std::size_t rounds = 5, threads = 1;
+  model::Shape llama, mixtral;
+  std::size_t bytes = 0;  // of a file of many tensors
+};
+
+Run measured(std::string_view part, std::string_view workload) {
+  Run run;
+  run.row.variant = "llm";
+  run.row.workload = workload;
+  run.row.mode = metrics::Mode::measured;
+  run.row.axes.add("part", part);
+  return run;
+}
+
+void add_starts(std::vector<Run>& runs, const Setting& s) {
+  for (const From from : {From::checkpoint, From::image}) {
+    for (const std::string_view format : loaded_formats) {
+      for (const FileLoader& loader : checkpoint::file_loaders()) {
+        // how a checkpoint is read matters in one format as in another
+        if (from == From::checkpoint && format != loaded_formats[0] && loader.name != "mapped" &&
+            loader.name != "mapped_ahead") {
+          continue;
+        }
+        for (const bool cold : {true, false}) {
+          Run run = measured("start", s.llama.name);
+          run.row.axes.add("from", to_string(from)).add("weight_format", format);
+          run.row.axes.add("file_load", loader.name).add("page_cache", cold ? "cold" : "warm");
+          run.row.axes.add("threads", s.threads);
+          run.measure = [s, from, cold, format = std::string(format),
+                         load = std::string(loader.name)] {
+            const std::lock_guard lock(s.disk->turn());
+            const std::string model = from == From::image
+                                          ? s.disk->image_of(s.llama, format, s.threads)
+                                          : s.disk->checkpoint_of(s.llama);
+            return starts(
+                *s.disk, format,
+                {.model = model, .file_load = load, .format = format, .threads = s.threads}, cold,
+                s.rounds);
+          };
+          runs.push_back(std::move(run));
+        }
+      }
+    }
+  }
+}
+
+/// A mixture of experts: what is loaded of those that no token asks.
+void add_experts(std::vector<Run>& runs, const Setting& s) {
+  for (const std::string_view load : {"mapped", "direct"}) {
+    for (const std::size_t tokens : {1, 4, 16, 64}) {
+      Run run = measured("experts", s.mixtral.name);
+      run.row.axes.add("file_load", load).add("tokens", tokens).add("threads", s.threads);
+      run.measure = [s, tokens, load = std::string(load)] {
+        const std::lock_guard lock(s.disk->turn());
+        const std::string format(loaded_formats[0]);
+        return starts(*s.disk, "experts " + std::to_string(tokens),
+                      {.model = s.disk->image_of(s.mixtral, format, s.threads),
+                       .file_load = load,
+                       .format = format,
+                       .threads = s.threads,
+                       .prompt = 1,
+                       .generated = tokens},
+                      true, s.rounds);
+      };
+      runs.push_back(std::move(run));
+    }
+  }
+}
+
+/// All tensors of a file in memory of our own: each copied by itself out of the mapped file, or the file
+/// read as a whole and looked into.
+void add_tensor_counts(std::vector<Run>& runs, const Setting& s) {
+  for (const bool together : {false, true}) {
+    for (const std::size_t count : {10, 100, 1000, 10000}) {
+      for (const bool cold : {true, false}) {
+        Run run = measured("tensor_count", "synthetic");
+        run.row.axes.add("tensors", count).add("read", together ? "together" : "each");
+        run.row.axes.add("page_cache", cold ? "cold" : "warm");
+        run.measure = [s, together, count, cold] {
+          const std::lock_guard lock(s.disk->turn());
+          const std::string path = s.disk->tensors_of(count, s.bytes);
+          std::vector<double> seconds;
+          std::uint64_t sum = 0;
+          for (std::size_t i = 0; i < s.rounds; ++i) {
+            cold ? make_cold(path) : make_warm(path);
+            seconds.push_back(seconds_of([&] {
+              namespace st = checkpoint::safetensors;
+              const auto tensors =
+                  together ? st::open_file(path, checkpoint::file_loader<file_load::Buffered>())
+                           : st::open_file(path);
+              std::vector<std::vector<std::byte>> copies;
+              for (const checkpoint::TensorView& t : tensors.all()) {
+                if (!together) copies.emplace_back(t.bytes.begin(), t.bytes.end());
+                const auto bytes = together ? t.bytes : std::span<const std::byte>(copies.back());
+                sum += static_cast<std::uint64_t>(bytes.back());
+              }
+            }));
+          }
+          return metrics::JsonObject()
+              .add("ms", 1e3 * median(seconds))
+              .add("file_bytes", static_cast<std::int64_t>(fs::file_size(path)))
+              .add("checksum", static_cast<std::int64_t>(sum))
+              .add("rounds", s.rounds);
+        };
+        runs.push_back(std::move(run));
+      }
+    }
+  }
+}
+
+/// Reads under way at once, past the page cache.
+void add_concurrency(std::vector<Run>& runs, const Setting& s) {
+  for (const bool ring : {false, true}) {
+    for (const unsigned many : {1, 2, 4, 8, 16, 32}) {
+      Run run = measured("concurrency", s.llama.name);
+      run.row.axes.add("file_load", ring ? "io_uring" : "direct").add("under_way", many);
+      run.measure = [s, ring, many] {
+        const std::lock_guard lock(s.disk->turn());
+        const std::string path = Disk::weights_in(s.disk->checkpoint_of(s.llama));
+        const std::size_t chunk = std::size_t{1} << 20;
+        const FileLoader loader =
+            ring ? checkpoint::file_loader(file_load::IoUring{.depth = many, .chunk = chunk})
+                 : checkpoint::file_loader(file_load::Direct{.threads = many, .chunk = chunk});
+        std::vector<double> seconds;
+        for (std::size_t i = 0; i < s.rounds; ++i) {
+          make_cold(path);
+          seconds.push_back(seconds_of([&] { (void)loader.load(path); }));
+        }
+        const auto bytes = static_cast<double>(fs::file_size(path));
+        return metrics::JsonObject()
+            .add("ms", 1e3 * median(seconds))
+            .add("gb_s", 1e-9 * bytes / median(seconds))
+            .add("file_bytes", bytes)
+            .add("rounds", s.rounds);
+      };
+      runs.push_back(std::move(run));
+    }
+  }
+}
+
+std::vector<Run> make_runs(const Options& options) {
+  Setting s;
+  s.rounds = options.pick<std::size_t>(1, 5, 11);
+  s.threads = std::max(1u, std::thread::hardware_concurrency());
+  s.llama = options.scale == Scale::smoke ? small_llama : loaded_llama;
+  s.mixtral = options.scale == Scale::smoke ? small_mixtral : loaded_mixtral;
+  s.bytes =
+      options.pick<std::size_t>(std::size_t{8} << 20, std::size_t{256} << 20, std::size_t{1} << 30);
+  std::vector<Run> runs;
+  add_starts(runs, s);
+  add_experts(runs, s);
+  add_tensor_counts(runs, s);
+  add_concurrency(runs, s);
+  return runs;
+}
+
+}  // namespace
+}  // namespace quire::experiment
+
+int main(int argc, char** argv) {
+  using namespace quire::experiment;
+  if (argc > 1 && argv[1] == start_word) return start_here({argv + 2, argv + argc});
+  return run_experiment(
+      argc, argv, "loading",
+      "How long an engine takes to start, and how its weights come into memory.\n\n"
+      "Examples:\n"
+      "  loading --out rows.jsonl\n"
+      "  loading --out rows.jsonl --filter image\n",
+      make_runs);
+}

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace quire::experiment {
+
+/// One start of an engine, in a process of its own so that its memory and its page faults are its own.
+struct Start {
+  std::string model;      // folder of a checkpoint or of an image
+  std::string file_load;  // as checkpoint::file_loaders()
+  std::string format;     // one of loaded_formats
+  std::size_t threads = 1;
+  std::size_t prompt = 16, generated = 16;  // tokens
+};
+
+/// What a start measured, in the order measured; and its logits, as a hash.
+struct Started {
+  std::vector<std::pair<std::string, double>> numbers;
+  std::string logits;
+
+  [[nodiscard]] double at(std::string_view name) const;  // \errors state when it is not there
+};
+
+/// Writes the image of a model in one of loaded_formats.
+void write_image_of(const std::string& model, const std::string& format, const std::string& image,
+                    std::size_t threads);
+
+/// The first argument of a process that makes one start and tells what it measured on standard output.
+inline constexpr std::string_view start_word = "start-one";
+int start_here(const std::vector<std::string>& words);
+
+/// Has a start made by another process of this program. \errors state when it fails
+[[nodiscard]] Started start_elsewhere(const Start& start);
+
+}  // namespace quire::experiment
