@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@
 #include <experiments/common/driver.hpp>
 #include <experiments/loading/axes.hpp>
 #include <experiments/loading/cold.hpp>
+#include <experiments/loading/memory_limit.hpp>
 #include <experiments/loading/start.hpp>
 #include <quire/checkpoint/file_load/file_load.hpp>
 #include <quire/checkpoint/random_model.hpp>
@@ -118,8 +120,10 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
   std::vector<Started> all;
   for (std::size_t i = 0; i < rounds; ++i) {
     cold ? make_cold(weights) : make_warm(weights);
-    all.push_back(start_elsewhere(start));
-    disk.check(what, all.back().logits);
+    std::optional<Started> one = start_elsewhere(start);
+    if (!one) return metrics::JsonObject().add("completes", 0);
+    disk.check(what, one->logits);
+    all.push_back(*std::move(one));
   }
   metrics::JsonObject out;
   for (const auto& [name, ignored] : all.front().numbers) {
@@ -127,7 +131,7 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
     for (const Started& s : all) values.push_back(s.at(name));
     out.add(name, median(values));
   }
-  std::vector<double> first, phases;
+  std::vector<double> first, phases, weights_share;
   for (const Started& s : all) {
     first.push_back(s.at("first_token_ms"));
     double sum = 0;
@@ -135,12 +139,22 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
       sum += s.at(phase);
     }
     phases.push_back(sum / first.back());
+    weights_share.push_back((s.at("open_ms") + s.at("weights_ms")) / first.back());
+  }
+  const Started& last = all.back();
+  if (const auto experts = last.find("experts")) {
+    const double asked = last.at("experts_asked") / *experts;
+    const double loaded = last.at("expert_bytes_loaded") / last.at("expert_bytes");
+    out.add("asked_share", asked).add("loaded_share", loaded);
+    out.add("loaded_over_asked", loaded / asked);
   }
   std::sort(first.begin(), first.end());
   return out.add("first_token_ms_quartile_1", first[first.size() / 4])
       .add("first_token_ms_quartile_3", first[first.size() * 3 / 4])
       .add("phases_share", median(phases))
+      .add("weights_share", median(weights_share))
       .add("file_bytes", static_cast<std::int64_t>(fs::file_size(weights)))
+      .add("completes", 1)
       .add("rounds", rounds);
 }
 
@@ -148,7 +162,8 @@ struct Setting {
   std::shared_ptr<Disk> disk = std::make_shared<Disk>();
   std::size_t rounds = 5, threads = 1;
   model::Shape llama, mixtral;
-  std::size_t bytes = 0;  // of a file of many tensors
+  std::size_t bytes = 0;         // of a file of many tensors
+  std::size_t memory_limit = 0;  // of a process that has too little
 };
 
 Run measured(std::string_view part, std::string_view workload) {
@@ -213,6 +228,39 @@ void add_experts(std::vector<Run>& runs, const Setting& s) {
       runs.push_back(std::move(run));
     }
   }
+}
+
+/// A model of 0.7 GB with less memory than that, the page cache among it: what is mapped comes and goes.
+void add_memory_limits(std::vector<Run>& runs, const Setting& s) {
+  const auto limit = static_cast<std::int64_t>(s.memory_limit);
+  if (MemoryLimit(limit).empty()) return;  // the system lets us limit nothing
+  const auto add = [&](From from, const std::string& format, bool streamed) {
+    Run run = measured("memory_limit", s.llama.name);
+    run.row.axes.add("from", to_string(from)).add("weight_format", format);
+    run.row.axes.add("weights", streamed ? "streamed" : from == From::image ? "mapped" : "packed");
+    run.row.axes.add("memory_limit", limit).add("threads", s.threads);
+    run.measure = [s, limit, from, format, streamed] {
+      const std::lock_guard lock(s.disk->turn());
+      const std::string model = from == From::image ? s.disk->image_of(s.llama, format, s.threads)
+                                                    : s.disk->checkpoint_of(s.llama);
+      const MemoryLimit group(limit);
+      return starts(*s.disk, format,
+                    {.model = model,
+                     .file_load = "mapped",
+                     .format = format,
+                     .threads = s.threads,
+                     .group = group.folder(),
+                     // room for activations, and for what the system reads on its own
+                     .resident = streamed ? s.memory_limit / 8 * 7 : 0},
+                    true, s.rounds);
+    };
+    runs.push_back(std::move(run));
+  };
+  for (const std::string_view format : loaded_formats) {
+    add(From::checkpoint, std::string(format), false);
+    add(From::image, std::string(format), false);
+  }
+  add(From::image, std::string(loaded_formats[0]), true);
 }
 
 /// All tensors of a file in memory of our own: each copied by itself out of the mapped file, or the file
@@ -294,9 +342,12 @@ std::vector<Run> make_runs(const Options& options) {
   s.mixtral = options.scale == Scale::smoke ? small_mixtral : loaded_mixtral;
   s.bytes =
       options.pick<std::size_t>(std::size_t{8} << 20, std::size_t{256} << 20, std::size_t{1} << 30);
+  s.memory_limit = options.pick<std::size_t>(std::size_t{64} << 20, std::size_t{448} << 20,
+                                             std::size_t{448} << 20);
   std::vector<Run> runs;
   add_starts(runs, s);
   add_experts(runs, s);
+  add_memory_limits(runs, s);
   add_tensor_counts(runs, s);
   add_concurrency(runs, s);
   return runs;

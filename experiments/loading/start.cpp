@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -17,6 +19,7 @@
 
 #include <experiments/common/subprocess.hpp>
 #include <experiments/loading/cold.hpp>
+#include <experiments/loading/memory_limit.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
@@ -24,6 +27,7 @@
 #include <quire/kv_format/fp32.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/weight_image.hpp>
+#include <quire/model/weight_stream.hpp>
 #include <quire/weight_format/bf16_w16a16.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q8_0.hpp>
@@ -83,12 +87,27 @@ void tell_experts(const Decoder& decoder, const model::WeightLoad& load) {
   std::printf("expert_bytes %.0f\nexpert_bytes_loaded %.0f\n", bytes, resident);
 }
 
+/// Attention that tells a stream of weights which layer it is.
+struct Streaming {
+  model::FullAttention full;
+  model::WeightStream* stream;
+  template <class Format>
+  void attend(const model::AttentionCall& call) const {
+    if (stream != nullptr) stream->begin(call.layer);
+    full.template attend<Format>(call);
+  }
+};
+
 }  // namespace
 
-double Started::at(std::string_view name) const {
+std::optional<double> Started::find(std::string_view name) const {
   for (const auto& [key, value] : numbers) {
     if (key == name) return value;
   }
+  return std::nullopt;
+}
+double Started::at(std::string_view name) const {
+  if (const auto value = find(name)) return *value;
   throw state_error("a start", "did not measure " + std::string(name), "all of its numbers");
 }
 
@@ -101,7 +120,8 @@ void write_image_of(const std::string& model, const std::string& format, const s
 
 int start_here(const std::vector<std::string>& words) {
   const double begin = now();
-  if (words.size() != 7) throw usage_error("start-one", "not seven words", "a start");
+  if (words.size() != 9) throw usage_error("start-one", "not nine words", "a start");
+  if (words[7] != "-") enter_group(words[7]);
   const double spawned = std::strtod(words[6].c_str(), nullptr);
   const weight_format::WeightCodec& codec = codec_named(words[2]);
   const auto count = [&](std::size_t i) { return std::stoul(words[i]); };
@@ -111,6 +131,10 @@ int start_here(const std::vector<std::string>& words) {
       checkpoint::open_checkpoint(words[0], checkpoint::file_loader_named(words[1]));
   const double opened = now();
   const Decoder decoder(model.config, model.tensors, threads, codec);
+  std::unique_ptr<model::WeightStream> stream;
+  if (count(8) > 0) {
+    stream = model::stream_of(decoder.weights(), static_cast<std::int64_t>(count(8)));
+  }
   const double packed = now();
 
   const auto prompt = static_cast<std::int64_t>(count(4)), generated = std::int64_t(count(5));
@@ -133,7 +157,7 @@ int start_here(const std::vector<std::string>& words) {
     batch.clear();
     batch.add(tokens, computed, table);
     batch.logits_rows.push_back(batch.rows() - 1);
-    decoder.forward(batch, arena, memory, threads, logits.data());
+    decoder.forward(batch, arena, memory, threads, logits.data(), Streaming{{}, stream.get()});
     hash = hash_span(std::span<const float>(logits.data(), decoder.vocab()), hash);
     const auto best =
         std::max_element(logits.begin(), logits.begin() + std::ptrdiff_t(decoder.vocab()));
@@ -141,6 +165,7 @@ int start_here(const std::vector<std::string>& words) {
   };
   run(0);
   const double first = now();
+  const double read_before = number_in("io", "read_bytes:");
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);
   std::vector<double> steps;
@@ -159,6 +184,9 @@ int start_here(const std::vector<std::string>& words) {
   tell("prompt_ms", 1e3 * (first - ready));
   tell("first_token_ms", 1e3 * (first - spawned));
   tell("decode_us", 1e6 * steps[steps.size() / 2]);
+  tell("decode_disk_bytes", generated == 0 ? 0
+                                           : (number_in("io", "read_bytes:") - read_before) /
+                                                 static_cast<double>(generated));
   tell("disk_bytes", number_in("io", "read_bytes:"));
   tell("major_faults", static_cast<double>(used.ru_majflt));
   tell("peak_memory", 1024 * number_in("status", "VmHWM:"));
@@ -170,13 +198,14 @@ int start_here(const std::vector<std::string>& words) {
   return 0;
 }
 
-Started start_elsewhere(const Start& start) {
+std::optional<Started> start_elsewhere(const Start& start) {
   char spawned[64];
   std::snprintf(spawned, sizeof spawned, "%.9f", now());
-  const Said said =
-      run_command({"/proc/self/exe", std::string(start_word), start.model, start.file_load,
-                   start.format, std::to_string(start.threads), std::to_string(start.prompt),
-                   std::to_string(start.generated), spawned});
+  const Said said = run_command({"/proc/self/exe", std::string(start_word), start.model,
+                                 start.file_load, start.format, std::to_string(start.threads),
+                                 std::to_string(start.prompt), std::to_string(start.generated),
+                                 spawned, start.group, std::to_string(start.resident)});
+  if (said.exit_code == 128 + SIGKILL) return std::nullopt;
   if (said.exit_code != 0) {
     throw state_error("a start from " + start.model,
                       "ended with " + std::to_string(said.exit_code) + ": " + said.err, "0");

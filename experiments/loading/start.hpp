@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,8 @@ struct Start {
   std::string format;     // one of loaded_formats
   std::size_t threads = 1;
   std::size_t prompt = 16, generated = 16;  // tokens
+  std::string group = "-";                  // folder of a control group to run in
+  std::size_t resident = 0;                 // bytes of weights in memory at a time; 0: all
 };
 
 /// What a start measured, in the order measured; and its logits, as a hash.
@@ -22,6 +25,7 @@ struct Started {
   std::vector<std::pair<std::string, double>> numbers;
   std::string logits;
 
+  [[nodiscard]] std::optional<double> find(std::string_view name) const;
   [[nodiscard]] double at(std::string_view name) const;  // \errors state when it is not there
 };
 
@@ -33,7 +37,8 @@ void write_image_of(const std::string& model, const std::string& format, const s
 inline constexpr std::string_view start_word = "start-one";
 int start_here(const std::vector<std::string>& words);
 
-/// Has a start made by another process of this program. \errors state when it fails
-[[nodiscard]] Started start_elsewhere(const Start& start);
+/// Has a start made by another process of this program; nothing where the system killed that, as it does
+/// with a process that needs more than its group's memory. \errors state when it fails otherwise
+[[nodiscard]] std::optional<Started> start_elsewhere(const Start& start);
 
 }  // namespace quire::experiment

@@ -41,6 +41,7 @@ struct GenerateOptions {
   std::int64_t max_model_len = 0;
   std::string speculation = "none", draft;
   std::string file_load = "mapped", weight_cache;
+  std::int64_t resident_weights_mib = 0;
   bool json = false, no_stream = false, stats = false;
 };
 
@@ -184,7 +185,8 @@ void generate(const GenerateOptions& o) {
                             .kv_memory = o.kv_memory_mib << 20,
                             .draft_model = o.draft,
                             .weight_cache = o.weight_cache,
-                            .file_load = o.file_load});
+                            .file_load = o.file_load,
+                            .resident_weights = o.resident_weights_mib << 20});
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -316,6 +318,11 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--weight-cache", o->weight_cache,
                       "folder where packed weights are kept: the next start maps them");
+  command
+      ->add_option("--resident-weights-mib", o->resident_weights_mib,
+                   "MiB of weights in memory at a time, of an image or a weight cache; the others "
+                   "are read for each step; 0: all stay")
+      ->check(whole_number(0, 1 << 24));
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");

@@ -80,6 +80,17 @@ TEST(Llm, StartsFromACacheAndByEveryFileLoad) {
     }
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(cache), {}), 1);
+  const std::string stories = root("experiments/small_models/checkpoints/stories");
+  const auto says = [&](const LLM<>::Options& options) {
+    LLM<> llm(stories, options);
+    return llm.generate({"Once upon a time"}, greedy)[0].outputs[0].text;
+  };
+  // four layers of 0.7 MB beside an embedding of 0.7: two of them come and go
+  EXPECT_EQ(says({.threads = 1, .weight_cache = cache, .resident_weights = 4'000'000}),
+            says({.threads = 1}));
+  EXPECT_THROW(says({.threads = 1, .resident_weights = 4'000'000}), Error);  // packed in memory
+  EXPECT_THROW(says({.weight_cache = cache, .file_load = "direct", .resident_weights = 4'000'000}),
+               Error);
   EXPECT_THROW(LLM<>(path, {.file_load = "none"}), Error);
 }
 

@@ -33,6 +33,7 @@
 #include <quire/kv_format/calibration.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/weight_image.hpp>
+#include <quire/model/weight_stream.hpp>
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>
 
@@ -75,6 +76,9 @@ struct Cpu {
     model::Fusion fusion{};  // same results in any case
     /// Where packed weights are kept from one start to the next; none by default.
     model::WeightCache weight_cache{};
+    /// How much of the weights may be in memory at a time; 0: all. The rest is read for each pass, a layer
+    /// ahead of its use. For weights that are mapped: of an image, or from a cache that maps.
+    Bytes resident_weights = 0;
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -156,10 +160,12 @@ struct Cpu {
     struct LayerByLayer {
       static constexpr bool takes_rotation = model::turns_rows<Attending>;
       Attending& attending;
-      CpuTiers* tiers;  // null: of a model that has none
+      CpuTiers* tiers;              // null: of a model that has none
+      model::WeightStream* stream;  // null: all weights are in memory
       template <kv_format::KvStorage Format>
       void attend(const model::AttentionCall& call) const {
         if (tiers != nullptr) tiers->wait(call.layer);
+        if (stream != nullptr) stream->begin(call.layer);
         attending.template attend<Format>(call);
       }
     };
@@ -383,6 +389,7 @@ struct Cpu {
     ThreadPool threads_;
     double weight_seconds_ = 0;
     Decoder decoder_;
+    std::unique_ptr<model::WeightStream> stream_;
     kv_format::Arena<KvFormat> device_;
     CpuTiers tiers_;
     Tokens block_tokens_;
@@ -433,6 +440,9 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
       attending_(options.limits.retention, shape(options), geometry),
       samplers_(threads_.size()) {
   fuse(options.fusion);
+  if (options.resident_weights.value > 0) {
+    stream_ = model::stream_of(decoder_.weights(), options.resident_weights.value);
+  }
   attending_.check(decoder_);
   device_.calibrate(options.kv_calibration);
   if (options.draft_model) {
@@ -454,13 +464,14 @@ void Cpu::Steps<KvFormat, WeightFormat, Attending>::execute(const StepPlan& plan
   const auto start = std::chrono::steady_clock::now();
   result.clear();
   move_blocks(plan, result);
-  if (drafter_) drafter_->draft(plan, threads_, samplers_, LayerByLayer{attending_, nullptr});
+  if (drafter_)
+    drafter_->draft(plan, threads_, samplers_, LayerByLayer{attending_, nullptr, nullptr});
   gather(plan);
   logits_.resize(batch_.logits_rows.size() * decoder_.logits_stride());
   attending_.begin(plan);
   if (batch_.rows() > 0) {
     decoder_.forward(batch_, device_, memory_, threads_, logits_.data(),
-                     LayerByLayer{attending_, &tiers_});
+                     LayerByLayer{attending_, &tiers_, stream_.get()});
   }
   tiers_.wait();
   attending_.end(result);

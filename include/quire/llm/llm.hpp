@@ -104,6 +104,8 @@ class LLM {
     /// How the bytes of weights come into memory: a name of checkpoint::file_loaders(). With a cache, those of
     /// its images; the checkpoint's own files are then mapped.
     std::string file_load{"mapped"};
+    /// How much of the weights may be in memory at a time, as executor::Cpu::Options; 0: all.
+    Bytes resident_weights = 0;
   };
   using TextCallback = std::function<void(const TextEvent&)>;
 
@@ -236,6 +238,11 @@ class LLM {
     out.pin_threads = options.pin_threads;
     out.kv_memory = options.kv_memory;
     out.host_memory = options.host_memory;
+    out.resident_weights = options.resident_weights;
+    if (options.resident_weights > Bytes{0} && options.file_load != "mapped") {
+      throw usage_error("resident_weights", "file load " + options.file_load + " reads all of them",
+                        "mapped");
+    }
     out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load)};
     // a small model needs less: no more than every sequence at full length
     const KvGeometry all = executor::Cpu::geometry<C>(out);

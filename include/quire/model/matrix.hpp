@@ -243,7 +243,8 @@ class PanelMatrix {
             .pieces = panels_,
             .piece_bytes = panel_bytes_,
             .bias = {bias_.data(), outputs_},
-            .order = order_};
+            .order = order_,
+            .owner = memory_.owner()};
   }
 
   /// Reads one row of W back as fp32. \shape values (inputs)

@@ -24,4 +24,5 @@
 #include <quire/model/tensor_parallel.hpp>
 #include <quire/model/weight_image.hpp>
 #include <quire/model/weight_load.hpp>
+#include <quire/model/weight_stream.hpp>
 #include <quire/model/weights.hpp>

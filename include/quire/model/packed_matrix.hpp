@@ -54,6 +54,8 @@ class MatrixBytes {
   [[nodiscard]] std::byte* room() { return own_.data(); }  // null: they are not its own
   [[nodiscard]] const std::byte* data() const { return data_; }
   [[nodiscard]] std::size_t size() const { return size_; }
+  /// What keeps them in memory; null where they are its own.
+  [[nodiscard]] const std::shared_ptr<const void>& owner() const { return owner_; }
 
  private:
   AlignedArray<std::byte> own_;
