@@ -282,7 +282,7 @@ void add_tensor_counts(std::vector<Run>& runs, const Setting& s) {
             seconds.push_back(seconds_of([&] {
               namespace st = checkpoint::safetensors;
               const auto tensors =
-                  together ? st::open_file(path, checkpoint::file_loader<file_load::Buffered>())
+                  together ? st::open_file(path, checkpoint::file_loader<file_load::Direct>())
                            : st::open_file(path);
               std::vector<std::vector<std::byte>> copies;
               for (const checkpoint::TensorView& t : tensors.all()) {

@@ -188,6 +188,7 @@ class Decoder {
     const std::size_t rows = batch.rows();
     if (rows == 0) return;
     Pass pass{*this, memory, threads, rows};
+    fetch(0);
     pass.embed(batch);
     const float* rotations = nullptr;
     if (arena.codec().stores_before_rotation() && config().rotary) {
@@ -197,6 +198,7 @@ class Decoder {
     arena.begin(batch.sequences);
     for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
       const auto& layer = weights_.layers[l];
+      fetch(l + 1);  // while this one is computed
       attention::KvView<std::byte> cache = arena.layer(l);
       cache.rotations = rotations;
       pass.template attend<KvFormat>(l, batch, cache, attention);
@@ -220,6 +222,19 @@ class Decoder {
     routed,
     expert_out
   };
+  /// Has a layer read, but for experts, or behind the last one the output matrix: where they lie in an image
+  /// and nobody has used them yet.
+  void fetch(std::size_t l) const {
+    if constexpr (requires(const Matrix& m) { m.fetch(); }) {
+      if (l >= weights_.layers.size()) return weights_.output.fetch();
+      const LayerWeights<Matrix>& layer = weights_.layers[l];
+      for (const Matrix* matrix :
+           {&layer.qkv, &layer.attention_output, &layer.router, &layer.mlp.in, &layer.mlp.out}) {
+        matrix->fetch();
+      }
+    }
+  }
+
   // Rows that pass an MLP or the output matrix together: bounds the working memory of long prompts.
   static constexpr std::size_t chunk_rows = 512;
 
@@ -495,6 +510,13 @@ class Decoder {
         if (!model.config().normalize_expert_weights) total = 1;
         for (std::size_t i = 0; i < chosen; ++i) {
           takers[order[i]].push_back({r, p[order[i]] / total});
+        }
+      }
+      if constexpr (requires(const Matrix& m) { m.fetch(); }) {
+        for (std::size_t e = 0; e < experts; ++e) {  // all that this step asks, at once
+          if (takers[e].empty()) continue;
+          layer.experts[e].in.fetch();
+          layer.experts[e].out.fetch();
         }
       }
       float* sum = buffer(Buffer::attended, h);

@@ -237,6 +237,8 @@ class PanelMatrix {
   [[nodiscard]] std::size_t padded_outputs() const { return panels_ * panel_outputs; }
   [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
   [[nodiscard]] bool empty() const { return outputs_ == 0; }
+  /// Has it read, where it lies in an image and nobody has used it yet (MatrixBytes::fetch).
+  void fetch() const { memory_.fetch(); }
   /// What an image keeps of it; valid as long as the matrix.
   [[nodiscard]] PackedMatrix packed() const {
     return {.bytes = {memory_.data(), memory_.size()},

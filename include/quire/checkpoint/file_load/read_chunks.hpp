@@ -1,6 +1,7 @@
 // mechanism: a whole file read into memory of our own, a chunk at a time
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,6 +79,11 @@ inline checkpoint::FileBytes read_in_chunks(const std::string& path, std::size_t
       for (;;) {
         const std::size_t at = next.fetch_add(chunk);
         if (at >= file.size()) return;
+        // threads that share a file look like one that jumps about: the system would not read ahead
+        if (!direct) {
+          (void)::posix_fadvise(file.descriptor(), static_cast<off_t>(at),
+                                static_cast<off_t>(chunk), POSIX_FADV_WILLNEED);
+        }
         read_chunk(file, path, at, std::min(chunk, memory->size() - at), memory->data() + at);
       }
     } catch (...) {
