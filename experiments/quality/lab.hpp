@@ -37,6 +37,7 @@ struct Reading {
   std::vector<std::vector<TokenId>> best;      // text, position from 1 on: the most probable token
   std::vector<std::vector<float>> nats;        // and how surprising the right one was
   std::vector<std::vector<float>> divergence;  // KL from the baseline, in nat; empty without one
+  std::vector<std::vector<float>> overlap;     // sum of min(p, baseline's p); if asked for
   std::vector<std::vector<float>> log_probabilities;  // \shape (text)(position, vocab); if kept
   double seconds = 0;                                 // of the engine's steps
   double tokens = 0;
@@ -62,6 +63,7 @@ struct Forced {
     std::shared_ptr<const Reading> baseline;  // with log-probabilities; null: this is the baseline
     std::shared_ptr<Reading> reading;
     bool notes = true;  // false: only time and memory
+    bool overlap = false;
   };
   [[nodiscard]] static model::Shape shape(const Options& o) { return executor::Cpu::shape(o); }
   template <class C>
@@ -79,7 +81,8 @@ struct Forced {
           texts_(options.texts),
           baseline_(options.baseline),
           reading_(options.reading),
-          notes_(options.notes) {
+          notes_(options.notes),
+          overlap_(options.overlap) {
       reading_->pool_block_bytes = Base::arena().block_bytes();
       reading_->weight_bytes = Base::decoder().weights().bytes();
       for (const auto& layer : Base::decoder().weights().layers) {
@@ -134,6 +137,11 @@ struct Forced {
         for (std::size_t t = whole; t < n; ++t) terms_[t] = std::exp(expected[t]);
         for (std::size_t t = 0; t < n; ++t) terms_[t] *= expected[t] - (logits[t] - norm);
         reading_->divergence[id].push_back(static_cast<float>(sum(terms_)));
+        if (!overlap_) return;
+        for (std::size_t t = 0; t < n; ++t) {
+          terms_[t] = std::exp(std::min(expected[t], logits[t] - norm));
+        }
+        reading_->overlap[id].push_back(static_cast<float>(sum(terms_)));
       }
     }
     /// In double, and four at a time, since each addition waits for the one before.
@@ -147,7 +155,7 @@ struct Forced {
     std::shared_ptr<const Texts> texts_;
     std::shared_ptr<const Reading> baseline_;
     std::shared_ptr<Reading> reading_;
-    bool notes_;
+    bool notes_, overlap_;
   };
   template <class>
   using Bound = Notes;
@@ -160,6 +168,7 @@ struct ReadOptions {
   std::int64_t together = 64;    // side by side
   BlockCount device_blocks = 0;  // of the pool; 0: enough for all of them
   bool notes = true;             // what the model says, or only time and memory
+  bool overlap = false;          // with the baseline's probabilities, as well
   RetentionLimits retention{};
   /// That a format which is fitted to the model beforehand is fitted on.
   std::span<const std::vector<TokenId>> calibration{};
@@ -179,6 +188,7 @@ template <class C = Variant<kv_format::Fp32>>
   reading->best.resize(texts->size());
   reading->nats.resize(texts->size());
   reading->divergence.resize(texts->size());
+  reading->overlap.resize(texts->size());
   reading->log_probabilities.resize(texts->size());
   reading->block_tokens = C::BlockSize::tokens;
   typename Executor::Options options;
@@ -187,6 +197,7 @@ template <class C = Variant<kv_format::Fp32>>
   options.codec = format.codec;
   options.weights = how.weights;
   options.notes = how.notes;
+  options.overlap = how.overlap;
   options.limits = {.max_batched_tokens = 1 << 20,
                     .max_sequences = how.together,
                     .watermark = 0,

@@ -14,6 +14,7 @@
 #include <experiments/quality/calibration_texts.hpp>
 #include <experiments/quality/kv_runs.hpp>
 #include <experiments/quality/subject.hpp>
+#include <experiments/quality/trained_runs.hpp>
 #include <experiments/quality/weight_runs.hpp>
 #include <quire/metrics/json_object.hpp>
 
@@ -65,14 +66,15 @@ inline constexpr std::pair<std::string_view, std::string_view> prose_weight_orde
 
 }  // namespace detail
 
-/// Rows with part=prose. Without the texts (build/texts, written by cmake/bootstrap.sh where the Debian package bible-kjv
+/// Rows with part=prose, part=qat and part=distillation. Without the texts (build/texts, written by cmake/bootstrap.sh where the Debian package bible-kjv
 /// is) none, and a line says so.
 inline void add_prose_runs(const std::string& source, const Options& options,
                            const std::vector<quality::Format>& formats, std::vector<Run>& runs) {
   const std::string texts = source + "/build/texts/";
   if (!std::filesystem::exists(texts + "held_out.txt")) {
     std::fprintf(stderr,
-                 "quality: rows of part=prose are left out: %sheld_out.txt is not there "
+                 "quality: rows of part=prose, qat and distillation are left out: %sheld_out.txt "
+                 "is not there "
                  "(`cmake/bootstrap.sh paper`, with the Debian package bible-kjv)\n",
                  texts.c_str());
     return;
@@ -121,6 +123,10 @@ inline void add_prose_runs(const std::string& source, const Options& options,
     runs.push_back(
         detail::weight_order_run(subject, named(better), named(worse), between(better, worse)));
   }
+  const std::string checkpoints = source + "/experiments/small_models/checkpoints/";
+  add_qat_runs(subject, seen, checkpoints, runs);
+  add_distillation_runs(model, texts + "held_out.txt", options.pick<std::size_t>(4, 64, 64),
+                        checkpoints, runs);
 }
 
 }  // namespace quire::experiment

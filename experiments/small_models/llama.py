@@ -123,11 +123,12 @@ class Llama(nn.Module):
         self.config["num_hidden_layers"] += layers
 
 
-def save_directory(model, folder, dtype, bos, eos):
-    """Writes config.json, generation_config.json and model.safetensors for transformers."""
+def save_directory(model, folder, dtype, bos, eos, dtype_of=None):
+    """Writes config.json, generation_config.json and model.safetensors for transformers; dtype_of: of a tensor's name, where
+    not all are in dtype."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().to(dtype).contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: v.detach().to(dtype_of(k) if dtype_of else dtype).contiguous() for k, v in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     config = {

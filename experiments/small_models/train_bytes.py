@@ -44,16 +44,16 @@ LONGEST = 20  # sentences of a story
 RATE, FINAL_RATE, WARM_UP = 3e-3, 1e-4, 60
 
 
-def stage_of(step):
-    for steps, rows, length in STAGES:
+def stage_of(step, stages=STAGES):
+    for steps, rows, length in stages:
         if step < steps:
             return rows, length
         step -= steps
     raise ValueError("after the last step")
 
 
-def rate_at(step):
-    cosine = FINAL_RATE + 0.5 * (RATE - FINAL_RATE) * (1 + math.cos(math.pi * step / STEPS))
+def rate_at(step, steps=STEPS):
+    cosine = FINAL_RATE + 0.5 * (RATE - FINAL_RATE) * (1 + math.cos(math.pi * step / steps))
     return cosine * min(1.0, (step + 1) / WARM_UP)
 
 
@@ -96,6 +96,26 @@ class Prose:
         self.order = self.shuffled()
 
 
+class Batches:
+    """Three rows of prose and one of stories by turns; where it stands is part of the saved state."""
+
+    def __init__(self, seed, first_story):
+        self.stories = Rows(Tokenizer.from_file(str(INDUCTION / "tokenizer.json")), first_story)
+        self.chapters = Prose(prose.training(), seed)
+
+    def batch(self, rows, length):
+        """Tokens, (rows, length + 1)."""
+        return torch.tensor([self.stories.story_row(length, LONGEST)[0] if i % 4 == 3 else self.chapters.row(length)
+                             for i in range(rows)])
+
+    def state(self):
+        return dict(next_story=self.stories.next_story, chapters=self.chapters.state())
+
+    def go_to(self, state):
+        self.stories.next_story = state["next_story"]
+        self.chapters.go_to(state["chapters"])
+
+
 def bits(model, rows):
     """Bits a byte, BOS not counted."""
     with torch.no_grad():
@@ -111,55 +131,78 @@ def judge(model, length=512, rows=64):
             bits(model, torch.tensor([stories.story_row(length, LONGEST)[0] for _ in range(rows)])))
 
 
-def train(work, log_every):
-    torch.manual_seed(TRAINING_SEED)
-    model = Llama(dict(CONFIG))
+def cross_entropy(logits, ids):
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def fit(model, batches, work, log_every, stages=STAGES, last=None, loss_of=cross_entropy):
+    """Trains up to step `last` (all of them by default), from where the state in `work` stands.
+
+    loss_of(logits (B, T, vocab) in fp32, tokens (B, T + 1)) is what is made smaller.
+    """
+    steps = sum(s for s, _, _ in stages)
+    last = last or steps
     adam = optimiser(model)
-    stories = Rows(Tokenizer.from_file(str(INDUCTION / "tokenizer.json")), TRAINING_SEED)
-    chapters = Prose(prose.training(), TRAINING_SEED)
     first = 0
     if (work / "state.pt").exists():
         state = torch.load(work / "state.pt", weights_only=False)
         model.load_state_dict(state["model"])
         adam.load_state_dict(state["adam"])
-        first, stories.next_story = state["step"], state["next_story"]
-        chapters.go_to(state["chapters"])
+        batches.go_to(state)
+        first = state["step"]
     began, seen = time.monotonic(), 0
-    for step in range(first, STEPS):
-        count, length = stage_of(step)
+    for step in range(first, last):
+        rows, length = stage_of(step, stages)
         for group in adam.param_groups:
-            group["lr"] = rate_at(step)
-        ids = torch.tensor([stories.story_row(length, LONGEST)[0] if i % 4 == 3 else chapters.row(length)
-                            for i in range(count)])
+            group["lr"] = rate_at(step, steps)
+        ids = batches.batch(rows, length)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(ids[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+        loss = loss_of(logits.float(), ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=True)
-        seen += count * length
-        if (step + 1) % log_every == 0 or step + 1 == STEPS:
+        seen += rows * length
+        if (step + 1) % log_every == 0 or step + 1 == last:
             of_prose, of_stories = judge(model, 256, 8)
-            print(f"{step + 1}/{STEPS}  loss {loss.detach():.3f}  held-out prose {of_prose:.3f}, stories {of_stories:.3f} "
-                  f"bits a byte  {seen / (time.monotonic() - began):.0f} bytes/s", flush=True)
-            torch.save(dict(model=model.state_dict(), adam=adam.state_dict(), step=step + 1,
-                            next_story=stories.next_story, chapters=chapters.state()),
+            spent = time.monotonic() - began
+            print(f"{step + 1}/{steps}  loss {loss.detach():.3f}  held-out prose {of_prose:.3f}, stories {of_stories:.3f} "
+                  f"bits a byte  {seen / spent:.0f} bytes/s, {spent:.0f} s", flush=True)
+            torch.save(dict(model=model.state_dict(), adam=adam.state_dict(), step=step + 1, **batches.state()),
                        work / "state.tmp")
             (work / "state.tmp").rename(work / "state.pt")
 
 
-def export(work, folder):
+def train(work, log_every, last=None):
+    torch.manual_seed(TRAINING_SEED)
+    fit(Llama(dict(CONFIG)), Batches(TRAINING_SEED, TRAINING_SEED), work, log_every, last=last)
+
+
+def trained(work, config, steps):
+    """The model of a training that is over."""
     state = torch.load(work / "state.pt", weights_only=False)
-    if state["step"] < STEPS:
-        raise SystemExit(f"training stands at step {state['step']} of {STEPS}")
-    model = Llama(dict(CONFIG))
+    if state["step"] < steps:
+        raise SystemExit(f"training stands at step {state['step']} of {steps}")
+    model = Llama(dict(config))
     model.load_state_dict(state["model"])
-    save_directory(model, folder, torch.bfloat16, BOS, EOS)
+    return model
+
+
+def save(model, folder, dtype_of=None):
+    """As a Hugging Face directory with the tokenizer of bytes, in bfloat16 or as dtype_of(name) says."""
+    save_directory(model, folder, torch.bfloat16, BOS, EOS, dtype_of)
     shutil.copyfile(INDUCTION / "tokenizer.json", folder / "tokenizer.json")
     settings = json.loads((INDUCTION / "tokenizer_config.json").read_text())
-    settings["model_max_length"] = CONFIG["max_position_embeddings"]
+    settings["model_max_length"] = model.config["max_position_embeddings"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def loaded(folder, config):
+    """The model of a checkpoint, in fp32."""
+    model = Llama(dict(config))
+    model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
+    return model
 
 
 def main():
@@ -172,16 +215,13 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     if args.judge:
-        model = Llama(dict(CONFIG))
-        weights = {k: v.float() for k, v in load_file(args.judge / "model.safetensors").items()}
-        model.load_state_dict(weights)
-        print("bits a byte: held-out prose {:.3f}, held-out stories {:.3f}".format(*judge(model)))
+        print("bits a byte: held-out prose {:.3f}, held-out stories {:.3f}".format(*judge(loaded(args.judge, CONFIG))))
         return
     if args.work is None:
         parser.error("--work or --judge is needed")
     args.work.mkdir(parents=True, exist_ok=True)
     if args.export:
-        export(args.work, args.export)
+        save(trained(args.work, CONFIG, STEPS), args.export)
     else:
         train(args.work, args.log_every)
 

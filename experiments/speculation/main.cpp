@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 #include <experiments/common/checkpoints.hpp>
 #include <experiments/common/driver.hpp>
 #include <experiments/common/paper_setup.hpp>
+#include <experiments/quality/calibration_texts.hpp>
 #include <experiments/quire/cpu_steps.hpp>
 #include <experiments/retention/texts.hpp>
 #include <experiments/speculation/axes.hpp>
@@ -151,21 +154,31 @@ void add_batches(std::vector<Run>& runs, const Options& options) {
 
 // ---- measured -------------------------------------------------------------------------------------
 
-enum class TextKind { story, copy };
+enum class TextKind { story, copy, prose };
+
+std::string in_source(std::string_view path) {
+  return std::string(QUIRE_SOURCE_DIR) + "/" + std::string(path);
+}
+const std::string held_out_prose = in_source("build/texts/held_out.txt");
 
 /// Requests on one of the small models. story: goes on with stories that it has not seen; copy: 100
-/// symbols that differ, then the first again, so that the induction model says them once more.
+/// symbols that differ, then the first again, so that the induction model says them once more; prose: goes
+/// on with pieces of a book that the model of bytes has not seen.
 std::vector<Request> requests_on(TextKind kind, const checkpoint::Checkpoint& model,
                                  double temperature, std::size_t count) {
   std::vector<Request> requests(count);
   if (kind == TextKind::story) {
     const auto stories =
-        read_stories(std::string(QUIRE_SOURCE_DIR) + "/experiments/retention/held_out.jsonl",
-                     *model.tokenizer, count);
+        read_stories(in_source("experiments/retention/held_out.jsonl"), *model.tokenizer, count);
     for (std::size_t i = 0; i < count; ++i) {
       const auto& tokens = stories[i].tokens;
       requests[i].prompt.assign(
           tokens.begin(), tokens.begin() + std::min<std::ptrdiff_t>(128, std::ssize(tokens) - 1));
+    }
+  } else if (kind == TextKind::prose) {
+    const auto pieces = quality::pieces_of(held_out_prose, model, count);
+    for (std::size_t i = 0; i < count; ++i) {
+      requests[i].prompt.assign(pieces[i].tokens.begin(), pieces[i].tokens.begin() + 128);
     }
   } else {
     for (std::size_t i = 0; i < count; ++i) {
@@ -182,34 +195,35 @@ std::vector<Request> requests_on(TextKind kind, const checkpoint::Checkpoint& mo
   return requests;
 }
 
+/// draft: the model that guesses, where the policy has one
 template <class Policy>
-Outcome measured(const checkpoint::Checkpoint& model, std::span<const Request> requests,
-                 std::size_t batch) {
+Outcome measured(const checkpoint::Checkpoint& model, const checkpoint::Checkpoint* draft,
+                 std::span<const Request> requests, std::size_t batch) {
   executor::Cpu::Options options;
   options.model = model;
+  if (draft != nullptr && speculation::guesses<Policy>) options.draft_model = *draft;
   options.limits = {.max_sequences = static_cast<std::int64_t>(batch), .watermark = 0};
+  options.limits.max_length = 256;  // the students' context; no text is longer
   options.device_blocks = static_cast<std::int64_t>(batch) * 20;
   Engine<CpuGuessing<Policy>, executor::Cpu> engine(options);
   return serve(engine, requests, batch, true);
 }
 
-metrics::JsonObject compare(TextKind kind, double temperature, std::size_t batch, std::size_t count,
-                            std::size_t rounds) {
-  const std::string folder =
-      std::string(QUIRE_SOURCE_DIR) + "/experiments/small_models/checkpoints/";
-  const checkpoint::Checkpoint model =
-      opened_checkpoint(folder + (kind == TextKind::story ? "stories" : "induction"));
-  const auto requests = requests_on(kind, model, temperature, count);
+/// A policy beside none, by turns, so that both meet the same machine.
+template <class Policy>
+metrics::JsonObject compare(const checkpoint::Checkpoint& model,
+                            const checkpoint::Checkpoint* draft, std::span<const Request> requests,
+                            std::size_t batch, std::size_t rounds) {
   std::vector<double> ratios;
   Outcome off, on;
-  for (std::size_t i = 0; i < rounds; ++i) {  // by turns, so that both meet the same machine
-    off = measured<speculation::None>(model, requests, batch);
-    on = measured<speculation::PromptLookup>(model, requests, batch);
+  for (std::size_t i = 0; i < rounds; ++i) {
+    off = measured<speculation::None>(model, draft, requests, batch);
+    on = measured<Policy>(model, draft, requests, batch);
     ratios.push_back(off.seconds / on.seconds);
   }
   std::sort(ratios.begin(), ratios.end());
   std::int64_t different = 0;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < requests.size(); ++i) {
     for (std::size_t t = 0; t < off.texts[i].size(); ++t) {
       different += t >= on.texts[i].size() || on.texts[i][t] != off.texts[i][t];
     }
@@ -224,6 +238,10 @@ metrics::JsonObject compare(TextKind kind, double temperature, std::size_t batch
       .add("different_tokens", different)
       .add("tokens", off.counters.output_tokens.value)
       .add("rounds", rounds);
+}
+
+checkpoint::Checkpoint small_model(std::string_view name) {
+  return opened_checkpoint(in_source("experiments/small_models/checkpoints/") + std::string(name));
 }
 
 void add_measured(std::vector<Run>& runs, const Options& options) {
@@ -241,7 +259,42 @@ void add_measured(std::vector<Run>& runs, const Options& options) {
         run.row.axes.add("part", "measured").add("drafts", speculation::PromptLookup::most.value);
         run.row.axes.add("temperature", temperature).add("batch", batch);
         run.measure = [kind = kind, temperature, batch, count, rounds] {
-          return compare(kind, temperature, batch, count, rounds);
+          const auto model = small_model(kind == TextKind::story ? "stories" : "induction");
+          return compare<speculation::PromptLookup>(
+              model, nullptr, requests_on(kind, model, temperature, count), batch, rounds);
+        };
+        runs.push_back(std::move(run));
+      }
+    }
+  }
+}
+
+/// Students of checkpoints/bytes as its draft models: those that learned from the text, and those that learned from it.
+void add_drafts(std::vector<Run>& runs, const Options& options) {
+  if (!std::filesystem::exists(held_out_prose)) {
+    std::fprintf(stderr,
+                 "speculation: rows of part=draft are left out: %s is not there "
+                 "(`cmake/bootstrap.sh paper`, with the Debian package bible-kjv)\n",
+                 held_out_prose.c_str());
+    return;
+  }
+  const std::size_t count = options.pick<std::size_t>(4, 64, 128);
+  const std::size_t rounds = options.pick<std::size_t>(1, 3, 15);
+  for (const std::string_view objective : {"ce", "kd"}) {
+    for (std::size_t seed = 1; seed <= 3; ++seed) {
+      for (const double temperature : {0.0, 1.0}) {
+        const std::string draft = "student_" + std::string(objective) + "_" + std::to_string(seed);
+        Run run;
+        run.row.variant = CpuGuessing<speculation::DraftModel>::name;
+        run.row.workload = "prose";
+        run.row.mode = metrics::Mode::measured;
+        run.row.axes.add("part", "draft").add("drafts", speculation::DraftModel::most.value);
+        run.row.axes.add("objective", objective).add("student", seed);
+        run.row.axes.add("temperature", temperature).add("batch", std::size_t{1});
+        run.measure = [draft, temperature, count, rounds] {
+          const auto model = small_model("bytes"), student = small_model(draft);
+          return compare<speculation::DraftModel>(
+              model, &student, requests_on(TextKind::prose, model, temperature, count), 1, rounds);
         };
         runs.push_back(std::move(run));
       }
@@ -257,6 +310,7 @@ std::vector<Run> make_runs(const Options& options) {
   add_batches<3>(runs, options);
   add_batches<7>(runs, options);
   add_measured(runs, options);
+  add_drafts(runs, options);
   return runs;
 }
 
@@ -269,6 +323,7 @@ int main(int argc, char** argv) {
       "What guessing tokens ahead buys, by how often a guess holds and by batch size.\n\n"
       "Examples:\n"
       "  speculation --out rows.jsonl\n"
-      "  speculation --out rows.jsonl --filter measured\n",
+      "  speculation --out rows.jsonl --filter measured\n"
+      "  speculation --out rows.jsonl --axis part=draft\n",
       quire::experiment::make_runs);
 }

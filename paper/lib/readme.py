@@ -189,6 +189,36 @@ def pruning_part():
     return "\n".join(lines) + "\n"
 
 
+def qat_part():
+    rows = [row for row in _quality(part="qat") if "weight_format" in row]
+    removed = {row["better"]: row for row in row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="qat")
+               if row.get("worse", "").startswith("rtn_")}
+    lines = ["| Weights | bits a weight in memory | change of perplexity | KL, nat a byte | takes away of rounding |",
+             "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (-row["bits"], -row["perplexity_change_percent"])):
+        beside = removed.get(row["weight_format"])
+        share = (f"{beside['removed_percent']:.0f} % ({beside['removed_percent_low']:.0f} to "
+                 f"{beside['removed_percent_high']:.0f})") if beside else ""
+        lines.append(f"| `{row['weight_format']}` | {row['stored_bits_per_weight']:.2f} | "
+                     f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def distillation_part():
+    results = row_tools.RowSet(ROOT / "paper" / "results")
+    rows = [row for row in _quality(part="distillation") if "objective" in row]
+    drafts = {(row["objective"], row["student"], row["temperature"]): row["tokens_a_step"]
+              for row in results.select("speculation", part="draft")}
+    lines = ["| Student | seed | perplexity a byte | KL from the teacher, nat a byte | most probable byte the teacher's | "
+             "drafts that hold, by probabilities | tokens a step with 5 drafts, temperature 0 / 1 |",
+             "|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (row["objective"], row["student"])):
+        greedy, drawn = (drafts[row["objective"], row["student"], temperature] for temperature in (0, 1))
+        lines.append(f"| `{row['objective']}` | {row['student']} | {row['perplexity']:.3f} | {row['divergence']:.4f} | "
+                     f"{row['agreement_percent']:.1f} % | {row['overlap']:.3f} | {greedy:.2f} / {drawn:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
 def fixed_memory_part():
     found = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", weight_format="bf16")
     here = row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="memory", hardware="cpu")
@@ -204,7 +234,8 @@ def fixed_memory_part():
 
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
 QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part,
-                 "prose": prose_part, "pruning": pruning_part, "fixed_memory": fixed_memory_part}
+                 "prose": prose_part, "pruning": pruning_part, "qat": qat_part,
+                 "distillation": distillation_part, "fixed_memory": fixed_memory_part}
 FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 
 
