@@ -225,12 +225,12 @@ class Decoder {
   /// Has a layer read, but for experts, or behind the last one the output matrix: where they lie in an image
   /// and nobody has used them yet.
   void fetch(std::size_t l) const {
-    if constexpr (requires(const Matrix& m) { m.fetch(); }) {
-      if (l >= weights_.layers.size()) return weights_.output.fetch();
+    if constexpr (requires(const Matrix& m) { m.fetch(true); }) {
+      if (l >= weights_.layers.size()) return weights_.output.fetch(false);
       const LayerWeights<Matrix>& layer = weights_.layers[l];
       for (const Matrix* matrix :
            {&layer.qkv, &layer.attention_output, &layer.router, &layer.mlp.in, &layer.mlp.out}) {
-        matrix->fetch();
+        matrix->fetch(!layer.experts.empty());  // experts lie behind it
       }
     }
   }
@@ -512,11 +512,11 @@ class Decoder {
           takers[order[i]].push_back({r, p[order[i]] / total});
         }
       }
-      if constexpr (requires(const Matrix& m) { m.fetch(); }) {
+      if constexpr (requires(const Matrix& m) { m.fetch(true); }) {
         for (std::size_t e = 0; e < experts; ++e) {  // all that this step asks, at once
           if (takers[e].empty()) continue;
-          layer.experts[e].in.fetch();
-          layer.experts[e].out.fetch();
+          layer.experts[e].in.fetch(true);
+          layer.experts[e].out.fetch(true);
         }
       }
       float* sum = buffer(Buffer::attended, h);

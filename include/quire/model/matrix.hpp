@@ -238,7 +238,7 @@ class PanelMatrix {
   [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
   [[nodiscard]] bool empty() const { return outputs_ == 0; }
   /// Has it read, where it lies in an image and nobody has used it yet (MatrixBytes::fetch).
-  void fetch() const { memory_.fetch(); }
+  void fetch(bool alone) const { memory_.fetch(alone); }
   /// What an image keeps of it; valid as long as the matrix.
   [[nodiscard]] PackedMatrix packed() const {
     return {.bytes = {memory_.data(), memory_.size()},
