@@ -65,6 +65,7 @@ inline void write_image(const std::string& path, const PackedWeights& packed,
     }
   }
   std::vector<safetensors::Declared> declared;
+  declared.reserve(order.size());
   for (const auto* e : order) declared.push_back({e->name, e->dtype, e->shape});
   safetensors::write(
       path, declared, [&](std::size_t i) { return order[i]->bytes; },
