@@ -115,7 +115,7 @@ TEST(FileLoad, AFileThatShrinksIsNoticed) {
   }
 }
 
-TEST(FileLoad, AThreadsErrorReachesTheCaller) {
+TEST(FileLoad, AReadThatFailsNamesTheFileAndTheByte) {
   const quire::testing::TempDir folder;
   const std::string path = folder.write("file", text_of(4096));
   const quire::checkpoint::FileHandle file(path);

@@ -198,7 +198,7 @@ class Decoder {
     arena.begin(batch.sequences);
     for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
       const auto& layer = weights_.layers[l];
-      fetch(l + 1);  // while this one is computed
+      fetch(l + 1);
       attention::KvView<std::byte> cache = arena.layer(l);
       cache.rotations = rotations;
       pass.template attend<KvFormat>(l, batch, cache, attention);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -95,7 +96,15 @@ template <weight_format::WeightStorage Format>
     }
     std::vector<checkpoint::TensorSet::Entry> parts;
     const auto weights = load_weights<Format>(model.config, model.tensors, threads, codec, &parts);
-    checkpoint::write_image(path.string(), packed, parts);
+    // under a name of this process's own first: another may be starting with the same cache
+    const fs::path own(path.string() + "." + std::to_string(::getpid()));
+    checkpoint::write_image(own.string(), packed, parts);
+    fs::rename(own, path, failed);
+    if (failed) {
+      const std::string why = failed.message();
+      fs::remove(own, failed);
+      throw state_error(path.string(), "cannot write it (" + why + ")");
+    }
   }
   checkpoint::Checkpoint out = model;
   out.tensors = checkpoint::open_image(path.string(), cache.loader, out.config.packed);

@@ -8,7 +8,7 @@ EXPERIMENTS = ("loading",)
 STARTS = (("checkpoint", "bf16_w16a16"), ("image", "bf16_w16a16"), ("checkpoint", "q8_0"), ("image", "q8_0"),
           ("checkpoint", "q4_0"), ("image", "q4_0"))
 PHASES = (("process_ms", "process", "#7F7F7F"), ("open_ms", "open, read", "#0072B2"), ("weights_ms", "pack", "#D55E00"),
-          ("prompt_ms", "prompt, page by page", "#E69F00"))
+          ("prompt_ms", "prompt, and what is not read yet", "#E69F00"))
 
 
 def draw(context, plt):
