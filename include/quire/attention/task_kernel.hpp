@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <quire/attention/bf16_rows.hpp>
 #include <quire/attention/code_products.hpp>
 #include <quire/attention/code_tile.hpp>
 #include <quire/attention/concepts.hpp>
@@ -669,6 +670,12 @@ class TaskKernel {
     constexpr std::size_t channels = byte_channels;
     keys_ahead_ = {next_->keys, next_->keys + tile_tokens, key_bytes_};
     const std::size_t width = simd::round_up(tile_count_, lanes);
+    if constexpr (plain && std::is_same_v<Stored, Bf16> && bf16_rows::registers_suffice) {
+      if (multiplies_in_registers()) {
+        return bf16_rows::multiply_keys(task_.count, rows, width, cache_.head_dim, q_, padded_,
+                                        scores_, tile_tokens, keys_ahead_, values_ahead(0, 0));
+      }
+    }
     for (std::size_t begin = 0; begin < cache_.head_dim; begin += channels) {
       const std::size_t end = std::min(begin + channels, cache_.head_dim);
       if constexpr (std::is_same_v<Stored, ByteFloat>) {
@@ -688,6 +695,12 @@ class TaskKernel {
       }
       for (; t < width; t += lanes) multiply(std::integral_constant<std::size_t, 1>{}, t);
     }
+  }
+
+  /// Whether queries are so few that bf16 is multiplied as it lies (bf16_rows.hpp): for more, a copy in
+  /// fp32 pays.
+  [[nodiscard]] bool multiplies_in_registers() const {
+    return cache_.head_dim % 64 == 0 && task_.count <= bf16_rows::most_queries;
   }
 
   /// keys_ (end - begin, tile_tokens): channels [begin, end) of the tile. The next tile's are fetched.
@@ -949,6 +962,13 @@ class TaskKernel {
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
     if (in_place_) {
+      if constexpr (plain && std::is_same_v<Element, Bf16> && bf16_rows::registers_suffice) {
+        if (rows == task_.count && multiplies_in_registers()) {
+          return bf16_rows::add_values(
+              rows, here_->values, cache_.head_dim, begin, end, scores_, tile_tokens, sums_,
+              padded_, [this](std::size_t channel) { return values_ahead(32, channel); });
+        }
+      }
       if constexpr (plain || !simd::looks_up_bytes) {
         return add_values_as<Element>(here_->values, first, rows, begin, end);
       } else {
