@@ -124,29 +124,23 @@ void add_limit(const char* name, void (*limit)(benchmark::State&, std::size_t)) 
       ->UseRealTime();
 }
 
-/// Fused multiply-adds in registers, enough chains in flight to fill the pipeline. Items: flops.
+/// Fused multiply-adds in registers, enough chains in flight to fill the pipeline. They start from
+/// different numbers: a compiler computes equal chains once. Items: flops.
 void fused_multiply_add(benchmark::State& state, std::size_t threads) {
-  using D = hn::ScalableTag<float>;
-  compute(state, threads, static_cast<std::int64_t>(2 * 10 * hn::Lanes(D())),
+  namespace simd = quire::simd;
+  constexpr std::size_t chains = 12;
+  compute(state, threads, static_cast<std::int64_t>(2 * chains * simd::lanes),
           [](std::size_t rounds) {
-            const D d;
-            const auto factor = hn::Set(d, 0.999f), term = hn::Set(d, 1e-3f);
-            auto a = hn::Zero(d), b = a, c = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a;
+            const simd::Vec factor = simd::set(0.999f), term = simd::set(1e-3f);
+            simd::Vec chain[chains];
+            simd::unrolled<chains>([&](auto i) { chain[i] = simd::set(static_cast<float>(i())); });
             for (std::size_t round = 0; round < rounds; ++round) {
-              a = hn::MulAdd(a, factor, term);
-              b = hn::MulAdd(b, factor, term);
-              c = hn::MulAdd(c, factor, term);
-              e = hn::MulAdd(e, factor, term);
-              f = hn::MulAdd(f, factor, term);
-              g = hn::MulAdd(g, factor, term);
-              h = hn::MulAdd(h, factor, term);
-              i = hn::MulAdd(i, factor, term);
-              j = hn::MulAdd(j, factor, term);
-              k = hn::MulAdd(k, factor, term);
+              simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
+                chain[i] = hn::MulAdd(chain[i], factor, term);
+              });
             }
-            const auto all = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, e)),
-                                     hn::Add(hn::Add(hn::Add(f, g), hn::Add(h, i)), hn::Add(j, k)));
-            float sum = hn::GetLane(hn::SumOfLanes(d, all));
+            float sum = 0;
+            simd::unrolled<chains>([&](auto i) { sum += simd::sum(chain[i]); });
             benchmark::DoNotOptimize(sum);
           });
 }
@@ -162,7 +156,8 @@ void products(benchmark::State& state, std::size_t threads, const Dot& dot) {
             const auto left = hn::Set(simd::Words(), 0x01020304),
                        right = hn::Set(simd::Words(), 0x04030201);
             simd::WordVec sums[chains];
-            simd::unrolled<chains>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
+            simd::unrolled<chains>(
+                [&](auto i) { sums[i] = hn::Set(simd::Words(), static_cast<std::int32_t>(i())); });
             for (std::size_t round = 0; round < rounds; ++round) {
               simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
                 sums[i] = dot(sums[i], left, right);

@@ -49,7 +49,8 @@ inline volatile std::int32_t product_sink = 0;
   constexpr int steps = 2'000'000;
   const simd::Vec factor = simd::set(0.999f), term = simd::set(1e-3f);
   simd::Vec chain[chains];
-  simd::unrolled<chains>([&](auto i) { chain[i] = hn::Zero(simd::Floats()); });
+  // from different numbers: a compiler computes equal chains once
+  simd::unrolled<chains>([&](auto i) { chain[i] = simd::set(static_cast<float>(i())); });
   const double start = now_seconds();
   for (int step = 0; step < steps; ++step) {
     simd::unrolled<chains>([&](auto i) __attribute__((always_inline)) {
@@ -80,7 +81,8 @@ template <std::size_t products, class Sum, class Dot>
   namespace hn = simd::hn;
   const auto left = hn::Set(simd::Words(), 0x01020304), right = hn::Set(simd::Words(), 0x04030201);
   simd::WordVec sums[12];
-  simd::unrolled<12>([&](auto i) { sums[i] = hn::Zero(simd::Words()); });
+  simd::unrolled<12>(
+      [&](auto i) { sums[i] = hn::Set(simd::Words(), static_cast<std::int32_t>(i())); });
   const double rate = dot_rate<4>(
       sums, [&](auto sum)
                 __attribute__((always_inline)) { return simd::dot_bytes(sum, left, right); });
@@ -95,7 +97,7 @@ template <std::size_t products, class Sum, class Dot>
   namespace hn = simd::hn;
   const auto ones = hn::Set(simd::Words(), 0x3f803f80);
   simd::Vec sums[12];
-  simd::unrolled<12>([&](auto i) { sums[i] = hn::Zero(simd::Floats()); });
+  simd::unrolled<12>([&](auto i) { sums[i] = simd::set(static_cast<float>(i())); });
   const double rate = dot_rate<2>(
       sums, [&](auto sum)
                 __attribute__((always_inline)) { return simd::dot_pairs(sum, ones, ones); });
