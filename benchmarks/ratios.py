@@ -6,6 +6,7 @@ processor, not how fast that one is.
 
 import json
 import pathlib
+import re
 
 KEPT = pathlib.Path(__file__).resolve().parent / "ratios.json"
 MOST_LOST = 0.15
@@ -28,6 +29,21 @@ def read(path=KEPT):
             if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not ratio > 0:
                 raise ValueError(f"{path}: {cpu!r}: {name!r}: {ratio!r}; expected a number above 0")
     return kept
+
+
+def processor(cpuinfo):
+    """The first processor of a /proc/cpuinfo, as rows of experiments name it: virtual machines call several generations
+    alike, but tell family and model. None when it has no name."""
+    first = cpuinfo.split("\n\n")[0]
+    said = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", first, re.M))
+    if "model name" not in said or "cpu family" not in said:
+        return said.get("model name")
+    return f"{said['model name']}, family {said['cpu family']}" + (f" model {said['model']}" if "model" in said else "")
+
+
+def mine(kept, cpu):
+    """The ratios of a processor; of its family where its model has none. {} for a stranger."""
+    return kept.get(cpu) or kept.get(cpu.split(" model ")[0], {})
 
 
 def of(rows):

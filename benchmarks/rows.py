@@ -89,13 +89,12 @@ def provenance(quick):
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         return shown.stdout.strip() if shown.returncode == 0 else ""
 
-    cpu = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     cache = (BUILD / "CMakeCache.txt").read_text()
     compiler = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.M)[1]
     return {
         "git_sha": said("git", "rev-parse", "HEAD"),
         "git_dirty": bool(said("git", "status", "--porcelain")),
-        "cpu_model": cpu[1] if cpu else platform.machine(),
+        "cpu_model": ratios.processor(pathlib.Path("/proc/cpuinfo").read_text()) or platform.machine(),
         "num_cpus": os.cpu_count(),
         "compiler": said(compiler, "--version").splitlines()[0],
         "build_type": re.search(r"^CMAKE_BUILD_TYPE:\w+=(.*)$", cache, re.M)[1],
@@ -255,7 +254,7 @@ def main():
 
     origin = provenance(arguments.quick)
     rows = measure_all(todo, arguments.quick, arguments.repetitions, origin)
-    mine = kept.get(origin["cpu_model"], {})
+    mine = ratios.mine(kept, origin["cpu_model"])
     if arguments.check:
         for _ in range(2):
             names = {name for name, _, _ in ratios.fallen(rows, mine)}

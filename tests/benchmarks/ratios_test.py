@@ -38,6 +38,16 @@ class Ratios(unittest.TestCase):
             self.assertEqual(ratios.read(path), {"one": {"a": 0.123, "b": 0.6}, "two": {"a": 0.9}})
             self.assertEqual([p.name for p in pathlib.Path(folder).iterdir()], ["ratios.json"])
 
+    def test_processors_are_told_apart_by_family_and_model(self):
+        core = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: other\n"
+        self.assertEqual(ratios.processor(core), "AMD EPYC, family 25 model 17")
+        self.assertEqual(ratios.processor("model name\t: Some Board\n"), "Some Board")
+        self.assertIsNone(ratios.processor("Features\t: fp asimd\n"))
+        kept = {"AMD EPYC, family 26": {"a": 0.5}, "AMD EPYC, family 25 model 17": {"a": 0.4}}
+        self.assertEqual(ratios.mine(kept, "AMD EPYC, family 25 model 17"), {"a": 0.4})
+        self.assertEqual(ratios.mine(kept, "AMD EPYC, family 26 model 2"), {"a": 0.5})
+        self.assertEqual(ratios.mine(kept, "AMD EPYC, family 25 model 1"), {})
+
     def test_a_damaged_file_is_refused_with_its_place(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "ratios.json"

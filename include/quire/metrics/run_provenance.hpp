@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <ctime>
 #include <fstream>
+#include <istream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -83,6 +84,24 @@ struct RunProvenance {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
+/// The first processor of a /proc/cpuinfo: its name and, where they are told, family and model, since
+/// virtual machines call several generations alike. Empty when it has no name.
+[[nodiscard]] inline std::string processor(std::istream& cpus) {
+  std::string name, family, model;
+  for (std::string line; std::getline(cpus, line) && !line.empty();) {
+    const std::size_t colon = line.find(':');
+    const std::size_t key = line.find_last_not_of(" \t", colon - 1);
+    const std::size_t value = line.find_first_not_of(" \t", colon + 1);
+    if (colon == std::string::npos || key == std::string::npos || value == std::string::npos)
+      continue;
+    const std::string_view field(line.data(), key + 1);
+    if (field == "model name") name = line.substr(value);
+    if (field == "cpu family") family = ", family " + line.substr(value);
+    if (field == "model") model = " model " + line.substr(value);
+  }
+  return name.empty() || family.empty() ? name : name + family + model;
+}
+
 /// Asks the machine and the clock. \errors none: what cannot be found out is empty.
 [[nodiscard]] inline RunProvenance provenance_now(BuildInfo build, int argc,
                                                   const char* const* argv) {
@@ -97,11 +116,7 @@ struct RunProvenance {
   char host[256] = "";
   if (gethostname(host, sizeof host - 1) == 0) p.host = host;
   std::ifstream cpus("/proc/cpuinfo");
-  for (std::string line; p.cpu_model.empty() && std::getline(cpus, line);) {
-    if (!line.starts_with("model name")) continue;
-    const std::size_t value = line.find_first_not_of(" \t", line.find(':') + 1);
-    if (value != std::string::npos) p.cpu_model = line.substr(value);
-  }
+  p.cpu_model = processor(cpus);
   p.num_cpus = std::thread::hardware_concurrency();
   p.cmdline = command_line(argc, argv);
   p.time_utc = utc_time(std::time(nullptr));
