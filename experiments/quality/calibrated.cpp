@@ -28,6 +28,14 @@ checkpoint::Checkpoint prune(const checkpoint::Checkpoint& model,
   return model::prune(model, texts, options, threads, errors);
 }
 
+checkpoint::Checkpoint factor(const checkpoint::Checkpoint& model,
+                              const std::vector<std::vector<TokenId>>& texts,
+                              const weight_format::LowRankOptions& options,
+                              std::vector<model::LayerError>* errors) {
+  ThreadPool threads(1);
+  return model::factor(model, texts, options, threads, errors);
+}
+
 std::vector<float> logits(const checkpoint::Checkpoint& model, std::span<const TokenId> text,
                           const weight_format::WeightCodec& format) {
   ThreadPool threads(1);

@@ -7,6 +7,7 @@
 #include <quire/core/ids.hpp>
 #include <quire/model/calibration_options.hpp>
 #include <quire/weight_format/codec.hpp>
+#include <quire/weight_format/low_rank.hpp>
 #include <quire/weight_format/pruning.hpp>
 
 /// quire/model/calibration.hpp on one thread, compiled once for the laboratory and the tests.
@@ -23,6 +24,11 @@ namespace quire::quality {
                                            const std::vector<std::vector<TokenId>>& texts,
                                            const weight_format::PruningOptions& options,
                                            std::vector<model::LayerError>* errors = nullptr);
+
+[[nodiscard]] checkpoint::Checkpoint factor(const checkpoint::Checkpoint& model,
+                                            const std::vector<std::vector<TokenId>>& texts,
+                                            const weight_format::LowRankOptions& options,
+                                            std::vector<model::LayerError>* errors = nullptr);
 
 /// Logits after every token of one text. \shape result (tokens, vocab)
 [[nodiscard]] std::vector<float> logits(const checkpoint::Checkpoint& model,

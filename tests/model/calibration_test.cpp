@@ -9,7 +9,10 @@
 #include <experiments/quality/calibrated.hpp>
 #include <experiments/quality/outliers.hpp>
 #include <experiments/retention/texts.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/save.hpp>
+#include <quire/core/thread_pool.hpp>
+#include <quire/model/decoder.hpp>
 #include <quire/model/rotated_values.hpp>
 #include <quire/weight_format/fp32.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
@@ -90,6 +93,71 @@ TEST(Calibration, GptqAndAwqLoseLessThanNearestInLayersAndInPerplexity) {
     EXPECT_LT(ratio, method == Method::gptq ? 0.5 : 0.8);
     EXPECT_LT(lost, rounded);  // by how much, the laboratory says, on more texts
   }
+}
+
+/// The layers' losses are in the order that is guaranteed, and what the model loses is in the published one.
+TEST(Calibration, FactorsOfLowRankLoseInThePublishedOrder) {
+  Stories stories;
+  const double floats = stories.nats(stories.model);
+  using Factor = weight_format::LowRankOptions;
+  const Factor::Method methods[] = {Factor::Method::svd, Factor::Method::asvd,
+                                    Factor::Method::svd_llm};
+  ThreadPool threads(2);
+  double lost[3];
+  std::vector<LayerError> errors[3];
+  for (std::size_t i = 0; i < 3; ++i) {
+    Factor o;
+    o.method = methods[i];
+    o.share = 0.4;
+    const checkpoint::Checkpoint made = quality::factor(stories.model, stories.seen, o, &errors[i]);
+    const Decoder<weight_format::Fp32> decoder(made.config, made.tensors, threads);
+    std::size_t factored = 0;
+    for (const checkpoint::TensorView& t : made.tensors.all()) {
+      if (!t.name.ends_with(checkpoint::low_rank_in)) continue;
+      ++factored;
+      const std::string name(t.name.substr(0, t.name.rfind('.')));
+      const checkpoint::TensorView& whole = stories.model.tensors.at(name + ".weight");
+      EXPECT_EQ(t.dtype, whole.dtype);
+      EXPECT_EQ(static_cast<std::size_t>(t.shape[0]),
+                weight_format::rank_without(0.4, static_cast<std::size_t>(whole.shape[0]),
+                                            static_cast<std::size_t>(whole.shape[1])));
+      EXPECT_FALSE(made.tensors.contains(name + ".weight"));
+    }
+    EXPECT_EQ(factored, errors[i].size());
+    EXPECT_EQ(factored, 28u);
+    double sum = 0, count = 0;
+    for (const auto& text : stories.unseen) {
+      const auto logits = full_logits(decoder, text, threads);
+      for (std::size_t t = 0; t + 1 < text.size(); ++t) {
+        const float* row = logits.data() + t * decoder.vocab();
+        double total = 0;
+        for (std::size_t v = 0; v < decoder.vocab(); ++v) {
+          total += std::exp(static_cast<double>(row[v]));
+        }
+        sum += std::log(total) - static_cast<double>(row[text[t + 1]]);
+        count += 1;
+      }
+    }
+    lost[i] = sum / count - floats;
+  }
+  EXPECT_LT(lost[2], 0.5 * lost[1]);
+  EXPECT_LT(lost[1], lost[0]);
+  // of the first layer's matrices that see the model's own inputs in all three: q, k and v
+  for (std::size_t m = 0; m < 3; ++m) {
+    EXPECT_EQ(errors[0][m].outputs, errors[2][m].outputs);
+    EXPECT_LE(errors[2][m].error, errors[1][m].error) << errors[2][m].name;
+    EXPECT_LE(errors[2][m].error, errors[0][m].error) << errors[2][m].name;
+  }
+  // plain SVD asks for no texts unless errors are asked for
+  Factor plain;
+  plain.method = Factor::Method::svd;
+  plain.share = 0.4;
+  const auto a = quality::factor(stories.model, {{0}}, plain);
+  const auto b = quality::factor(stories.model, stories.seen, plain);
+  for (const checkpoint::TensorView& t : a.tensors.all()) {
+    EXPECT_TRUE(std::ranges::equal(t.bytes, b.tensors.at(t.name).bytes)) << t.name;
+  }
+  EXPECT_THROW((void)quality::factor(a, {{0}}, plain), Error);  // factors already
 }
 
 /// The same numbers from a file, in floats and packed; and the function that AWQ leaves as it is.

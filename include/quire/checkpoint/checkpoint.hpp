@@ -25,6 +25,7 @@
 #include <quire/checkpoint/gguf/tokenizer.hpp>
 #include <quire/checkpoint/gguf/writer.hpp>
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantisation_config.hpp>
 #include <quire/checkpoint/quantised.hpp>

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/error.hpp>
@@ -22,15 +23,19 @@
 namespace quire::checkpoint {
 
 /// Whether a model's linear layers can be rounded to a layout here. \errors usage when not; `where`: who asks
-inline void check_roundable(const ModelConfig& c, std::string_view where) {
-  if (!c.quantisation && !c.packed && !c.transposed_linear && c.shape.experts == 0) return;
-  throw usage_error(
-      where,
-      "of a model that is " + std::string(c.packed              ? "an image, packed already"
-                                          : c.quantisation      ? "quantised already"
-                                          : c.transposed_linear ? "stored transposed"
-                                                                : "a mixture of experts"),
-      "a dense model in floats");
+inline void check_roundable(const ModelConfig& c, const TensorSet& tensors,
+                            std::string_view where) {
+  const bool factored = has_low_rank(tensors);
+  if (!c.quantisation && !c.packed && !c.transposed_linear && !factored && c.shape.experts == 0) {
+    return;
+  }
+  throw usage_error(where,
+                    "of a model that is " + std::string(c.packed ? "an image, packed already"
+                                                        : c.quantisation      ? "quantised already"
+                                                        : c.transposed_linear ? "stored transposed"
+                                                        : factored ? "stored as factors of low rank"
+                                                                   : "a mixture of experts"),
+                    "a dense model in floats");
 }
 
 namespace detail {

@@ -27,6 +27,7 @@
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>
 #include <quire/core/stream_copy.hpp>
+#include <quire/core/symmetric_eigen.hpp>
 #include <quire/core/text.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/type_list.hpp>

@@ -110,10 +110,12 @@ class ThreadPool {
     }
   }
 
-  /// Memory of whoever calls loops, kept from call to call; what it held before is lost.
-  [[nodiscard]] std::byte* scratch(std::size_t bytes) {
-    if (scratch_.size() < bytes) scratch_ = AlignedArray<std::byte>(bytes);
-    return scratch_.data();
+  /// Memory of whoever calls loops, kept from call to call; what it held before is lost. which: 0 or 1, two
+  /// that do not touch each other
+  [[nodiscard]] std::byte* scratch(std::size_t bytes, std::size_t which = 0) {
+    AlignedArray<std::byte>& memory = scratch_[which];
+    if (memory.size() < bytes) memory = AlignedArray<std::byte>(bytes);
+    return memory.data();
   }
 
  private:
@@ -205,7 +207,7 @@ class ThreadPool {
   void* context_ = nullptr;
   void (*call_)(void*, std::size_t) = nullptr;
   std::exception_ptr error_;
-  AlignedArray<std::byte> scratch_;
+  AlignedArray<std::byte> scratch_[2];
   std::vector<std::thread> workers_;  // last: they use all of the above
 };
 

@@ -14,14 +14,17 @@
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/core/error.hpp>
+#include <quire/core/float16.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/model/calibration_options.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/weight_format/awq.hpp>
 #include <quire/weight_format/gptq.hpp>
+#include <quire/weight_format/low_rank.hpp>
 #include <quire/weight_format/pruning.hpp>
 
 namespace quire::model {
@@ -85,7 +88,7 @@ struct RecordingGemm {
 
 namespace detail {
 
-/// A model's layers as fp32, one after the other rounded to integers, or pruned.
+/// A model's layers as fp32, one after the other rounded to integers, pruned or made factors.
 class Calibrator {
   using Statistics = weight_format::InputStatistics;
   using Method = CalibrationOptions::Method;
@@ -97,7 +100,7 @@ class Calibrator {
              const CalibrationOptions& options, ThreadPool& threads)
       : model_(model), texts_(texts), options_(options), threads_(threads) {
     const checkpoint::ModelConfig& c = model.config;
-    checkpoint::check_roundable(c, "calibration");
+    checkpoint::check_roundable(c, model.tensors, "calibration");
     if (texts.empty()) throw usage_error("calibration", "no texts", "a few");
     names_ = tensor_names(c.shape.family);
     prefix_ = prefix_in(model.tensors, names_);
@@ -175,7 +178,67 @@ class Calibrator {
     return out;
   }
 
+  /// The model in floats, with layers as factors. Each layer's inputs are seen as the layers before it make
+  /// them as factors.
+  [[nodiscard]] checkpoint::Checkpoint factored(const weight_format::LowRankOptions& options,
+                                                std::vector<LayerError>* errors) {
+    const bool asks =
+        errors != nullptr || options.method != weight_format::LowRankOptions::Method::svd;
+    const auto layers = static_cast<std::size_t>(model_.config.shape.layers);
+    std::shared_ptr<const Recorded> seen = asks ? nullptr : unread();
+    std::map<std::string, weight_format::Factors> made;
+    for (std::size_t l = 0; l < layers; ++l) {
+      if (asks) seen = recorded(false, l);
+      for (const auto& [name, s] : matrices(l, seen->weights().layers[l])) {
+        std::vector<float>& w = values(name + ".weight");
+        const std::size_t outputs = w.size() / s->inputs;
+        const std::size_t rank = weight_format::rank_without(options.share, outputs, s->inputs);
+        if (rank == 0) continue;
+        weight_format::Factors f = weight_format::low_rank(w, outputs, rank, *s, options);
+        round_as(model_.tensors.at(name + ".weight").dtype, f.in);
+        round_as(model_.tensors.at(name + ".weight").dtype, f.out);
+        std::vector<float> product = f.product();
+        note(errors, name, *s, w, product);
+        if (errors != nullptr) errors->back().promised = f.dropped;
+        w = std::move(product);  // for the inputs of the layers after it
+        made.emplace(name, std::move(f));
+      }
+    }
+    factors_ = std::move(made);
+    checkpoint::Checkpoint out = model_;
+    out.tensors = tensors();
+    return out;
+  }
+
  private:
+  /// The model before it has read anything.
+  [[nodiscard]] std::shared_ptr<const Recorded> unread() const {
+    return std::make_shared<const Recorded>(model_.config, model_.tensors, threads_,
+                                            weight_format::codec_of<weight_format::Fp32>());
+  }
+  /// Numbers as a type of two bytes has them.
+  static void round_as(checkpoint::DType dtype, std::vector<float>& numbers) {
+    for (float& x : numbers) {
+      if (dtype == checkpoint::DType::bf16) x = to_float(to_bf16(x));
+      if (dtype == checkpoint::DType::f16) x = to_float(to_fp16(x));
+    }
+  }
+  /// Adds numbers in such a type, or as fp32.
+  static void add_as(checkpoint::TensorList& list, const std::string& name, checkpoint::DType dtype,
+                     std::size_t rows, const std::vector<float>& numbers) {
+    const std::vector<std::int64_t> shape{static_cast<std::int64_t>(rows),
+                                          static_cast<std::int64_t>(numbers.size() / rows)};
+    const auto add = [&]<class Element>(Element /*of*/, checkpoint::DType as) {
+      std::vector<Element> elements;
+      elements.reserve(numbers.size());
+      for (const float x : numbers) elements.push_back(from_float<Element>(x));
+      list.add(name, as, shape, std::move(elements));
+    };
+    if (dtype == checkpoint::DType::bf16) return add(Bf16{}, dtype);
+    if (dtype == checkpoint::DType::f16) return add(Fp16{}, dtype);
+    add(0.0f, checkpoint::DType::f32);
+  }
+
   /// The model as it is now, after it has read the texts. rounded: some layers are integers by now; only:
   /// the layer whose inputs are asked for
   [[nodiscard]] std::shared_ptr<const Recorded> recorded(
@@ -213,8 +276,11 @@ class Calibrator {
   static void note(std::vector<LayerError>* errors, const std::string& name, const Statistics& s,
                    const std::vector<float>& w, const std::vector<float>& instead) {
     if (errors == nullptr) return;
-    errors->push_back({name, weight_format::output_error(s, w, instead),
-                       weight_format::output_error(s, w, std::vector<float>(w.size()))});
+    LayerError lost;
+    lost.name = name;
+    lost.error = weight_format::output_error(s, w, instead);
+    lost.outputs = weight_format::output_error(s, w, std::vector<float>(w.size()));
+    errors->push_back(std::move(lost));
   }
 
   template <class Layer>
@@ -374,6 +440,11 @@ class Calibrator {
       const std::string stem = name.substr(0, name.rfind('.'));
       if (name.ends_with(".weight") && rounded_.contains(stem)) {
         checkpoint::add_grouped(list, quantisation_, stem, rounded_.at(stem));
+      } else if (name.ends_with(".weight") && factors_.contains(stem)) {
+        const weight_format::Factors& f = factors_.at(stem);
+        const std::size_t rank = f.rank, outputs = f.out.size() / rank;
+        add_as(list, stem + std::string(checkpoint::low_rank_in), t.dtype, rank, f.in);
+        add_as(list, stem + std::string(checkpoint::low_rank_out), t.dtype, outputs, f.out);
       } else if (const auto changed = values_.find(name); changed != values_.end()) {
         list.add(name, checkpoint::DType::f32, {t.shape.begin(), t.shape.end()}, changed->second);
       } else {
@@ -392,6 +463,7 @@ class Calibrator {
   checkpoint::Quantisation quantisation_;
   std::map<std::string, std::vector<float>> values_;
   std::map<std::string, weight_format::Grouped> rounded_;
+  std::map<std::string, weight_format::Factors> factors_;
 };
 
 }  // namespace detail
@@ -417,6 +489,18 @@ class Calibrator {
                                                   ThreadPool& threads,
                                                   std::vector<LayerError>* errors = nullptr) {
   return detail::Calibrator(model, texts, {}, threads).pruned(options, errors);
+}
+
+/// Stores linear layers as two matrices of a low rank each (checkpoint/low_rank.hpp), which have a share less
+/// numbers together; a layer for which that saves nothing stays whole, as do embedding and output matrix.
+/// errors: if given, what each matrix's outputs lose on the texts. SVD alone asks for no texts otherwise
+/// \errors usage as calibrate(), and for a share that is none
+[[nodiscard]] inline checkpoint::Checkpoint factor(const checkpoint::Checkpoint& model,
+                                                   const std::vector<std::vector<TokenId>>& texts,
+                                                   const weight_format::LowRankOptions& options,
+                                                   ThreadPool& threads,
+                                                   std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator(model, texts, {}, threads).factored(options, errors);
 }
 
 /// Moves outliers of the inputs of attention and MLP into their weights, by factors max|x|^a / max|w|^(1 - a)

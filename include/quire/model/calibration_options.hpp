@@ -22,6 +22,8 @@ struct CalibrationOptions {
 struct LayerError {
   std::string name;
   double error = 0, outputs = 0;
+  double promised =
+      0;  // of factors of low rank: what the method says that it loses, in its own measure
 };
 
 }  // namespace quire::model

@@ -306,6 +306,7 @@ class Decoder {
                   float* y, std::size_t y_stride) {
       memory.load.bytes += static_cast<std::int64_t>(w.bytes());
       count_floats(count * (w.inputs() + w.outputs()));
+      if constexpr (requires { w.between(); }) count_floats(count * 2 * w.between());
       const Stopwatch watch(static_cast<const void*>(&w) == &model.weights_.output
                                 ? memory.seconds.head
                                 : memory.seconds.products);

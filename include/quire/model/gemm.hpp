@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <quire/core/thread_pool.hpp>
+#include <quire/model/factored_matrix.hpp>
 #include <quire/model/matrix.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -35,11 +36,11 @@ concept GemmFor = requires {
 }
 &&WeightMatrix<typename G::template Matrix<Format>>;
 
-/// Quire's own product over packed panels; the default.
+/// Quire's own product over packed panels, of factors one after the other; the default.
 struct PanelGemm {
   static constexpr std::string_view name = "panel";
   template <weight_format::WeightStorage Format>
-  using Matrix = PanelMatrix<Format>;
+  using Matrix = FactoredMatrix<PanelMatrix<Format>>;
 };
 static_assert(GemmFor<PanelGemm, weight_format::Fp32>);
 

@@ -42,6 +42,17 @@ struct MatrixSource {
   std::string_view blocks{};
   std::function<void(std::size_t first, std::size_t count, std::byte* rows)> read_blocks{};
   std::size_t block_row_bytes = 0;
+
+  // Where it is stored as the product of two: FactoredMatrix alone takes those, and read is empty.
+  std::shared_ptr<const struct FactorSources> factors{};
+  std::shared_ptr<const std::vector<MatrixSource>> parts{};  // of which one is such a product
+
+  [[nodiscard]] bool is_factored() const { return factors != nullptr || parts != nullptr; }
+};
+
+/// W = out in. \shape in (rank, inputs); out (outputs, rank), with the bias
+struct FactorSources {
+  MatrixSource in, out;
 };
 
 /// The integers of several matrices as those of one; null when they have not the same bits and groups.
@@ -86,7 +97,13 @@ struct MatrixSource {
   for (const MatrixSource& part : parts) {
     if (part.blocks != all.blocks) all.blocks = "several kinds of blocks";
   }
+  const bool factored = std::any_of(parts.begin(), parts.end(),
+                                    [](const MatrixSource& part) { return part.is_factored(); });
   const auto shared = std::make_shared<const std::vector<MatrixSource>>(std::move(parts));
+  if (factored) {
+    all.parts = shared;
+    return all;
+  }
   const auto each = [shared](std::size_t first, std::size_t count, auto&& body) {
     std::size_t begin = 0;
     for (const MatrixSource& part : *shared) {

@@ -6,6 +6,7 @@
 #include <quire/model/calibration_options.hpp>
 #include <quire/model/compressed_tensors.hpp>
 #include <quire/model/decoder.hpp>
+#include <quire/model/factored_matrix.hpp>
 #include <quire/model/fusion.hpp>
 #include <quire/model/gemm.hpp>
 #include <quire/model/known_shapes.hpp>

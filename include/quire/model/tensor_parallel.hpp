@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/text.hpp>
@@ -31,11 +32,13 @@ namespace quire::model {
   if (ranks == 1) return whole;
   const Shape& s = whole.config.shape;
   const std::string where = "a share of model " + whole.config.model_type;
-  if (s.experts > 0 || whole.config.transposed_linear || whole.config.quantisation) {
-    throw usage_error(where,
-                      "mixtures of experts, stacked projections and quantised checkpoints are not "
-                      "parted among ranks",
-                      "a llama, mistral, qwen2, qwen3 or opt model as it was trained");
+  if (s.experts > 0 || whole.config.transposed_linear || whole.config.quantisation ||
+      checkpoint::has_low_rank(whole.tensors)) {
+    throw usage_error(
+        where,
+        "mixtures of experts, stacked projections, quantised checkpoints and factors of "
+        "low rank are not parted among ranks",
+        "a llama, mistral, qwen2, qwen3 or opt model as it was trained");
   }
   for (const auto& [size, what] : {std::pair(s.heads, "heads"), std::pair(s.kv_heads, "KV heads"),
                                    std::pair(s.ffn, "columns of the MLP")}) {

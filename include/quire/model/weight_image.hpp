@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/save.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
@@ -26,7 +27,7 @@ namespace quire::model {
 /// Packs a model's weights and writes the directory of an image, which open_checkpoint opens like any other
 /// and an executor of this format, on this kind of processor, uses without converting anything.
 /// Format, codec: as of load_weights
-/// \errors usage for a directory that is there, or a model from a GGUF file; data and state as load_weights
+/// \errors usage for a directory that is there, a model from a GGUF file or one of low rank; data and state as load_weights
 /// and save_image
 template <weight_format::WeightStorage Format>
 void save_weight_image(const checkpoint::Checkpoint& model, const weight_format::WeightCodec& codec,
@@ -72,14 +73,17 @@ namespace detail {
 /// The same model with its weights from a cache: those of an image that an earlier start left there, or else
 /// packed now and left there for the next. An image belongs to the files that it was made of, as they are
 /// now, to a format and to a kind of processor; where one of them changes, it is made anew. A model that was
-/// made in memory, and an image, stay as they are.
+/// made in memory, and an image, stay as they are; so does one with layers of low rank, which no image holds.
 /// \errors state when the cache cannot be written; otherwise as load_weights
 template <weight_format::WeightStorage Format>
 [[nodiscard]] checkpoint::Checkpoint with_cached_weights(const checkpoint::Checkpoint& model,
                                                          const weight_format::WeightCodec& codec,
                                                          const WeightCache& cache,
                                                          ThreadPool& threads) {
-  if (cache.directory.empty() || model.config.packed || model.tensors.files().empty()) return model;
+  if (cache.directory.empty() || model.config.packed || model.tensors.files().empty() ||
+      checkpoint::has_low_rank(model.tensors)) {
+    return model;
+  }
   namespace fs = std::filesystem;
   const checkpoint::PackedWeights packed = packed_as(codec);
   char name[128];

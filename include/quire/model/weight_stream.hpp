@@ -177,6 +177,12 @@ template <class Weights>
     WeightStream::Layer out;
     const auto add = [](auto& parts, const auto& matrix) {
       if (matrix.empty()) return;
+      if constexpr (requires { matrix.factored(); }) {
+        if (matrix.factored()) {
+          throw usage_error("resident_weights", "layers are stored as factors of low rank",
+                            "a checkpoint whose layers are whole");
+        }
+      }
       const PackedMatrix packed = matrix.packed();
       if (packed.owner == nullptr) {
         throw usage_error("resident_weights", "the weights are in memory of this process",

@@ -18,6 +18,7 @@
 #include <quire/checkpoint/bitsandbytes.hpp>
 #include <quire/checkpoint/compressed_tensors.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/checkpoint/model_config.hpp>
 #include <quire/checkpoint/quantised.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
@@ -152,8 +153,12 @@ class WeightLoader {
   template <class M, class Source>
   [[nodiscard]] M matrix(const std::string& name, std::int64_t outputs, std::int64_t inputs,
                          bool biased, const weight_format::WeightCodec& codec, Source&& source) {
-    M made = config_.packed ? M(packed<M>(name, outputs, inputs, biased, codec), threads_)
-                            : M(source(), threads_);
+    M made = [&] {
+      if (config_.packed) return M(packed<M>(name, outputs, inputs, biased, codec), threads_);
+      const MatrixSource from = source();
+      if (from.is_factored()) check_takes_factors<M>(name);
+      return M(from, threads_);
+    }();
     if constexpr (requires { made.packed(); }) {
       if (image_ != nullptr) list(name, made.packed(), pieces_of<M>, biased);
     }
@@ -216,6 +221,21 @@ class WeightLoader {
                        checkpoint::DType::f32,
                        {std::ssize(values)},
                        std::as_bytes(std::span<const float>(values))});
+  }
+
+  /// Factors are for a product that knows them, and images have no place for them.
+  template <class M>
+  void check_takes_factors(const std::string& name) const {
+    const std::string what =
+        in_quotes(name, 120) + " is stored as the product of two matrices, which ";
+    if constexpr (!requires(const M& m) { m.factored(); }) {
+      throw usage_error(tensors_.where(), what + "this executor does not take",
+                        "a checkpoint whose layers are whole, or quire::executor::Cpu");
+    }
+    if (image_ != nullptr) {
+      throw usage_error(tensors_.where(), what + "images of weights do not hold",
+                        "a checkpoint whose layers are whole");
+    }
   }
 
   /// An image is of one format, and of processors that lay panels out alike.
@@ -331,7 +351,10 @@ class WeightLoader {
   /// One tensor as a matrix (outputs, inputs).
   [[nodiscard]] MatrixSource rows(const std::string& name, std::int64_t outputs,
                                   std::int64_t inputs, bool biased) {
-    const checkpoint::TensorView view = find(name + ".weight", {outputs, inputs});
+    return of_tensor(name, find(name + ".weight", {outputs, inputs}), outputs, inputs, biased);
+  }
+  [[nodiscard]] MatrixSource of_tensor(const std::string& name, const checkpoint::TensorView& view,
+                                       std::int64_t outputs, std::int64_t inputs, bool biased) {
     check_floats(view);
     MatrixSource m =
         source(name, outputs, inputs, biased,
@@ -350,9 +373,22 @@ class WeightLoader {
     return m;
   }
 
+  /// A linear layer that is stored as two matrices; nothing where it is not.
+  [[nodiscard]] std::optional<MatrixSource> factored(const std::string& name, std::int64_t outputs,
+                                                     std::int64_t inputs, bool biased) {
+    const auto found = checkpoint::low_rank_tensors(tensors_, name, outputs, inputs);
+    if (!found) return std::nullopt;
+    MatrixSource m = source(name, outputs, inputs, false, {});
+    FactorSources both{of_tensor(name, found->in, found->rank, inputs, false),
+                       of_tensor(name, found->out, outputs, found->rank, biased)};
+    m.factors = std::make_shared<const FactorSources>(std::move(both));
+    return m;
+  }
+
   /// A linear layer; gpt2 stores those as (inputs, outputs).
   [[nodiscard]] MatrixSource linear(const std::string& name, std::int64_t outputs,
                                     std::int64_t inputs, bool biased) {
+    if (auto m = factored(name, outputs, inputs, biased)) return *std::move(m);
     if (config_.quantisation) {
       if (auto m = quantised(name, outputs, inputs, biased)) return *std::move(m);
     }

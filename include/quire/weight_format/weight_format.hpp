@@ -22,6 +22,7 @@
 #include <quire/weight_format/k_quants.hpp>
 #include <quire/weight_format/linear_only.hpp>
 #include <quire/weight_format/llm_int8.hpp>
+#include <quire/weight_format/low_rank.hpp>
 #include <quire/weight_format/mxfp4.hpp>
 #include <quire/weight_format/nf4.hpp>
 #include <quire/weight_format/nvfp4.hpp>

@@ -15,6 +15,7 @@
 #include <quire/checkpoint/gguf/tensors.hpp>
 #include <quire/checkpoint/gguf/writer.hpp>
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/core/error.hpp>
 #include <quire/model/rope.hpp>
 
@@ -144,6 +145,10 @@ class Saver {
     }
     if (config_.quantisation) {
       refuse("the checkpoint is quantised already", "one in floats: GGUF has other blocks");
+    }
+    if (has_low_rank(model_.tensors)) {
+      refuse("its layers are stored as factors of low rank, which GGUF has no place for",
+             "layers that are whole");
     }
     if (!config_.dense_layers.empty() || !config_.normalize_expert_weights) {
       refuse("GGUF has no place for layers without experts, or weights of experts as they come",
