@@ -229,6 +229,23 @@ TOLERANCES = {
 }
 
 
+# Of "1.2 times as fast within 15 %" a gain of 2 % is left, which nobody would call as published.
+LEAST_SHARE_OF_GAIN = 0.25
+
+
+def _least_gain(claim):
+    """Of the gain over 1 that a published ratio above it has, the share that its tolerance still asks for; None where it
+    is no such ratio or the tolerance no range."""
+    [kind] = claim["tolerance"]
+    low, _ = _bounds(claim["published"]) if not isinstance(claim["published"], str) else (1, 1)
+    ratio = "over" in claim["here"] or str(claim.get("unit", "")).split(",")[0] in ("x", "times")
+    if not ratio or low <= 1 or kind not in ("points", "percent", "factor"):
+        return None
+    amount = claim["tolerance"][kind]
+    least = {"points": low - amount, "percent": low * (1 - amount / 100), "factor": low / amount if amount else low}[kind]
+    return (least - 1) / (low - 1)
+
+
 def load(path):
     """The claims of a TOML file, checked."""
     try:
@@ -254,6 +271,10 @@ def load(path):
         for field in ("experiment", "rows", "metric"):
             if field not in here:
                 raise ClaimError(f"{path}: {name}: here.{field} is missing")
+        least = _least_gain(claim)
+        if least is not None and least < LEAST_SHARE_OF_GAIN:
+            raise ClaimError(f"{path}: {name}: within its tolerance {100 * least:.0f} % of the published gain would do; "
+                             f"expected {100 * LEAST_SHARE_OF_GAIN:.0f} % at least, or it holds where there is none")
         if here.get("reduce", "mean") not in REDUCERS:
             raise ClaimError(f"{path}: {name}: here.reduce is {here['reduce']!r}; expected one of "
                              f"{', '.join(REDUCERS)}")

@@ -142,6 +142,20 @@ class Load(unittest.TestCase):
             self.load(f"[[claim]]{good}[[claim]]{good}")
         self.assertIn("used twice", str(caught.exception))
 
+    def test_a_ratio_that_holds_without_a_gain_is_refused(self):
+        def ratio(published, tolerance, unit="x"):
+            return (f'[[claim]]\nid = "a.b.c"\nfigure = "f"\nsentence = "s"\npublished = {published}\nunit = "{unit}"\n'
+                    f'source = "p"\nmark = "verified"\ntolerance = {{{tolerance}}}\nmode = "simulated"\n'
+                    'here = {experiment = "batching", rows = {}, metric = "value"}\n')
+        for published, tolerance in ((1.5, "factor = 1.5"), ("[1.2, 1.5]", "percent = 15"), (1.2, "points = 0.19"),
+                                     (2, "percent = 50")):
+            with self.assertRaises(claims.ClaimError) as caught:
+                self.load(ratio(published, tolerance))
+            self.assertIn("a.b.c: within its tolerance", str(caught.exception))
+        for text in (ratio(1.5, "percent = 15"), ratio(1.2, "at_least = 0"), ratio(0.9, "percent = 15"),
+                     ratio(30, "percent = 50", "%"), ratio(1, "percent = 5")):
+            self.assertEqual(len(self.load(text)), 1)
+
     def test_the_projects_claims_are_well_formed_and_belong_to_figures(self):
         loaded = claims.load(ROOT / "paper" / "claims.toml")
         folders = {path.parent.name for path in (ROOT / "paper" / "figures").glob("*/draw.py")}
