@@ -17,6 +17,9 @@
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
 #include <quire/weight_format/q4_0.hpp>
+#include <quire/weight_format/q4_k.hpp>
+#include <quire/weight_format/q5_k.hpp>
+#include <quire/weight_format/q6_k.hpp>
 #include <quire/weight_format/q8_0.hpp>
 #include <quire/weight_format/w8a8.hpp>
 
@@ -25,13 +28,20 @@ namespace {
 
 using namespace quire::weight_format;
 
-const std::vector<const WeightCodec*> formats{&codec_of<Q80>(), &codec_of<Q40>(),
+const std::vector<const WeightCodec*> formats{&codec_of<Q80>(),
+                                              &codec_of<Q40>(),
                                               &codec_of<Int4ZeroPoint<32>>(),
-                                              &codec_of<Int8Grouped<128>>()};
+                                              &codec_of<Int8Grouped<128>>(),
+                                              &codec_of<Q4K>(),
+                                              &codec_of<Q5K>(),
+                                              &codec_of<Q6K>()};
 /// The same with inputs in 8 bits.
-const std::vector<const WeightCodec*> formats_a8{&codec_of<A8<Q80>>(), &codec_of<A8<Q40>>(),
+const std::vector<const WeightCodec*> formats_a8{&codec_of<A8<Q80>>(),
+                                                 &codec_of<A8<Q40>>(),
                                                  &codec_of<A8<Int4ZeroPoint<32>>>(),
-                                                 &codec_of<A8<Int8Grouped<128>>>()};
+                                                 &codec_of<A8<Int8Grouped<128>>>(),
+                                                 &codec_of<A8<Q4K>>(),
+                                                 &codec_of<A8<Q6K>>()};
 std::vector<const WeightCodec*> all_formats() {
   std::vector<const WeightCodec*> all = formats;
   all.insert(all.end(), formats_a8.begin(), formats_a8.end());
@@ -176,7 +186,9 @@ TEST(WordProducts, NotANumberStaysInItsRow) {
 /// ggml defines it: a block's largest magnitude is 127 steps.
 TEST(WordProducts, InputsInEightBitsAreRoundedByBlocks) {
   for (const WeightCodec* codec : formats_a8) {
-    const std::size_t block = codec->name.find("128") != std::string_view::npos ? 128 : 32;
+    const std::size_t block = codec->name.find("128") != std::string_view::npos ? 128
+                              : codec->name.starts_with("q6_k")                 ? 16
+                                                                                : 32;
     for (const std::size_t inputs : {16u, 33u, 256u, 1000u}) {
       for (const std::size_t rows : {1u, 2u, 7u, 13u}) {
         Product p(*codec, 70, inputs, rows);

@@ -11,7 +11,7 @@
 namespace quire::weight_format {
 
 /// A format of blocks of whole numbers with activations rounded to 8 bits as well, symmetric, one fp32
-/// scale for each block's inputs of a token: A8<Q40> multiplies bytes in place of the three that Q40
+/// scale for those inputs of a token whose weights share a scale: A8<Q40> multiplies bytes in place of the three that Q40
 /// takes for inputs as exact as fp32. \source what ggml does with its Q4_0 and Q8_0 weights (activations
 /// in Q8_0); W4A8 with activations in groups. Deviation: activations' scales stay fp32, ggml's are fp16.
 template <WeightFormatPolicy Format>
