@@ -16,6 +16,8 @@
 #include <experiments/common/driver.hpp>
 #include <experiments/kernel_roofline/axes.hpp>
 #include <experiments/kernel_roofline/ceilings.hpp>
+#include <experiments/kernel_roofline/low_rank.hpp>
+#include <experiments/kernel_roofline/measure.hpp>
 #include <quire/attention/attention.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/thread_pool.hpp>
@@ -43,32 +45,6 @@ namespace quire::experiment {
 namespace {
 
 constexpr std::size_t head_dim = 128;
-constexpr double cold_bytes = 512.0 * (1 << 20);  // in turns over so much, nothing is in a cache
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-/// Limits of one thread, measured when the first kernel asks, best of some tries.
-struct Ceilings {
-  double read = 0, multiply_add = 0, byte_products = 0, bf16_products = 0;
-};
-const Ceilings& ceilings() {
-  static const Ceilings found = [] {
-    huge_vector<float> values(std::size_t{128} << 20, 1.0f);
-    Ceilings c;
-    for (int i = 0; i < 5; ++i) {
-      c.read = std::max(c.read, read_bandwidth({values.data(), values.size()}));
-      c.multiply_add = std::max(c.multiply_add, multiply_add_rate());
-      c.byte_products = std::max(c.byte_products, byte_product_rate());
-      c.bf16_products = std::max(c.bf16_products, pair_product_rate());
-    }
-    return c;
-  }();
-  return found;
-}
-
 /// What a call of a kernel computes and moves; bytes that it reads and writes once at the least.
 struct Work {
   double flops = 0, bytes = 0;
@@ -109,13 +85,6 @@ Run kernel_run(std::string_view kernel, std::string_view format, std::int64_t ro
   run.row.axes.add("part", "kernel").add("kernel", kernel).add("format", format).add("rows", rows);
   run.measure = std::move(measure);
   return run;
-}
-
-std::vector<float> random_floats(std::size_t count, std::uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> out(count);
-  for (float& x : out) x = static_cast<float>(rng.uniform() - 0.5);
-  return out;
 }
 
 // ---- matrix products ------------------------------------------------------------------------------
@@ -411,6 +380,7 @@ std::vector<Run> make_runs(const Options& options) {
   add_attention<kv_format::Int8PerTokenHead>(runs, options, rounds);
   add_attention<kv_format::Int4PerTokenHead>(runs, options, rounds);
   add_rows(runs, rounds);
+  add_low_rank(runs, options);
   add_paged(runs, options);
   return runs;
 }
@@ -425,6 +395,7 @@ int main(int argc, char** argv) {
                                            "against attention over one run of memory.\n\n"
                                            "Examples:\n"
                                            "  kernel_roofline --out rows.jsonl\n"
-                                           "  kernel_roofline --out rows.jsonl --filter paged\n",
+                                           "  kernel_roofline --out rows.jsonl --filter paged\n"
+                                           "  kernel_roofline --axis part=low_rank\n",
                                            quire::experiment::make_runs);
 }

@@ -16,6 +16,7 @@
 #include <experiments/quality/joint_runs.hpp>
 #include <experiments/quality/kv_calibration.hpp>
 #include <experiments/quality/lab.hpp>
+#include <experiments/quality/low_rank_runs.hpp>
 #include <experiments/quality/memory_runs.hpp>
 #include <experiments/quality/outliers.hpp>
 #include <experiments/quality/prose_runs.hpp>
@@ -24,6 +25,7 @@
 #include <experiments/quality/subject.hpp>
 #include <experiments/quality/weight_runs.hpp>
 #include <experiments/retention/texts.hpp>
+#include <quire/checkpoint/low_rank.hpp>
 #include <quire/model/known_shapes.hpp>
 #include <quire/model/rotated_values.hpp>
 
@@ -154,7 +156,7 @@ namespace {
 /// Whether there are matrices to round or to rescale: those of a dense model, in floats.
 bool has_float_layers(const checkpoint::Checkpoint& model) {
   if (model.config.quantisation || model.config.transposed_linear) return false;
-  if (model.config.shape.experts > 0) return false;
+  if (model.config.shape.experts > 0 || checkpoint::has_low_rank(model.tensors)) return false;
   using checkpoint::DType;
   const auto& all = model.tensors.all();
   return std::all_of(all.begin(), all.end(), [](const checkpoint::TensorView& t) {
@@ -221,6 +223,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
       add_weight_runs(trained, source, options, all, runs);
       add_joint_runs(trained, source, options, formats, runs);
       add_pruning_runs(trained, source, options, runs);
+      add_low_rank_runs(trained, source, options, runs);
     }
     if (fitting.read.empty()) {  // the same for any text
       add_memory_runs(trained, formats, all, runs);
@@ -288,6 +291,7 @@ int quire::quality::run(int argc, char** argv, const std::vector<Format>& format
       "  quality --axis weight_format=[nf4,gptq_int3_zero_point_g128]\n"
       "  quality --out rows.jsonl --axis keys=outliers_emulated --jobs 2\n"
       "  quality --axis part=pruning --axis weight_format=[wanda_50_percent,sparse_gpt_2_of_4]\n"
+      "  quality --axis part=low_rank --axis weight_format=[svd_llm_20_percent,asvd_20_percent]\n"
       "  quality --axis kv_format=[fp32,kivi2_g32_r128] --axis weight_format=[fp32,nf4,q8_0]\n"
       "  quality --text notes.txt --axis kv_format=nvfp4\n"
       "  quality --kv-calibration mse --kv-calibration-text notes.txt\n\n"

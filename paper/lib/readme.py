@@ -189,6 +189,20 @@ def pruning_part():
     return "\n".join(lines) + "\n"
 
 
+def low_rank_part():
+    rows = [row for row in _quality(part="low_rank") if "factor_bits_per_weight" in row]
+
+    def share(row):
+        return int(row["weight_format"].split("_percent")[0].rsplit("_", 1)[1])
+
+    lines = ["| Layers | bits a weight, both factors | in memory, whole panels | change of perplexity | KL, nat a token |",
+             "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (share(row), row["perplexity_change_percent"])):
+        lines.append(f"| `{row['weight_format']}` | {row['factor_bits_per_weight']:.2f} | {row['stored_bits_per_weight']:.2f} | "
+                     f"{_interval(row, 'perplexity_change_percent')} | {row['divergence']:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
 def qat_part():
     rows = [row for row in _quality(part="qat") if "weight_format" in row]
     removed = {row["better"]: row for row in row_tools.RowSet(ROOT / "paper" / "results").select("quality", part="qat")
@@ -234,7 +248,7 @@ def fixed_memory_part():
 
 PARTS = {"line": line_part, "claims": claims_part, "presets": presets_part, "policies": policies_part}
 QUALITY_PARTS = {"kv_formats": kv_formats_part, "weight_formats": weight_formats_part,
-                 "prose": prose_part, "pruning": pruning_part, "qat": qat_part,
+                 "low_rank": low_rank_part, "prose": prose_part, "pruning": pruning_part, "qat": qat_part,
                  "distillation": distillation_part, "fixed_memory": fixed_memory_part}
 FILES = {"README.md": PARTS, "experiments/quality/README.md": QUALITY_PARTS}
 

@@ -7,11 +7,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <kernels/device/play.hpp>
+#include <quire/checkpoint/save.hpp>
 #include <quire/executor/cpu.hpp>
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/loops.cuh>
@@ -23,6 +25,7 @@
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/linear_only.hpp>
 
+#include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
 #include "tests/common/temp_file.hpp"
 #include "tests/kernels/plans_by_hand.hpp"
@@ -408,6 +411,42 @@ TEST(CudaExecutor, RefusesModelsWithoutKernels) {
   for (const std::string model : {"opt", "gpt2", "mixtral"}) {
     EXPECT_THROW((play<presets::Vllm, OnEmulator>(model, 40)), Error) << model;
   }
+}
+
+/// Before the first step, in one sentence with file and layer.
+TEST(CudaExecutor, RefusesLayersThatAreProductsOfTwo) {
+  const quire::testing::TempDir folder;
+  const checkpoint::Checkpoint model =
+      quire::testing::opened(QUIRE_SOURCE_DIR "/tests/golden/models/qwen3");
+  const std::string layer = "model.layers.1.mlp.down_proj";
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
+  for (const checkpoint::TensorView& t : model.tensors.all()) {
+    if (t.name != layer + ".weight") {
+      list.add(t);
+      continue;
+    }
+    list.add(layer + ".low_rank_in", checkpoint::DType::f32, {1, t.shape[1]},
+             std::vector<float>(static_cast<std::size_t>(t.shape[1])));
+    list.add(layer + ".low_rank_out", checkpoint::DType::f32, {t.shape[0], 1},
+             std::vector<float>(static_cast<std::size_t>(t.shape[0])));
+  }
+  checkpoint::Checkpoint factored = model;
+  factored.tensors = list.set("factored");
+  checkpoint::save_checkpoint(factored, folder.path() / "factored");
+  std::string told;
+  bool made = false;
+  try {
+    (void)device::play<presets::Vllm, OnEmulator>(folder.path(), "factored", 40,
+                                                  [&] { made = true; });
+  } catch (const Error& error) {
+    told = error.what();
+  }
+  EXPECT_FALSE(made);
+  EXPECT_THAT(told, ::testing::HasSubstr(layer));
+  EXPECT_THAT(told,
+              ::testing::HasSubstr(
+                  "is stored as the product of two matrices, which this executor does not take"));
 }
 
 }  // namespace
