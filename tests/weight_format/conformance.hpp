@@ -113,6 +113,14 @@ TYPED_TEST_P(WeightFormatConformance, ProductUsesTheStoredNumbers) {
     matrix.multiply(x.data() + r * inputs, inputs, 1, alone.data(), stride, one);
     EXPECT_EQ(std::memcmp(alone.data(), &y[r * stride], outputs * sizeof(float)), 0) << "row " << r;
   }
+  for (std::size_t count = 2; count < 10; ++count) {  // few rows may take ways of their own
+    std::vector<float> few(count * stride);
+    matrix.multiply(x.data(), inputs, count, few.data(), stride, one);
+    for (std::size_t r = 0; r < count; ++r) {
+      EXPECT_EQ(std::memcmp(&few[r * stride], &y[r * stride], outputs * sizeof(float)), 0)
+          << "row " << r << " of " << count;
+    }
+  }
 }
 
 REGISTER_TYPED_TEST_SUITE_P(WeightFormatConformance, UnpackAndReadAgree,

@@ -462,11 +462,15 @@ class PanelMatrix {
                     rows, y, y_stride);
       }
     } else {
+      const weight_format::WeightCodec& codec = detail::codec_of(format_);
+      if (codec.add_few != nullptr && rows <= simd::tile_rows) {
+        return codec.add_few(panel, panel_outputs, inputs_, x, x_stride, rows, y, y_stride);
+      }
       alignas(64) float part[chunk_inputs * panel_outputs];
       for (std::size_t k = 0; k < inputs_; k += chunk_inputs) {
         const std::size_t count = std::min(chunk_inputs, inputs_ - k);
         const float* values = part;
-        if (detail::codec_of(format_).floats) {
+        if (codec.floats) {
           values = reinterpret_cast<const float*>(panel) + k * panel_outputs;
         } else {
           format_.unpack(panel, panel_outputs, inputs_, k, count, part);

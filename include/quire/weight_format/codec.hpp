@@ -40,6 +40,11 @@ struct WeightCodec {
   void (*add_products)(const std::byte*, std::size_t, std::size_t, const std::byte*, std::size_t,
                        float*, std::size_t) = nullptr;
 
+  /// y += x W^T for few rows straight from a panel, with the bits of unpack() and a chain of fused
+  /// multiply-adds for each element; null where weights are unpacked for it.
+  void (*add_few)(const std::byte* panel, std::size_t outputs, std::size_t inputs, const float* x,
+                  std::size_t x_stride, std::size_t rows, float* y, std::size_t y_stride) = nullptr;
+
   /// y = rows W^T over several panels for at least `many` rows, by another library, where a program asks
   /// for one (model/onednn.hpp); false where that has no kernel for them. Its sums may be formed in
   /// another order, and in another one for each number of rows.
@@ -83,6 +88,11 @@ inline constexpr WeightCodec codec = [] {
     c.row_bytes = &F::row_bytes;
     c.pack_row = &F::pack_row;
     c.add_products = &F::add_products;
+  }
+  if constexpr (requires(const std::byte* panel, const float* x, float* y) {
+                  F::add_few(panel, 0, 0, x, 0, 0, y, 0);
+                }) {
+    c.add_few = &F::add_few;
   }
   if constexpr (requires { typename F::Head; }) c.head = &codec<typename F::Head>;
   return c;

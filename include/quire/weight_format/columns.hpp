@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/byte_products.hpp>
 #include <quire/core/simd.hpp>
 
 /// In a panel that lies in columns, byte j of a block is followed by byte j of the next output's block:
@@ -36,11 +37,15 @@ HWY_INLINE Vec e4m3_scales(const std::byte* from) {
   return simd::load(scales);
 }
 HWY_INLINE Vec e8m0_scales(const std::byte* from) {
-  float scales[simd::lanes];
-  for (std::size_t i = 0; i < simd::lanes; ++i) {
-    scales[i] = to_float(blockwise::get<E8m0>(from + i));
-  }
-  return simd::load(scales);
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const simd::Words d;
+  const auto code =
+      hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const std::uint8_t*>(from)));
+  // The least power is below the normal numbers, and the last code no number.
+  auto bits =
+      hn::IfThenElse(hn::Eq(code, hn::Zero(d)), hn::Set(d, 0x400000), hn::ShiftLeft<23>(code));
+  bits = hn::IfThenElse(hn::Eq(code, hn::Set(d, 0xff)), hn::Set(d, 0x7fc00000), bits);
+  return hn::BitCast(simd::Floats(), bits);
 }
 
 enum class Scale { fp32, e4m3, e8m0 };
@@ -150,6 +155,72 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
   const std::size_t last = first + count;
   pass(std::min(first, run), std::min(last, run), std::integral_constant<int, 0>{});
   pass(std::max(first, run) - run, std::max(last, run) - run, std::integral_constant<int, 4>{});
+}
+
+/// y += x W^T over one block of each of tile_width outputs, weights never leaving registers. An element is
+/// one chain of fused multiply-adds over its inputs, as of decoded weights.
+/// \shape planes (Block::bytes, outputs); x (Rows, inputs), y (Rows, tile_width), their rows so far apart
+template <class Block, std::size_t Rows>
+HWY_NOINLINE void add_block(const std::byte* planes, std::size_t outputs, std::size_t inputs,
+                            const float* x, std::size_t x_stride, float* y, std::size_t y_stride) {
+  using simd::lanes;
+  using At = LayoutOf<Block>;
+  constexpr std::size_t vectors = simd::tile_vectors, run = Block::size / 2;
+  Vec scales[vectors], sums[Rows * vectors];
+  simd::unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
+    scales[v] =
+        scales_of<At::value.scale>(planes + At::value.scale_at * outputs + v * lanes, outputs);
+  });
+  simd::unrolled<Rows * vectors>([&](auto i) __attribute__((always_inline)) {
+    sums[i] = simd::load(y + i / vectors * y_stride + i % vectors * lanes);
+  });
+  const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+  const Table table(At::value.table);
+  const auto pass = [&](std::size_t count, const float* inputs_from, auto shift)
+      __attribute__((always_inline)) {
+    const auto* from = reinterpret_cast<const std::uint8_t*>(planes) + At::value.codes_at * outputs;
+    for (std::size_t i = 0; i < count; ++i, from += outputs) {
+      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
+      Vec weights[vectors];
+      simd::unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
+        auto code = hn::PromoteTo(simd::Words(), hn::LoadU(narrow, from + v * lanes));
+        if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
+        weights[v] = hn::Mul(scales[v], table(code));
+      });
+      simd::unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+        const Vec input = simd::set(inputs_from[r * x_stride + i]);
+        simd::unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
+          sums[r * vectors + v] = hn::MulAdd(input, weights[v], sums[r * vectors + v]);
+        });
+      });
+    }
+  };
+  pass(std::min(inputs, run), x, std::integral_constant<int, 0>{});
+  if (inputs > run) pass(inputs - run, x + run, std::integral_constant<int, 4>{});
+  simd::unrolled<Rows * vectors>([&](auto i) __attribute__((always_inline)) {
+    simd::store(sums[i], y + i / vectors * y_stride + i % vectors * lanes);
+  });
+}
+
+/// y += x W^T of a panel, for few rows: what reads weights once. \pre outputs % tile_width == 0
+template <class Block>
+void add_few(const std::byte* panel, std::size_t outputs, std::size_t inputs, const float* x,
+             std::size_t x_stride, std::size_t rows, float* y, std::size_t y_stride) {
+  for (std::size_t k = 0; k < inputs; k += Block::size, panel += Block::bytes * outputs) {
+    const std::size_t count = std::min(Block::size, inputs - k);
+    for (std::size_t n = 0; n < outputs; n += simd::tile_width) {
+      std::size_t r = 0;
+      const auto add = [&](auto tile) {
+        for (; r + tile <= rows; r += tile) {
+          add_block<Block, tile>(panel + n, outputs, count, x + r * x_stride + k, x_stride,
+                                 y + r * y_stride + n, y_stride);
+        }
+      };
+      add(std::integral_constant<std::size_t, 4>{});
+      add(std::integral_constant<std::size_t, 2>{});
+      add(std::integral_constant<std::size_t, 1>{});
+    }
+  }
 }
 
 }  // namespace quire::weight_format::columns

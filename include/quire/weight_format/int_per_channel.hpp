@@ -9,7 +9,9 @@
 #include <vector>
 
 #include <quire/core/blockwise.hpp>
+#include <quire/core/byte_products.hpp>
 #include <quire/core/name.hpp>
+#include <quire/core/simd.hpp>
 #include <quire/weight_format/concepts.hpp>
 #include <quire/weight_format/grouped.hpp>
 
@@ -64,17 +66,10 @@ requires(bits == 4 || bits == 8) struct IntPerChannel {
     for (std::size_t k = 0; k < count; ++k) {
       const auto* codes = reinterpret_cast<const std::uint8_t*>(panel) + (first + k) * wide;
       float* to = values + k * outputs;
-      if constexpr (bits == 8) {
-        for (std::size_t n = 0; n < outputs; ++n) {
-          to[n] = value_of(codes[n], scales[n], offsets[n]);
-        }
-      } else {
-        for (std::size_t n = 0; n < wide; ++n) {
-          to[n] = value_of(codes[n] & 15, scales[n], offsets[n]);
-        }
-        for (std::size_t n = wide; n < outputs; ++n) {
-          to[n] = value_of(codes[n - wide] >> 4, scales[n], offsets[n]);
-        }
+      unpack_row<false>(codes, wide, scales.data(), offsets.data(), to);
+      if constexpr (bits == 4) {
+        unpack_row<true>(codes, outputs - wide, scales.data() + wide, offsets.data() + wide,
+                         to + wide);
       }
     }
   }
@@ -136,6 +131,31 @@ requires(bits == 4 || bits == 8) struct IntPerChannel {
     if constexpr (zero_points) return static_cast<float>(code) * scale - offset;
     return static_cast<float>(code - middle) * scale;
   }
+  /// Of as many outputs one input's weights. high: the upper bits of the codes' bytes
+  template <bool high>
+  static void unpack_row(const std::uint8_t* codes, std::size_t outputs, const float* scales,
+                         const float* offsets, float* values) {
+    namespace hn = simd::hn;
+    const hn::Rebind<std::uint8_t, simd::Floats> narrow;
+    const simd::Words d;
+    const auto code_of = [](int byte) { return bits == 8 ? byte : high ? byte >> 4 : byte & 15; };
+    std::size_t n = 0;
+    for (; n + simd::lanes <= outputs; n += simd::lanes) {
+      if constexpr (!high) simd::fetch_ahead(codes + n + prefetch_bytes);
+      auto code = hn::PromoteTo(d, hn::LoadU(narrow, codes + n));
+      if constexpr (bits == 4) {
+        code = high ? hn::ShiftRight<4>(code) : hn::And(code, hn::Set(d, 15));
+      }
+      if constexpr (!zero_points) code = hn::Sub(code, hn::Set(d, middle));
+      simd::Vec x = hn::Mul(hn::ConvertTo(simd::Floats(), code), simd::load(scales + n));
+      if constexpr (zero_points) x = hn::Sub(x, simd::load(offsets + n));
+      simd::store(x, values + n);
+    }
+    for (; n < outputs; ++n) values[n] = value_of(code_of(codes[n]), scales[n], offsets[n]);
+  }
+  // Lines of a panel are fetched so far ahead.
+  static constexpr std::size_t prefetch_bytes = 4096;
+
   /// Bytes of one input: in 4 bits output n shares one with output n + width.
   static constexpr std::size_t width(std::size_t outputs) {
     return bits == 8 ? outputs : (outputs + 1) / 2;

@@ -103,6 +103,12 @@ struct RowBlocks {
     }
   }
 
+  static void add_few(const std::byte* panel, std::size_t outputs, std::size_t inputs,
+                      const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                      std::size_t y_stride) requires columns::Columnar<Block> {
+    columns::add_few<Block>(panel, outputs, inputs, x, x_stride, rows, y, y_stride);
+  }
+
   static constexpr std::size_t row_bytes(std::size_t inputs) requires words::InWords<Block> {
     return words::row_bytes<Block, digits>(blocks(inputs));
   }
