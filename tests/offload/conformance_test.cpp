@@ -9,7 +9,11 @@ namespace {
 
 template <class Policy>
 class OffloadConformance : public ::testing::Test {};
+#ifdef QUIRE_OWN_TYPE  // tests/conforms
+using Policies = ::testing::Types<QUIRE_OWN_TYPE>;
+#else
 using Policies = as_gtest_types<all_policies>::type;
+#endif
 TYPED_TEST_SUITE(OffloadConformance, Policies);
 
 TYPED_TEST(OffloadConformance, SwapsOnlyWithAHostTier) {

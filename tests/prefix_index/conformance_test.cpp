@@ -7,7 +7,12 @@ namespace {
 
 template <class Index>
 class PrefixIndexConformance : public ::testing::Test {};
-using Indexes = as_gtest_types<concat_t<all_policies, weakened>>::type;
+using House = as_gtest_types<concat_t<all_policies, weakened>>::type;
+#ifdef QUIRE_OWN_TYPE  // tests/conforms
+using Indexes = ::testing::Types<QUIRE_OWN_TYPE>;
+#else
+using Indexes = House;
+#endif
 TYPED_TEST_SUITE(PrefixIndexConformance, Indexes);
 
 TYPED_TEST(PrefixIndexConformance, EqualsAMapOfTexts) {

@@ -25,7 +25,12 @@ template <class... Ps>
 struct AsTypes<type_list<Ps...>> {
   using type = ::testing::Types<Ps...>;
 };
-TYPED_TEST_SUITE(Dropping, typename AsTypes<dropping_policies>::type);
+#ifdef QUIRE_OWN_TYPE  // tests/conforms
+using Policies = ::testing::Types<QUIRE_OWN_TYPE>;
+#else
+using Policies = AsTypes<dropping_policies>::type;
+#endif
+TYPED_TEST_SUITE(Dropping, Policies);
 
 TYPED_TEST(Dropping, KeepsItsBudgetAndNamesEntriesInOrder) {
   for (std::uint64_t seed = 0; seed < 200; ++seed) {

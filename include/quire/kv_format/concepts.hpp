@@ -19,7 +19,8 @@ namespace quire {
 ///   \shape values (head_dim)
 /// - token_bytes(head_dim): bytes that one more token costs in the long run, scales included, padding
 ///   not.
-/// A slab full of ones (bytes 0xff) reads as NaN: so unwritten memory shows.
+/// A slab full of ones (bytes 0xff) reads as NaN: so unwritten memory shows. A NaN that is stored token by token
+/// reads as NaN too, and spoils no other token: so do faults of a model.
 template <class F>
 concept KvSlab = requires(const std::byte* slab, std::size_t n, float* out) {
   { F::slab_bytes(n, n) } -> std::same_as<std::size_t>;
