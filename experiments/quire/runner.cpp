@@ -212,7 +212,7 @@ void print_rows(const std::vector<std::string>& lines, const std::string& format
       columns.push_back({name});
     }
     // What the policies that vary decide.
-    if (table.differs("eviction") || table.differs("prefix_index")) {
+    if (table.differs("eviction") || table.differs("admission") || table.differs("prefix_index")) {
       columns.insert(columns.end(), {{"hit_rate"}, {"evictions"}});
     }
     if (table.differs("offload")) {

@@ -39,6 +39,10 @@ class Conforms(unittest.TestCase):
         self.assertEqual(code, 0, said)
         self.assertIn("lab::DeepestFirst keeps what a policy of eviction promises", said)
 
+    def test_a_format_of_ones_own_passes(self):
+        code, said = conforms("kv_format", ROOT / "tests/experiments/user_kv_format.hpp", "lab::LogBytes")
+        self.assertEqual(code, 0, said)
+
     def test_a_broken_promise_is_named(self):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "careless.hpp"

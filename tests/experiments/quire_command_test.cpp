@@ -256,11 +256,12 @@ TEST(QuireCommand, ReportsSayWhatRanAndTracesWhatWasLeftOut) {
 }
 
 TEST(QuireCommand, ASweepShowsWhatItsAxisDecides) {
-  const Ran ran =
-      quire_command({"run", "--variant", "vllm_prefix_cache", "--workload", "shared_prefix",
-                     "--num-prompts", "10", "--axis", "eviction=[lru,sieve]"});
-  EXPECT_THAT(ran.out, HasSubstr("hit_rate"));
-  EXPECT_THAT(ran.out, HasSubstr("evictions"));
+  for (const char* axis : {"eviction=[lru,sieve]", "admission=[always,tiny_lfu]"}) {
+    const Ran ran = quire_command({"run", "--variant", "vllm_prefix_cache", "--workload",
+                                   "shared_prefix", "--num-prompts", "10", "--axis", axis});
+    EXPECT_THAT(ran.out, HasSubstr("hit_rate")) << axis;
+    EXPECT_THAT(ran.out, HasSubstr("evictions")) << axis;
+  }
   const Ran other = quire_command({"run", "--variant", "vllm", "--axis", "eviction=[sieve]"});
   EXPECT_EQ(other.exit_code, 3);
   EXPECT_THAT(other.err, HasSubstr("the axis is compiled for vllm_prefix_cache"));

@@ -30,7 +30,8 @@ struct LogBytes : quire::kv_format::Rows<LogBytes> {
     const auto most = quire::blockwise::get<float>(row + head_dim);
     for (std::size_t i = 0; i < head_dim; ++i) {
       const auto code = std::to_integer<unsigned>(row[i]);
-      const float size = (code & 127u) == 127 ? 0 : most * std::exp2(-0.125f * float(code & 127u));
+      const auto steps = static_cast<float>(code & 127u);
+      const float size = most * (steps == 127 ? 0 : std::exp2(-0.125f * steps));
       values[i] = code > 127 ? -size : size;
     }
   }
