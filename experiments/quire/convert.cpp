@@ -54,8 +54,9 @@ void write_gguf(const std::string& from, const std::string& type, const std::str
 void add_convert(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "convert",
-      "Writes a Hugging Face checkpoint as a GGUF file, or as a directory with quantised "
-      "layers.\n\n"
+      "Writes a Hugging Face checkpoint as a GGUF file, or as a directory with quantised, pruned "
+      "or "
+      "factored layers.\n\n"
       "Examples:\n"
       "  quire convert MODEL_DIR model.gguf\n"
       "  quire convert MODEL_DIR --to model-q8_0.gguf --weight-format q8_0\n"
@@ -78,10 +79,14 @@ void add_convert(CLI::App& app, int& exit_code) {
       "int4_g128,\n"
       "int4_zero_point_g32, int8_per_channel (compressed-tensors); gptq_int4_g128,\n"
       "gptq_act_order_int3_zero_point_g128, awq_int4_zero_point_g128 (GPTQ, AWQ);\n"
-      "magnitude_50_percent, wanda_2_of_4, sparse_gpt_2_of_4: floats, some of them zero");
-  command->add_option(
-      "--calibration-text", asked->texts,
-      "what GPTQ, AWQ, Wanda and SparseGPT are fitted to: a text, 64 times 512 tokens of it");
+      "magnitude_50_percent, wanda_2_of_4, sparse_gpt_2_of_4: floats, some of them zero;\n"
+      "svd_20_percent, asvd_20_percent, svd_llm_20_percent: layers as two matrices of a low rank, "
+      "so "
+      "much smaller");
+  command->add_option("--calibration-text", asked->texts,
+                      "what GPTQ, AWQ, Wanda, SparseGPT, ASVD and SVD-LLM are fitted to: a text, "
+                      "64 times 512 tokens "
+                      "of it");
   command->callback([asked, &exit_code] {
     if (asked->out.ends_with(".gguf")) {
       if (!asked->texts.empty()) {

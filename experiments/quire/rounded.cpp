@@ -17,6 +17,7 @@
 #include <quire/core/text.hpp>
 #include <quire/model/bitsandbytes.hpp>
 #include <quire/model/compressed_tensors.hpp>
+#include <quire/weight_format/low_rank.hpp>
 #include <quire/weight_format/pruning.hpp>
 
 namespace quire::experiment {
@@ -89,7 +90,10 @@ Error unknown_format(const std::string& format) {
                                                "awq_int4_zero_point_g128",
                                                "magnitude_50_percent",
                                                "wanda_2_of_4",
-                                               "sparse_gpt_2_of_4"};
+                                               "sparse_gpt_2_of_4",
+                                               "svd_20_percent",
+                                               "asvd_20_percent",
+                                               "svd_llm_20_percent"};
   return unknown_name(where, "format of a directory", format, names);
 }
 
@@ -108,6 +112,25 @@ std::optional<weight_format::PruningOptions> pruning_named(std::string_view name
   if (o.two_of_four) return o;
   const auto percent = take_number(name);
   if (!percent || *percent > 100 || name != "_percent") return std::nullopt;
+  o.share = *percent / 100.0;
+  return o;
+}
+
+/// Reads (svd|asvd|svd_llm)_<share>_percent.
+std::optional<weight_format::LowRankOptions> low_rank_named(std::string_view name) {
+  using Factor = weight_format::LowRankOptions::Method;
+  weight_format::LowRankOptions o;
+  if (take(name, "svd_llm_")) {
+    o.method = Factor::svd_llm;
+  } else if (take(name, "asvd_")) {
+    o.method = Factor::asvd;
+  } else if (take(name, "svd_")) {
+    o.method = Factor::svd;
+  } else {
+    return std::nullopt;
+  }
+  const auto percent = take_number(name);
+  if (!percent || *percent == 0 || *percent >= 100 || name != "_percent") return std::nullopt;
   o.share = *percent / 100.0;
   return o;
 }
@@ -135,15 +158,18 @@ checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::s
                                const std::string& texts) {
   const std::optional<model::CalibrationOptions> integers = integers_named(format);
   const std::optional<weight_format::PruningOptions> pruning = pruning_named(format);
+  const std::optional<weight_format::LowRankOptions> low_rank = low_rank_named(format);
   const bool fitted =
+      (low_rank && low_rank->method != weight_format::LowRankOptions::Method::svd) ||
       (integers && integers->method != Method::round_to_nearest) ||
       (pruning && pruning->method != weight_format::PruningOptions::Method::magnitude);
   if (!texts.empty() && !fitted) {
-    for (const std::string_view method : {"gptq_", "awq_", "wanda_", "sparse_gpt_"}) {
+    for (const std::string_view method :
+         {"gptq_", "awq_", "wanda_", "sparse_gpt_", "asvd_", "svd_llm_"}) {
       if (format.starts_with(method)) throw unknown_format(format);
     }
     throw usage_error("--calibration-text", "nothing is fitted to texts in " + in_quotes(format),
-                      "a format of gptq_, awq_, wanda_ or sparse_gpt_");
+                      "a format of gptq_, awq_, wanda_, sparse_gpt_, asvd_ or svd_llm_");
   }
   const auto read = [&]() -> std::vector<std::vector<TokenId>> {
     if (!fitted) return {{0}};
@@ -151,6 +177,7 @@ checkpoint::Checkpoint rounded(const checkpoint::Checkpoint& model, const std::s
   };
   if (integers) return quality::calibrate(model, read(), *integers);
   if (pruning) return quality::prune(model, read(), *pruning);
+  if (low_rank) return quality::factor(model, read(), *low_rank);
   if (format == "nf4") return model::to_bitsandbytes(model, Layout::bitsandbytes_nf4);
   if (format == "fp4") return model::to_bitsandbytes(model, Layout::bitsandbytes_fp4);
   if (format == "llm_int8") return model::to_bitsandbytes(model, Layout::bitsandbytes_int8);

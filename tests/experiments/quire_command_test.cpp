@@ -875,6 +875,24 @@ TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
   ASSERT_EQ(convert({"--to", at("m.gguf"), "--weight-format", "q8_0"}).exit_code, 0);
   EXPECT_EQ(says(at("m.gguf")), text);
 
+  // two matrices in place of one: smaller, read again, and refused where only whole ones go
+  for (const std::string format : {"svd_10_percent", "asvd_10_percent", "svd_llm_50_percent"}) {
+    SCOPED_TRACE(format);
+    Words words{"--to", at(format), "--weight-format", format};
+    if (format != "svd_10_percent") words.insert(words.end(), {"--calibration-text", notes});
+    const Ran made = convert(words);
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    EXPECT_THAT(quire::testing::read_file(at(format) + "/model.safetensors"),
+                HasSubstr("model.layers.0.self_attn.q_proj.low_rank_out"));
+    EXPECT_LT(fs::file_size(at(format) + "/model.safetensors"),
+              format == "svd_llm_50_percent" ? whole * 2 / 3 : whole * 95 / 100);
+    EXPECT_TRUE(says(at(format)).starts_with("Once upon a time"));
+  }
+  const Ran image = quire_command({"image", at("svd_10_percent"), at("image")});
+  EXPECT_EQ(image.exit_code, 2);
+  EXPECT_THAT(image.err, HasSubstr("images of weights do not hold"));
+  EXPECT_FALSE(fs::exists(at("image")));
+
   const auto refused = [&](const Words& words, const std::string& part) {
     const Ran ran = convert(words);
     EXPECT_EQ(ran.exit_code, 2) << ran.err;
@@ -891,6 +909,11 @@ TEST(QuireCommand, ConvertsToQuantisedCheckpointsThatAreReadAgain) {
   refused({"--to", at("a"), "--weight-format", "magnitude_2_of_4", "--calibration-text", notes},
           "fitted");
   refused({"--to", at("a"), "--weight-format", "magnitude_101_percent"}, "unknown format");
+  refused({"--to", at("a"), "--weight-format", "svd_llm_20_percent"}, "--calibration-text FILE");
+  refused({"--to", at("a"), "--weight-format", "svd_20_percent", "--calibration-text", notes},
+          "fitted");
+  refused({"--to", at("a"), "--weight-format", "svd_0_percent"}, "unknown format");
+  refused({"--to", at("a"), "--weight-format", "asvd_100_percent"}, "unknown format");
   refused({"--to", at("a"), "--weight-format", "nf5"}, "nf4 (the nearest)");
   refused({"--to", at("a"), "--weight-format", "int5_g32"}, "unknown format");
   refused({"--to", at("a"), "--weight-format", "int4_g48"}, "groups of 48");
