@@ -16,6 +16,8 @@
 #include <quire/weight_format/codec.hpp>
 #include <quire/weight_format/int4_zero_point.hpp>
 #include <quire/weight_format/int8_grouped.hpp>
+#include <quire/weight_format/mxfp4.hpp>
+#include <quire/weight_format/nvfp4.hpp>
 #include <quire/weight_format/q4_0.hpp>
 #include <quire/weight_format/q4_k.hpp>
 #include <quire/weight_format/q5_k.hpp>
@@ -34,7 +36,9 @@ const std::vector<const WeightCodec*> formats{&codec_of<Q80>(),
                                               &codec_of<Int8Grouped<128>>(),
                                               &codec_of<Q4K>(),
                                               &codec_of<Q5K>(),
-                                              &codec_of<Q6K>()};
+                                              &codec_of<Q6K>(),
+                                              &codec_of<Mxfp4>(),
+                                              &codec_of<Nvfp4>()};
 /// The same with inputs in 8 bits.
 const std::vector<const WeightCodec*> formats_a8{&codec_of<A8<Q80>>(),
                                                  &codec_of<A8<Q40>>(),
@@ -156,7 +160,10 @@ TEST(WordProducts, InputsBelowTheSmallestScaleAreZeros) {
     if (codec->add_products == nullptr) continue;  // no whole numbers then
     for (const bool zeros : {true, false}) {
       Product p(*codec, 20, 128, 1);
-      for (float& v : p.x) v = zeros ? 0x1p-101f : 0x1p-100f;
+      // of different sizes: weights of few values may sum to zero
+      for (std::size_t k = 0; k < p.x.size(); ++k) {
+        p.x[k] = (zeros ? 0x1p-101f : 0x1p-100f) * (1 + 0.13f * static_cast<float>(k % 7));
+      }
       p.run(1);
       for (std::size_t n = 0; n < p.outputs; ++n) {
         EXPECT_EQ(p.y[n] == 0, zeros) << codec->name << ", output " << n;

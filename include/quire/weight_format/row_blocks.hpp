@@ -105,7 +105,8 @@ struct RowBlocks {
 
   static void add_few(const std::byte* panel, std::size_t outputs, std::size_t inputs,
                       const float* x, std::size_t x_stride, std::size_t rows, float* y,
-                      std::size_t y_stride) requires columns::Columnar<Block> {
+                      std::size_t y_stride) requires(columns::Columnar<Block> &&
+                                                     !words::InWords<Block>) {
     columns::add_few<Block>(panel, outputs, inputs, x, x_stride, rows, y, y_stride);
   }
 

@@ -1,6 +1,7 @@
 // mechanism: how blocks of whole numbers of many outputs lie side by side, and their numbers
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <quire/core/blockwise.hpp>
 #include <quire/core/byte_products.hpp>
 #include <quire/core/simd.hpp>
+#include <quire/weight_format/columns.hpp>
 #include <quire/weight_format/k_quants.hpp>
 
 /// In a panel that lies in words, four neighbouring bytes of codes of an output are followed by those of
@@ -18,14 +20,20 @@ namespace quire::weight_format::words {
 using simd::Vec;
 namespace hn = simd::hn;
 
-/// How a block lies: where its codes and its fp16 scale start. Codes count from the middle one, or from
-/// the zero point in the byte behind the scale.
+/// How a block lies: where its codes and its scale start. Codes count from the middle one, or from the zero
+/// point in the byte behind the scale.
 struct Layout {
   unsigned bits;
   std::size_t codes_at, scale_at;
   bool has_sign = false;  // codes of 8 bits about 0 in place of 128; panels hold them about 128
   bool has_zero = false;
+  enum class Scale { fp16, e4m3, e8m0 } scale = Scale::fp16;
+  bool is_e2m1 =
+      false;  // codes of 4 bits name floats, which are whole halves: twice them, about 12
 };
+/// Twice the numbers of E2M1, about 12. \shape as long as a vector's part that is looked up in
+alignas(16) inline constexpr std::uint8_t e2m1_halves[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                                             12, 11, 10, 9,  8,  6,  4,  0};
 
 /// Of blocks with one scale that can lie in words; others have none.
 template <class Block>
@@ -45,6 +53,16 @@ struct LayoutOf<blockwise::Q8_0> {
 template <>
 struct LayoutOf<blockwise::Q4_0> {
   static constexpr Layout value{4, 2, 0};
+};
+
+// Elsewhere columns.hpp reads them faster.
+template <class Block>
+requires(simd::multiplies_bytes&& std::same_as<Block, blockwise::Mxfp4>) struct LayoutOf<Block> {
+  static constexpr Layout value{4, 0, 16, false, false, Layout::Scale::e8m0, true};
+};
+template <bool four_over_six>
+requires(simd::multiplies_bytes) struct LayoutOf<blockwise::Nvfp4<four_over_six>> {
+  static constexpr Layout value{4, 0, 8, false, false, Layout::Scale::e4m3, true};
 };
 
 /// Bytes of `lanes` outputs as whole numbers, and fp16. \shape planes (Block::bytes, outputs)
@@ -167,7 +185,7 @@ inline constexpr int middle = [] {
   if constexpr (InParts<Block>) {
     return PartsOf<Block>::middle;
   } else {
-    return 1 << (LayoutOf<Block>::value.bits - 1);
+    return LayoutOf<Block>::value.is_e2m1 ? 12 : 1 << (LayoutOf<Block>::value.bits - 1);
   }
 }();
 template <InWords Block>
@@ -203,7 +221,7 @@ template <InWords Block>
   } else {
     constexpr Layout at = LayoutOf<Block>::value;
     if (j - at.codes_at < code_bytes<Block>) return within(at.codes_at, 4);
-    if (j - at.scale_at < sizeof(quire::Fp16)) return within(at.scale_at, 2);
+    if (at.scale == Layout::Scale::fp16 && j - at.scale_at < 2) return within(at.scale_at, 2);
   }
   return j * outputs + n;
 }
@@ -225,8 +243,28 @@ HWY_INLINE Vec scales_of(const std::byte* planes, std::size_t outputs, std::size
   if constexpr (InParts<Block>) {
     return PartsOf<Block>::scale(planes, outputs, n, part);
   } else {
-    return halves_at(planes, outputs, n, LayoutOf<Block>::value.scale_at);
+    constexpr Layout at = LayoutOf<Block>::value;
+    const std::byte* from = planes + at.scale_at * outputs + n;
+    if constexpr (at.scale == Layout::Scale::e8m0) {
+      return hn::Mul(columns::e8m0_scales(from), simd::set(0.5f));
+    } else if constexpr (at.scale == Layout::Scale::e4m3) {
+      return hn::Mul(columns::e4m3_scales(from), simd::set(0.5f));
+    } else {
+      return halves_at(planes, outputs, n, at.scale_at);
+    }
   }
+}
+/// What codes of 4 bits, a byte each, stand for as whole numbers from 0 on.
+template <InWords Block>
+HWY_INLINE simd::WordVec numbers_of(simd::WordVec codes) {
+  if constexpr (!InParts<Block>) {
+    if constexpr (LayoutOf<Block>::value.is_e2m1) {
+      const hn::Repartition<std::uint8_t, simd::Words> bytes;
+      return hn::BitCast(simd::Words(), hn::TableLookupBytes(hn::LoadDup128(bytes, e2m1_halves),
+                                                             hn::BitCast(bytes, codes)));
+    }
+  }
+  return codes;
 }
 template <InWords Block>
 HWY_INLINE Vec offsets_of(const std::byte* planes, std::size_t outputs, std::size_t n,
@@ -264,7 +302,8 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t n, std::si
       shift += element / run * 4;
       mask = (1 << at.bits) - 1;
     }
-    const auto code = hn::And(shifted(word, shift), hn::Set(simd::Words(), mask));
+    auto code = hn::And(shifted(word, shift), hn::Set(simd::Words(), mask));
+    code = hn::And(numbers_of<Block>(code), hn::Set(simd::Words(), 0xff));
     Vec x;
     if constexpr (has_zero<Block>) {
       x = hn::MulSub(hn::ConvertTo(simd::Floats(), code), scales, offsets);

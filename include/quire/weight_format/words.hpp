@@ -162,10 +162,13 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
           } else {
             const WordVec half = every_byte(15);
             WordVec part_of[Vectors];
-            unrolled<Vectors>([&](auto v) { part_of[v] = hn::And(word[v], half); });
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+              part_of[v] = numbers_of<Block>(hn::And(word[v], half));
+            });
             add(part_of, byte);
-            unrolled<Vectors>(
-                [&](auto v) { part_of[v] = hn::And(hn::ShiftRight<4>(word[v]), half); });
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+              part_of[v] = numbers_of<Block>(hn::And(hn::ShiftRight<4>(word[v]), half));
+            });
             add(part_of, run + byte);
           }
         }
