@@ -66,7 +66,11 @@ namespace quire {
 [[nodiscard]] inline const KvGeometry& checked_geometry(const KvGeometry& geometry) {
   if (geometry.device_blocks < BlockCount{1}) {
     throw state_error("KV pool", "the memory left for keys and values holds no block",
-                      "room for at least one block; lower the weights' share or raise the memory");
+                      "room for one at least" +
+                          (geometry.block_bytes > Bytes{0}
+                               ? ", of " + std::to_string(geometry.block_bytes.value) + " bytes"
+                               : std::string()) +
+                          ": more memory for them, or less for the weights");
   }
   return geometry;
 }
