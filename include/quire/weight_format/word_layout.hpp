@@ -254,18 +254,6 @@ HWY_INLINE Vec scales_of(const std::byte* planes, std::size_t outputs, std::size
     }
   }
 }
-/// What codes of 4 bits, a byte each, stand for as whole numbers from 0 on.
-template <InWords Block>
-HWY_INLINE simd::WordVec numbers_of(simd::WordVec codes) {
-  if constexpr (!InParts<Block>) {
-    if constexpr (LayoutOf<Block>::value.is_e2m1) {
-      const hn::Repartition<std::uint8_t, simd::Words> bytes;
-      return hn::BitCast(simd::Words(), hn::TableLookupBytes(hn::LoadDup128(bytes, e2m1_halves),
-                                                             hn::BitCast(bytes, codes)));
-    }
-  }
-  return codes;
-}
 template <InWords Block>
 HWY_INLINE Vec offsets_of(const std::byte* planes, std::size_t outputs, std::size_t n,
                           [[maybe_unused]] std::size_t part, [[maybe_unused]] Vec scales) {
@@ -275,6 +263,21 @@ HWY_INLINE Vec offsets_of(const std::byte* planes, std::size_t outputs, std::siz
     const auto zero = bytes_at(planes, outputs, n, LayoutOf<Block>::value.scale_at + 2);
     return hn::Mul(scales, hn::ConvertTo(simd::Floats(), zero));
   }
+}
+
+/// What codes of 4 bits, a byte each, stand for as whole numbers from 0 on.
+template <InWords Block>
+HWY_INLINE simd::WordVec numbers_of(simd::WordVec codes) {
+#if HWY_TARGET != HWY_SCALAR  // there none of them lies in words
+  if constexpr (!InParts<Block>) {
+    if constexpr (LayoutOf<Block>::value.is_e2m1) {
+      const hn::Repartition<std::uint8_t, simd::Words> bytes;
+      return hn::BitCast(simd::Words(), hn::TableLookupBytes(hn::LoadDup128(bytes, e2m1_halves),
+                                                             hn::BitCast(bytes, codes)));
+    }
+  }
+#endif
+  return codes;
 }
 
 /// Elements [first, first + count) of one block each of `lanes` outputs from n on.
