@@ -60,23 +60,30 @@ TEST(Paged, ChunksAndThreadsDoNotChangeABit) {
   }
 }
 
-/// One token of a prompt meets bf16 as it lies, many meet a copy of it in fp32 (bf16_rows.hpp).
-TEST(Paged, FewQueriesOfBf16HaveTheBitsOfMany) {
+template <class Format>
+void expect_bits_of_many(float (*rounded)(float)) {
   for (const std::size_t group : {1, 2, 3, 4, 5, 6, 7, 8, 9}) {
     for (const std::size_t head_dim : {64, 96, 128, 256}) {
       Dense d(150, 2 * group, 2, head_dim, group);
-      for (float& x : d.keys) x = to_float(to_bf16(x));
-      for (float& x : d.values) x = to_float(to_bf16(x));
+      for (float& x : d.keys) x = rounded(x);
+      for (float& x : d.values) x = rounded(x);
       for (const std::int64_t window : {20, 1000}) {
         const SlidingWindow variant(window);
-        const auto many = run_paged<kv_format::Bf16>(d, variant, 90, 90, 16, 1);
+        const auto many = run_paged<Format>(d, variant, 90, 90, 16, 1);
         EXPECT_LT(largest_error(many, run_reference(d, variant, 90)), 1e-5)
             << "group " << group << ", head_dim " << head_dim << ", window " << window;
-        EXPECT_TRUE(same_bits(run_paged<kv_format::Bf16>(d, variant, 90, 1, 16, 1), many))
+        EXPECT_TRUE(same_bits(run_paged<Format>(d, variant, 90, 1, 16, 1), many))
             << "group " << group << ", head_dim " << head_dim << ", window " << window;
       }
     }
   }
+}
+/// One token of a prompt meets halves as they lie, many meet a copy of them in fp32 (half_rows.hpp).
+TEST(Paged, FewQueriesOfBf16HaveTheBitsOfMany) {
+  expect_bits_of_many<kv_format::Bf16>([](float x) { return to_float(to_bf16(x)); });
+}
+TEST(Paged, FewQueriesOfFp16HaveTheBitsOfMany) {
+  expect_bits_of_many<kv_format::Fp16>([](float x) { return to_float(to_fp16(x)); });
 }
 
 /// Few heads leave few tasks: threads then share out their context, some heads at a time.

@@ -10,10 +10,10 @@
 #include <type_traits>
 #include <utility>
 
-#include <quire/attention/bf16_rows.hpp>
 #include <quire/attention/code_products.hpp>
 #include <quire/attention/code_tile.hpp>
 #include <quire/attention/concepts.hpp>
+#include <quire/attention/half_rows.hpp>
 #include <quire/attention/kv_view.hpp>
 #include <quire/attention/rows_ahead.hpp>
 #include <quire/attention/shared_prefix.hpp>
@@ -670,10 +670,11 @@ class TaskKernel {
     constexpr std::size_t channels = byte_channels;
     keys_ahead_ = {next_->keys, next_->keys + tile_tokens, key_bytes_};
     const std::size_t width = simd::round_up(tile_count_, lanes);
-    if constexpr (plain && std::is_same_v<Stored, Bf16> && bf16_rows::registers_suffice) {
+    if constexpr (plain && half_rows::suits<Stored>) {
       if (multiplies_in_registers()) {
-        return bf16_rows::multiply_keys(task_.count, rows, width, cache_.head_dim, q_, padded_,
-                                        scores_, tile_tokens, keys_ahead_, values_ahead(0, 0));
+        return half_rows::multiply_keys<Stored>(task_.count, rows, width, cache_.head_dim, q_,
+                                                padded_, scores_, tile_tokens, keys_ahead_,
+                                                values_ahead(0, 0));
       }
     }
     for (std::size_t begin = 0; begin < cache_.head_dim; begin += channels) {
@@ -697,10 +698,10 @@ class TaskKernel {
     }
   }
 
-  /// Whether queries are so few that bf16 is multiplied as it lies (bf16_rows.hpp): for more, a copy in
+  /// Whether queries are so few that halves are multiplied as they lie (half_rows.hpp): for more, a copy in
   /// fp32 pays.
   [[nodiscard]] bool multiplies_in_registers() const {
-    return cache_.head_dim % 64 == 0 && task_.count <= bf16_rows::most_queries;
+    return cache_.head_dim % 64 == 0 && task_.count <= half_rows::most_queries;
   }
 
   /// keys_ (end - begin, tile_tokens): channels [begin, end) of the tile. The next tile's are fetched.
@@ -962,9 +963,9 @@ class TaskKernel {
   void add_values(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
     if (in_place_) {
-      if constexpr (plain && std::is_same_v<Element, Bf16> && bf16_rows::registers_suffice) {
+      if constexpr (plain && half_rows::suits<Element>) {
         if (rows == task_.count && multiplies_in_registers()) {
-          return bf16_rows::add_values(
+          return half_rows::add_values<Element>(
               rows, here_->values, cache_.head_dim, begin, end, scores_, tile_tokens, sums_,
               padded_, [this](std::size_t channel) { return values_ahead(32, channel); });
         }
