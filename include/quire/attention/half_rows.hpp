@@ -17,8 +17,8 @@ namespace quire::attention::detail::half_rows {
 inline constexpr bool registers_suffice = simd::lanes == 16;
 inline constexpr std::size_t most_queries = 8;
 template <class Element>
-inline constexpr bool suits =
-    registers_suffice && (std::is_same_v<Element, Bf16> || std::is_same_v<Element, Fp16>);
+inline constexpr bool suits = registers_suffice &&
+                              (std::is_same_v<Element, Bf16> || std::is_same_v<Element, Fp16>);
 
 using Words = simd::hn::RebindToUnsigned<simd::Floats>;
 using Pairs = simd::hn::Vec<Words>;
