@@ -118,6 +118,13 @@ TEST(CudaExecutor, EqualsTheCpuExecutorOnSarathi) {
   expect_equal<presets::Sarathi>("mistral", 8, true);
 }
 
+/// Learned positions, norms with a mean, biases, an MLP without a gate.
+TEST(CudaExecutor, EqualsTheCpuExecutorOnModelsBeforeLlama) {
+  expect_equal<presets::Vllm>("opt", 9, true);
+  expect_equal<presets::OrcaMax>("gpt2", 60, false);
+  expect_equal<presets::Sarathi>("gpt2", 8, true);
+}
+
 struct Swapping : presets::Vllm {
   static constexpr std::string_view name = "vllm+swap_to_host";
   using Offload = offload::SwapToHost;
@@ -408,7 +415,7 @@ TEST(CudaExecutor, HalvesDecideAlikeAndPrefillPrompts) {
 }
 
 TEST(CudaExecutor, RefusesModelsWithoutKernels) {
-  for (const std::string model : {"opt", "gpt2", "mixtral"}) {
+  for (const std::string model : {"opt_post_norm", "mixtral"}) {
     EXPECT_THROW((play<presets::Vllm, OnEmulator>(model, 40)), Error) << model;
   }
 }

@@ -58,6 +58,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "cache_write/cache_write.cuh": STEP,
     "copy_blocks/copy_blocks.cuh": STEP,
     "rms_norm/rms_norm.cuh": STEP,
+    "layer_norm/layer_norm.cuh": STEP,
     "swiglu/swiglu.cuh": STEP,
     "embedding/embedding.cuh": STEP,
     "block_primitives.cuh": STEP,

@@ -14,6 +14,7 @@
 #include <quire/kernels/embedding/embedding.cuh>
 #include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
+#include <quire/kernels/layer_norm/layer_norm.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/swiglu/swiglu.cuh>
 #include <tests/kernels/paged_harness.hpp>
@@ -276,6 +277,71 @@ TEST(RmsNorm, AddsToTheStreamAndNorms) {
   }
 }
 
+TEST(LayerNorm, AddsToTheStreamCentersAndNorms) {
+  using Kernel = LayerNorm<float, PortableBlock<256>>;
+  Rng rng(3);
+  for (const std::uint32_t width : {64u, 255u, 1000u}) {
+    auto stream = random_array<float>(3 * width, rng);
+    for (float& x : stream) x += 40;  // a mean that squares must not be taken of
+    const auto add = random_array<float>(3 * width, rng), scale = random_array<float>(width, rng),
+               bias = random_array<float>(width, rng);
+    auto out = poisoned<float>(2 * width);
+    const std::vector<float> before = stream;
+    const std::uint32_t rows[] = {2, 0};
+    simt::launch<Kernel>({{2}, Kernel::shared_bytes}, {stream.data(), add.data(), scale.data(),
+                                                       bias.data(), out.data(), rows, width, 0.5f});
+    for (std::size_t k = 0; k < 2; ++k) {
+      const float* x = &stream[rows[k] * width];
+      double mean = 0, squares = 0;
+      for (std::size_t i = 0; i < width; ++i) {
+        ASSERT_EQ(x[i], before[rows[k] * width + i] + add[rows[k] * width + i]);
+        mean += double(x[i]) / width;
+      }
+      for (std::size_t i = 0; i < width; ++i) {
+        squares += (double(x[i]) - mean) * (double(x[i]) - mean);
+      }
+      for (std::size_t i = 0; i < width; ++i) {
+        const double expected =
+            (double(x[i]) - mean) / std::sqrt(squares / width + 0.5) * double(scale[i]) +
+            double(bias[i]);
+        ASSERT_NEAR(out[k * width + i], expected, 2e-5);
+      }
+    }
+    EXPECT_EQ(stream[width], before[width]);  // row 1 was not asked for
+    // nothing to add, all rows in order
+    const auto added = stream;
+    auto all = poisoned<float>(3 * width);
+    simt::launch<Kernel>(
+        {{3}, Kernel::shared_bytes},
+        {stream.data(), nullptr, scale.data(), bias.data(), all.data(), nullptr, width, 0.5f});
+    EXPECT_EQ(stream, added);
+    for (std::size_t i = 0; i < width; ++i) {
+      ASSERT_EQ(all[i], out[width + i]);
+      ASSERT_EQ(all[2 * width + i], out[i]);
+      ASSERT_FALSE(std::isnan(all[width + i]));
+    }
+  }
+}
+
+TEST(Activation, ReluAndGelu) {
+  Rng rng(5);
+  constexpr std::uint32_t width = 300, stride = width + 3;
+  const auto in = random_array<Fp16>(2 * stride, rng);
+  auto out = poisoned<float>(2 * width);
+  const auto check = [&](auto f) {
+    for (std::size_t i = 0; i < 2 * width; ++i) {
+      const double x = to_float(in[i / width * stride + i % width]);
+      ASSERT_NEAR(out[i], f(x), 2e-6);
+    }
+  };
+  simt::launch<Activation<Relu, Fp16, float>>({{2, 2}}, {in.data(), stride, out.data(), width});
+  check([](double x) { return std::max(x, 0.0); });
+  simt::launch<Activation<GeluTanh, Fp16, float>>({{2, 2}}, {in.data(), stride, out.data(), width});
+  check([](double x) {
+    return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  });
+}
+
 TEST(GatedActivation, SiluAndGelu) {
   Rng rng(4);
   constexpr std::uint32_t width = 300;
@@ -309,6 +375,23 @@ TEST(Embedding, LooksUpRows) {
   for (std::size_t r = 0; r < 4; ++r) {
     for (std::size_t i = 0; i < 260; ++i) {
       EXPECT_EQ(out[r * 260 + i], to_float(table[tokens[r] * 260 + i]));
+    }
+  }
+}
+
+TEST(Embedding, AddsLearnedPositions) {
+  Rng rng(7);
+  const auto table = random_array<Bf16>(7 * 260, rng), places = random_array<Bf16>(5 * 260, rng);
+  const std::vector<std::uint32_t> tokens = {6, 0, 3};
+  const std::vector<std::int32_t> position = {4, 0, 2};
+  auto out = poisoned<float>(3 * 260);
+  simt::launch<Embedding<Bf16>>(
+      {{3, 2}}, {table.data(), tokens.data(), out.data(), 260, places.data(), position.data()});
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t i = 0; i < 260; ++i) {
+      EXPECT_EQ(out[r * 260 + i],
+                to_float(table[tokens[r] * 260 + i]) +
+                    to_float(places[static_cast<std::size_t>(position[r]) * 260 + i]));
     }
   }
 }

@@ -40,6 +40,7 @@
 #include <quire/kernels/embedding/embedding.cuh>
 #include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
+#include <quire/kernels/layer_norm/layer_norm.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
@@ -62,7 +63,8 @@ namespace quire::executor {
 ///
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
-/// Families: llama, mistral, qwen2 and qwen3 (rotary, RMS norm, gated MLP); others are refused.
+/// Families: llama, mistral, qwen2, qwen3, opt and gpt2; mixtures of experts, norms behind what they
+/// norm (opt-350m) and GELU by the error function are refused.
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
 /// other rows through the decode kernels. Keys and values: every format that KvAccess knows, 4-bit codes
 /// with 16-bit activations and head_dim 64, 128 ... alone. Weights: without scales through Product;
@@ -198,8 +200,13 @@ struct ParallelCuda {
                                                           .tiles = 1};
     static constexpr std::uint64_t sampling_stream = 0x73616d706c65ULL;  // as sampling::Sampler
 
+    /// \shape (width). bias: empty for RMS norms
+    struct Norm {
+      Array<float> scale, bias;
+    };
     struct Layer {
-      Array<float> attention_norm, mlp_norm, query_norm, key_norm;
+      Norm attention_norm, mlp_norm;
+      Array<float> query_norm, key_norm;
       DeviceMatrix<WeightFormat> qkv, attention_output, mlp_in, mlp_out;
       std::size_t mlp_width = 0;
       std::size_t attention = 0;  // which of attention_
@@ -234,19 +241,16 @@ struct ParallelCuda {
     static checkpoint::ModelConfig accepted(const checkpoint::ModelConfig& c) {
       auto refuse = [&c](std::string_view why) {
         throw usage_error("executor cuda: model " + c.model_type, why,
-                          "a llama, mistral, qwen2 or qwen3 model");
+                          "a llama, mistral, qwen2, qwen3, opt or gpt2 model");
       };
       if (!((c.shape.head_dim == head_dims) || ...)) {
         refuse("head_dim " + std::to_string(c.shape.head_dim) + " has no kernels in this program");
       }
       if (c.shape.experts > 0) refuse("mixtures of experts have no kernels");
-      if (!c.rotary) refuse("learned positions have no kernels");
-      if (c.norm != checkpoint::Norm::rms || !c.norm_before || !c.final_norm) {
-        refuse("its norms have no kernels");
-      }
-      if (!c.shape.gated_mlp || (c.activation != checkpoint::Activation::silu &&
-                                 c.activation != checkpoint::Activation::gelu_tanh)) {
-        refuse("its MLP has no kernels");
+      if (!c.norm_before || !c.final_norm) refuse("norms behind what they norm have no kernels");
+      using enum checkpoint::Activation;
+      if (c.activation != gelu_tanh && c.activation != (c.shape.gated_mlp ? silu : relu)) {
+        refuse("the function of its MLP has no kernel");
       }
       if (c.embedding_width != c.shape.hidden) refuse("a narrow embedding has no kernels");
       return c;
@@ -262,15 +266,18 @@ struct ParallelCuda {
     void load(const Options& options) {
       ThreadPool one(1);
       auto w = model::load_weights<WeightFormat, DeviceGemm>(config_, options.model.tensors, one);
-      auto norm = [](const model::NormWeights& n) {
+      const auto scale = [](const model::NormWeights& n) {
         return Array<float>(std::span<const float>(n.scale));
+      };
+      const auto norm = [&](const model::NormWeights& n) {
+        return Norm{scale(n), Array<float>(std::span<const float>(n.bias))};
       };
       for (auto& from : w.layers) {
         Layer to;
         to.attention_norm = norm(from.attention_norm);
         to.mlp_norm = norm(from.mlp_norm);
-        to.query_norm = norm(from.query_norm);
-        to.key_norm = norm(from.key_norm);
+        to.query_norm = scale(from.query_norm);
+        to.key_norm = scale(from.key_norm);
         to.qkv = std::move(from.qkv);
         to.attention_output = std::move(from.attention_output);
         to.mlp_in = std::move(from.mlp.in);
@@ -284,24 +291,30 @@ struct ParallelCuda {
       }
       final_norm_ = norm(w.final_norm);
       output_ = std::move(w.output);
-      if (!w.embedding.empty()) {
-        std::vector<Weight> table(w.embedding.rows() * hidden());
+      const auto table = [&](const auto& from) {
+        std::vector<Weight> to(from.rows() * hidden());
         std::vector<float> row(hidden());
-        for (std::size_t t = 0; t < w.embedding.rows(); ++t) {
-          w.embedding.read_row(t, row.data());
+        for (std::size_t t = 0; t < from.rows(); ++t) {
+          from.read_row(t, row.data());
           for (std::size_t i = 0; i < hidden(); ++i) {
-            table[t * hidden() + i] = from_float<Weight>(row[i]);
+            to[t * hidden() + i] = from_float<Weight>(row[i]);
           }
         }
-        embedding_ = Array<Weight>(std::span<const Weight>(table));
+        return Array<Weight>(std::span<const Weight>(to));
+      };
+      if (!w.embedding.empty()) embedding_ = table(w.embedding);
+      if (!w.positions.empty()) {
+        position_table_ = table(w.positions);
+        most_positions_ = static_cast<std::int64_t>(w.positions.rows()) - config_.position_offset;
       }
+      if (!config_.rotary) return;
       rope_ = model::Rope(static_cast<std::size_t>(config_.shape.head_dim), config_.rope_theta,
                           config_.rope_scaling, config_.rope_divisors);
     }
 
     /// Cosines and sines of all positions below `count`, which grows by doubling.
     void reserve_angles(std::int64_t count) {
-      if (count <= angle_positions_) return;
+      if (!config_.rotary || count <= angle_positions_) return;
       graphs_.clear();
       angle_positions_ =
           std::max<std::int64_t>(count, std::max<std::int64_t>(256, 2 * angle_positions_));
@@ -481,6 +494,11 @@ struct ParallelCuda {
                             "the block table of sequence " + std::to_string(s.sequence.value) +
                                 " holds " + std::to_string(blocks.size()) + " blocks",
                             std::to_string(needed));
+        }
+        if (end > most_positions_) {
+          throw usage_error("position " + std::to_string(end - 1),
+                            "lies beyond the model's position table",
+                            "at most " + std::to_string(most_positions_) + " tokens");
         }
         sequences_.push_back(
             {to.tokens.size(), static_cast<std::size_t>(s.tokens.value), s.computed.value, blocks});
@@ -717,13 +735,23 @@ struct ParallelCuda {
       }
     }
     /// stream += add, out = norm(stream). \shape rows: null for all
-    void add_and_norm(const Array<float>& scale, const float* add, const std::uint32_t* rows,
+    void add_and_norm(const Norm& norm, const float* add, const std::uint32_t* rows,
                       std::size_t count) {
-      using Kernel = kernels::RmsNorm<Value, Block>;
-      simt::launch<Kernel>({{static_cast<unsigned>(count)}, Kernel::shared_bytes},
-                           {stream_.data(), add, hidden(), scale.data(), normed_.data(), rows,
-                            static_cast<std::uint32_t>(hidden()), norm_eps()},
-                           compute_);
+      const auto blocks = static_cast<unsigned>(count);
+      const auto width = static_cast<std::uint32_t>(hidden());
+      if (norm.bias.empty()) {
+        using Kernel = kernels::RmsNorm<Value, Block>;
+        simt::launch<Kernel>({{blocks}, Kernel::shared_bytes},
+                             {stream_.data(), add, hidden(), norm.scale.data(), normed_.data(),
+                              rows, width, norm_eps()},
+                             compute_);
+      } else {
+        using Kernel = kernels::LayerNorm<Value, Block>;
+        simt::launch<Kernel>({{blocks}, Kernel::shared_bytes},
+                             {stream_.data(), add, norm.scale.data(), norm.bias.data(),
+                              normed_.data(), rows, width, norm_eps()},
+                             compute_);
+      }
     }
     [[nodiscard]] float norm_eps() const { return static_cast<float>(config_.norm_eps); }
 
@@ -735,7 +763,8 @@ struct ParallelCuda {
           {{rows, parts(hidden())}},
           {embedding_.empty() ? output_.weights() : embedding_.data(),
            data_.at<std::uint32_t>(at_.tokens), stream_.data(),
-           static_cast<std::uint32_t>(hidden())},
+           static_cast<std::uint32_t>(hidden()), first_place(),
+           data_.at<std::int32_t>(at_.positions)},
           compute_);
       const float* add = nullptr;  // the last branch's result, not yet in the stream
       for (std::size_t l = 0; l < layers_.size(); ++l) {
@@ -758,16 +787,28 @@ struct ParallelCuda {
       multiply(output_, normed_.data(), logits_, logits_count_);
     }
 
+    /// Of position 0; null without learned positions.
+    [[nodiscard]] const Weight* first_place() const {
+      if (position_table_.empty()) return nullptr;
+      return position_table_.data() + static_cast<std::size_t>(config_.position_offset) * hidden();
+    }
+
     void activate(const Layer& layer, unsigned rows, unsigned parts) {
-      const kernels::GatedActivationParams<float, Value> p{
-          mlp_in_.data(), 2 * layer.mlp_width, mlp_mid_.data(),
-          static_cast<std::uint32_t>(layer.mlp_width)};
-      if (config_.activation == checkpoint::Activation::silu) {
-        simt::launch<kernels::GatedActivation<kernels::Silu, float, Value>>({{rows, parts}}, p,
-                                                                            compute_);
+      using enum checkpoint::Activation;
+      if (config_.activation == silu) return activate_by<kernels::Silu>(layer, rows, parts);
+      if (config_.activation == relu) return activate_by<kernels::Relu>(layer, rows, parts);
+      activate_by<kernels::GeluTanh>(layer, rows, parts);
+    }
+    template <class Function>
+    void activate_by(const Layer& layer, unsigned rows, unsigned parts) {
+      const auto width = static_cast<std::uint32_t>(layer.mlp_width);
+      if (config_.shape.gated_mlp) {
+        simt::launch<kernels::GatedActivation<Function, float, Value>>(
+            {{rows, parts}}, {mlp_in_.data(), 2 * layer.mlp_width, mlp_mid_.data(), width},
+            compute_);
       } else {
-        simt::launch<kernels::GatedActivation<kernels::GeluTanh, float, Value>>({{rows, parts}}, p,
-                                                                                compute_);
+        simt::launch<kernels::Activation<Function, float, Value>>(
+            {{rows, parts}}, {mlp_in_.data(), layer.mlp_width, mlp_mid_.data(), width}, compute_);
       }
     }
 
@@ -786,7 +827,7 @@ struct ParallelCuda {
       write.table_begin = data_.at<std::uint32_t>(at_.table_begin);
       write.sequence = data_.at<std::uint32_t>(at_.sequence);
       write.position = data_.at<std::int32_t>(at_.positions);
-      write.angles = angles_.data();
+      write.angles = config_.rotary ? angles_.data() : nullptr;
       write.query_norm = layer.query_norm.data();
       write.key_norm = layer.key_norm.data();
       write.eps = norm_eps();
@@ -1073,11 +1114,14 @@ struct ParallelCuda {
     bool shares_;  // whether there is a kernel for it, and somebody wants it
     std::vector<Layer> layers_;
     std::vector<Attention> attention_;
-    Array<Weight> embedding_;  // empty when `output` serves as one
-    Array<float> final_norm_, angles_;
+    Array<Weight> embedding_;       // empty when `output` serves as one
+    Array<Weight> position_table_;  // where positions are learned
+    Norm final_norm_;
+    Array<float> angles_;
     DeviceMatrix<Head> output_;
     model::Rope rope_;
     std::int64_t angle_positions_ = 0;
+    std::int64_t most_positions_ = std::numeric_limits<std::int64_t>::max();  // that are learned
     Product product_;
     Ranks ranks_;
     sampling::Sampler sampler_;

@@ -21,6 +21,35 @@ struct GeluTanh {
   }
 };
 
+struct Relu {
+  QUIRE_DEVICE static float of(float x) { return simt::max(x, 0.0f); }
+};
+
+template <class In, class Out>
+struct ActivationParams {
+  const In* in = nullptr;  // \shape (rows, width), rows in_stride apart
+  std::size_t in_stride = 0;
+  Out* out = nullptr;  // \shape (rows, width)
+  std::uint32_t width = 0;
+};
+
+/// out = f(in). Grid: (rows, parts of the width). \cost reads and writes each value once
+template <class Function, class In, class Out>
+struct Activation {
+  using Params = ActivationParams<In, Out>;
+  static constexpr std::string_view name = "activation";
+  static constexpr unsigned threads = 256;
+  static constexpr std::size_t shared_bytes = 0;
+
+  QUIRE_DEVICE static void run(const Params& p) {
+    const unsigned i = simt::block().y * threads + simt::thread();
+    if (i >= p.width) return;
+    const std::size_t row = simt::block().x;
+    p.out[row * p.width + i] =
+        simt::narrow<Out>(Function::of(simt::widen(p.in[row * p.in_stride + i])));
+  }
+};
+
 template <class In, class Out>
 struct GatedActivationParams {
   const In* in = nullptr;  // \shape (rows, 2, width): gates, then what they let through
@@ -31,7 +60,7 @@ struct GatedActivationParams {
 
 /// out = f(gate) * up; with Silu, SwiGLU. Grid: (rows, parts of the width).
 /// \cost reads 2 width and writes width values a row
-template <class Activation, class In, class Out>
+template <class Function, class In, class Out>
 struct GatedActivation {
   using Params = GatedActivationParams<In, Out>;
   static constexpr std::string_view name = "gated_activation";
@@ -43,8 +72,7 @@ struct GatedActivation {
     const unsigned i = simt::block().y * threads + simt::thread();
     if (i >= p.width) return;
     const float gate = simt::widen(in[i]), up = simt::widen(in[p.width + i]);
-    p.out[std::size_t{simt::block().x} * p.width + i] =
-        simt::narrow<Out>(Activation::of(gate) * up);
+    p.out[std::size_t{simt::block().x} * p.width + i] = simt::narrow<Out>(Function::of(gate) * up);
   }
 };
 
