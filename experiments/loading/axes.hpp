@@ -30,6 +30,22 @@ inline constexpr model::Shape loaded_llama{.name = "llama_350m",
                                            .vocab = 32000,
                                            .max_length = 1024,
                                            .tied_embedding = true};
+/// What the same weights are written in: the last two belong to whole models, the others are
+/// checkpoint::tensor_files().
+inline constexpr std::array<std::string_view, 7> file_formats{
+    "json_text", "protobuf", "protobuf_chunked", "flatbuffers", "safetensors", "gguf", "image"};
+
+/// 0.1 GB in bfloat16, six times that as text.
+inline constexpr model::Shape formatted_llama{.name = "llama_57m",
+                                              .layers = 8,
+                                              .hidden = 768,
+                                              .heads = 12,
+                                              .kv_heads = 4,
+                                              .head_dim = 64,
+                                              .ffn = 2048,
+                                              .vocab = 8000,
+                                              .max_length = 512,
+                                              .tied_embedding = true};
 inline constexpr model::Shape small_llama{.name = "llama_3m",
                                           .layers = 2,
                                           .hidden = 256,

@@ -24,8 +24,11 @@
 #include <experiments/loading/memory_limit.hpp>
 #include <experiments/loading/start.hpp>
 #include <quire/checkpoint/file_load/file_load.hpp>
+#include <quire/checkpoint/gguf/file.hpp>
+#include <quire/checkpoint/gguf/writer.hpp>
 #include <quire/checkpoint/random_model.hpp>
 #include <quire/checkpoint/safetensors.hpp>
+#include <quire/checkpoint/tensor_file/tensor_file.hpp>
 #include <quire/core/error.hpp>
 
 namespace quire::experiment {
@@ -38,9 +41,10 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
-double seconds_of(const std::function<void()>& body) {
+template <class Body>
+double seconds_of(const Body& body) {
   const auto begin = std::chrono::steady_clock::now();
-  body();
+  (void)body();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -73,6 +77,42 @@ class Disk {
     if (!fs::exists(path)) write_image_of(checkpoint_of(shape), format, path.string(), threads);
     return path.string();
   }
+  /// The same weights in another format; a GGUF file, or a directory.
+  [[nodiscard]] std::string formatted(const model::Shape& shape, const std::string& format,
+                                      std::size_t threads) {
+    if (format == "safetensors") return checkpoint_of(shape);
+    if (format == "image") return image_of(shape, std::string(loaded_formats[0]), threads);
+    const fs::path path = folder_ / (std::string(shape.name) + "." + format);
+    if (!fs::exists(path)) write_format_of(checkpoint_of(shape), format, path.string());
+    return path.string();
+  }
+  /// A file of so many tensors of 16 floats, and what opens it.
+  [[nodiscard]] std::function<std::size_t()> index_of(const std::string& format,
+                                                      std::size_t count) {
+    const std::string path = (folder_ / (std::to_string(count) + "_small." + format)).string();
+    std::vector<float> data(16, 0.5f);
+    if (format == "gguf") {
+      namespace gguf = checkpoint::gguf;
+      std::vector<gguf::TensorSource> tensors;
+      tensors.reserve(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        tensors.push_back({"tensor." + std::to_string(i),
+                           checkpoint::DType::f32,
+                           {16},
+                           [](std::int64_t, float* values) { std::fill_n(values, 16, 0.5f); }});
+      }
+      gguf::write_file(path, {}, tensors);
+      return [path] { return gguf::open_file(path).tensors.size(); };
+    }
+    std::vector<checkpoint::Declared> tensors;
+    tensors.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      tensors.push_back({"tensor." + std::to_string(i), checkpoint::DType::f32, {16}});
+    }
+    const checkpoint::TensorFile& file = checkpoint::tensor_file_named(format);
+    file.write(path, tensors, [&](std::size_t) { return std::as_bytes(std::span(data)); });
+    return [path, &file] { return file.open(path, checkpoint::mapped_files()).size(); };
+  }
   /// A file of so many tensors with as many bytes in all.
   [[nodiscard]] std::string tensors_of(std::size_t count, std::size_t bytes) {
     const fs::path path = folder_ / (std::to_string(count) + "_tensors.safetensors");
@@ -91,10 +131,14 @@ class Disk {
     });
     return path.string();
   }
-  /// The weights' file of a folder.
+  /// The weights' file of a folder, or of a GGUF file itself.
   [[nodiscard]] static std::string weights_in(const std::string& model) {
+    if (checkpoint::is_gguf(model)) return model;
     for (const auto& file : fs::directory_iterator(model)) {
       if (file.path().extension() == ".safetensors") return file.path().string();
+      for (const checkpoint::TensorFile& format : checkpoint::tensor_files()) {
+        if (file.path().filename() == format.file) return file.path().string();
+      }
     }
     throw state_error(model, "has no weights", "a file of them");
   }
@@ -161,7 +205,7 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
 struct Setting {
   std::shared_ptr<Disk> disk = std::make_shared<Disk>();
   std::size_t rounds = 5, threads = 1;
-  model::Shape llama, mixtral;
+  model::Shape llama, mixtral, formatted;
   std::size_t bytes = 0;         // of a file of many tensors
   std::size_t memory_limit = 0;  // of a process that has too little
 };
@@ -203,6 +247,50 @@ void add_starts(std::vector<Run>& runs, const Setting& s) {
           runs.push_back(std::move(run));
         }
       }
+    }
+  }
+}
+
+/// The same weights in every file format, packed at the start but for the image.
+void add_formats(std::vector<Run>& runs, const Setting& s) {
+  for (const std::string_view format : file_formats) {
+    for (const bool cold : {true, false}) {
+      Run run = measured("format", s.formatted.name);
+      run.row.axes.add("file_format", format).add("file_load", "mapped");
+      run.row.axes.add("page_cache", cold ? "cold" : "warm").add("threads", s.threads);
+      run.measure = [s, cold, format = std::string(format)] {
+        const std::lock_guard lock(s.disk->turn());
+        return starts(*s.disk, "format",
+                      {.model = s.disk->formatted(s.formatted, format, s.threads),
+                       .file_load = "mapped",
+                       .format = std::string(loaded_formats[0]),
+                       .threads = s.threads},
+                      cold, s.rounds);
+      };
+      runs.push_back(std::move(run));
+    }
+  }
+}
+
+/// What it costs to find out what a file holds: tensors are so small that the index is most of it.
+void add_indices(std::vector<Run>& runs, const Setting& s) {
+  for (const std::string_view format : file_formats) {
+    if (format == "image") continue;  // an index as of safetensors
+    for (const std::size_t count : {10, 100, 1000, 10000}) {
+      Run run = measured("index", "synthetic");
+      run.row.axes.add("file_format", format).add("tensors", count);
+      run.measure = [s, count, format = std::string(format)] {
+        const std::lock_guard lock(s.disk->turn());
+        const auto open = s.disk->index_of(format, count);
+        if (open() != count) throw state_error(format, "lost a tensor", std::to_string(count));
+        std::vector<double> seconds;
+        for (std::size_t i = 0; i < 4 * s.rounds; ++i) seconds.push_back(seconds_of(open));
+        return metrics::JsonObject()
+            .add("open_us", 1e6 * median(seconds))
+            .add("us_per_tensor", 1e6 * median(seconds) / static_cast<double>(count))
+            .add("rounds", 4 * s.rounds);
+      };
+      runs.push_back(std::move(run));
     }
   }
 }
@@ -340,12 +428,15 @@ std::vector<Run> make_runs(const Options& options) {
   s.threads = std::max(1u, std::thread::hardware_concurrency());
   s.llama = options.scale == Scale::smoke ? small_llama : loaded_llama;
   s.mixtral = options.scale == Scale::smoke ? small_mixtral : loaded_mixtral;
+  s.formatted = options.scale == Scale::smoke ? small_llama : formatted_llama;
   s.bytes =
       options.pick<std::size_t>(std::size_t{8} << 20, std::size_t{256} << 20, std::size_t{1} << 30);
   s.memory_limit = options.pick<std::size_t>(std::size_t{64} << 20, std::size_t{448} << 20,
                                              std::size_t{448} << 20);
   std::vector<Run> runs;
   add_starts(runs, s);
+  add_formats(runs, s);
+  add_indices(runs, s);
   add_experts(runs, s);
   add_memory_limits(runs, s);
   add_tensor_counts(runs, s);

@@ -20,7 +20,9 @@
 #include <experiments/common/subprocess.hpp>
 #include <experiments/loading/cold.hpp>
 #include <experiments/loading/memory_limit.hpp>
+#include <quire/checkpoint/gguf/save.hpp>
 #include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/save.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/hash.hpp>
 #include <quire/core/rng.hpp>
@@ -118,6 +120,15 @@ void write_image_of(const std::string& model, const std::string& format, const s
                                                   codec_named(format), image, pool);
 }
 
+void write_format_of(const std::string& model, const std::string& format, const std::string& to) {
+  const checkpoint::Checkpoint from = checkpoint::open_checkpoint(model);
+  if (format == "gguf") {
+    checkpoint::save_gguf(from, to, checkpoint::DType::bf16);
+  } else {
+    checkpoint::save_checkpoint(from, to, checkpoint::tensor_file_named(format));
+  }
+}
+
 int start_here(const std::vector<std::string>& words) {
   const double begin = now();
   if (words.size() != 9) throw usage_error("start-one", "not nine words", "a start");
@@ -127,9 +138,11 @@ int start_here(const std::vector<std::string>& words) {
   const auto count = [&](std::size_t i) { return std::stoul(words[i]); };
 
   ThreadPool threads(count(3));
+  const double own_before = number_in("status", "RssAnon:");
   const checkpoint::Checkpoint model =
       checkpoint::open_checkpoint(words[0], checkpoint::file_loader_named(words[1]));
   const double opened = now();
+  const double own_opened = number_in("status", "RssAnon:");
   const Decoder decoder(model.config, model.tensors, threads, codec);
   std::unique_ptr<model::WeightStream> stream;
   if (count(8) > 0) {
@@ -189,6 +202,7 @@ int start_here(const std::vector<std::string>& words) {
                                                  static_cast<double>(generated));
   tell("disk_bytes", number_in("io", "read_bytes:"));
   tell("major_faults", static_cast<double>(used.ru_majflt));
+  tell("open_memory", 1024 * (own_opened - own_before));
   tell("peak_memory", 1024 * number_in("status", "VmHWM:"));
   tell("own_memory", 1024 * number_in("status", "RssAnon:"));
   tell("mapped_memory", 1024 * number_in("status", "RssFile:"));

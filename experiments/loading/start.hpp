@@ -33,6 +33,9 @@ struct Started {
 void write_image_of(const std::string& model, const std::string& format, const std::string& image,
                     std::size_t threads);
 
+/// Writes a model with its weights in one of file_formats but an image: a directory, or a GGUF file.
+void write_format_of(const std::string& model, const std::string& format, const std::string& to);
+
 /// The first argument of a process that makes one start and tells what it measured on standard output.
 inline constexpr std::string_view start_word = "start-one";
 int start_here(const std::vector<std::string>& words);

@@ -5,15 +5,18 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/flag_values.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/quire/commands.hpp>
 #include <experiments/quire/rounded.hpp>
 #include <quire/checkpoint/gguf/save.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/save.hpp>
+#include <quire/checkpoint/tensor_file/tensor_file.hpp>
 
 namespace quire::experiment {
 namespace {
@@ -55,16 +58,16 @@ void add_convert(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "convert",
       "Writes a Hugging Face checkpoint as a GGUF file, or as a directory with quantised, pruned "
-      "or "
-      "factored layers.\n\n"
+      "or factored layers, or with the weights in another file format.\n\n"
       "Examples:\n"
       "  quire convert MODEL_DIR model.gguf\n"
       "  quire convert MODEL_DIR --to model-q8_0.gguf --weight-format q8_0\n"
       "  quire convert MODEL_DIR --to model-nf4 --weight-format nf4\n"
+      "  quire convert MODEL_DIR --to model-fb --file-format flatbuffers\n"
       "  quire convert MODEL_DIR --to model-gptq --weight-format gptq_int4_g128\\\n"
       "    --calibration-text text.txt");
   struct Asked {
-    std::string model, out, type, texts;
+    std::string model, out, type, format, texts;
   };
   const auto asked = std::make_shared<Asked>();
   command->add_option("model", asked->model, "folder with config.json and safetensors")->required();
@@ -83,24 +86,43 @@ void add_convert(CLI::App& app, int& exit_code) {
       "svd_20_percent, asvd_20_percent, svd_llm_20_percent: layers as two matrices of a low rank, "
       "so "
       "much smaller");
+  std::vector<std::string> formats;
+  for (const checkpoint::TensorFile& f : checkpoint::tensor_files()) formats.emplace_back(f.name);
+  command
+      ->add_option("--file-format", asked->format,
+                   "of the weights' file in a directory: safetensors, or to compare with:\n"
+                   "flatbuffers, protobuf, protobuf_chunked, json_text")
+      ->check(one_of("file format", formats));
   command->add_option("--calibration-text", asked->texts,
                       "what GPTQ, AWQ, Wanda, SparseGPT, ASVD and SVD-LLM are fitted to: a text, "
                       "64 times 512 tokens "
                       "of it");
   command->callback([asked, &exit_code] {
     if (asked->out.ends_with(".gguf")) {
+      if (!asked->format.empty()) {
+        throw usage_error("--file-format", "a GGUF file has a format of its own",
+                          "a directory to write");
+      }
       if (!asked->texts.empty()) {
         throw usage_error("--calibration-text", "nothing is fitted to texts in a GGUF file",
                           "a directory to write");
       }
       write_gguf(asked->model, asked->type, asked->out);
     } else {
-      if (asked->type.empty()) {
+      if (asked->type.empty() && asked->format.empty()) {
         throw usage_error(asked->out, "a directory that is not quantised would be a copy",
-                          "--weight-format, or a name that ends in .gguf");
+                          "--weight-format, --file-format, or a name that ends in .gguf");
+      }
+      if (asked->type.empty() && !asked->texts.empty()) {
+        throw usage_error("--calibration-text",
+                          "nothing is fitted to texts without --weight-format", "both, or neither");
       }
       const checkpoint::Checkpoint model = checkpoint::open_checkpoint(asked->model);
-      checkpoint::save_checkpoint(rounded(model, asked->type, asked->texts), asked->out);
+      const checkpoint::TensorFile& format = checkpoint::tensor_file_named(
+          asked->format.empty() ? checkpoint::tensor_file::Safetensors::name : asked->format);
+      checkpoint::save_checkpoint(
+          asked->type.empty() ? model : rounded(model, asked->type, asked->texts), asked->out,
+          format);
     }
     exit_code = 0;
   });

@@ -41,6 +41,7 @@ struct GenerateOptions {
   std::int64_t max_model_len = 0;
   std::string speculation = "none", draft;
   std::string file_load = "mapped", weight_cache;
+  std::int64_t weight_cache_mib = model::WeightCache{}.capacity.value >> 20;
   std::int64_t resident_weights_mib = 0;
   bool json = false, no_stream = false, stats = false;
 };
@@ -179,14 +180,18 @@ void generate(const GenerateOptions& o) {
   SamplingParams asked = o.params;
   asked.top_p = o.top_p.value_or(asked.top_p);
   check_sampling(asked);  // before a large model is opened
-  LLM<Config> llm(o.model, {.threads = o.threads,
-                            .pin_threads = o.pin_threads,
-                            .limits = {.max_length = o.max_model_len},
-                            .kv_memory = o.kv_memory_mib << 20,
-                            .draft_model = o.draft,
-                            .weight_cache = o.weight_cache,
-                            .file_load = o.file_load,
-                            .resident_weights = o.resident_weights_mib << 20});
+  LLM<Config> llm(
+      o.model,
+      {.threads = o.threads,
+       .pin_threads = o.pin_threads,
+       .limits = {.max_length = o.max_model_len},
+       .kv_memory = o.kv_memory_mib << 20,
+       .draft_model = o.draft,
+       .weight_cache = o.weight_cache,
+       .weight_cache_capacity = o.weight_cache_mib << 20,
+       .weight_cache_tell = [](const std::string& line) { std::cerr << "quire: " << line << '\n'; },
+       .file_load = o.file_load,
+       .resident_weights = o.resident_weights_mib << 20});
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -318,6 +323,11 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--weight-cache", o->weight_cache,
                       "folder where packed weights are kept: the next start maps them");
+  command
+      ->add_option("--weight-cache-mib", o->weight_cache_mib,
+                   "MiB that this folder may have; what was used longest ago is dropped; 0: any")
+      ->check(whole_number(0, 1 << 30))
+      ->capture_default_str();
   command
       ->add_option("--resident-weights-mib", o->resident_weights_mib,
                    "MiB of weights in memory at a time, of an image or a weight cache; the others "

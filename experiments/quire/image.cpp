@@ -67,7 +67,8 @@ void add_image(CLI::App& app, int& exit_code) {
     std::size_t threads = 0;
   };
   const auto asked = std::make_shared<Asked>();
-  command->add_option("model", asked->model, "folder with config.json and safetensors")->required();
+  command->add_option("model", asked->model, "folder with config.json and weights, or a .gguf")
+      ->required();
   command->add_option("out,--to", asked->out, "the folder to write")->required();
   command->add_option("--weight-format", asked->format, "of matrices; `quire generate` takes fp32")
       ->capture_default_str();

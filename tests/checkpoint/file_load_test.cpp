@@ -2,10 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -127,6 +130,44 @@ TEST(FileLoad, AReadThatFailsNamesTheFileAndTheByte) {
     EXPECT_THAT(error.what(), HasSubstr(path + ": byte 0: cannot read it (Bad address)"));
   }
   file_load::detail::read_chunk(file, path, 0, 16, one);
+}
+
+/// What a thread of its own meets is told to whoever asked for the file, which gets no part of it.
+TEST(FileLoad, AnErrorInAReadingThreadReachesTheCaller) {
+  const quire::testing::TempDir folder;
+  const std::string path = folder.write("file", text_of(64 * 4096));
+  const auto caller = std::this_thread::get_id();
+  for (const bool direct : {false, true}) {
+    std::atomic<bool> failed = false;
+    const auto read = [&](const quire::checkpoint::FileHandle& file, const std::string& name,
+                          std::size_t at, std::size_t bytes, std::byte* to) {
+      if (std::this_thread::get_id() != caller) {
+        const bool first = !failed.exchange(true);
+        throw quire::data_error(name + ": byte " + std::to_string(at),
+                                first ? "a bad sector" : "another");
+      }
+      while (!failed) std::this_thread::yield();  // so that a thread meets it before all is read
+      file_load::detail::read_chunk(file, name, at, bytes, to);
+    };
+    try {
+      (void)file_load::detail::read_in_chunks(path, 3, 4096, direct, read);
+      FAIL() << "no error";
+    } catch (const quire::Error& error) {
+      EXPECT_EQ(error.kind(), quire::ErrorKind::data);
+      EXPECT_THAT(error.what(),
+                  testing::MatchesRegex(".*/file: byte [0-9]+: (a bad sector|another)"));
+    }
+  }
+}
+
+/// Through the policies themselves: a file of the system's that says it has more bytes than it gives.
+TEST(FileLoad, AFileThatSaysMoreThanItGivesIsAnError) {
+  const std::string path = "/sys/kernel/mm/transparent_hugepage/enabled";
+  if (!fs::exists(path) || fs::file_size(path) < 4096) GTEST_SKIP() << "no such file here";
+  for (const FileLoader& loader : {file_loader(file_load::Buffered{.threads = 3, .chunk = 4096}),
+                                   file_loader(file_load::Direct{.threads = 3, .chunk = 4096})}) {
+    EXPECT_THAT(error_of(loader, path), HasSubstr("the file ends while it is being read"));
+  }
 }
 
 TEST(FileLoad, NamesAreUniqueAndUnknownOnesAreSaid) {

@@ -125,6 +125,40 @@ void expect_sound(const std::string& file, const TensorSet& set) {
   EXPECT_EQ(8 + header_bytes + covered, file.size());
 }
 
+/// The same tensors in every other format; what opens must have a size that its shape says.
+TEST_F(FuzzTest, TensorFiles) {
+  const TensorSet tensors = safetensors::open_file(fresh("a.safetensors", sample_tensors()));
+  const std::vector<std::string> words = {"\"dtype\": \"U8\", ",
+                                          "\"shape\": [2,2], ",
+                                          "\"data\": [1]",
+                                          std::string("\xff\xff\xff\xff\xff\xff\xff\xff\x01", 9),
+                                          std::string("\xff\xff\xff\x7f", 4),
+                                          std::string("\x0a\x00", 2),
+                                          std::string("\x04\0\0\0", 4),
+                                          std::string(8, '\xff')};
+  for (const checkpoint::TensorFile& format : checkpoint::tensor_files()) {
+    if (format.name == "safetensors") continue;
+    SCOPED_TRACE(format.name);
+    const std::string path = directory_.path() / "sound";
+    format.save(path, tensors.all());
+    const auto load = [&](const std::string& damaged) {
+      const TensorSet set =
+          format.open(fresh("m.weights", damaged).string(), checkpoint::mapped_files());
+      std::size_t sum = 0;
+      for (const TensorView& t : set.all()) {
+        std::int64_t bytes = checkpoint::size_of(t.dtype);
+        for (const std::int64_t dim : t.shape) bytes *= dim;
+        EXPECT_EQ(static_cast<std::size_t>(bytes), t.bytes.size());
+        for (const std::byte b : t.bytes) sum += std::to_integer<std::size_t>(b);
+      }
+      EXPECT_LE(sum, damaged.size() * 255);
+    };
+    const std::string text = quire::testing::read_file(path);
+    EXPECT_NO_THROW(load(text));
+    EXPECT_GT(damage(text, Mutator(11 + format.name.size(), words), "m.weights", load), 0u);
+  }
+}
+
 const std::vector<std::string> tensor_words = {"\"dtype\":\"F32\",",
                                                "\"shape\":[2,2],",
                                                "\"data_offsets\":[0,16]",

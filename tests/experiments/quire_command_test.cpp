@@ -802,6 +802,15 @@ TEST(QuireCommand, WritesImagesThatStartWithoutPacking) {
     EXPECT_EQ(says(induction, {"--weight-cache", at("cache")}).out, want);
     EXPECT_EQ(std::distance(fs::directory_iterator(at("cache")), {}), 1);
   }
+  // a GGUF file has an image too; and weights may lie in files of other formats
+  ASSERT_EQ(quire_command({"convert", induction, at("m.gguf")}).exit_code, 0);
+  ASSERT_EQ(quire_command({"image", at("m.gguf"), at("of_gguf")}).exit_code, 0);
+  EXPECT_EQ(says(at("of_gguf"), {}).out, want);
+  for (const char* format : {"flatbuffers", "protobuf", "protobuf_chunked", "json_text"}) {
+    ASSERT_EQ(quire_command({"convert", induction, at(format), "--file-format", format}).exit_code,
+              0);
+    EXPECT_EQ(says(at(format), {}).out, want);
+  }
   ASSERT_EQ(quire_command({"image", induction, at("q8_0"), "--weight-format", "q8_0"}).exit_code,
             0);
   const auto refused = [&](const Words& words, int code, const std::string& what) {
@@ -813,6 +822,10 @@ TEST(QuireCommand, WritesImagesThatStartWithoutPacking) {
   refused({"image", induction, at("q8_0")}, 2, "is there already");
   refused({"image", induction, at("x"), "--weight-format", "q8"}, 2, "expected q8_0");
   refused({"image", "/none", at("x")}, 1, "/none: no such directory");
+  refused({"convert", induction, at("y.gguf"), "--file-format", "protobuf"}, 2,
+          "a GGUF file has a format of its own");
+  refused({"convert", at("image"), at("y"), "--file-format", "protobuf"}, 2, "packed already");
+  refused({"convert", induction, at("y"), "--file-format", "pickle"}, 2, "pickle");
   refused({"convert", at("image"), at("x.gguf")}, 2, "is an image, packed already");
   refused({"convert", at("image"), at("x"), "--weight-format", "nf4"}, 2, "packed already");
   refused({"image", at("image"), at("y"), "--weight-format", "q8_0"}, 2, "is an image of weight");

@@ -20,6 +20,7 @@
 
 #include "tests/common/checkpoints.hpp"
 #include "tests/common/temp_file.hpp"
+#include "tests/model/same_weights.hpp"
 
 namespace quire::model {
 namespace {
@@ -34,30 +35,6 @@ using weight_format::Packed;
 using weight_format::WeightCodec;
 
 constexpr auto nf4 = checkpoint::Quantisation::Layout::bitsandbytes_nf4;
-/// All that an executor multiplies with and norms with, by name; valid while the weights are.
-template <class Format>
-struct Parts {
-  Parts(const checkpoint::Checkpoint& model, const WeightCodec& codec)
-      : weights(load_weights<Format>(model.config, model.tensors, threads, codec, &list)) {}
-  ThreadPool threads{2};
-  std::vector<checkpoint::TensorSet::Entry> list;
-  Weights<Format> weights;
-};
-template <class Format>
-void expect_same(const Parts<Format>& a, const Parts<Format>& b) {
-  ASSERT_EQ(a.list.size(), b.list.size());
-  ASSERT_GT(a.list.size(), 5u);
-  for (std::size_t i = 0; i < a.list.size(); ++i) {
-    EXPECT_EQ(a.list[i].name, b.list[i].name);
-    EXPECT_EQ(a.list[i].shape, b.list[i].shape);
-    ASSERT_EQ(a.list[i].bytes.size(), b.list[i].bytes.size());
-    EXPECT_EQ(std::memcmp(a.list[i].bytes.data(), b.list[i].bytes.data(), a.list[i].bytes.size()),
-              0)
-        << a.list[i].name;
-  }
-  EXPECT_EQ(a.weights.bytes(), b.weights.bytes());
-}
-
 /// The weights of a model, and of its image, bit for bit.
 template <class Format>
 void expect_same(const checkpoint::Checkpoint& model, const WeightCodec& codec) {
@@ -80,6 +57,73 @@ TEST(WeightImage, GivesTheSameWeightsOfEveryFamily) {
     expect_same<weight_format::Fp32>(model, codec_of<weight_format::Fp32>());
     expect_same<Packed>(model, codec_of<weight_format::Q80>());
   }
+}
+
+/// Of a GGUF file, whose hyperparameters and tokenizer become the files of a directory.
+TEST(WeightImage, HoldsModelsFromGgufFiles) {
+  const TempDir folder;
+  for (const char* name :
+       {"llama", "llama_bias", "llama_rope_llama3", "mistral", "mixtral", "qwen2", "qwen3"}) {
+    const std::string gguf = folder.path() / (std::string(name) + ".gguf");
+    checkpoint::save_gguf(golden(name), gguf, checkpoint::DType::f16);
+    const checkpoint::Checkpoint model = opened(gguf);
+    expect_same<Packed>(model, codec_of<weight_format::Q80>());
+    const std::string image = folder.path() / name;
+    ThreadPool threads(1);
+    save_weight_image<weight_format::Fp32>(model, codec_of<weight_format::Fp32>(), image, threads);
+    const checkpoint::ModelConfig a = model.config, b = opened(image).config;
+    EXPECT_EQ(a.norm_eps, b.norm_eps);
+    EXPECT_EQ(a.rope_theta, b.rope_theta);
+    EXPECT_EQ(a.rope_divisors, b.rope_divisors);
+    EXPECT_EQ(a.windows, b.windows);
+    EXPECT_EQ(a.bos, b.bos);
+    EXPECT_EQ(a.eos, b.eos);
+    EXPECT_EQ(a.pad, b.pad);
+    EXPECT_EQ(a.qkv_bias, b.qkv_bias);
+    EXPECT_EQ(a.output_bias, b.output_bias);
+    EXPECT_EQ(a.mlp_bias, b.mlp_bias);
+    EXPECT_EQ(a.query_key_norm, b.query_key_norm);
+    EXPECT_EQ(a.normalize_expert_weights, b.normalize_expert_weights);
+    EXPECT_EQ(a.shape.parameters(), b.shape.parameters());
+    EXPECT_EQ(a.shape.head_dim, b.shape.head_dim);
+    EXPECT_EQ(a.shape.kv_heads, b.shape.kv_heads);
+    EXPECT_EQ(a.shape.experts_per_token, b.shape.experts_per_token);
+    EXPECT_EQ(a.shape.tied_embedding, b.shape.tied_embedding);
+    EXPECT_EQ(a.shape.max_length, b.shape.max_length);
+    EXPECT_FALSE(fs::exists(fs::path(image) / "generation_config.json"));
+  }
+}
+
+/// What no golden file of GGUF's has: a mixture of Qwen's, a llama with a window, sampling.
+TEST(WeightImage, SaysHyperparametersAsDirectoriesDo) {
+  checkpoint::ModelConfig moe = golden("qwen3_moe").config;
+  moe.dense_layers.clear();
+  moe.dense_ffn = 0;
+  moe.normalize_expert_weights = true;
+  moe.rope_divisors.assign(static_cast<std::size_t>(moe.shape.head_dim / 2), 0.1f);
+  const auto again = [](const checkpoint::ModelConfig& c) {
+    return checkpoint::parse_config(checkpoint::config_text(c, "a.gguf"), "config.json");
+  };
+  const checkpoint::ModelConfig back = again(moe);
+  EXPECT_EQ(back.shape.family, Family::qwen3_moe);
+  EXPECT_EQ(back.shape.ffn, moe.shape.ffn);
+  EXPECT_EQ(back.shape.experts, moe.shape.experts);
+  EXPECT_TRUE(back.normalize_expert_weights);
+  EXPECT_TRUE(back.dense_layers.empty());
+  EXPECT_EQ(back.rope_divisors, moe.rope_divisors);
+  checkpoint::ModelConfig window = golden("llama").config;
+  window.windows.assign(window.windows.size(), 16);
+  EXPECT_EQ(again(window).windows, window.windows);
+  window.qkv_bias = true;
+  EXPECT_THROW((void)again(window), Error);
+  checkpoint::GenerationConfig g;
+  EXPECT_EQ(checkpoint::generation_text(g), "");
+  g.temperature = 0.6f;
+  g.top_k = 20;
+  const auto read = checkpoint::parse_generation_config(checkpoint::generation_text(g), "g");
+  EXPECT_EQ(read.temperature, g.temperature);
+  EXPECT_EQ(read.top_k, g.top_k);
+  EXPECT_FALSE(read.top_p.has_value());
 }
 
 TEST(WeightImage, HoldsEveryKindOfFormat) {
@@ -302,103 +346,6 @@ TEST_F(WeightImageErrors, AnExecutorWithoutPanelsRefusesIt) {
         return std::string("no error");
       }(),
       HasSubstr("an image, packed already"));
-}
-
-class WeightCacheTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    fs::copy(QUIRE_SOURCE_DIR "/tests/golden/models/llama", model_);
-    cache_.directory = folder_.path() / "new" / "cache";
-  }
-  [[nodiscard]] std::size_t images() const {
-    std::size_t n = 0;
-    for (const auto& file : fs::directory_iterator(cache_.directory)) {
-      n += file.path().extension() == ".safetensors" ? 1 : 0;
-    }
-    return n;
-  }
-  template <class Format = Packed>
-  [[nodiscard]] checkpoint::Checkpoint cached(
-      const checkpoint::Checkpoint& model,
-      const WeightCodec& codec = codec_of<weight_format::Q80>()) const {
-    return with_cached_weights<Format>(model, codec, cache_, threads_);
-  }
-  void expect_same_weights(const checkpoint::Checkpoint& a, const checkpoint::Checkpoint& b) const {
-    const WeightCodec& codec = codec_of<weight_format::Q80>();
-    expect_same(Parts<Packed>(a, codec), Parts<Packed>(b, codec));
-  }
-  TempDir folder_;
-  std::string model_ = folder_.path() / "llama";
-  WeightCache cache_;
-  mutable ThreadPool threads_{2};
-};
-
-TEST_F(WeightCacheTest, TheSecondStartFindsWhatTheFirstLeft) {
-  const checkpoint::Checkpoint model = opened(model_);
-  const checkpoint::Checkpoint first = cached(model);
-  ASSERT_TRUE(first.config.packed.has_value());
-  EXPECT_EQ(images(), 1u);
-  const auto written = fs::last_write_time(first.tensors.where());
-  const checkpoint::Checkpoint second = cached(opened(model_));
-  EXPECT_EQ(images(), 1u);
-  EXPECT_EQ(second.tensors.where(), first.tensors.where());
-  EXPECT_EQ(fs::last_write_time(second.tensors.where()), written);
-  expect_same_weights(model, first);
-  expect_same_weights(model, second);
-  (void)cached<weight_format::Fp32>(model, codec_of<weight_format::Fp32>());
-  EXPECT_EQ(images(), 2u);
-}
-
-/// A checkpoint that changed, even one of as many bytes whose time was set back, is packed anew.
-TEST_F(WeightCacheTest, AnImageBelongsToTheFilesAsTheyAre) {
-  (void)cached(opened(model_));
-  const std::string file = model_ + "/model.safetensors";
-  const auto time = fs::last_write_time(file);
-  std::string all = quire::testing::read_file(file);
-  all[all.size() - 2] = static_cast<char>(all[all.size() - 2] ^ 0x10);
-  std::ofstream(file, std::ios::binary) << all;
-  fs::last_write_time(file, time);
-  const checkpoint::Checkpoint changed = opened(model_);
-  const checkpoint::Checkpoint image = cached(changed);
-  EXPECT_EQ(images(), 2u);
-  expect_same_weights(changed, image);
-}
-
-TEST_F(WeightCacheTest, ADamagedImageIsSaidNotUsed) {
-  const std::string path = cached(opened(model_)).tensors.where();
-  fs::resize_file(path, fs::file_size(path) - 64);
-  try {
-    (void)cached(opened(model_));
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr(path));
-  }
-}
-
-TEST_F(WeightCacheTest, WhatIsNotInFilesIsNotCached) {
-  const checkpoint::Checkpoint rounded = to_bitsandbytes(opened(model_), nf4);
-  EXPECT_FALSE(cached<weight_format::Fp32>(rounded, codec_of<weight_format::Fp32>())
-                   .config.packed.has_value());
-  EXPECT_FALSE(fs::exists(cache_.directory));
-}
-
-TEST_F(WeightCacheTest, GgufFilesAreCachedToo) {
-  const std::string gguf = folder_.path() / "llama.gguf";
-  checkpoint::save_gguf(opened(model_), gguf, checkpoint::DType::f32);
-  const checkpoint::Checkpoint model = opened(gguf);
-  const checkpoint::Checkpoint image = cached(model);
-  ASSERT_TRUE(image.config.packed.has_value());
-  expect_same_weights(model, image);
-}
-
-TEST_F(WeightCacheTest, ACacheThatCannotBeMadeIsAnError) {
-  cache_.directory = (folder_.write("file", "") / "cache").string();
-  try {
-    (void)cached(opened(model_));
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("cannot make it"));
-  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <quire/checkpoint/bitsandbytes.hpp>
 #include <quire/checkpoint/compressed_tensors.hpp>
 #include <quire/checkpoint/config.hpp>
+#include <quire/checkpoint/config_writer.hpp>
 #include <quire/checkpoint/file_load/buffered.hpp>
 #include <quire/checkpoint/file_load/concepts.hpp>
 #include <quire/checkpoint/file_load/direct.hpp>
@@ -13,6 +14,7 @@
 #include <quire/checkpoint/file_load/populated.hpp>
 #include <quire/checkpoint/file_load/read_chunks.hpp>
 #include <quire/checkpoint/file_map.hpp>
+#include <quire/checkpoint/file_writer.hpp>
 #include <quire/checkpoint/generation_config.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
 #include <quire/checkpoint/gguf/config.hpp>
@@ -33,6 +35,15 @@
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/checkpoint/safetensors_writer.hpp>
 #include <quire/checkpoint/save.hpp>
+#include <quire/checkpoint/tensor_file/concepts.hpp>
+#include <quire/checkpoint/tensor_file/entries.hpp>
+#include <quire/checkpoint/tensor_file/flatbuffers_index.hpp>
+#include <quire/checkpoint/tensor_file/json_text.hpp>
+#include <quire/checkpoint/tensor_file/protobuf_chunked.hpp>
+#include <quire/checkpoint/tensor_file/protobuf_message.hpp>
+#include <quire/checkpoint/tensor_file/protobuf_wire.hpp>
+#include <quire/checkpoint/tensor_file/safetensors.hpp>
+#include <quire/checkpoint/tensor_file/tensor_file.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/checkpoint/tensor_view.hpp>
 #include <quire/checkpoint/tokenizer.hpp>

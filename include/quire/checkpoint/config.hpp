@@ -182,6 +182,17 @@ class ConfigReader {
     const RopeNumbers rope = read_rope(root_, family == Family::mixtral ? 1e6 : 1e4);
     config_.rope_theta = rope.theta;
     config_.rope_scaling = rope.scaling;
+    if (const auto divisors = root_.find_set("quire_rope_divisors")) {
+      const std::size_t wanted = count(shape.head_dim / 2);
+      if (divisors->array().size() != wanted || rope.scaling) {
+        throw divisors->error(std::to_string(divisors->array().size()) + " divisors",
+                              std::to_string(wanted) + ", and no rope_scaling");
+      }
+      config_.rope_divisors.reserve(wanted);
+      for (std::size_t i = 0; i < wanted; ++i) {
+        config_.rope_divisors.push_back(static_cast<float>(divisors->at(i).number(1e-6, 1e6)));
+      }
+    }
     read_windows();
   }
 

@@ -14,7 +14,7 @@
 #include <quire/checkpoint/gguf/tensors.hpp>
 #include <quire/checkpoint/gguf/tokenizer.hpp>
 #include <quire/checkpoint/model_config.hpp>
-#include <quire/checkpoint/safetensors.hpp>
+#include <quire/checkpoint/tensor_file/tensor_file.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/checkpoint/tokenizer.hpp>
 #include <quire/checkpoint/weight_image.hpp>
@@ -71,8 +71,8 @@ class Lap {
   return out;
 }
 
-/// Opens a Hugging Face directory: config.json, model.safetensors (or its shards, or an image) and, if
-/// there, generation_config.json and tokenizer.json. Or opens a GGUF file.
+/// Opens a Hugging Face directory: config.json, model.safetensors (or its shards, or an image, or a file of
+/// tensor_file/) and, if there, generation_config.json and tokenizer.json. Or opens a GGUF file.
 /// loader: of the weights' files; unless another is named they are mapped, and come in page by page as used
 /// \errors data, one line with file and place, when any of the files is missing or not sound
 [[nodiscard]] inline Checkpoint open_checkpoint(const std::string& directory,
@@ -105,7 +105,7 @@ class Lap {
   const std::string image = (folder / image_file).string();
   out.tensors = std::filesystem::exists(image, ignored)
                     ? open_image(image, loader, out.config.packed)
-                    : safetensors::open_directory(directory, loader);
+                    : open_tensors(directory, loader);
   out.opening.tensors = lap.seconds();
   return out;
 }

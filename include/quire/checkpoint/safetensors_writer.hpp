@@ -1,17 +1,13 @@
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <span>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include <quire/checkpoint/file_writer.hpp>
 #include <quire/checkpoint/tensor_view.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/json.hpp>
@@ -88,31 +84,16 @@ namespace detail {
 }
 
 /// Writes tensors as one safetensors file; an old file of that name is replaced at once, or kept.
-/// bytes_of(i): the data of tensor i, asked for in order, valid until the next is asked for
+/// durable: as FileWriter::finish. bytes_of(i): the data of tensor i, asked for in order, valid until the next is asked for
 /// \errors state when the file cannot be written
 template <class BytesOf>
 void write(const std::string& path, std::span<const Declared> tensors, BytesOf bytes_of,
-           const Metadata& metadata = {{"format", "pt"}}, std::size_t alignment = 8) {
-  const std::string header = header_of(tensors, metadata, alignment);
-  const std::string temporary = path + ".part";
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) {
-    throw state_error(path, std::string("cannot be written (") + std::strerror(errno) + ")",
-                      "a place that can be written");
-  }
-  bool written = std::fwrite(header.data(), 1, header.size(), file) == header.size();
-  for (std::size_t i = 0; i < tensors.size() && written; ++i) {
-    const std::span<const std::byte> bytes = bytes_of(i);
-    if (bytes.empty()) continue;  // a tensor of no elements has no place in memory
-    written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  }
-  const bool closed = std::fclose(file) == 0;
-  std::error_code failed;
-  if (written && closed) std::filesystem::rename(temporary, path, failed);
-  if (!written || !closed || failed) {
-    std::remove(temporary.c_str());
-    throw state_error(path, "cannot write it");
-  }
+           const Metadata& metadata = {{"format", "pt"}}, std::size_t alignment = 8,
+           bool durable = false) {
+  FileWriter file(path);
+  file.write(header_of(tensors, metadata, alignment));
+  for (std::size_t i = 0; i < tensors.size(); ++i) file.write(bytes_of(i));
+  file.finish(durable);
 }
 
 /// The same for tensors in memory.

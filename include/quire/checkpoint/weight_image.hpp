@@ -73,7 +73,7 @@ inline void write_image(const std::string& path, const PackedWeights& packed,
        {"version", image_version},
        {"weight_format", packed.weight_format},
        {"layout", packed.layout}},
-      4096);
+      4096, true);
 }
 
 }  // namespace quire::checkpoint

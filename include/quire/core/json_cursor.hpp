@@ -86,6 +86,18 @@ class JsonCursor {
     return value;
   }
 
+  /// A number of any type that std::from_chars reads, rounded to nearest where it is a float.
+  template <class T>
+  [[nodiscard]] T number_as() {
+    const std::string_view token = number_token();
+    T value{};
+    const auto [end, status] = std::from_chars(token.data(), token.data() + token.size(), value);
+    if (status != std::errc{} || end != token.data() + token.size()) {
+      fail("the number does not fit its type", "one of " + std::to_string(sizeof(T)) + " bytes");
+    }
+    return value;
+  }
+
   [[nodiscard]] bool boolean() {
     const char next = peek();
     literal(next == 't' ? "true" : "false");

@@ -32,7 +32,7 @@
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/calibration.hpp>
 #include <quire/model/decoder.hpp>
-#include <quire/model/weight_image.hpp>
+#include <quire/model/weight_cache.hpp>
 #include <quire/model/weight_stream.hpp>
 #include <quire/sampling/sampler.hpp>
 #include <quire/scheduler/limits.hpp>

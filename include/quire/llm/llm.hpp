@@ -101,6 +101,10 @@ class LLM {
     std::string draft_model{};
     /// Folder where packed weights are kept from one start to the next; empty: they are packed each time.
     std::string weight_cache{};
+    /// What the images of that folder may have together, 0 for no limit, and what is told of each that is
+    /// dropped: as model::WeightCache.
+    Bytes weight_cache_capacity = model::WeightCache{}.capacity;
+    std::function<void(const std::string& line)> weight_cache_tell{};
     /// How the bytes of weights come into memory: a name of checkpoint::file_loaders(). With a cache, those of
     /// its images; the checkpoint's own files are then mapped.
     std::string file_load{"mapped"};
@@ -243,7 +247,8 @@ class LLM {
       throw usage_error("resident_weights", "file load " + options.file_load + " reads all of them",
                         "mapped");
     }
-    out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load)};
+    out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load),
+                        options.weight_cache_capacity, options.weight_cache_tell};
     // a small model needs less: no more than every sequence at full length
     const KvGeometry all = executor::Cpu::geometry<C>(out);
     const model::Shape& shape = out.model.config.shape;

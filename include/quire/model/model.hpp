@@ -23,6 +23,7 @@
 #include <quire/model/step_seconds.hpp>
 #include <quire/model/tensor_names.hpp>
 #include <quire/model/tensor_parallel.hpp>
+#include <quire/model/weight_cache.hpp>
 #include <quire/model/weight_image.hpp>
 #include <quire/model/weight_load.hpp>
 #include <quire/model/weight_stream.hpp>

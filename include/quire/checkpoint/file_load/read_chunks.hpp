@@ -67,8 +67,11 @@ inline void read_chunk(const checkpoint::FileHandle& file, const std::string& pa
 
 /// Reads a file on several threads, each the next chunk that none has taken.
 /// chunk: in bytes, a multiple of a sector. direct: past the page cache, where the system lets us
-inline checkpoint::FileBytes read_in_chunks(const std::string& path, std::size_t threads,
-                                            std::size_t chunk, bool direct) {
+/// read: as read_chunk
+/// \errors the first that a thread met, when all have ended: a file that is not whole is never given
+template <class Read = decltype(&read_chunk)>
+checkpoint::FileBytes read_in_chunks(const std::string& path, std::size_t threads,
+                                     std::size_t chunk, bool direct, Read read = &read_chunk) {
   const checkpoint::FileHandle file(path, direct);
   auto memory = room_for(file.size());
   std::atomic<std::size_t> next = 0;
@@ -84,7 +87,7 @@ inline checkpoint::FileBytes read_in_chunks(const std::string& path, std::size_t
           (void)::posix_fadvise(file.descriptor(), static_cast<off_t>(at),
                                 static_cast<off_t>(chunk), POSIX_FADV_WILLNEED);
         }
-        read_chunk(file, path, at, std::min(chunk, memory->size() - at), memory->data() + at);
+        read(file, path, at, std::min(chunk, memory->size() - at), memory->data() + at);
       }
     } catch (...) {
       const std::lock_guard lock(mutex);

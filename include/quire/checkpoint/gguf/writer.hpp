@@ -1,21 +1,17 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
 #include <vector>
 
+#include <quire/checkpoint/file_writer.hpp>
 #include <quire/checkpoint/ggml_blocks.hpp>
 #include <quire/checkpoint/gguf/file.hpp>
 #include <quire/checkpoint/gguf/metadata.hpp>
@@ -140,10 +136,6 @@ inline void encode_row(DType dtype, const float* values, std::size_t n, std::byt
   }
 }
 
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-
 }  // namespace detail
 
 /// Writes a file; an old one of that name is replaced at once, or kept.
@@ -177,34 +169,21 @@ inline void write_file(const std::string& path, const MetadataText& metadata,
   }
   header.resize(padded(header.size()), '\0');
 
-  const std::string temporary = path + ".part";
-  std::unique_ptr<std::FILE, detail::CloseFile> file(std::fopen(temporary.c_str(), "wb"));
-  if (file == nullptr) {
-    throw state_error(path, std::string("cannot be written (") + std::strerror(errno) + ")",
-                      "a place that can be written");
-  }
-  bool good = std::fwrite(header.data(), 1, header.size(), file.get()) == header.size();
+  FileWriter file(path);
+  file.write(header);
   std::vector<float> values;
   std::vector<std::byte> bytes;
   for (const TensorSource& t : tensors) {
     values.resize(static_cast<std::size_t>(t.shape.back()));
-    const auto row = static_cast<std::size_t>(t.row_bytes());
-    for (std::int64_t r = 0; r < t.rows() && good; ++r) {
+    bytes.resize(static_cast<std::size_t>(t.row_bytes()));
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
       t.read_row(r, values.data());
-      bytes.resize(row);
       detail::encode_row(t.dtype, values.data(), values.size(), bytes.data());
-      good = std::fwrite(bytes.data(), 1, row, file.get()) == row;
+      file.write(bytes);
     }
-    const std::size_t all = row * static_cast<std::size_t>(t.rows());
-    bytes.assign(padded(all) - all, std::byte{0});
-    good = good && std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size();
+    file.align(alignment);
   }
-  good = std::fclose(file.release()) == 0 && good;
-  std::error_code failed;
-  if (good) std::filesystem::rename(temporary, path, failed);
-  if (good && !failed) return;
-  std::remove(temporary.c_str());
-  throw state_error(path, "cannot write it");
+  file.finish();
 }
 
 }  // namespace quire::checkpoint::gguf
