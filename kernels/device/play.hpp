@@ -131,7 +131,11 @@ inline std::vector<Case> cases() {
           {"vllm", "qwen2", 40, false},
           {"orca_max", "mistral", 60, false},
           {"sarathi", "qwen3", 8, true},
-          {"sarathi", "mistral", 8, true}};
+          {"sarathi", "mistral", 8, true},
+          {"vllm", "opt", 9, true},
+          {"sarathi", "gpt2", 8, true},
+          {"vllm", "mixtral", 9, true},
+          {"sarathi", "qwen3_moe", 8, true}};
 }
 template <class Executor>
 Log play(const std::filesystem::path& models, const Case& c) {

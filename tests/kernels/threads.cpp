@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <quire/kernels/layer_norm/layer_norm.cuh>
+#include <quire/kernels/mixture/expert_product.cuh>
+#include <quire/kernels/mixture/route.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/sampling/sampling.cuh>
@@ -70,6 +73,12 @@ TEST(Threads, NormAndSampling) {
   simt::launch<Norm>({{1}, Norm::shared_bytes},
                      {stream.data(), nullptr, 0, scale.data(), out.data(), nullptr, 70, 1e-5f});
   EXPECT_FALSE(std::isnan(out[69]));
+  out = poisoned<float>(70);
+  using Centered = LayerNorm<float, PortableBlock<64>>;
+  simt::launch<Centered>(
+      {{1}, Centered::shared_bytes},
+      {stream.data(), nullptr, scale.data(), scale.data(), out.data(), nullptr, 70, 1e-5f});
+  EXPECT_FALSE(std::isnan(out[69]));
 
   auto logits = random_array<float>(130, rng);
   std::vector<SampleRow> rows(1);
@@ -83,6 +92,27 @@ TEST(Threads, NormAndSampling) {
                      {logits.data(), 130, rows.data(), nullptr, tokens.data(), broken.data(), 130});
   EXPECT_LT(tokens[0], 130u);
   EXPECT_EQ(broken[0], 0u);
+}
+
+TEST(Threads, MixtureOfExperts) {
+  Rng rng(4);
+  constexpr std::uint32_t rows = 5, experts = 3, chosen = 2, inputs = 72, outputs = 17;
+  const auto scores = random_array<float>(rows * experts, rng);
+  std::vector<std::uint32_t> choices(rows * chosen), takers(experts * rows * chosen),
+      counts(experts);
+  auto shares = poisoned<float>(rows * chosen);
+  simt::launch<Route>({{rows}}, {scores.data(), choices.data(), shares.data(), experts, chosen});
+  simt::launch<ListTakers>({{experts}},
+                           {choices.data(), takers.data(), counts.data(), rows * chosen});
+  const auto weights = random_array<Bf16>(outputs * inputs, rng);
+  const std::vector<const Bf16*> of(experts, weights.data());
+  const auto x = random_array<Bf16>(rows * inputs, rng);
+  auto y = poisoned<float>(rows * chosen * outputs), sums = poisoned<float>(rows * outputs);
+  expert_product(ExpertProductParams<Bf16, Bf16>{of.data(), takers.data(), counts.data(), x.data(),
+                                                 y.data(), rows * chosen, chosen, inputs, outputs},
+                 experts, rows);
+  simt::launch<JoinExperts>({{rows}}, {y.data(), shares.data(), sums.data(), outputs, chosen});
+  for (const float sum : sums) EXPECT_FALSE(std::isnan(sum));
 }
 
 }  // namespace

@@ -41,6 +41,8 @@
 #include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/layer_norm/layer_norm.cuh>
+#include <quire/kernels/mixture/expert_product.cuh>
+#include <quire/kernels/mixture/route.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
@@ -63,8 +65,9 @@ namespace quire::executor {
 ///
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
-/// Families: llama, mistral, qwen2, qwen3, opt and gpt2; mixtures of experts, norms behind what they
-/// norm (opt-350m) and GELU by the error function are refused.
+/// Families: llama, mistral, qwen2, qwen3, opt, gpt2, and of mixtures of experts mixtral and qwen3_moe,
+/// with weights without scales; norms behind what they norm (opt-350m) and GELU by the error function are
+/// refused.
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
 /// other rows through the decode kernels. Keys and values: every format that KvAccess knows, 4-bit codes
 /// with 16-bit activations and head_dim 64, 128 ... alone. Weights: without scales through Product;
@@ -204,10 +207,17 @@ struct ParallelCuda {
     struct Norm {
       Array<float> scale, bias;
     };
+    /// A layer's experts, and where their weights begin.
+    struct Mixture {
+      DeviceMatrix<WeightFormat> router;
+      std::vector<DeviceMatrix<WeightFormat>> in, out;
+      Array<const Weight*> in_weights, out_weights;
+    };
     struct Layer {
       Norm attention_norm, mlp_norm;
       Array<float> query_norm, key_norm;
       DeviceMatrix<WeightFormat> qkv, attention_output, mlp_in, mlp_out;
+      Mixture mixture;  // in place of the MLP
       std::size_t mlp_width = 0;
       std::size_t attention = 0;  // which of attention_
     };
@@ -246,7 +256,14 @@ struct ParallelCuda {
       if (!((c.shape.head_dim == head_dims) || ...)) {
         refuse("head_dim " + std::to_string(c.shape.head_dim) + " has no kernels in this program");
       }
-      if (c.shape.experts > 0) refuse("mixtures of experts have no kernels");
+      if (c.shape.experts > 0) {
+        if (!PlainWeightFormat<WeightFormat>) {
+          refuse("mixtures of experts have kernels for weights without scales alone");
+        }
+        if (c.shape.hidden % 8 != 0 || c.shape.ffn % 8 != 0) {
+          refuse("experts have kernels for widths of eights alone");
+        }
+      }
       if (!c.norm_before || !c.final_norm) refuse("norms behind what they norm have no kernels");
       using enum checkpoint::Activation;
       if (c.activation != gelu_tanh && c.activation != (c.shape.gated_mlp ? silu : relu)) {
@@ -262,6 +279,10 @@ struct ParallelCuda {
       return static_cast<std::size_t>(config_.shape.hidden);
     }
     [[nodiscard]] std::size_t vocab() const { return output_.outputs(); }
+    /// Experts of a row.
+    [[nodiscard]] std::size_t chosen() const {
+      return static_cast<std::size_t>(config_.shape.experts_per_token);
+    }
 
     void load(const Options& options) {
       ThreadPool one(1);
@@ -283,6 +304,9 @@ struct ParallelCuda {
         to.mlp_in = std::move(from.mlp.in);
         to.mlp_out = std::move(from.mlp.out);
         to.mlp_width = from.mlp.width;
+        if constexpr (PlainWeightFormat<WeightFormat>) {
+          if (!from.experts.empty()) take_experts(from, to);
+        }
         const auto seen = std::find_if(attention_.begin(), attention_.end(),
                                        [&](const Attention& a) { return a.window == from.window; });
         to.attention = static_cast<std::size_t>(seen - attention_.begin());
@@ -310,6 +334,21 @@ struct ParallelCuda {
       if (!config_.rotary) return;
       rope_ = model::Rope(static_cast<std::size_t>(config_.shape.head_dim), config_.rope_theta,
                           config_.rope_scaling, config_.rope_divisors);
+    }
+
+    static void take_experts(auto& from, Layer& to) {
+      to.mlp_width = from.experts.front().width;
+      Mixture& m = to.mixture;
+      m.router = std::move(from.router);
+      std::vector<const Weight*> in, out;
+      for (auto& expert : from.experts) {
+        in.push_back(expert.in.weights());
+        out.push_back(expert.out.weights());
+        m.in.push_back(std::move(expert.in));
+        m.out.push_back(std::move(expert.out));
+      }
+      m.in_weights = Array<const Weight*>(std::span<const Weight* const>(in));
+      m.out_weights = Array<const Weight*>(std::span<const Weight* const>(out));
     }
 
     /// Cosines and sines of all positions below `count`, which grows by doubling.
@@ -362,8 +401,15 @@ struct ParallelCuda {
         qkv_ = Array<float>(rows * qkv);
         q_ = Array<Value>(rows * heads * head_dim);
         attended_ = Array<Value>((rows + 1) * heads * head_dim);  // and what padded merges write
-        mlp_in_ = Array<float>(rows * 2 * width);
-        mlp_mid_ = Array<Value>(rows * width);
+        const std::size_t choices = rows * chosen(), experts = std::size_t(config_.shape.experts);
+        mlp_in_ = Array<float>(std::max(rows, choices) * 2 * width);
+        mlp_mid_ = Array<Value>(std::max(rows, choices) * width);
+        routed_ = Array<float>(rows * experts);
+        choices_ = Array<std::uint32_t>(choices);
+        choice_weights_ = Array<float>(choices);
+        takers_ = Array<std::uint32_t>(choices * experts);
+        takers_count_ = Array<std::uint32_t>(experts);
+        expert_out_ = Array<float>(choices * hidden());
       }
       const std::size_t partials = work_room(rows_room_) + 1 + shared_room(sequences);
       if (partials > partials_room_) {
@@ -775,9 +821,13 @@ struct ParallelCuda {
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
         ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
         add_and_norm(layer.mlp_norm, projected_.data(), nullptr, rows_);
-        multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
-        activate(layer, rows, parts(layer.mlp_width));
-        multiply(layer.mlp_out, mlp_mid_.data(), projected_, rows_);
+        if (layer.mixture.in.empty()) {
+          multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
+          activate(layer, rows, parts(layer.mlp_width));
+          multiply(layer.mlp_out, mlp_mid_.data(), projected_, rows_);
+        } else if constexpr (PlainWeightFormat<WeightFormat>) {
+          mix(layer, rows, parts(layer.mlp_width), parts(hidden()));
+        }
         ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
         add = projected_.data();
       }
@@ -810,6 +860,43 @@ struct ParallelCuda {
         simt::launch<kernels::Activation<Function, float, Value>>(
             {{rows, parts}}, {mlp_in_.data(), layer.mlp_width, mlp_mid_.data(), width}, compute_);
       }
+    }
+
+    /// A mixture of experts: each row's best few, without the host knowing which.
+    void mix(const Layer& layer, unsigned rows, unsigned mlp_parts, unsigned parts) {
+      const auto experts = static_cast<std::uint32_t>(layer.mixture.in.size());
+      const auto few = static_cast<std::uint32_t>(chosen()), choices = rows * few;
+      const auto width = static_cast<std::uint32_t>(layer.mlp_width);
+      multiply(layer.mixture.router, normed_.data(), routed_, rows_);
+      simt::launch<kernels::Route>({{rows}},
+                                   {routed_.data(), choices_.data(), choice_weights_.data(),
+                                    experts, few, config_.normalize_expert_weights},
+                                   compute_);
+      simt::launch<kernels::ListTakers>(
+          {{experts}}, {choices_.data(), takers_.data(), takers_count_.data(), choices}, compute_);
+      kernels::ExpertProductParams<Value, Weight> p;
+      p.takers = takers_.data();
+      p.counts = takers_count_.data();
+      p.count = choices;
+      p.weights = layer.mixture.in_weights.data();
+      p.x = normed_.data();
+      p.y = mlp_in_.data();
+      p.sharing = few;
+      p.inputs = static_cast<std::uint32_t>(hidden());
+      p.outputs = static_cast<std::uint32_t>(layer.mixture.in.front().outputs());
+      kernels::expert_product(p, experts, rows, compute_);
+      activate(layer, choices, mlp_parts);
+      p.weights = layer.mixture.out_weights.data();
+      p.x = mlp_mid_.data();
+      p.y = expert_out_.data();
+      p.sharing = 1;
+      p.inputs = width;
+      p.outputs = static_cast<std::uint32_t>(hidden());
+      kernels::expert_product(p, experts, rows, compute_);
+      simt::launch<kernels::JoinExperts>(
+          {{rows, parts}},
+          {expert_out_.data(), choice_weights_.data(), projected_.data(), p.outputs, few},
+          compute_);
     }
 
     template <unsigned head_dim>
@@ -1146,6 +1233,9 @@ struct ParallelCuda {
     // activations
     Array<float> stream_, qkv_, projected_, mlp_in_, logits_, partial_, partial_lse_;
     Array<Value> normed_, q_, attended_, mlp_mid_;
+    // of mixtures: scores of experts, who is chosen, by whom, and what comes of it
+    Array<float> routed_, choice_weights_, expert_out_;
+    Array<std::uint32_t> choices_, takers_, takers_count_;
     Array<std::uint32_t> drawn_;  // tokens, then whether there was none
     simt::PinnedArray<std::uint32_t> host_drawn_;
     simt::PinnedArray<float> host_logits_;

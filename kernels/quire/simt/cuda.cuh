@@ -62,6 +62,9 @@ template <class T>
                                                       unsigned mask = full_mask) {
   return detail::by_words(value, [&](unsigned w) { return __shfl_up_sync(mask, w, delta); });
 }
+[[nodiscard]] __device__ __forceinline__ unsigned popcount(unsigned bits) {
+  return static_cast<unsigned>(__popc(bits));
+}
 [[nodiscard]] __device__ __forceinline__ unsigned ballot(bool vote, unsigned mask = full_mask) {
   return __ballot_sync(mask, vote);
 }

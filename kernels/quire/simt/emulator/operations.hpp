@@ -151,6 +151,9 @@ template <class T>
   emulator::check_distance(delta);
   return shuffle(value, lane() >= delta ? lane() - delta : lane(), mask);
 }
+[[nodiscard]] inline unsigned popcount(unsigned bits) {
+  return static_cast<unsigned>(std::popcount(bits));
+}
 [[nodiscard]] inline unsigned ballot(bool vote, unsigned mask = full_mask) {
   emulator::Ballot op;
   op.in[0] = vote ? 1 : 0;
