@@ -127,14 +127,10 @@ struct Case {
   bool preempts;
 };
 inline std::vector<Case> cases() {
-  return {{"vllm", "llama", 9, true},
-          {"vllm", "qwen2", 40, false},
-          {"orca_max", "mistral", 60, false},
-          {"sarathi", "qwen3", 8, true},
-          {"sarathi", "mistral", 8, true},
-          {"vllm", "opt", 9, true},
-          {"sarathi", "gpt2", 8, true},
-          {"vllm", "mixtral", 9, true},
+  return {{"vllm", "llama", 9, true},         {"vllm", "qwen2", 40, false},
+          {"orca_max", "mistral", 60, false}, {"sarathi", "qwen3", 8, true},
+          {"sarathi", "mistral", 8, true},    {"vllm", "opt", 9, true},
+          {"sarathi", "gpt2", 8, true},       {"vllm", "mixtral", 9, true},
           {"sarathi", "qwen3_moe", 8, true}};
 }
 template <class Executor>
