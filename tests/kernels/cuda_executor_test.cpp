@@ -1,5 +1,6 @@
 // The CUDA executor on the emulator against the CPU executor: the same engine, the same decisions,
 // the same greedy tokens.
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -24,6 +25,7 @@
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/linear_only.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 
 #include "tests/common/checkpoints.hpp"
 #include "tests/common/cpu_steps.hpp"
@@ -378,6 +380,58 @@ TEST(CudaExecutor, FourBitsWithAScaleForEachFew) {
   check_four_bits<kv_format::Mxfp4>("paged_decode_grouped");
   check_four_bits<kv_format::Nvfp4>("paged_decode_grouped");
   check_four_bits<kv_format::Int4Grouped<32>>("paged_decode_grouped");
+}
+
+template <class Linear>
+struct InBf16 : presets::Vllm {
+  using KvFormat = kv_format::Bf16;
+  using WeightFormat = weight_format::LinearOnly<Linear, weight_format::Bf16>;
+};
+/// A model whose layers lost two of each four weights before, multiplied densely, and one that loses them as
+/// it is loaded. Sums are in another order, which may turn a token here and there.
+TEST(CudaExecutor, SparseWeightsAreThoseThatPruningLeaves) {
+  const TempDir folder;
+  checkpoint::Checkpoint model = testing::opened(QUIRE_SOURCE_DIR "/tests/golden/models/qwen3");
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
+  for (const checkpoint::TensorView& t : model.tensors.all()) {
+    if (t.name.find("_proj.weight") == std::string::npos) {
+      list.add(t);
+      continue;
+    }
+    std::vector<float> w(static_cast<std::size_t>(t.shape[0] * t.shape[1]));
+    checkpoint::read_floats(t, 0, w);
+    for (std::size_t i = 0; i < w.size(); i += 4) {
+      const std::span four(&w[i], 4);
+      for (int dropped = 0; dropped < 2; ++dropped) {  // the last of the smallest that are left
+        std::size_t least = 4;
+        for (std::size_t k = 0; k < 4; ++k) {
+          if (four[k] == 0) continue;
+          if (least == 4 || std::abs(four[k]) <= std::abs(four[least])) least = k;
+        }
+        if (least < 4) four[least] = 0;
+      }
+    }
+    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape[0], t.shape[1]}, w);
+  }
+  checkpoint::Checkpoint pruned = model;
+  pruned.tensors = list.set("pruned");
+  checkpoint::save_checkpoint(pruned, folder.path() / "pruned");
+  using Executor = BasicCuda<Bf16, kernels::LoopProduct, 16>;
+  const Log dense = device::play<InBf16<weight_format::Bf16>, Executor>(
+      folder.path(), "pruned", 40, [] {}, 16);
+  const std::uint64_t before = simt::emulator::device().launches["sparse_product"];
+  const Log sparse = play<InBf16<weight_format::Sparse24>, Executor>("qwen3", 40);
+  EXPECT_GT(simt::emulator::device().launches["sparse_product"] - before, 100u);
+  EXPECT_EQ(sparse.decisions, dense.decisions);
+  ASSERT_EQ(sparse.tokens.size(), dense.tokens.size());
+  std::size_t equal = 0;
+  for (std::size_t i = 0; i < dense.tokens.size(); ++i) {
+    equal += sparse.tokens[i] == dense.tokens[i];
+  }
+  EXPECT_GE(equal * 100, dense.tokens.size() * 90) << equal << " of " << dense.tokens.size();
+  const Log whole = play<InBf16<weight_format::Bf16>, Executor>("qwen3", 40);
+  EXPECT_NE(whole.tokens, dense.tokens) << "pruning changes nothing here";
 }
 
 TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {

@@ -71,8 +71,8 @@ namespace quire::executor {
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
 /// other rows through the decode kernels. Keys and values: every format that KvAccess knows, 4-bit codes
 /// with 16-bit activations and head_dim 64, 128 ... alone. Weights: without scales through Product;
-/// layers' in groups of whole numbers (LinearOnly<Int4Grouped<128>> ...) with 16-bit activations, read
-/// once for each eight or sixteen rows.
+/// layers' in groups of whole numbers (LinearOnly<Int4Grouped<128>> ...) with 16-bit activations and 2:4
+/// sparse (LinearOnly<Sparse24>) with bfloat16, read once for each eight or sixteen rows.
 ///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
@@ -766,6 +766,18 @@ struct ParallelCuda {
     void multiply(const DeviceMatrix<Format>& w, const Value* x, Array<Out>& y, std::size_t rows) {
       if constexpr (PlainWeightFormat<Format>) {
         product_.multiply(w.arguments(x, y.data(), rows), compute_);
+      } else if constexpr (SparseOnDevice<Format>) {
+        static_assert(std::is_same_v<Value, Bf16>,
+                      "quire: weight_format: the CUDA executor multiplies 2:4 sparse weights by "
+                      "bfloat16; smallest model: BasicCuda<Bf16, CublasLtProduct, 128>");
+        const auto p = w.arguments(x, y.data(), rows);
+        if constexpr (simt::emulated) {
+          kernels::sparse_product<Value, Out, 8, 2>(p, compute_);
+        } else if (rows <= 8) {
+          kernels::sparse_product<Value, Out>(p, compute_);
+        } else {
+          kernels::sparse_product<Value, Out, 16>(p, compute_);
+        }
       } else {
         static_assert(sizeof(Value) == 2,
                       "quire: weight_format: the CUDA executor multiplies weights in groups by "

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -12,9 +14,12 @@
 #include <quire/kernels/dense/dense.hpp>
 #include <quire/kernels/grouped_product/grouped_product.cuh>
 #include <quire/kernels/grouped_product/layout.hpp>
+#include <quire/kernels/sparse_product/layout.hpp>
+#include <quire/kernels/sparse_product/sparse_product.cuh>
 #include <quire/model/gemm.hpp>
 #include <quire/simt/device_array.cuh>
 #include <quire/weight_format/concepts.hpp>
+#include <quire/weight_format/sparse_24.hpp>
 
 namespace quire::executor {
 
@@ -25,8 +30,9 @@ struct DeviceElement {
   static_assert(
       PlainWeightFormat<Format>,
       "quire: weight_format: the CUDA executor has products for weights without scales, and for "
-      "layers' in whole numbers in groups; use quire::weight_format::Fp32, Fp16, Bf16 or "
-      "LinearOnly<Int4Grouped<128>>, or quire::executor::Cpu");
+      "layers' in whole numbers in groups or 2:4 sparse; use quire::weight_format::Fp32, Fp16, "
+      "Bf16, "
+      "LinearOnly<Int4Grouped<128>> or LinearOnly<Sparse24>, or quire::executor::Cpu");
   using type = float;
 };
 template <PlainWeightFormat Format>
@@ -41,8 +47,9 @@ class DeviceMatrix {
   static_assert(
       PlainWeightFormat<Format>,
       "quire: weight_format: the CUDA executor has products for weights without scales, and for "
-      "layers' in whole numbers in groups; use quire::weight_format::Fp32, Fp16, Bf16 or "
-      "LinearOnly<Int4Grouped<128>>, or quire::executor::Cpu");
+      "layers' in whole numbers in groups or 2:4 sparse; use quire::weight_format::Fp32, Fp16, "
+      "Bf16, "
+      "LinearOnly<Int4Grouped<128>> or LinearOnly<Sparse24>, or quire::executor::Cpu");
 };
 
 /// The same without scales, row by row. \shape weights (outputs, inputs)
@@ -198,6 +205,87 @@ class DeviceMatrix<Format> {
   std::size_t outputs_ = 0, inputs_ = 0;
   simt::DeviceArray<std::byte> codes_;
   simt::DeviceArray<Fp16> scales_;
+  simt::DeviceArray<float> bias_;
+};
+
+template <class Format>
+concept SparseOnDevice = std::derived_from<Format, weight_format::Sparse24>;
+
+/// Two of each four inputs as bfloat16, in the order of the lanes that multiply them: 18 bits of the dense
+/// 32. What a checkpoint did not prune is pruned by magnitude, as on the CPU.
+template <SparseOnDevice Format>
+class DeviceMatrix<Format> {
+ public:
+  DeviceMatrix() = default;
+  DeviceMatrix(const model::MatrixSource& source, ThreadPool&)
+      : outputs_(source.outputs), inputs_(source.inputs) {
+    constexpr std::size_t step =
+        4 * kernels::SparseWeights<Bf16>::tile;  // rows on their way at once
+    std::vector<float> rows(step * inputs_);
+    std::vector<Bf16> values;
+    std::vector<std::uint32_t> places;
+    for (std::size_t first = 0; first < outputs_; first += step) {
+      const std::size_t count = std::min(step, outputs_ - first);
+      source.read(first, count, rows.data());
+      const auto part = kernels::prune_for_device<Bf16>(
+          std::span<const float>(rows).first(count * inputs_), count, inputs_);
+      values.insert(values.end(), part.values.begin(), part.values.end());
+      places.insert(places.end(), part.places.begin(), part.places.end());
+    }
+    values_ = simt::DeviceArray<Bf16>(std::span<const Bf16>(values));
+    places_ = simt::DeviceArray<std::uint32_t>(std::span<const std::uint32_t>(places));
+    if (!source.bias.empty()) bias_ = simt::DeviceArray<float>(std::span<const float>(source.bias));
+  }
+
+  [[nodiscard]] std::size_t outputs() const { return outputs_; }
+  [[nodiscard]] std::size_t inputs() const { return inputs_; }
+  [[nodiscard]] std::size_t padded_outputs() const { return outputs_; }
+  [[nodiscard]] std::size_t bytes() const {
+    return values_.size() * sizeof(Bf16) + places_.size() * sizeof(std::uint32_t);
+  }
+  [[nodiscard]] bool empty() const { return outputs_ == 0; }
+
+  /// What a product on the device needs. \shape x (rows, inputs); y (rows, outputs)
+  template <class Out>
+  [[nodiscard]] kernels::SparseProductParams<Bf16, Out> arguments(const Bf16* x, Out* y,
+                                                                  std::size_t rows) const {
+    return {values_.data(),
+            places_.data(),
+            x,
+            inputs_,
+            bias_.empty() ? nullptr : bias_.data(),
+            y,
+            outputs_,
+            static_cast<std::uint32_t>(rows),
+            static_cast<std::uint32_t>(inputs_),
+            static_cast<std::uint32_t>(outputs_)};
+  }
+  // What the loader's concept asks for: steps go through arguments().
+  void read_row(std::size_t output, float* values) const {
+    kernels::SparseWeights<Bf16> w{outputs_, inputs_, std::vector<Bf16>(values_.size()),
+                                   std::vector<std::uint32_t>(places_.size())};
+    values_.download(w.values);
+    places_.download(w.places);
+    kernels::read_sparse(w, output, values);
+  }
+  void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                std::size_t y_stride, ThreadPool&) const {
+    std::vector<float> w(inputs_), bias(bias_.size());
+    bias_.download(bias);
+    for (std::size_t o = 0; o < outputs_; ++o) {
+      read_row(o, w.data());
+      for (std::size_t r = 0; r < rows; ++r) {
+        float sum = bias.empty() ? 0.0f : bias[o];
+        for (std::size_t i = 0; i < inputs_; ++i) sum += x[r * x_stride + i] * w[i];
+        y[r * y_stride + o] = sum;
+      }
+    }
+  }
+
+ private:
+  std::size_t outputs_ = 0, inputs_ = 0;
+  simt::DeviceArray<Bf16> values_;
+  simt::DeviceArray<std::uint32_t> places_;
   simt::DeviceArray<float> bias_;
 };
 

@@ -57,4 +57,21 @@ template <class Half>
   return w;
 }
 
+/// One output's weights, zeros among them. \shape values (inputs)
+template <class Half>
+void read_sparse(const SparseWeights<Half>& w, std::size_t output, float* values) {
+  constexpr std::size_t tile = SparseWeights<Half>::tile, chunk = SparseWeights<Half>::chunk;
+  const std::size_t chunks = (w.inputs + chunk - 1) / chunk;
+  for (std::size_t i = 0; i < w.inputs; ++i) {
+    const std::size_t lane = output % 8 * 4 + i % 16 / 4, step = i % chunk / 16;
+    const std::size_t half = output % tile / 8;
+    const std::size_t at = (output / tile * chunks + i / chunk) * 32 + lane;
+    const std::uint32_t places = w.places[at] >> (step * 8 + half * 4);
+    const Half* two = &w.values[at * 16 + step * 4 + half * 2];
+    values[i] = places % 4 == i % 4       ? to_float(two[0])
+                : places / 4 % 4 == i % 4 ? to_float(two[1])
+                                          : 0.0f;
+  }
+}
+
 }  // namespace quire::kernels
