@@ -13,6 +13,7 @@
 #include <quire/memory/memory.hpp>
 #include <quire/metrics/metrics.hpp>
 #include <quire/model/model.hpp>
+#include <quire/model_pool/model_pool.hpp>
 #include <quire/offload/offload.hpp>
 #include <quire/prefix_index/prefix_index.hpp>
 #include <quire/presets/presets.hpp>

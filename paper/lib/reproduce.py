@@ -205,7 +205,7 @@ def experiment_commands(programs, options, folder):
 
 
 # Experiments whose result is this machine's wall time: nothing runs beside them.
-TIMED = ("cpu_against_simulation", "cpu_step", "fusion", "kernel_roofline", "loading", "offload", "quality", "speculation")
+TIMED = ("cpu_against_simulation", "cpu_step", "fusion", "kernel_roofline", "loading", "model_pool", "offload", "quality", "speculation")
 # Begun before the others, which then fill the cores that are left.
 LONG = ("retention", "batching")
 
