@@ -36,8 +36,6 @@ using weight_format::codec_of;
 using weight_format::Packed;
 using weight_format::WeightCodec;
 
-constexpr auto nf4 = checkpoint::Quantisation::Layout::bitsandbytes_nf4;
-
 class WeightCacheTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -110,7 +108,8 @@ TEST_F(WeightCacheTest, ADamagedImageIsSaidNotUsed) {
 }
 
 TEST_F(WeightCacheTest, WhatIsNotInFilesIsNotCached) {
-  const checkpoint::Checkpoint rounded = to_bitsandbytes(opened(model_), nf4);
+  const checkpoint::Checkpoint rounded =
+      to_bitsandbytes(opened(model_), checkpoint::Quantisation::Layout::bitsandbytes_nf4);
   EXPECT_FALSE(cached<weight_format::Fp32>(rounded, codec_of<weight_format::Fp32>())
                    .config.packed.has_value());
   EXPECT_FALSE(fs::exists(cache_.directory));
