@@ -157,6 +157,14 @@ class Disk {
   std::mutex turn_;
 };
 
+/// Median of what starts measured.
+double median_of(const std::vector<Started>& all, std::string_view name) {
+  std::vector<double> values;
+  values.reserve(all.size());
+  for (const Started& s : all) values.push_back(s.at(name));
+  return median(std::move(values));
+}
+
 /// Starts of one kind, each in a process of its own: medians of all that they measured.
 metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& start, bool cold,
                            std::size_t rounds) {
@@ -170,11 +178,7 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
     all.push_back(*std::move(one));
   }
   metrics::JsonObject out;
-  for (const auto& [name, ignored] : all.front().numbers) {
-    std::vector<double> values;
-    for (const Started& s : all) values.push_back(s.at(name));
-    out.add(name, median(values));
-  }
+  for (const auto& [name, ignored] : all.front().numbers) out.add(name, median_of(all, name));
   std::vector<double> first, phases, weights_share;
   for (const Started& s : all) {
     first.push_back(s.at("first_token_ms"));
@@ -197,6 +201,7 @@ metrics::JsonObject starts(Disk& disk, const std::string& what, const Start& sta
       .add("first_token_ms_quartile_3", first[first.size() * 3 / 4])
       .add("phases_share", median(phases))
       .add("weights_share", median(weights_share))
+      .add("copied_share", median_of(all, "open_memory") / median_of(all, "weight_bytes"))
       .add("file_bytes", static_cast<std::int64_t>(fs::file_size(weights)))
       .add("completes", 1)
       .add("rounds", rounds);
