@@ -9,6 +9,7 @@
 #include <quire/kernels/mixture/expert_product.cuh>
 #include <quire/kernels/mixture/route.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
+#include <quire/kernels/paged_prefill/warpgroup_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/sampling/sampling.cuh>
 #include <tests/kernels/decode_harness.hpp>
@@ -43,26 +44,41 @@ TEST(Threads, Decode) {
   check_decode<kv::Bf16, 4, 16, Bf16, attention::Causal, two>(1, 4, {17, 33}, 1000, 2);
 }
 
-TEST(Threads, Prefill) {
-  using Key = KernelKey<kv::Int8PerTokenHead, 4, 16, Bf16>;
-  using Kernel = PagedPrefill<Key, attention::Causal, PrefillTuning{.warps = 1, .tokens = 16}>;
-  PagedPool<kv::Int8PerTokenHead, 4, 16> pool(1, {19}, 1);
-  pool.fill(0, 0, 19);
-  const auto q = random_array<Bf16>(19 * 16, pool.rng);
-  auto out = poisoned<Bf16>(19 * 16);
-  const std::vector<PrefillSequence> sequences = {{0, 19, 0, 0}};
+/// Some chunk of one sequence by a prefill kernel.
+template <class Kernel>
+void run_prefill(std::int32_t position, std::uint32_t rows) {
+  using Key = typename Kernel::Key;
+  using Query = typename Key::Query;
+  constexpr std::size_t head_dim = Key::head_dim;
+  const std::int32_t length = position + static_cast<std::int32_t>(rows);
+  PagedPool<typename Key::KvFormat, Key::block_tokens, head_dim> pool(1, {length}, 1);
+  pool.fill(0, 0, static_cast<std::size_t>(length));
+  const auto q = random_array<Query>(rows * head_dim, pool.rng);
+  auto out = poisoned<Query>(rows * head_dim);
+  const std::vector<PrefillSequence> sequences = {{0, rows, position, 0}};
   const auto work = plan_prefill(std::span<const PrefillSequence>(sequences), 1, Kernel::tile);
-  PagedPrefillParams<Bf16, attention::Causal> p;
+  typename Kernel::Params p;
   p.q = q.data();
   p.out = out.data();
-  p.q_stride = p.out_stride = 16;
+  p.q_stride = p.out_stride = head_dim;
   p.cache = pool.view;
   p.blocks = pool.tables.data();
   p.sequences = sequences.data();
   p.work = work.data();
   p.heads = 1;
+  if constexpr (requires { p.cache_map; }) {
+    p.cache_map = Kernel::map_of(pool.view, pool.memory.size() / pool.view.block_bytes);
+  }
   simt::launch<Kernel>({{static_cast<unsigned>(work.size()), 1}, Kernel::shared_bytes}, p);
-  for (const Bf16 x : out) EXPECT_FALSE(std::isnan(to_float(x)));
+  for (const Query x : out) EXPECT_FALSE(std::isnan(to_float(x)));
+}
+TEST(Threads, Prefill) {
+  using Key = KernelKey<kv::Int8PerTokenHead, 4, 16, Bf16>;
+  run_prefill<PagedPrefill<Key, attention::Causal, PrefillTuning{.warps = 1, .tokens = 16}>>(0, 19);
+}
+TEST(Threads, WarpgroupPrefill) {
+  using Key = KernelKey<kv::Bf16, 8, 64, Bf16>;
+  run_prefill<WarpgroupPrefill<Key, attention::Causal, WarpgroupTuning{.tokens = 16}>>(20, 33);
 }
 
 TEST(Threads, NormAndSampling) {

@@ -95,7 +95,16 @@ class ScopedStep {
                      "a smaller model, shorter batches or fewer KV blocks");
 }
 
-/// Largest dynamic shared memory of a block that both sm_80 and sm_90 grant.
+/// Largest dynamic shared memory of a block that both sm_80 and sm_90 grant; a kernel that runs on sm_90
+/// alone may name another limit, Kernel::most_shared_bytes.
 inline constexpr std::size_t most_shared_bytes = 163 * 1024;
+template <class K>
+constexpr std::size_t shared_limit() {
+  if constexpr (requires { K::most_shared_bytes; }) {
+    return K::most_shared_bytes;
+  } else {
+    return most_shared_bytes;
+  }
+}
 
 }  // namespace quire::simt

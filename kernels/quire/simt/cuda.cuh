@@ -71,7 +71,7 @@ template <class T>
 
 namespace detail {
 __device__ __forceinline__ unsigned char* shared_memory() {
-  extern __shared__ __align__(128) unsigned char quire_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char quire_shared_memory[];
   return quire_shared_memory;
 }
 }  // namespace detail

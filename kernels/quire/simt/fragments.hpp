@@ -26,4 +26,11 @@ struct Place {
   return {group + (i >= 2 ? 8u : 0u), in_group * 2 + i % 2};
 }
 
+/// D of a warpgroup's product (64, n), fp32 ("Register Fragments for wgmma.mma_async.m64nNk16"): element
+/// i of n / 2 of thread `thread` of the group. Its A in registers is laid out as a() a warp, 16 rows each.
+[[nodiscard]] QUIRE_HD constexpr Place warpgroup_d(unsigned thread, unsigned i) {
+  const Place in_tile = c(thread % 32, i % 4);
+  return {thread / 32 * 16 + in_tile.row, i / 4 * 8 + in_tile.column};
+}
+
 }  // namespace quire::simt::fragments

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -17,7 +18,9 @@
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/simt/async_layout.hpp>
 #include <quire/simt/common.hpp>
+#include <quire/simt/emulator/async_units.hpp>
 #include <quire/simt/emulator/context_switch.hpp>
 #include <quire/simt/emulator/race_check.hpp>
 #include <quire/simt/emulator/schedule.hpp>
@@ -66,7 +69,7 @@ class Machine {
   [[nodiscard]] static Machine& current() { return *running(); }
 
   void launch(std::string_view kernel, const LaunchShape& shape, unsigned threads, Body body,
-              const void* params) {
+              const void* params, std::size_t most_shared = most_shared_bytes) {
     kernel_ = kernel;
     shape_ = shape;
     body_ = body;
@@ -77,9 +80,9 @@ class Machine {
       throw state_error(kernel, "is launched on a grid without blocks, or beyond what devices have",
                         "x >= 1 and y, z in 1 ... 65535");
     }
-    if (shape.shared_bytes > most_shared_bytes) {
+    if (shape.shared_bytes > most_shared) {
       throw state_error(kernel, std::to_string(shape.shared_bytes) + " bytes of shared memory",
-                        "at most " + std::to_string(most_shared_bytes));
+                        "at most " + std::to_string(most_shared));
     }
     stacks_.reserve(threads);
     lanes_.resize(threads);
@@ -187,8 +190,143 @@ class Machine {
   /// Waits until at most `newest` groups are under way.
   void wait_copies(unsigned newest) { finish_copies(current_, newest, false); }
 
+  /// Meets `threads` threads of the block at barrier `id`; `waits`: until all have come.
+  void named_barrier(unsigned id, unsigned threads, bool waits) {
+    if (id == 0 || id >= named_.size() || threads == 0 || threads % warp_lanes != 0 ||
+        threads > lanes_.size()) {
+      fail("meets " + std::to_string(threads) + " threads at barrier " + std::to_string(id));
+    }
+    NamedBarrier& b = named_[id];
+    if (b.arrived > 0 && b.threads != threads) {
+      fail("meets " + std::to_string(threads) + " threads at barrier " + std::to_string(id) +
+           ", where others meet " + std::to_string(b.threads));
+    }
+    b.threads = threads;
+    races_.release(current_, b.gathered);
+    if (waits) b.waiting.push_back(current_);
+    if (++b.arrived < threads) {
+      if (!waits) return;
+      lanes_[current_].state = State::at_named;
+      hand_over();
+      return;
+    }
+    for (const unsigned l : b.waiting) {
+      races_.acquire(l, b.gathered);
+      if (l != current_) make_ready(l);
+    }
+    b.arrived = 0;
+    b.waiting.clear();
+    b.gathered.clear();
+    if (waits) {
+      make_ready(current_);
+      hand_over();
+    }
+  }
+
+  // Barriers in shared memory, by where they lie.
+  void init_barrier(std::size_t at, unsigned count) {
+    static_cast<void>(shared(at, 8));
+    races_.set_aside(at, 8);
+    for (const SharedBarrier& b : barriers_) {
+      if (b.at == at) fail("makes a barrier where one is");
+    }
+    barriers_.push_back({at, count, count, 0, 0, {}, {}});
+  }
+  void arrive(std::size_t at, std::uint32_t bytes) {
+    SharedBarrier& b = barrier(at);
+    if (b.pending == 0) fail("arrives at a barrier that all have come to");
+    races_.release(current_, b.gathered);
+    b.bytes += bytes;
+    --b.pending;
+    try_pass(b);
+  }
+  void wait(std::size_t at, unsigned parity) {
+    if (barrier(at).phase % 2 == parity) {
+      Lane& me = lanes_[current_];
+      me.state = State::at_shared_barrier;
+      me.barrier = at;
+      me.parity = parity;
+      hand_over();
+    }
+    races_.acquire(current_, barrier(at).passed);
+  }
+  void fence_async() { races_.fence_async(current_); }
+
+  /// Begins a copy that arrives at its barrier.
+  void begin_bulk(BulkCopy boxes) {
+    boxes.lane = current_;
+    if (schedule_.find_races) {
+      for (const BulkUnit& unit : boxes.units) {
+        std::string wrong = races_.begin_bulk(current_, unit.to, 16);
+        if (!wrong.empty()) fail_at(std::move(wrong), unit.to);
+      }
+      boxes.issued = races_.end_of_issue(current_);
+    }
+    static_cast<void>(barrier(boxes.barrier));
+    bulk_.push_back(std::move(boxes));
+    if (schedule_.copies == Copies::early) finish_bulk(bulk_.size() - 1);
+  }
+
+  /// Begins a product of the calling lane's warpgroup. \pre all lanes of the warp begin it
+  void begin_product(Product product) {
+    Lane& me = lanes_[current_];
+    product.group = me.product_group;
+    const Product* before = nullptr;
+    for (const Product& p : me.products) {
+      if (p.d == product.d) before = &p;
+    }
+    if (before == nullptr) {
+      if (!me.registers_fenced) {
+        fail("begins a product with no begin_products() since its registers were used");
+      }
+      product.value.assign(product.d, product.d + product.outputs);
+      std::fill_n(product.d, product.outputs, poison());
+    } else if (before->done) {
+      product.value = before->value;
+    }
+    me.products.push_back(std::move(product));
+    if (schedule_.copies == Copies::early) carry_out(me.products.back());
+  }
+  void begin_products() { lanes_[current_].registers_fenced = true; }
+  void commit_products() { ++lanes_[current_].product_group; }
+  void wait_products(unsigned newest) {
+    Lane& me = lanes_[current_];
+    std::size_t finished = 0;
+    for (Product& p : me.products) {
+      if (p.group + newest >= me.product_group) break;
+      if (!p.done) carry_out(p);
+      ++finished;
+      Product* next = nullptr;
+      for (std::size_t i = finished; i < me.products.size() && next == nullptr; ++i) {
+        if (me.products[i].d == p.d) next = &me.products[i];
+      }
+      if (next != nullptr) {
+        if (!next->done) next->value = p.value;
+        continue;
+      }
+      for (unsigned i = 0; i < p.outputs; ++i) {
+        if (std::bit_cast<std::uint32_t>(p.d[i]) != poison_bits) {
+          fail("writes the sums of a product that is under way");
+        }
+      }
+      std::copy(p.value.begin(), p.value.end(), p.d);
+    }
+    me.products.erase(me.products.begin(),
+                      me.products.begin() + static_cast<std::ptrdiff_t>(finished));
+    me.registers_fenced = false;
+  }
+
  private:
-  enum class State : std::uint8_t { ready, at_barrier, in_warp, exited };
+  enum class State : std::uint8_t {
+    ready,
+    at_barrier,
+    at_named,
+    at_shared_barrier,
+    in_warp,
+    exited
+  };
+  static constexpr std::uint32_t poison_bits = 0xffc0dead;  // a NaN
+  static float poison() { return std::bit_cast<float>(poison_bits); }
   struct Copy {
     std::size_t offset;
     const void* from;
@@ -204,6 +342,11 @@ class Machine {
     const char* what = "";
     std::vector<Copy> copies;
     unsigned group = 0;
+    std::size_t barrier = 0;  // in shared memory, that it waits at
+    unsigned parity = 0;
+    std::vector<Product> products;
+    unsigned product_group = 0;
+    bool registers_fenced = false;
   };
 
   static Machine*& running() {
@@ -223,6 +366,9 @@ class Machine {
     // all bits set: a NaN in every floating-point type
     if (shared_.size() > 0) std::memset(shared_.data(), 0xff, shared_.size());
     races_.begin_block();
+    barriers_.clear();
+    bulk_.clear();
+    named_.fill({});
     for (unsigned l = 0; l < n; ++l) lane_at_[l] = l;
     if (schedule_.order == Order::random) {
       for (unsigned l = n; l > 1; --l) std::swap(lane_at_[l - 1], lane_at_[rng_.below(l)]);
@@ -232,6 +378,9 @@ class Machine {
       Lane& lane = lanes_[l];
       lane.copies.clear();
       lane.group = 0;
+      lane.products.clear();
+      lane.product_group = 0;
+      lane.registers_fenced = false;
       lane.context.prepare(stacks_[l], Stacks::bytes, &Machine::entry);
       make_ready(l);
     }
@@ -249,9 +398,11 @@ class Machine {
 
   void exit() {
     finish_copies(current_, 0, true);
+    if (!lanes_[current_].products.empty()) fail("ends while a product is under way");
     lanes_[current_].state = State::exited;
     --alive_;
     if (alive_ == 0) {
+      if (!bulk_.empty()) fail("ends while a bulk copy is under way");
       lanes_[current_].context.switch_to(main_, true);
     }
     if (waiting_ == alive_) release_barrier();
@@ -280,10 +431,75 @@ class Machine {
   }
 
   unsigned next() {
-    for (const std::uint64_t word : ready_) {
-      if (word != 0) return pick();
+    for (;;) {
+      for (const std::uint64_t word : ready_) {
+        if (word != 0) return pick();
+      }
+      if (bulk_.empty()) fail(deadlock());
+      // as late as may be: everyone waits
+      finish_bulk(schedule_.order == Order::forward   ? 0
+                  : schedule_.order == Order::reverse ? bulk_.size() - 1
+                                                      : rng_.below(bulk_.size()));
     }
-    fail(deadlock());
+  }
+
+  SharedBarrier& barrier(std::size_t at) {
+    for (SharedBarrier& b : barriers_) {
+      if (b.at == at) return b;
+    }
+    fail("uses a barrier that nobody made (byte " + std::to_string(at) + " of shared memory)");
+  }
+  /// Ends the phase of a barrier that everyone and everything has come to.
+  void try_pass(SharedBarrier& b) {
+    if (b.pending != 0 || b.bytes != 0) return;
+    b.pending = b.count;
+    ++b.phase;
+    b.passed = b.gathered;
+    for (unsigned l = 0; l < lanes_.size(); ++l) {
+      const Lane& lane = lanes_[l];
+      if (lane.state == State::at_shared_barrier && lane.barrier == b.at &&
+          lane.parity != b.phase % 2) {
+        make_ready(l);
+      }
+    }
+  }
+  void finish_bulk(std::size_t i) {
+    const BulkCopy done = std::move(bulk_[i]);
+    bulk_.erase(bulk_.begin() + static_cast<std::ptrdiff_t>(i));
+    for (const BulkUnit& unit : done.units) {
+      copy(unit.to, unit.from, 16);
+      if (schedule_.find_races) races_.end_bulk(done.lane, done.issued, unit.to, 16);
+    }
+    SharedBarrier& b = barrier(done.barrier);
+    b.gathered.resize(lanes_.size(), 0);
+    b.gathered[done.lane] = std::max(b.gathered[done.lane], done.issued);
+    b.bytes -= static_cast<std::int64_t>(done.units.size() * 16);
+    try_pass(b);
+  }
+
+  /// Notes that the unit which multiplies reads a matrix; one lane a warp does.
+  void note_matrix(std::uint64_t matrix, bool other_major, unsigned first, unsigned count) {
+    if (!is_swizzled(matrix)) {
+      fail("multiplies a matrix whose descriptor has another swizzle than that of 128 bytes");
+    }
+    if (!schedule_.find_races || current_ % warp_lanes != 0) return;
+    // 16 bytes at once: 8 elements along whichever dimension is contiguous
+    for (unsigned k = 0; k < 16; k += other_major ? 1 : 8) {
+      for (unsigned i = first; i < first + count; i += other_major ? 8 : 1) {
+        const std::size_t at = operand_place(matrix, other_major, i, k);
+        static_cast<void>(shared(at, 16));
+        std::string wrong = races_.read_async(current_, at, 16);
+        if (!wrong.empty()) fail_at(std::move(wrong), at);
+      }
+    }
+  }
+  void carry_out(Product& p) {
+    const unsigned thread = current_ % warpgroup_lanes;
+    if (!p.a_in_registers) {
+      note_matrix(p.a_matrix, false, thread / warp_lanes * 16, 16);
+    }
+    note_matrix(p.b_matrix, p.b_other_major, 0, p.columns);
+    multiply(p, thread, [this](std::size_t at) { return shared(at, 2); });
   }
 
   /// Takes a ready lane out of the set. \pre there is one
@@ -417,6 +633,11 @@ class Machine {
     switch (lane.state) {
       case State::at_barrier:
         return "at the block's barrier";
+      case State::at_named:
+        return "at a barrier of some warps";
+      case State::at_shared_barrier:
+        return "at the barrier at byte " + std::to_string(lane.barrier) +
+               " of shared memory for parity " + std::to_string(lane.parity);
       case State::in_warp:
         return std::string("in ") + lane.what + " with mask " + hex(lane.mask);
       case State::exited:
@@ -437,6 +658,9 @@ class Machine {
   std::vector<Lane> lanes_;
   std::vector<unsigned> slot_of_, lane_at_;
   std::array<std::uint64_t, 16> ready_{};
+  std::vector<SharedBarrier> barriers_;
+  std::array<NamedBarrier, 16> named_;
+  std::vector<BulkCopy> bulk_;
   Stacks stacks_;
   AlignedArray<std::byte> shared_;
   RaceCheck races_;

@@ -226,6 +226,10 @@ class Shared {
     emulator::Machine::current().begin_copy(offset_ + i * sizeof(T), from, 16);
   }
   [[nodiscard]] std::size_t size() const { return count_; }
+  /// Where element i lies in shared memory. \unit bytes
+  [[nodiscard]] std::uint32_t address(std::size_t i) const {
+    return static_cast<std::uint32_t>(offset_ + i * sizeof(T));
+  }
 
  private:
   void check(std::size_t i, std::size_t n) const {
@@ -428,7 +432,7 @@ void launch(const LaunchShape& shape, const typename Kernel::Params& params, Str
     emulator::machine().launch(
         Kernel::name, shape, Kernel::threads,
         [](const void* p) { Kernel::run(*static_cast<const typename Kernel::Params*>(p)); },
-        &params);
+        &params, shared_limit<Kernel>());
   });
 }
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <quire/core/aligned.hpp>
 #include <quire/core/error.hpp>
 #include <quire/simt/common.hpp>
+#include <quire/simt/emulator/async_units.hpp>
 #include <quire/simt/emulator/schedule.hpp>
 
 namespace quire::simt::emulator {
@@ -36,7 +38,7 @@ class Machine {
   [[nodiscard]] static Machine& current() { return *self().machine; }
 
   void launch(std::string_view kernel, const LaunchShape& shape, unsigned threads, Body body,
-              const void* params) {
+              const void* params, std::size_t = most_shared_bytes) {
     kernel_ = kernel;
     shape_ = shape;
     shared_ = AlignedArray<std::byte>(shape.shared_bytes);
@@ -45,6 +47,7 @@ class Machine {
       for (unsigned y = 0; y < shape.grid.y; ++y) {
         for (unsigned x = 0; x < shape.grid.x; ++x) {
           block_ = {x, y, z};
+          barriers_.clear();
           std::barrier<> all(threads);
           barrier_ = &all;
           for (unsigned w = 0; w < (threads + warp_lanes - 1) / warp_lanes; ++w) {
@@ -120,6 +123,51 @@ class Machine {
   void commit_copies() {}
   void wait_copies(unsigned) {}
 
+  void named_barrier(unsigned id, unsigned threads, bool waits) {
+    Named& b = named_[id];
+    const std::uint32_t generation = b.generation.load(std::memory_order_relaxed);
+    if (b.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+      b.arrived.store(0, std::memory_order_relaxed);
+      b.generation.fetch_add(1, std::memory_order_acq_rel);
+      b.generation.notify_all();
+    } else if (waits) {
+      while (b.generation.load(std::memory_order_acquire) == generation) {
+        b.generation.wait(generation, std::memory_order_acquire);
+      }
+    }
+  }
+  /// \pre one thread makes all barriers, and sync() follows
+  void init_barrier(std::size_t at, unsigned count) {
+    Arrivals& b = barriers_.emplace_back();
+    b.at = at;
+    b.count = count;
+    b.left = std::int64_t{count} << 32;
+  }
+  void arrive(std::size_t at, std::uint32_t bytes) {
+    come(barrier(at), std::int64_t{bytes} - (std::int64_t{1} << 32));
+  }
+  void wait(std::size_t at, unsigned parity) {
+    Arrivals& b = barrier(at);
+    for (;;) {
+      const std::uint32_t phase = b.phase.load(std::memory_order_acquire);
+      if (phase % 2 != parity) return;
+      b.phase.wait(phase, std::memory_order_acquire);
+    }
+  }
+  void fence_async() {}
+  void begin_bulk(const BulkCopy& boxes) {
+    for (const BulkUnit& unit : boxes.units) begin_copy(unit.to, unit.from, 16);
+    come(barrier(boxes.barrier), -static_cast<std::int64_t>(boxes.units.size() * 16));
+  }
+  void begin_product(Product product) {
+    product.value.assign(product.d, product.d + product.outputs);
+    multiply(product, thread() % warpgroup_lanes, [this](std::size_t at) { return shared(at, 2); });
+    std::copy(product.value.begin(), product.value.end(), product.d);
+  }
+  void begin_products() {}
+  void commit_products() {}
+  void wait_products(unsigned) {}
+
  private:
   struct Warp {
     std::array<std::array<std::atomic<std::uint32_t>, 16>, warp_lanes> slot{};
@@ -127,6 +175,29 @@ class Machine {
     std::array<std::atomic<std::uint32_t>, warp_lanes> arrived{}, generation{};
     std::atomic<std::uint32_t> alive{full_mask};
   };
+  struct Named {
+    std::atomic<std::uint32_t> arrived{0}, generation{0};
+  };
+  /// Arrivals that are missing, in the upper half, and bytes.
+  struct Arrivals {
+    std::size_t at = 0;
+    unsigned count = 0;
+    std::atomic<std::int64_t> left{0};
+    std::atomic<std::uint32_t> phase{0};
+  };
+  Arrivals& barrier(std::size_t at) {
+    for (Arrivals& b : barriers_) {
+      if (b.at == at) return b;
+    }
+    fail("uses a barrier that nobody made");
+  }
+  static void come(Arrivals& b, std::int64_t change) {
+    while (b.left.fetch_add(change, std::memory_order_acq_rel) + change == 0) {
+      change = std::int64_t{b.count} << 32;  // the next phase, whose first may have come already
+      b.phase.fetch_add(1, std::memory_order_acq_rel);
+      b.phase.notify_all();
+    }
+  }
   struct Self {
     Machine* machine = nullptr;
     unsigned thread = 0;
@@ -158,6 +229,8 @@ class Machine {
   AlignedArray<std::byte> shared_;
   std::barrier<>* barrier_ = nullptr;
   std::unique_ptr<Warp[]> warps_;
+  std::array<Named, 16> named_;
+  std::deque<Arrivals> barriers_;
 };
 
 }  // namespace quire::simt::emulator
