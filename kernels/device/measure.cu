@@ -24,6 +24,7 @@
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_decode/reference.hpp>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
+#include <quire/kernels/paged_prefill/warpgroup_prefill.cuh>
 #include <quire/simt/device_array.cuh>
 
 namespace {
@@ -496,11 +497,14 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
            limit.copy, true, 0);
 }
 
-template <class Key>
-void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small) {
+/// One causal prompt by a prefill kernel; `how`: what is said of it beside format and length.
+template <class Kernel>
+void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small,
+                     const std::string& how = {}) {
+  using Key = typename Kernel::Key;
   using Query = typename Key::Query;
   using attention::Causal;
-  using Kernel = PagedPrefill<Key, Causal>;
+  constexpr bool by_warpgroups = requires { Kernel::consumers; };
   constexpr std::size_t kv_heads = 8, group = 4, heads = kv_heads * group;
   Pool<Key> pool(1, length, kv_heads, small);
   const std::size_t values = length * heads * Key::head_dim;
@@ -510,7 +514,7 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
   const auto plan = plan_prefill(std::span<const PrefillSequence>(sequences), group, Kernel::tile);
   const DeviceArray<PrefillSequence> device_sequences{std::span<const PrefillSequence>(sequences)};
   const DeviceArray<PrefillWork> work{std::span<const PrefillWork>(plan)};
-  PagedPrefillParams<Query, Causal> p;
+  typename Kernel::Params p;
   p.q = q.data();
   p.q_stride = p.out_stride = heads * Key::head_dim;
   p.out = out.data();
@@ -519,8 +523,16 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
   p.work = work.data();
   p.heads = heads;
   p.scale = 1.0f / std::sqrt(static_cast<float>(Key::head_dim));
+  std::vector<simt::TensorMap> maps;
+  if constexpr (by_warpgroups) {
+    maps.reserve(pool.layers);
+    for (std::size_t l = 0; l < pool.layers; ++l) {
+      maps.push_back(Kernel::map_of(pool.layer(l), pool.host_tables.size()));
+    }
+  }
   const auto run = [&](int i) {
     p.cache = pool.layer(static_cast<std::size_t>(i));
+    if constexpr (by_warpgroups) p.cache_map = maps[static_cast<std::size_t>(i) % maps.size()];
     simt::launch<Kernel>({{static_cast<unsigned>(plan.size()), kv_heads}, Kernel::shared_bytes}, p);
   };
   run(0);
@@ -536,9 +548,36 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
   const double seconds = seconds_of(run, small, 3, 11);
   const double operations =
       2.0 * static_cast<double>(length) * static_cast<double>(length) * heads * Key::head_dim;
-  rows.add("paged_prefill",
-           std::string(Key::KvFormat::name) + " causal length " + std::to_string(length), seconds,
-           operations / seconds, "matmul", limit.matmul, error < 0.02, error);
+  rows.add(std::string(Kernel::name),
+           std::string(Key::KvFormat::name) + " causal length " + std::to_string(length) + how,
+           seconds, operations / seconds, "matmul", limit.matmul, error < 0.02, error);
+}
+/// The same prompts by products of a warp, and by those of warpgroups where the device has them, as tuned
+/// and with one number changed.
+void measure_prefills(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small) {
+  using attention::Causal;
+  using Wide = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
+  using Narrow = KernelKey<kv_format::Bf16, 16, 64, Bf16>;
+  measure_prefill<PagedPrefill<Wide, Causal>>(rows, limit, length, small);
+  measure_prefill<PagedPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64");
+  if (!simt::has_warpgroups()) {
+    std::printf("no products of warpgroups here: prefill by them is not measured\n");
+    return;
+  }
+  measure_prefill<WarpgroupPrefill<Wide, Causal>>(rows, limit, length, small);
+  measure_prefill<WarpgroupPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64");
+  measure_prefill<WarpgroupPrefill<KernelKey<kv_format::Bf16, 16, 256, Bf16>, Causal>>(
+      rows, limit, length, small, " head_dim 256");
+  measure_prefill<WarpgroupPrefill<KernelKey<kv_format::Bf16, 64, 128, Bf16>, Causal>>(
+      rows, limit, length, small, " blocks of 64");
+  measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.turns = false}>>(
+      rows, limit, length, small, " without turns");
+  measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.stages = 3}>>(rows, limit, length,
+                                                                                small, " 3 stages");
+  measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.tokens = 64, .stages = 4}>>(
+      rows, limit, length, small, " tiles of 64, 4 stages");
+  measure_prefill<WarpgroupPrefill<Narrow, Causal, WarpgroupTuning{.consumers = 3}>>(
+      rows, limit, length, small, " head_dim 64, 3 consumers");
 }
 
 void measure_moves(device::Rows& rows, const Ceilings& limit, bool small) {
@@ -638,7 +677,7 @@ int main(int argc, char** argv) {
                                                                8, 4, small, sm);
     for (const std::size_t length :
          small ? std::vector<std::size_t>{300} : std::vector<std::size_t>{4096, 8192, 16384}) {
-      measure_prefill<Bf16Key>(rows, limit, length, small);
+      measure_prefills(rows, limit, length, small);
     }
     measure_moves(rows, limit, small);
     measure_cache_write<Bf16Key>(rows, limit, small ? 64 : 8192, small);

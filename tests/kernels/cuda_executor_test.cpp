@@ -256,6 +256,54 @@ TEST(CudaExecutor, SharedPrefixesAreAttendedToTogether) {
   }
 }
 
+/// A device with products of warpgroups until the end of the scope.
+struct ScopedWarpgroups {
+  ScopedWarpgroups() { simt::emulator::device_has_warpgroups() = true; }
+  ~ScopedWarpgroups() { simt::emulator::device_has_warpgroups() = false; }
+};
+// Prompts, chunks of them and rows of one token: what either prefill kernel leaves leads to the same
+// draws, and the device says which one runs.
+TEST(CudaExecutor, PrefillByWarpgroupsDrawsTheSame) {
+  using Wide = BasicCuda<Fp16, kernels::LoopProduct, 16, 64>;
+  const TempDir folder;
+  const checkpoint::Checkpoint model = four_bit_model(folder);
+  const std::vector<HandStep> steps = {
+      {{}, {}, {{0, 0, 20, {0, 1}, 1}, {1, 0, 40, {2, 3, 4}, 1}}},
+      {{}, {}, {{0, 20, 9, {0, 1}, 1}, {1, 40, 1, {2, 3, 4}, 1}, {3, 0, 2, {5}, 1}}},
+      {{}, {}, {{0, 29, 1, {0, 1}, 1}, {1, 41, 6, {2, 3, 4}, 1}}}};
+  auto& launches = simt::emulator::device().launches;
+  const auto draw = [&](PrefillPath path, bool expected) {
+    auto options = options_by_hand<Wide>(model);
+    options.prefill = path;
+    Wide::Bound<presets::Vllm> bound(options, geometry_by_hand);
+    EXPECT_EQ(bound.prefill_kernel(), expected ? "warpgroup_prefill" : "paged_prefill");
+    const std::uint64_t before = launches["warpgroup_prefill"], others = launches["paged_prefill"];
+    auto drawn = drawn_by(steps, [&](const StepPlan& p, StepResult& r) { bound.execute(p, r); });
+    // two layers of each step
+    EXPECT_EQ(launches["warpgroup_prefill"] - before, expected ? 6u : 0u);
+    EXPECT_EQ(launches["paged_prefill"] - others, expected ? 0u : 6u);
+    return drawn;
+  };
+  const auto by_matrix = draw(PrefillPath::by_device, false);
+  ASSERT_EQ(by_matrix.size(), 7u);
+  EXPECT_THROW(draw(PrefillPath::warpgroups, true), Error);
+  const ScopedWarpgroups device;
+  expect_close(draw(PrefillPath::by_device, true), by_matrix, 0.005f);
+  expect_close(draw(PrefillPath::warpgroups, true), by_matrix, 0.005f);
+  expect_close(draw(PrefillPath::matrix, false), by_matrix, 0);
+  // of heads of 16 dimensions there is no such kernel
+  auto options = options_by_hand<Wide>(golden("qwen3"));
+  EXPECT_EQ((Wide::Bound<presets::Vllm>(options, geometry_by_hand).prefill_kernel()),
+            "paged_prefill");
+  options.prefill = PrefillPath::warpgroups;
+  try {
+    Wide::Bound<presets::Vllm> bound(options, geometry_by_hand);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("no such kernel for these keys and values"));
+  }
+}
+
 // One way of finding them: the CPU executor's groups are the CUDA executor's, those of a tree of beginnings
 // too, and whoever is in the midst of a prompt is no hindrance.
 TEST(CudaExecutor, FindsTheSharedPrefixesThatTheCpuExecutorFinds) {

@@ -48,6 +48,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "merge_states/merge_states.cuh": DECODE,
     "paged_decode/plan.hpp": ["decode_plan_test"],
     "paged_prefill/paged_prefill.cuh": ["paged_prefill_test", "paged_attention_test"],
+    "paged_prefill/warpgroup_prefill.cuh": ["warpgroup_prefill_test"],
     "paged_attention/paged_attention.cuh": ["paged_attention_test"],
     "cascade/cascade.cuh": ["paged_attention_test"],
     "few_rows.cuh": ["grouped_product_test"],
@@ -244,8 +245,10 @@ def mutations(name):
         if "constexpr" in code:
             continue
         array = re.match(r"\s*(const )?[\w:<>]+ \w+\[", code) or re.search(r"\(&\w+\)\[", code)
-        for m in re.finditer(r"simt::sync(_warp)?\([^)]*\);", code):
-            yield (number, "barrier removed", code[:m.start()] + code[m.end():],
+        for m in re.finditer(r"simt::sync(_warp)?\([^)]*\);|simt::(meet|meet_later|fence_async|begin_products"
+                             r"|commit_products|wait_products<\d>)\(.*\);"
+                             r"|\w+(\([^()]*\))?\.(wait|arrive)\([^;]*\);", code):
+            yield (number, "barrier removed", code[:m.start()] + ";" + code[m.end():],
                    code[:m.start()] + "if (!quire_mutation::on<@>()) " + code[m.start():])
         for m in re.finditer(r" (<|<=|>|>=) (?!<)", code):
             other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[m[1]]

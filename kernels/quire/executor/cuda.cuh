@@ -45,6 +45,7 @@
 #include <quire/kernels/mixture/route.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
+#include <quire/kernels/paged_prefill/warpgroup_prefill.cuh>
 #include <quire/kernels/rms_norm/rms_norm.cuh>
 #include <quire/kernels/sampling/sampling.cuh>
 #include <quire/kernels/swiglu/swiglu.cuh>
@@ -59,6 +60,11 @@
 
 namespace quire::executor {
 
+/// By which kernel sequences with several rows attend: matrix, by products of a warp, which every device
+/// has; warpgroups, by those of sm_90a, over 16-bit keys and values in blocks of 8 tokens or more;
+/// by_device, by warpgroups where the device, the program and the keys and values allow it.
+enum class PrefillPath { by_device, matrix, warpgroups };
+
 /// Runs steps on a device through Quire's kernels: copies and swaps of blocks, the whole forward
 /// pass, and sampling. Under a host compiler the kernels run on the emulator, so that a machine
 /// without a GPU can check every step against the CPU executor.
@@ -69,7 +75,8 @@ namespace quire::executor {
 /// with weights without scales; norms behind what they norm (opt-350m) and GELU by the error function are
 /// refused.
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
-/// other rows through the decode kernels. Keys and values: every format that KvAccess knows, 4-bit codes
+/// other rows through the decode kernels. On devices of compute capability 9.0 that prefill is by
+/// warpgroups where it may be (PrefillPath). Keys and values: every format that KvAccess knows, 4-bit codes
 /// with 16-bit activations and head_dim 64, 128 ... alone. Weights: without scales through Product;
 /// layers' in groups of whole numbers (LinearOnly<Int4Grouped<128>> ...) with 16-bit activations and 2:4
 /// sparse (LinearOnly<Sparse24>) with bfloat16, read once for each eight or sixteen rows.
@@ -99,6 +106,7 @@ struct ParallelCuda {
     bool wrap_tokens = false;                    // maps token ids into the vocabulary by remainder
     bool poison = false;                         // fills unwritten KV with NaN
     bool graphs = true;                          // replays steps of one token a sequence
+    PrefillPath prefill = PrefillPath::by_device;
     /// Sequences of one token a step whose tables begin with the same blocks attend to those once,
     /// together, where they hold so many tokens at least. 0: never
     Tokens share_from = 1024;
@@ -141,6 +149,14 @@ struct ParallelCuda {
     template <unsigned head_dim>
     static constexpr bool prefills = sizeof(Value) == 2 && head_dim % 16 == 0 &&
                                      sizeof(typename Key<head_dim>::Stored) <= 2;
+    template <unsigned head_dim>
+    static constexpr kernels::WarpgroupTuning warpgroup_tuning =
+        simt::emulated ? kernels::WarpgroupTuning{.consumers = 1, .tokens = 32}
+                       : kernels::warpgroup_tuning<Key<head_dim>>;
+    template <unsigned head_dim>
+    static constexpr bool has_warpgroup_path =
+        prefills<head_dim>&& kernels::prefers_warpgroups<Key<head_dim>>&&
+            kernels::fits_warpgroups<Key<head_dim>, warpgroup_tuning<head_dim>>;
     template <class T>
     using Array = simt::DeviceArray<T>;
 
@@ -166,6 +182,7 @@ struct ParallelCuda {
           out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
           in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
       load(options);
+      choose_prefill(options.prefill);
       if (options.poison) {
         // all bits set is a NaN in every format: as element, or as scale
         device_pool_.upload(std::vector<std::byte>(device_pool_.size(), std::byte{0xff}));
@@ -195,6 +212,12 @@ struct ParallelCuda {
     }
     /// Which sequences of the last step's plan were found to begin with the same blocks.
     [[nodiscard]] const attention::SharedPrefixes& shared_prefixes() const { return shared_; }
+    /// The kernel by which sequences with several rows attend.
+    [[nodiscard]] std::string_view prefill_kernel() const {
+      if (!cache_maps_.empty()) return "warpgroup_prefill";
+      return ((config_.shape.head_dim == head_dims && prefills<head_dims>) || ...) ? "paged_prefill"
+                                                                                   : "paged_decode";
+    }
 
    private:
     static constexpr std::uint32_t blocks_per_multiprocessor = 4;
@@ -271,6 +294,44 @@ struct ParallelCuda {
       }
       if (c.embedding_width != c.shape.hidden) refuse("a narrow embedding has no kernels");
       return c;
+    }
+    /// \errors usage, where warpgroups are asked for and cannot be had
+    void choose_prefill(PrefillPath path) {
+      if (path == PrefillPath::matrix) return;
+      const bool exists =
+          ((config_.shape.head_dim == head_dims && has_warpgroup_path<head_dims>) || ...);
+      const auto refuse = [path](std::string_view why, std::string_view expected) {
+        if (path == PrefillPath::by_device) return;
+        throw usage_error("executor cuda: prefill by warpgroups", why, expected);
+      };
+      if (!exists) {
+        return refuse(
+            "no such kernel for these keys and values",
+            "bf16 or fp16 ones of a multiple of 64 dimensions, 16-bit activations, blocks "
+            "of 8 tokens or more that divide a tile");
+      }
+      if (!simt::has_warpgroups()) {
+        return refuse("this device, or this program, has no products of warpgroups",
+                      "compute capability 9.0, and a program compiled for sm_90a");
+      }
+      (void)(map_cache<head_dims>() || ...);
+    }
+    /// Describes each layer's keys and values to tensor copies; whether heads have that many dimensions.
+    template <unsigned head_dim>
+    bool map_cache() {
+      if (config_.shape.head_dim != head_dim) return false;
+      if constexpr (has_warpgroup_path<head_dim>) {
+        using Kernel =
+            kernels::WarpgroupPrefill<Key<head_dim>, attention::Causal, warpgroup_tuning<head_dim>>;
+        const auto kv_heads = static_cast<std::uint32_t>(config_.shape.kv_heads);
+        cache_maps_.reserve(static_cast<std::size_t>(config_.shape.layers));
+        for (std::size_t l = 0; l < static_cast<std::size_t>(config_.shape.layers); ++l) {
+          cache_maps_.push_back(Kernel::map_of(
+              {device_pool_.data() + l * 2 * kv_heads * slab_bytes(), block_bytes_, kv_heads},
+              static_cast<std::size_t>(device_blocks_.value) + 1));
+        }
+      }
+      return true;
     }
     [[nodiscard]] std::size_t slab_bytes() const {
       return KvFormat::slab_bytes(block_tokens, static_cast<std::size_t>(config_.shape.head_dim));
@@ -637,10 +698,16 @@ struct ParallelCuda {
       }
       for (const std::uint32_t row : rows) lengths.push_back(batch_.lengths[row]);
       if constexpr (prefills<head_dim>) {
-        using Kernel = kernels::PagedPrefill<Key<head_dim>, attention::Causal, prefill_tuning>;
-        const auto work =
-            kernels::plan_prefill(std::span<const kernels::PrefillSequence>(batch_.prompts),
-                                  heads / kv_heads, Kernel::tile);
+        std::uint32_t tile =
+            kernels::PagedPrefill<Key<head_dim>, attention::Causal, prefill_tuning>::tile;
+        if constexpr (has_warpgroup_path<head_dim>) {
+          if (!cache_maps_.empty()) {
+            tile = kernels::WarpgroupPrefill<Key<head_dim>, attention::Causal,
+                                             warpgroup_tuning<head_dim>>::tile;
+          }
+        }
+        const auto work = kernels::plan_prefill(
+            std::span<const kernels::PrefillSequence>(batch_.prompts), heads / kv_heads, tile);
         prefills_ = static_cast<std::uint32_t>(work.size());
         at_.prompts = data_.add(batch_.prompts);
         at_.prefills = data_.add(work);
@@ -938,14 +1005,15 @@ struct ParallelCuda {
           write, compute_);
       const Attention& a = attention_[layer.attention];
       if (a.window > 0) {
-        attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache);
+        attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache, index);
       } else {
-        attend_as<head_dim>(attention::Causal(), a, write.cache);
+        attend_as<head_dim>(attention::Causal(), a, write.cache, index);
       }
     }
 
     template <unsigned head_dim, class Variant>
-    void attend_as(const Variant& variant, const Attention& a, const kernels::KvPool& cache) {
+    void attend_as(const Variant& variant, const Attention& a, const kernels::KvPool& cache,
+                   [[maybe_unused]] std::size_t layer) {
       const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
       kernels::PagedDecodeParams<Value, Variant> p;
       p.q = q_.data();
@@ -968,8 +1036,7 @@ struct ParallelCuda {
           p, a.work, data_.at<kernels::MergeWork>(a.merges_at), a.merges, compute_);
       if constexpr (prefills<head_dim>) {
         if (prefills_ == 0) return;
-        using Kernel = kernels::PagedPrefill<Key<head_dim>, Variant, prefill_tuning>;
-        kernels::PagedPrefillParams<Value, Variant> of;
+        kernels::WarpgroupPrefillParams<Value, Variant> of;
         of.q = p.q;
         of.out = p.out;
         of.q_stride = of.out_stride = p.q_stride;
@@ -980,6 +1047,16 @@ struct ParallelCuda {
         of.heads = heads;
         of.scale = p.scale;
         of.variant = variant;
+        if constexpr (has_warpgroup_path<head_dim>) {
+          if (!cache_maps_.empty()) {
+            using Kernel =
+                kernels::WarpgroupPrefill<Key<head_dim>, Variant, warpgroup_tuning<head_dim>>;
+            of.cache_map = cache_maps_[layer];
+            simt::launch<Kernel>({{prefills_, cache.kv_heads}, Kernel::shared_bytes}, of, compute_);
+            return;
+          }
+        }
+        using Kernel = kernels::PagedPrefill<Key<head_dim>, Variant, prefill_tuning>;
         simt::launch<Kernel>({{prefills_, cache.kv_heads}, Kernel::shared_bytes}, of, compute_);
       }
     }
@@ -1213,8 +1290,9 @@ struct ParallelCuda {
     bool shares_;  // whether there is a kernel for it, and somebody wants it
     std::vector<Layer> layers_;
     std::vector<Attention> attention_;
-    Array<Weight> embedding_;       // empty when `output` serves as one
-    Array<Weight> position_table_;  // where positions are learned
+    std::vector<simt::TensorMap> cache_maps_;  // of each layer, where prefill is by warpgroups
+    Array<Weight> embedding_;                  // empty when `output` serves as one
+    Array<Weight> position_table_;             // where positions are learned
     Norm final_norm_;
     Array<float> angles_;
     DeviceMatrix<Head> output_;

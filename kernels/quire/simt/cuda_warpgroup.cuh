@@ -71,9 +71,9 @@ class Barrier {
     QUIRE_WARPGROUP_ASM("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address_) : "memory");
   }
   /// Arrives, and announces bytes that copies will bring in this phase.
-  __device__ __forceinline__ void arrive_expecting(std::uint32_t bytes) const {
+  __device__ __forceinline__ void arrive_expecting(std::uint32_t coming) const {
     QUIRE_WARPGROUP_ASM("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address_),
-                        "r"(bytes)
+                        "r"(coming)
                         : "memory");
   }
   /// Waits until the phase of that parity has ended; that before the first is taken to have parity 1.

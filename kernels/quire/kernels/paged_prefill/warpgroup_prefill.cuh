@@ -74,7 +74,9 @@ struct WarpgroupPrefill {
   static constexpr unsigned tokens = tuning.tokens;
   static constexpr unsigned stages = tuning.stages;
   static constexpr unsigned box = Key::block_tokens < tokens ? Key::block_tokens : tokens;
-  static_assert(tokens % 16 == 0 && consumers >= 1 && consumers <= 3 && stages >= 1);
+  // one consumer has all registers that it can use, and none to take: the emulator's alone
+  static_assert(tokens % 16 == 0 && consumers >= (simt::emulated ? 1 : 2) && consumers <= 3 &&
+                stages >= 1);
 
   // Shared memory: matrices of rows of 64 elements, one after the other where a head has more.
   static constexpr unsigned columns = 64, parts = head_dim / columns;

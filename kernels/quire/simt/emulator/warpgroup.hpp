@@ -32,8 +32,8 @@ class Barrier {
   void init(unsigned arrivals) const { emulator::Machine::current().init_barrier(at_, arrivals); }
   void arrive() const { emulator::Machine::current().arrive(at_, 0); }
   /// Arrives, and announces bytes that copies will bring in this phase.
-  void arrive_expecting(std::uint32_t bytes) const {
-    emulator::Machine::current().arrive(at_, bytes);
+  void arrive_expecting(std::uint32_t coming) const {
+    emulator::Machine::current().arrive(at_, coming);
   }
   /// Waits until the phase of that parity has ended; that before the first is taken to have parity 1.
   void wait(unsigned parity) const { emulator::Machine::current().wait(at_, parity); }
