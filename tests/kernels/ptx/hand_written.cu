@@ -41,7 +41,7 @@ struct SumParams {
 };
 extern "C" __global__ void __launch_bounds__(256, 1)
     block_sum(const __grid_constant__ SumParams p) {
-  extern __shared__ __align__(128) unsigned char memory[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   float* part = reinterpret_cast<float*>(memory);
   float x = p.in[blockIdx.x * 256 + threadIdx.x];
   for (unsigned bits = 16; bits > 0; bits /= 2) {
