@@ -23,6 +23,7 @@
 #include <quire/model/bitsandbytes.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/model/tensor_parallel.hpp>
+#include <quire/model/weight_cache.hpp>
 #include <quire/model/weight_image.hpp>
 #include <quire/model/weight_stream.hpp>
 #include <quire/weight_format/bf16.hpp>
