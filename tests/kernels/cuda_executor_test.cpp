@@ -22,6 +22,7 @@
 #include <quire/model/tensor_parallel.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/simt/streams.cuh>
+#include <quire/speculation/prompt_lookup.hpp>
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/linear_only.hpp>
@@ -138,6 +139,23 @@ TEST(CudaExecutor, EqualsTheCpuExecutorOnMixturesOfExperts) {
   std::size_t equal = 0;
   for (std::size_t i = 0; i < cpu.tokens.size(); ++i) equal += halves.tokens[i] == cpu.tokens[i];
   EXPECT_GE(equal * 100, cpu.tokens.size() * 90) << equal << " of " << cpu.tokens.size();
+}
+
+struct Guessing : presets::Vllm {
+  static constexpr std::string_view name = "vllm+speculation";
+  using Speculation = speculation::BasicPromptLookup<4, 3, 1>;
+};
+/// Drafts that hold and drafts that do not, of sequences with penalties too.
+TEST(CudaExecutor, DraftsHoldAsOnTheCpuExecutor) {
+  for (const std::string model : {"opt", "qwen3"}) {
+    expect_equal<Guessing>(model, 40, false);
+    const Log plain = play<presets::Vllm, OnEmulator>(model, 40);
+    const Log guessing = play<Guessing, OnEmulator>(model, 40);
+    EXPECT_GT(guessing.counters.drafted_tokens.value, guessing.counters.accepted_tokens.value);
+    EXPECT_GT(guessing.counters.accepted_tokens.value, 10) << model;
+    EXPECT_LT(guessing.decisions.size(), plain.decisions.size()) << model;
+    EXPECT_EQ(guessing.tokens.size(), plain.tokens.size()) << model;
+  }
 }
 
 struct Swapping : presets::Vllm {

@@ -28,6 +28,7 @@
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/draft_book.hpp>
 #include <quire/executor/drafter.hpp>
+#include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/kv_format/calibration.hpp>
@@ -363,23 +364,6 @@ struct Cpu {
       return options.pin_threads ? place_threads(threads, processors_of_machine())
                                  : ThreadPlaces(threads);
     }
-    /// Closes the gaps that drafts left which did not hold. \shape held (rows that draw)
-    static void leave_out_rejected(const StepPlan& plan, std::span<const std::uint32_t> held,
-                                   StepResult& result) {
-      std::size_t row = 0, to = 0;
-      for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
-        const std::size_t from = result.begin[i];
-        result.begin[i] = static_cast<std::uint32_t>(to);
-        if (plan.sequences[i].draws <= 0) continue;
-        const std::size_t count = static_cast<std::size_t>(plan.sequences[i].draws) + held[row++];
-        std::copy_n(result.draws.begin() + static_cast<std::ptrdiff_t>(from), count,
-                    result.draws.begin() + static_cast<std::ptrdiff_t>(to));
-        to += count;
-      }
-      result.begin.back() = static_cast<std::uint32_t>(to);
-      result.draws.resize(to);
-    }
-
     /// A row that draws, and where its logits and results begin.
     struct DrawingRow {
       const SequencePlan* plan;

@@ -30,6 +30,7 @@
 #include <quire/executor/communicator.cuh>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
+#include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/step_data.cuh>
 #include <quire/executor/transfers.cuh>
@@ -123,9 +124,9 @@ struct ParallelCuda {
                     "quire: retention: the CUDA executor keeps every token and attends to all; use "
                     "quire::retention::KeepAll, or quire::executor::Cpu");
     }
-    static_assert(!speculation::guesses<speculation_of<C>>,
-                  "quire: speculation: the CUDA executor draws one token a sequence and step; use "
-                  "quire::speculation::None, or quire::executor::Cpu");
+    static_assert(!speculation::drafts_by_model<speculation_of<C>>,
+                  "quire: speculation: the CUDA executor has no draft model; use "
+                  "quire::speculation::PromptLookup, or quire::executor::Cpu");
     const KvGeometry g = quire::executor::arena_geometry<C>(options);
     if (g.tiers.uses_disk || g.tiers.overlaps) {
       throw usage_error("offload policy " + std::string(C::Offload::name),
@@ -633,7 +634,10 @@ struct ParallelCuda {
                                 static_cast<std::int32_t>(s.computed.value), at});
         }
         if (s.draws > 0) {
-          to.logits_rows.push_back(static_cast<std::uint32_t>(to.tokens.size() - 1));
+          const auto end_row = static_cast<std::uint32_t>(to.tokens.size());
+          const auto drafts = static_cast<std::uint32_t>(s.drafts);
+          for (std::uint32_t r = end_row - 1 - drafts; r < end_row; ++r)
+            to.logits_rows.push_back(r);
         }
         reserve_angles(end);
       }
@@ -1109,7 +1113,8 @@ struct ParallelCuda {
         result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
         if (s.draws <= 0) continue;
         const auto count = static_cast<std::size_t>(s.draws), first = result.draws.size();
-        result.draws.resize(first + count);
+        const auto drafts = static_cast<std::size_t>(s.drafts);
+        result.draws.resize(first + count + drafts);
         if (on_host(s)) {
           draws_on_host_ = true;
         } else if (s.sampling->beam_width > 0) {
@@ -1117,10 +1122,12 @@ struct ParallelCuda {
           beam_rows_.push_back(row);
           candidates_ = std::max(candidates_, count);
         } else {
-          add_rows(s, row, samples_, penalties_);
-          for (std::size_t d = 0; d < count; ++d) places_.push_back(first + d);
+          for_drafts(s, [&](const SequencePlan& after, std::uint32_t draft) {
+            add_rows(after, row + draft, samples_, penalties_);
+            for (std::size_t d = 0; d < count; ++d) places_.push_back(first + draft + d);
+          });
         }
-        ++row;
+        row += 1 + static_cast<std::uint32_t>(s.drafts);
       }
       result.begin.push_back(static_cast<std::uint32_t>(result.draws.size()));
     }
@@ -1157,6 +1164,30 @@ struct ParallelCuda {
         result.draws[places_[i]].token = host_drawn_.data()[i];
       }
       if (draws_on_host_) sample_on_host(plan, result);
+      keep_what_held(plan, result);
+    }
+    /// body(plan, i): what is drawn after i drafts, as if the step ended there.
+    template <class Body>
+    static void for_drafts(const SequencePlan& s, const Body& body) {
+      if (s.drafts == 0) return body(s, 0u);
+      SequencePlan after = s;
+      after.tokens -= s.drafts;
+      for (std::uint32_t d = 0; d <= static_cast<std::uint32_t>(s.drafts); ++d) {
+        body(after, d);
+        after.tokens += 1;
+      }
+    }
+    /// Of the draws after drafts.
+    void keep_what_held(const StepPlan& plan, StepResult& result) {
+      held_.clear();
+      bool any = false;
+      for (std::size_t i = 0; i < plan.sequences.size(); ++i) {
+        const SequencePlan& s = plan.sequences[i];
+        if (s.draws <= 0) continue;
+        held_.push_back(held_drafts(s, std::span(result.draws).subspan(result.begin[i])));
+        any = any || s.drafts > 0;
+      }
+      if (any) leave_out_rejected(plan, held_, result);
     }
 
     /// The likeliest tokens of beams' rows, as many as any of them asks for.
@@ -1265,17 +1296,19 @@ struct ParallelCuda {
         if (s.draws <= 0) continue;
         if (on_host(s)) {
           const auto count = static_cast<std::size_t>(s.draws);
-          const std::size_t before = result.alternatives.size();
-          if (s.sampling->beam_width <= 0) {
-            result.alternatives.resize(
-                before + count * sampling::alternatives_per_draw(*s.sampling, vocab()));
-          }
-          sampler_.sample(s, logits.subspan(row * vocab(), vocab()),
-                          {result.draws.data() + result.begin[i], count},
-                          static_cast<std::uint32_t>(before),
-                          std::span(result.alternatives).subspan(before));
+          for_drafts(s, [&](const SequencePlan& after, std::uint32_t draft) {
+            const std::size_t before = result.alternatives.size();
+            if (s.sampling->beam_width <= 0) {
+              result.alternatives.resize(
+                  before + count * sampling::alternatives_per_draw(*s.sampling, vocab()));
+            }
+            sampler_.sample(after, logits.subspan((row + draft) * vocab(), vocab()),
+                            {result.draws.data() + result.begin[i] + draft, count},
+                            static_cast<std::uint32_t>(before),
+                            std::span(result.alternatives).subspan(before));
+          });
         }
-        ++row;
+        row += 1 + static_cast<std::size_t>(s.drafts);
       }
     }
 
@@ -1316,6 +1349,7 @@ struct ParallelCuda {
     std::vector<std::pair<std::size_t, std::size_t>> beams_;  // first draw, number of candidates
     std::vector<std::uint32_t> beam_rows_;                    // of the logits
     std::size_t candidates_ = 0;                              // the most of a beam
+    std::vector<std::uint32_t> held_;                         // drafts of each row that draws
     std::uint32_t prefills_ = 0;                              // blocks of prefill work
     bool draws_on_host_ = false;
     StepData data_{std::size_t{1} << 20};
