@@ -24,7 +24,7 @@ using checkpoint::DType;
 using checkpoint::TensorSet;
 using checkpoint::TensorView;
 using Layout = checkpoint::Quantisation::Layout;
-using Bytes = std::vector<std::byte>;
+using RawBytes = std::vector<std::byte>;
 
 const std::string golden_folder = QUIRE_SOURCE_DIR "/tests/golden/models/";
 const std::vector<TokenId> text = {1, 5, 9, 2, 7};
@@ -62,7 +62,7 @@ constexpr Damage all_damage[] = {Damage::gone, Damage::retyped, Damage::flat, Da
                                  Damage::half, Damage::zeros,   Damage::ones, Damage::large};
 
 /// One tensor damaged; `memory` holds what its bytes are then.
-TensorSet damaged(const TensorSet& from, std::size_t which, Damage how, Bytes& memory) {
+TensorSet damaged(const TensorSet& from, std::size_t which, Damage how, RawBytes& memory) {
   std::vector<TensorSet::Entry> entries;
   for (std::size_t i = 0; i < from.size(); ++i) {
     const TensorView& t = from.all()[i];
@@ -102,7 +102,7 @@ void expect_sound(const Checkpoint& model, const weight_format::WeightCodec& for
     const std::string name(model.tensors.all()[i].name);
     if (name.find("layers.1.") != std::string::npos) continue;  // as layer 0
     for (const Damage how : all_damage) {
-      Bytes memory;
+      RawBytes memory;
       Checkpoint other = model;
       other.tensors = damaged(model.tensors, i, how, memory);
       const auto found = logits(other, format);
