@@ -97,10 +97,27 @@ void check_sparse(std::uint32_t rows, std::uint32_t inputs, std::uint32_t output
   Rng rng(seed);
   auto weights = random_array<float>(std::size_t{outputs} * inputs, rng);
   for (float& w : weights) w = std::round(w * 4) / 4;  // with ties
+  const auto pruned = [&](std::uint32_t o, float* row) {
+    for (std::uint32_t i = 0; i < inputs; ++i) {
+      std::uint32_t before = 0;  // of its four: larger, or as large and earlier
+      const float mine = weights[std::size_t{o} * inputs + i];
+      for (std::uint32_t k = i / 4 * 4; k < std::min(i / 4 * 4 + 4, inputs); ++k) {
+        const float other = std::abs(weights[std::size_t{o} * inputs + k]);
+        before += other > std::abs(mine) || (other == std::abs(mine) && k < i) ? 1 : 0;
+      }
+      row[i] = before < 2 ? to_float(from_float<Half>(mine)) : 0.0f;
+    }
+  };
   const auto ordered = prune_for_device<Half>(weights, outputs, inputs);
   const std::size_t chunks = (outputs + 15) / 16 * ((inputs + 63) / 64);
   ASSERT_EQ(ordered.values.size(), chunks * 512);
   ASSERT_EQ(ordered.places.size(), chunks * 32);
+  std::vector<float> expected(inputs), back(inputs, NAN);
+  for (std::uint32_t o = 0; o < outputs; ++o) {
+    pruned(o, expected.data());
+    read_sparse(ordered, o, back.data());
+    ASSERT_EQ(back, expected);
+  }
   ExactBytes values(ordered.values.size() * sizeof(Half));
   std::memcpy(values.data(), ordered.values.data(), values.size());
   SparseProductParams<Half, Out> p;
@@ -108,18 +125,7 @@ void check_sparse(std::uint32_t rows, std::uint32_t inputs, std::uint32_t output
   p.places = ordered.places.data();
   check_rows<Half, Out>(
       p, rows, inputs, outputs, x_pad, biased, rng,
-      [](const auto& q) { sparse_product<Half, Out, columns>(q); },
-      [&](std::uint32_t o, float* row) {
-        for (std::uint32_t i = 0; i < inputs; ++i) {
-          std::uint32_t before = 0;  // of its four: larger, or as large and earlier
-          const float mine = weights[std::size_t{o} * inputs + i];
-          for (std::uint32_t k = i / 4 * 4; k < std::min(i / 4 * 4 + 4, inputs); ++k) {
-            const float other = std::abs(weights[std::size_t{o} * inputs + k]);
-            before += other > std::abs(mine) || (other == std::abs(mine) && k < i) ? 1 : 0;
-          }
-          row[i] = before < 2 ? to_float(from_float<Half>(mine)) : 0.0f;
-        }
-      });
+      [](const auto& q) { sparse_product<Half, Out, columns>(q); }, pruned);
 }
 
 TEST(GroupedProduct, EachFormatAtTheEdgesOfTilesGroupsAndRows) {

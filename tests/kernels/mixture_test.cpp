@@ -59,6 +59,14 @@ TEST(Route, ChoosesTheBestAndWeighsThem) {
   }
 }
 
+/// Of which none is left as a power of e.
+TEST(Route, WeighsLargeScores) {
+  const Routed r = route({300, 301, -400, 299}, 4, 2, true);
+  EXPECT_EQ(r.choices, (std::vector<std::uint32_t>{1, 0}));
+  EXPECT_NEAR(r.weights[0], 1 / (1 + std::exp(-1.0)), 1e-6);
+  EXPECT_NEAR(r.weights[1], 1 / (1 + std::exp(1.0)), 1e-6);
+}
+
 /// Whatever a broken model gives, no expert is named that is not there.
 TEST(Route, NamesExpertsThatAreThere) {
   std::vector<float> scores(12, std::nanf(""));
@@ -154,12 +162,17 @@ TEST(ExpertProduct, EveryChoiceMeetsItsExpert) {
   };
   for (const std::uint32_t rows : {1u, 3u, 40u}) {
     for (const std::uint32_t inputs : {8u, 64u, 72u}) {
-      check_products<float, float>(rows, 2, 2, inputs, 33, 4e-5, run);
+      check_products<float, float>(rows, 2, 2, inputs, 40, 4e-5, run);
       check_products<float, Bf16>(rows, 2, 1, inputs, 5, 4e-5, run);
       check_products<Bf16, Bf16>(rows, 2, 2, inputs, 33, 1e-4, run);
       check_products<Fp16, Fp16>(rows, 2, 1, inputs, 16, 1e-4, run);
     }
   }
+}
+
+TEST(ExpertProduct, NothingToDo) {
+  expert_product(ExpertProductParams<float, float>{}, 3, 0);
+  expert_product(ExpertProductParams<Bf16, Bf16>{}, 3, 0);
 }
 
 TEST(ExpertProduct, ManyChoicesTakeWiderTiles) {

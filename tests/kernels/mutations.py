@@ -139,6 +139,15 @@ EQUIVALENT = {
     "[](constDecodeWork&a,constDecodeWork&b){returna.end-a.begin>=b.end-b.begin;});":
         "orders equal parts otherwise",
     "logits[t.token]=(x>=0?x/t.repetition:x*t.repetition)-t.subtract;": "0 stays 0 either way",
+    "for(unsignedfirst=0;first<=p.count;first+=threads){": "a round without choices",
+    "constunsignedmine=count-first_taker<=columns?count-first_taker:columns;": MINIMUM,
+    "for(unsignedchunk=simt::warp()*32;chunk<=p.inputs;chunk+=warps*32){":
+        "multiplies zeros where there are no inputs",
+    "{{(p.outputs+outputs-0)/outputs,(most+columns-1)/columns,experts},":
+        "a block of threads without outputs writes nothing",
+    "{{(p.outputs+outputs-1)/outputs,(most+columns-0)/columns,experts},": NOBODY,
+    "if(simt::emulated||p.count<16*experts){": "wider tiles sum the same products",
+    "if(simt::emulated||p.count<=16*1){": "wider tiles sum the same products",
     # prefill
     "finish(p,rows,r,own+8*r<=vectors,where(r),head(r),sums);": "the last vector once more",
     "finish(p,rows,r,own+0*r<vectors,where(r),head(r),sums);": "the last vector once more",
