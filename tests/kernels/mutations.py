@@ -159,6 +159,38 @@ EQUIVALENT = {
     "if(false&&(!here))return;": CLIPPED,
     "rows.last_seen=r==0||position<=rows.last_seen?position:rows.last_seen;": MINIMUM,
     "conststd::int32_tlast=t0+static_cast<std::int32_t>(at_once)-0;": "masks what needs none",
+    # prefill by warpgroups
+    "constunsignedlast=(work.first+tile<=vectors?work.first+tile:vectors)-1;": MINIMUM,
+    "span.tiles=(static_cast<unsigned>(span.end-span.start)+tokens-0)/tokens;":
+        "brings in a tile of zeros that nobody sees",
+    "return(j==0&&start<=begin)||": "overwrites no row",
+    "(j+1==tiles&&static_cast<unsigned>(end-0)%box!=0);": "tiles start at a multiple of a box",
+    "if(consumer>0||j>1);//withoutsimt::meet(1+consumers+consumer,2*simt::warpgroup_lanes);":
+        "turns are for speed alone",
+    ";//withoutsimt::begin_products();":
+        "the one before the product with the keys comes after these registers' last use, too",
+    ";//withoutsimt::sync_warp();": "a phase does not end before the lane that announces its bytes has come",
+    "for(unsignedi=0;i<=each;++i){": "no lane has a box there",
+    "returntoken<=span.end?table[static_cast<unsigned>(token)/Key::block_tokens]:0u;":
+        "a box behind the end is beyond the tensor, whichever its block",
+    "constboolring_is_full=j+1==(stages<=span.tiles?stages:span.tiles);": MINIMUM,
+    "constunsignedlow=t0<=span.begin?static_cast<unsigned>(span.begin-t0):0u;": "0 less 0 is 0",
+    "constunsignedhigh=left<=tokens?left:tokens;": MINIMUM,
+    "mine.last_seen=mine.position[0]<=mine.position[1]?mine.position[0]:mine.position[1];": MINIMUM,
+    "mine.first_seen=mine.sees[0]>=mine.sees[1]?mine.sees[0]:mine.sees[1];": MINIMUM,
+    "finish(p,mine,r,own+8*r<=vectors,of.row+vector/group,sum);": "the last vector once more",
+    "finish(p,mine,r,own+0*r<vectors,of.row+vector/group,sum);": "the last vector once more",
+    "for(unsignedn=0;n<=sums;++n)simt::hold(sum[n]);": "the emulator's compiler moves nothing",
+    "for(unsigneds=0;s<=tokens/16;++s)simt::hold(weight[s]);": "the emulator's compiler moves nothing",
+    "conststd::int32_tlast=t0+static_cast<std::int32_t>(tokens)-0;": "masks what needs none",
+    "constboolwhole=last<=span.end&&last<=mine.last_seen&&t0>=mine.first_seen;":
+        "no query stands at `end` or beyond",
+    "constboolwhole=last<span.end&&last<mine.last_seen&&t0>=mine.first_seen;":
+        "masks what needs none",
+    "constboolwhole=last<span.end&&last<=mine.last_seen&&t0>mine.first_seen;":
+        "masks what needs none",
+    "returnsimt::ballot((mine.grew[0]&&mine.total[0]>=0)||": "asks for weights; what grew decides",
+    "(mine.grew[1]&&mine.total[1]>=0))!=0;": "asks for weights; what grew decides",
     # grouped products, and the plan of decoding
     "at[h]=std::size_t{tile<=last?tile:last}*groups+g;": MINIMUM,
     "if((g+1)*group<p.inputs&&p.x_stride%4==0){": "the other way to load brings the same",
@@ -257,7 +289,8 @@ def mutations(name):
         for m in re.finditer(r"simt::sync(_warp)?\([^)]*\);|simt::(meet|meet_later|fence_async|begin_products"
                              r"|commit_products|wait_products<\d>)\(.*\);"
                              r"|\w+(\([^()]*\))?\.(wait|arrive)\([^;]*\);", code):
-            yield (number, "barrier removed", code[:m.start()] + ";" + code[m.end():],
+            yield (number, "barrier removed",
+                   code[:m.start()] + ";" + code[m.end():] + "  // without " + m[0],
                    code[:m.start()] + "if (!quire_mutation::on<@>()) " + code[m.start():])
         for m in re.finditer(r" (<|<=|>|>=) (?!<)", code):
             other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[m[1]]

@@ -46,6 +46,24 @@ TEST(WarpgroupPrefill, SeveralConsumersAndStages) {
   check<kv::Fp16, 16, 64, Fp16, Causal, three>(1, 4, {{20, 49}}, 13);
   constexpr WarpgroupTuning at_will{.consumers = 2, .tokens = 16, .stages = 1, .turns = false};
   check<kv::Bf16, 16, 64, Bf16, Causal, at_will>(1, 4, {{20, 33}}, 14);
+  // fewer tiles than stages, of which the first has tokens that nobody sees
+  constexpr WarpgroupTuning ring{.consumers = 1, .tokens = 16, .stages = 3};
+  check<kv::Bf16, 16, 64, Bf16, SlidingWindow, ring>(1, 2, {{50, 9}}, 19);
+}
+// More copies a tile than a warp has lanes: twice as many, whose blocks are known before there is room,
+// and four times.
+TEST(WarpgroupPrefill, SmallBlocks) {
+  constexpr WarpgroupTuning half{.consumers = 1, .tokens = 64};
+  check<kv::Bf16, 1, 64, Bf16, Causal, half>(1, 4, {{60, 12}}, 20);
+  constexpr WarpgroupTuning whole{.consumers = 1, .tokens = 128};
+  check<kv::Bf16, 1, 64, Bf16, SlidingWindow, whole>(1, 4, {{120, 14}}, 21);
+}
+// What a box behind the last token would bring, wherever it lies: tokens that end where a box does.
+TEST(WarpgroupPrefill, EndsWithABox) {
+  constexpr WarpgroupTuning wide{.consumers = 1, .tokens = 32};
+  for (std::uint64_t seed = 22; seed < 28; ++seed) {
+    check<kv::Bf16, 8, 64, Bf16, Causal, wide>(1, 4, {{8, 16}}, seed);
+  }
 }
 // As devices run it: tiles of 128 tokens (64 where a head has 256 dimensions), two consumers.
 TEST(WarpgroupPrefill, AsTuned) {
@@ -71,6 +89,7 @@ TEST(WarpgroupPrefill, WhereItExists) {
   using Bf16Blocks = KernelKey<kv::Bf16, 16, 128, Bf16>;
   EXPECT_TRUE(prefers_warpgroups<Bf16Blocks>);
   EXPECT_TRUE((prefers_warpgroups<KernelKey<kv::Fp16, 256, 64, Bf16>>));
+  EXPECT_TRUE((prefers_warpgroups<KernelKey<kv::Bf16, 8, 256, Fp16>>));
   EXPECT_FALSE((prefers_warpgroups<KernelKey<kv::Bf16, 4, 128, Bf16>>));
   EXPECT_FALSE((prefers_warpgroups<KernelKey<kv::Bf16, 24, 128, Bf16>>));
   EXPECT_FALSE((prefers_warpgroups<KernelKey<kv::Bf16, 16, 80, Bf16>>));

@@ -88,6 +88,8 @@ enum class Without {
   arrival,
   announced_bytes,
   free_stage,
+  barrier_after_making,
+  alignment,
 };
 
 /// out (64, 64) = a (64, 64) b, of two tiles of b one after the other through one stage, summed; b as
@@ -105,14 +107,14 @@ struct TwoTiles {
                                shared_bytes = barriers_at + 16;
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const Barrier full(barriers_at), empty(barriers_at + 8);
+    const Barrier full(barriers_at), empty(barriers_at + (without == Without::alignment ? 4 : 8));
     const Shared<std::uint32_t> a(0, 64 * 32), b(b_at, 64 * 32);
     if (thread() == 0) {
       full.init(1);
       empty.init(without == Without::arrival ? 5 : 4);
       publish_barriers();
     }
-    sync();
+    if constexpr (without != Without::barrier_after_making) sync();
     if (warp() >= 4) {
       shrink_registers<24>();
       if (thread() != 128) return;
@@ -256,13 +258,16 @@ TEST(Warpgroup, WhatIsLeftOutIsReported) {
   EXPECT_THAT(complaint<Without::arrival>(), HasSubstr("waits for ever"));
   EXPECT_THAT(complaint<Without::arrival>(), HasSubstr("at the barrier at byte"));
   EXPECT_THAT(complaint<Without::announced_bytes>(), HasSubstr("waits for ever"));
+  EXPECT_THAT(complaint<Without::barrier_after_making>(),
+              ::testing::AnyOf(HasSubstr("that nobody made"), HasSubstr("no barrier between")));
+  EXPECT_THAT(complaint<Without::alignment>(), HasSubstr("off 8 bytes"));
   EXPECT_THAT(complaint<Without::free_stage>(), HasSubstr("that all have come to"));
   EXPECT_THAT(complaint<Without::free_stage>(emulator::Copies::early),
               ::testing::AnyOf(HasSubstr("with no barrier"), HasSubstr("waits for ever")));
 }
 
 /// Warps that meet in parts: each warp of three hands on what it wrote to the next.
-template <bool broken>
+template <bool broken, bool once_more = false>
 struct HandOn {
   static constexpr std::string_view name = "hand_on";
   static constexpr unsigned threads = 96;
@@ -278,7 +283,7 @@ struct HandOn {
       mine += words.load(thread() - 32);
     }
     words.store(thread(), mine);
-    if (!broken && warp() < 2) meet_later(warp() + 1, 64);
+    if (!broken && warp() < 2 + (once_more ? 1 : 0)) meet_later(warp() + 1, 64);
     p.out[thread()] = mine;
   }
 };
@@ -287,6 +292,8 @@ TEST(Warpgroup, NamedBarriersOrderThoseThatMeet) {
   launch<HandOn<false>>({{1}, HandOn<false>::shared_bytes}, {out.data()});
   for (unsigned t = 0; t < 96; ++t) EXPECT_EQ(out[t], (t / 32 + 1) * (t % 32));
   EXPECT_THROW(launch<HandOn<true>>({{1}, HandOn<true>::shared_bytes}, {out.data()}), Error);
+  using OnceMore = HandOn<false, true>;
+  EXPECT_THROW(launch<OnceMore>({{1}, OnceMore::shared_bytes}, {out.data()}), Error);
 }
 
 TEST(TensorMap, RefusesWhatDevicesDoNotTake) {

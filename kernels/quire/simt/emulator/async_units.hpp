@@ -89,6 +89,7 @@ struct SharedBarrier {
   unsigned count = 0, pending = 0, phase = 0;
   std::int64_t bytes = 0;
   std::vector<std::uint32_t> gathered, passed;  // clocks
+  std::uint32_t made_epoch = 0, made_clock = 0, maker = 0;
 };
 
 /// A barrier that the warps of a part of the block meet at.

@@ -226,11 +226,13 @@ class Machine {
   // Barriers in shared memory, by where they lie.
   void init_barrier(std::size_t at, unsigned count) {
     static_cast<void>(shared(at, 8));
-    races_.set_aside(at, 8);
+    if (at % 8 != 0) fail("makes a barrier at an address off 8 bytes");
     for (const SharedBarrier& b : barriers_) {
       if (b.at == at) fail("makes a barrier where one is");
     }
-    barriers_.push_back({at, count, count, 0, 0, {}, {}});
+    races_.set_aside(at, 8);
+    const RaceCheck::Access made = races_.access(current_);
+    barriers_.push_back({at, count, count, 0, 0, {}, {}, made.epoch, made.clock, made.lane});
   }
   void arrive(std::size_t at, std::uint32_t bytes) {
     SharedBarrier& b = barrier(at);
@@ -403,6 +405,9 @@ class Machine {
     --alive_;
     if (alive_ == 0) {
       if (!bulk_.empty()) fail("ends while a bulk copy is under way");
+      for (const NamedBarrier& b : named_) {
+        if (b.arrived != 0) fail("ends while some have come to a barrier and others have not");
+      }
       lanes_[current_].context.switch_to(main_, true);
     }
     if (waiting_ == alive_) release_barrier();
@@ -445,7 +450,13 @@ class Machine {
 
   SharedBarrier& barrier(std::size_t at) {
     for (SharedBarrier& b : barriers_) {
-      if (b.at == at) return b;
+      if (b.at != at) continue;
+      if (schedule_.find_races &&
+          !races_.ordered({b.made_epoch, b.made_clock, b.maker}, current_)) {
+        fail("uses a barrier that thread " + std::to_string(b.maker) +
+             " made, with no barrier between them");
+      }
+      return b;
     }
     fail("uses a barrier that nobody made (byte " + std::to_string(at) + " of shared memory)");
   }
@@ -470,7 +481,8 @@ class Machine {
       copy(unit.to, unit.from, 16);
       if (schedule_.find_races) races_.end_bulk(done.lane, done.issued, unit.to, 16);
     }
-    SharedBarrier& b = barrier(done.barrier);
+    SharedBarrier& b = *std::find_if(barriers_.begin(), barriers_.end(),
+                                     [&](const SharedBarrier& x) { return x.at == done.barrier; });
     b.gathered.resize(lanes_.size(), 0);
     b.gathered[done.lane] = std::max(b.gathered[done.lane], done.issued);
     b.bytes -= static_cast<std::int64_t>(done.units.size() * 16);

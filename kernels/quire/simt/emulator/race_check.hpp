@@ -135,6 +135,17 @@ class RaceCheck {
       words_[w].by_lane = false;
     }
   }
+  /// A time of a lane's, and whether `lane` comes after it.
+  struct Access {
+    std::uint32_t epoch = 0, clock = 0;
+    std::uint32_t lane = 0;
+  };
+  [[nodiscard]] Access access(unsigned lane) const { return {epoch_, lanes_[lane].clock, lane}; }
+  [[nodiscard]] bool ordered(const Access& a, unsigned lane) const {
+    if (a.epoch < epoch_ || a.lane == lane) return true;
+    return lanes_[lane].seen[a.lane] >= a.clock;
+  }
+
   /// The words of a barrier: nobody reads or writes them.
   void set_aside(std::size_t begin, std::size_t bytes) {
     for (std::size_t w = begin / word_bytes; w * word_bytes < begin + bytes; ++w) {
@@ -163,10 +174,6 @@ class RaceCheck {
   }
 
  private:
-  struct Access {
-    std::uint32_t epoch = 0, clock = 0;
-    std::uint32_t lane = 0;
-  };
   struct Word {
     Access written;
     std::array<Access, 3> readers;  // more than these are forgotten: a race may be missed
@@ -180,11 +187,6 @@ class RaceCheck {
     std::vector<Access> fences;
   };
 
-  [[nodiscard]] Access access(unsigned lane) const { return {epoch_, lanes_[lane].clock, lane}; }
-  [[nodiscard]] bool ordered(const Access& a, unsigned lane) const {
-    if (a.epoch < epoch_ || a.lane == lane) return true;
-    return lanes_[lane].seen[a.lane] >= a.clock;
-  }
   /// What is wrong where lanes wrote and did not fence, or `lane` cannot know that they did.
   [[nodiscard]] std::string unfenced(unsigned lane, std::size_t begin, std::size_t bytes) const {
     for (std::size_t w = begin / word_bytes; w * word_bytes < begin + bytes; ++w) {
