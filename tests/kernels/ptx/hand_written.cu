@@ -10,13 +10,14 @@ struct CopyParams {
   std::byte* target;
   std::size_t block_bytes;
   const Move* moves;
+  std::size_t stride;
 };
 extern "C" __global__ void __launch_bounds__(256, 1)
     copy_blocks(const __grid_constant__ CopyParams p) {
   const auto parts = static_cast<unsigned>((p.block_bytes + 16383) / 16384);
   const Move move = p.moves[blockIdx.x / parts];
-  const std::byte* from = p.source + move.from * p.block_bytes;
-  std::byte* to = p.target + move.to * p.block_bytes;
+  const std::byte* from = p.source + move.from * p.stride;
+  std::byte* to = p.target + move.to * p.stride;
   const std::size_t begin = blockIdx.x % parts * std::size_t{256 * 4 * 16} + threadIdx.x * 16;
   uint4 v[4];
 #pragma unroll
