@@ -28,6 +28,7 @@ CAPS = ((r"PagedDecodeMatrix<.* 256u", 255), ("PagedDecode", 168),
         ("PagedAttention", 80),  # six blocks of 128 threads
         ("WarpgroupPrefill", 168),  # 384 threads; consumers take what the one that brings tiles gives
         ("PagedPrefill", 255),  # prefill lives on registers, two blocks at once
+        ("ExpertProduct", 80),  # six blocks of 128 threads
         ("GroupedProduct", 184),  # few warps, each with many loads under way
         ("", 64))
 
