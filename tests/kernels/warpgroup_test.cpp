@@ -168,11 +168,11 @@ struct TwoTiles {
   }
 };
 
-struct Matrices {
+struct TileMatrices {
   std::vector<Bf16> a = std::vector<Bf16>(64 * 64), b = std::vector<Bf16>(128 * 64 + 8);
   std::vector<float> out = std::vector<float>(64 * 64);
   std::size_t b_from = 0;
-  Matrices() {
+  TileMatrices() {
     Rng rng(5);
     for (Bf16& x : a) x = from_float<Bf16>(static_cast<float>(rng.normal()));
     for (Bf16& x : b) x = from_float<Bf16>(static_cast<float>(rng.normal()));
@@ -200,7 +200,7 @@ struct Matrices {
 };
 
 template <Without without, bool transposed, bool registers>
-void run_two_tiles(Matrices& m, std::uint64_t rows = 128) {
+void run_two_tiles(TileMatrices& m, std::uint64_t rows = 128) {
   using Kernel = TwoTiles<without, transposed, registers>;
   launch<Kernel>({{1}, Kernel::shared_bytes}, {m.a.data(), m.map(rows), m.out.data()});
 }
@@ -210,7 +210,7 @@ void check_products(std::uint64_t rows = 128) {
        {emulator::Order::forward, emulator::Order::reverse, emulator::Order::random}) {
     for (const auto copies : {emulator::Copies::early, emulator::Copies::late}) {
       const emulator::ScopedSchedule schedule({.order = order, .copies = copies});
-      Matrices m;
+      TileMatrices m;
       run_two_tiles<Without::nothing, transposed, registers>(m, rows);
       for (unsigned i = 0; i < 64; ++i) {
         for (unsigned j = 0; j < 64; ++j) {
@@ -237,7 +237,7 @@ TEST(Warpgroup, WhatLiesBeyondATensorArrivesAsZeros) { check_products<true, fals
 template <Without without>
 std::string complaint(emulator::Copies copies = emulator::Copies::late) {
   const emulator::ScopedSchedule schedule({.copies = copies});
-  Matrices m;
+  TileMatrices m;
   try {
     run_two_tiles<without, true, false>(m);
   } catch (const Error& e) {
