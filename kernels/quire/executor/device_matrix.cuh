@@ -23,8 +23,8 @@
 
 namespace quire::executor {
 
-/// Elements of the embedding and of the output matrix. A format with scales has no product here but
-/// where layers' matrices alone are in it, and is not expanded silently.
+/// Elements of the embedding and of the output matrix. A packed format has no product here but where
+/// layers' matrices alone are in it, and is not expanded silently.
 template <class Format>
 struct DeviceElement {
   static_assert(
@@ -41,7 +41,7 @@ struct DeviceElement<Format> {
 };
 
 /// A weight matrix in device memory. A format that rounds its inputs (w8a8, fp8_w8a8 ...), or one whose
-/// codes are no whole numbers in groups (nf4, mxfp4 ...), has no product here.
+/// codes are neither whole numbers in groups nor 2:4 sparse (nf4, mxfp4 ...), has no product here.
 template <class Format>
 class DeviceMatrix {
   static_assert(
@@ -114,6 +114,24 @@ class DeviceMatrix<Format> {
   simt::DeviceArray<Element> weights_;
   simt::DeviceArray<float> bias_;
 };
+
+/// What a loader's concept asks of a packed matrix, on the host, row by row; steps never come here.
+/// \shape x (rows, inputs), y (rows, outputs), in the host's memory
+template <class Matrix>
+void multiply_by_rows(const Matrix& matrix, const simt::DeviceArray<float>& device_bias,
+                      const float* x, std::size_t x_stride, std::size_t rows, float* y,
+                      std::size_t y_stride) {
+  std::vector<float> w(matrix.inputs()), bias(device_bias.size());
+  device_bias.download(bias);
+  for (std::size_t o = 0; o < matrix.outputs(); ++o) {
+    matrix.read_row(o, w.data());
+    for (std::size_t r = 0; r < rows; ++r) {
+      float sum = bias.empty() ? 0.0f : bias[o];
+      for (std::size_t i = 0; i < w.size(); ++i) sum += x[r * x_stride + i] * w[i];
+      y[r * y_stride + o] = sum;
+    }
+  }
+}
 
 /// Whole numbers of 4 or 8 bits in groups with a scale each, as grouped_product reads them.
 template <class Format>
@@ -189,16 +207,7 @@ class DeviceMatrix<Format> {
   }
   void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
                 std::size_t y_stride, ThreadPool&) const {
-    std::vector<float> w(inputs_), bias(bias_.size());
-    bias_.download(bias);
-    for (std::size_t o = 0; o < outputs_; ++o) {
-      read_row(o, w.data());
-      for (std::size_t r = 0; r < rows; ++r) {
-        float sum = bias.empty() ? 0.0f : bias[o];
-        for (std::size_t i = 0; i < inputs_; ++i) sum += x[r * x_stride + i] * w[i];
-        y[r * y_stride + o] = sum;
-      }
-    }
+    multiply_by_rows(*this, bias_, x, x_stride, rows, y, y_stride);
   }
 
  private:
@@ -270,16 +279,7 @@ class DeviceMatrix<Format> {
   }
   void multiply(const float* x, std::size_t x_stride, std::size_t rows, float* y,
                 std::size_t y_stride, ThreadPool&) const {
-    std::vector<float> w(inputs_), bias(bias_.size());
-    bias_.download(bias);
-    for (std::size_t o = 0; o < outputs_; ++o) {
-      read_row(o, w.data());
-      for (std::size_t r = 0; r < rows; ++r) {
-        float sum = bias.empty() ? 0.0f : bias[o];
-        for (std::size_t i = 0; i < inputs_; ++i) sum += x[r * x_stride + i] * w[i];
-        y[r * y_stride + o] = sum;
-      }
-    }
+    multiply_by_rows(*this, bias_, x, x_stride, rows, y, y_stride);
   }
 
  private:
