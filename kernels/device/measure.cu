@@ -1,13 +1,15 @@
 // Checks and times the kernels on a device: measure ROWS.jsonl COMMON-JSON [small]
 // Ceilings first, then each kernel against the oracle at a few places, then its time with cold
 // caches: a pool has as many layers as make it several times the second-level cache, and each call
-// takes another one.
+// takes another one. Beside decode and prefill over bf16 and fp16 runs cuDNN's attention, where the
+// program was built with it (QUIRE_DEVICE_HAS_CUDNN).
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +20,9 @@
 #include <quire/kernels/cache_write/cache_write.cuh>
 #include <quire/kernels/cascade/cascade.cuh>
 #include <quire/kernels/copy_blocks/copy_blocks.cuh>
+#if defined(QUIRE_DEVICE_HAS_CUDNN)
+#include <quire/kernels/cudnn_attention/cudnn_attention.cuh>
+#endif
 #include <quire/kernels/dense/cublaslt.cuh>
 #include <quire/kernels/grouped_product/grouped_product.cuh>
 #include <quire/kernels/paged_attention/paged_attention.cuh>
@@ -252,6 +257,50 @@ double worst_error(Pool<Key>& pool, const std::vector<typename Key::Query>& q,
   return worst;
 }
 
+/// Attention by cuDNN over what our kernels read, a call for each layer of the pool; none where this was
+/// built without it, nor where it has no engine for the shape, which it then says. One query a sequence
+/// is a decode step, more are prompts from their beginning.
+template <class Key>
+std::vector<std::function<void()>> cudnn_calls([[maybe_unused]] Pool<Key>& pool,
+                                               [[maybe_unused]] const char* what,
+                                               [[maybe_unused]] std::size_t heads,
+                                               [[maybe_unused]] std::size_t queries,
+                                               [[maybe_unused]] const typename Key::Query* q,
+                                               [[maybe_unused]] typename Key::Query* out,
+                                               [[maybe_unused]] float scale) {
+  std::vector<std::function<void()>> calls;
+#if defined(QUIRE_DEVICE_HAS_CUDNN)
+  if constexpr (std::is_same_v<typename Key::Stored, typename Key::Query>) {
+    const auto library = std::make_shared<CudnnAttention>();
+    auto shape = cudnn::shape_of<Key>(pool.layer(0), pool.host_tables.size());
+    shape.mask = queries == 1 ? cudnn::Mask::whole : cudnn::Mask::from_start;
+    shape.sequences = static_cast<std::int64_t>(pool.batch);
+    shape.queries = static_cast<std::int64_t>(queries);
+    shape.tokens = static_cast<std::int64_t>(pool.length);
+    shape.heads = static_cast<std::int64_t>(heads);
+    shape.q_stride = shape.out_stride = static_cast<std::int64_t>(heads * Key::head_dim);
+    shape.table_stride = static_cast<std::int64_t>(pool.blocks_of);
+    if (const std::string& why = library->incompatible(shape); !why.empty()) {
+      std::printf("%-22s %-52s not measured: %s\n", "cudnn_attention", what, why.c_str());
+      return calls;
+    }
+    const auto numbers_of = [&](std::size_t each) {
+      const std::vector<std::int32_t> all(pool.batch, static_cast<std::int32_t>(each));
+      return std::make_shared<DeviceArray<std::int32_t>>(std::span<const std::int32_t>(all));
+    };
+    const auto queries_of = numbers_of(queries), tokens_of = numbers_of(pool.length);
+    calls.reserve(pool.layers);
+    for (std::size_t l = 0; l < pool.layers; ++l) {
+      const auto bound = std::make_shared<CudnnAttention::Bound>(
+          library->bind<Key>(shape, {q, out, pool.layer(l), pool.tables.data(), queries_of->data(),
+                                     tokens_of->data(), scale}));
+      calls.emplace_back([library, queries_of, tokens_of, bound] { (*bound)(); });
+    }
+  }
+#endif
+  return calls;
+}
+
 template <class Key, bool published = false, DecodeTuning tuning = DecodeTuning{}>
 void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch,
                     std::size_t length, std::size_t kv_heads, std::size_t group, bool small,
@@ -291,10 +340,11 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
                 Key::head_dim, Key::block_tokens);
   std::vector<Query> host_q(values), host_out(values);
   q.download(host_q);
-  const auto measure = [&](const char* kernel, const std::function<void()>& call) {
+  const auto measure = [&](const char* kernel, const std::function<void(std::size_t)>& call) {
     const auto run = [&](int i) {
-      p.cache = pool.layer(static_cast<std::size_t>(i));
-      call();
+      const std::size_t layer = static_cast<std::size_t>(i) % pool.layers;
+      p.cache = pool.layer(layer);
+      call(layer);
     };
     run(0);
     out.download(host_out);
@@ -306,16 +356,22 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
     rows.add(kernel, what, seconds, pool.bytes() / seconds, "copy", limit.copy, error < 0.02,
              error);
   };
-  measure("paged_decode", [&] {
+  measure("paged_decode", [&](std::size_t) {
     paged_decode<Key, Causal, tuning>(p, static_cast<std::uint32_t>(plan.work.size()),
                                       merges.data(),
                                       static_cast<std::uint32_t>(plan.merges.size()));
   });
+  const auto beside = cudnn_calls<Key>(pool, what, heads, 1, q.data(), out.data(), p.scale);
+  if (!beside.empty()) {
+    simt::check(cudaMemset(out.data(), 0xff, values * sizeof(Query)), "cudaMemset", "check");
+    measure("cudnn_attention", [&](std::size_t layer) { beside[layer](); });
+  }
   if constexpr (published) {
     const auto tokens = static_cast<std::uint32_t>(length),
                sequences = static_cast<std::uint32_t>(batch);
     if (PagedAttention<Key, Causal, 0>::shared_bytes(tokens) <= simt::most_shared_bytes) {
-      measure("paged_attention_v1", [&] { paged_attention_v1<Key, Causal>(p, sequences, tokens); });
+      measure("paged_attention_v1",
+              [&](std::size_t) { paged_attention_v1<Key, Causal>(p, sequences, tokens); });
     }
     const std::uint32_t most = (tokens + 511) / 512;
     partial = DeviceArray<float>(batch * most * heads * Key::head_dim);
@@ -324,8 +380,9 @@ void measure_decode(device::Rows& rows, const Ceilings& limit, std::size_t batch
     p.partial_lse = lse.data();
     const auto host_parts = partitions_of(host_lengths, 512, most);
     const DeviceArray<MergeWork> parts{std::span<const MergeWork>(host_parts)};
-    measure("paged_attention_v2",
-            [&] { paged_attention_v2<Key, Causal>(p, sequences, most, parts.data()); });
+    measure("paged_attention_v2", [&](std::size_t) {
+      paged_attention_v2<Key, Causal>(p, sequences, most, parts.data());
+    });
   }
 }
 
@@ -500,7 +557,7 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
 /// One causal prompt by a prefill kernel; `how`: what is said of it beside format and length.
 template <class Kernel>
 void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small,
-                     const std::string& how = {}) {
+                     const std::string& how = {}, bool beside_cudnn = false) {
   using Key = typename Kernel::Key;
   using Query = typename Key::Query;
   using attention::Causal;
@@ -530,27 +587,36 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
       maps.push_back(Kernel::map_of(pool.layer(l), pool.host_tables.size()));
     }
   }
-  const auto run = [&](int i) {
+  const std::string what =
+      std::string(Key::KvFormat::name) + " causal length " + std::to_string(length) + how;
+  std::vector<Query> host_q(values), host_out(values);
+  q.download(host_q);
+  const auto measure = [&](const std::string& kernel, const std::function<void(int)>& run) {
+    run(0);
+    out.download(host_out);
+    const auto last = static_cast<std::int64_t>(length) - 1;
+    const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
+                                          {{0, 0},
+                                           {static_cast<std::size_t>(last / 2), last / 2},
+                                           {static_cast<std::size_t>(last), last}},
+                                          length);
+    const double seconds = seconds_of(run, small, 3, 11);
+    const double operations =
+        2.0 * static_cast<double>(length) * static_cast<double>(length) * heads * Key::head_dim;
+    rows.add(kernel, what, seconds, operations / seconds, "matmul", limit.matmul, error < 0.02,
+             error);
+  };
+  measure(std::string(Kernel::name), [&](int i) {
     p.cache = pool.layer(static_cast<std::size_t>(i));
     if constexpr (by_warpgroups) p.cache_map = maps[static_cast<std::size_t>(i) % maps.size()];
     simt::launch<Kernel>({{static_cast<unsigned>(plan.size()), kv_heads}, Kernel::shared_bytes}, p);
-  };
-  run(0);
-  std::vector<Query> host_q(values), host_out(values);
-  q.download(host_q);
-  out.download(host_out);
-  const auto last = static_cast<std::int64_t>(length) - 1;
-  const double error = worst_error<Key>(pool, host_q, host_out, heads, Causal(), p.scale,
-                                        {{0, 0},
-                                         {static_cast<std::size_t>(last / 2), last / 2},
-                                         {static_cast<std::size_t>(last), last}},
-                                        length);
-  const double seconds = seconds_of(run, small, 3, 11);
-  const double operations =
-      2.0 * static_cast<double>(length) * static_cast<double>(length) * heads * Key::head_dim;
-  rows.add(std::string(Kernel::name),
-           std::string(Key::KvFormat::name) + " causal length " + std::to_string(length) + how,
-           seconds, operations / seconds, "matmul", limit.matmul, error < 0.02, error);
+  });
+  if (!beside_cudnn) return;
+  const auto beside =
+      cudnn_calls<Key>(pool, what.c_str(), heads, length, q.data(), out.data(), p.scale);
+  if (beside.empty()) return;
+  simt::check(cudaMemset(out.data(), 0xff, values * sizeof(Query)), "cudaMemset", "check");
+  measure("cudnn_attention", [&](int i) { beside[static_cast<std::size_t>(i) % beside.size()](); });
 }
 /// The same prompts by products of a warp, and by those of warpgroups where the device has them, as tuned
 /// and with one number changed.
@@ -558,18 +624,23 @@ void measure_prefills(device::Rows& rows, const Ceilings& limit, std::size_t len
   using attention::Causal;
   using Wide = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
   using Narrow = KernelKey<kv_format::Bf16, 16, 64, Bf16>;
-  measure_prefill<PagedPrefill<Wide, Causal>>(rows, limit, length, small);
-  measure_prefill<PagedPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64");
+  measure_prefill<PagedPrefill<Wide, Causal>>(rows, limit, length, small, {}, true);
+  measure_prefill<PagedPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64", true);
+  using Widest = KernelKey<kv_format::Bf16, 16, 256, Bf16>;
+  using Blocks = KernelKey<kv_format::Bf16, 64, 128, Bf16>;
+  using Halves = KernelKey<kv_format::Fp16, 16, 128, Fp16>;
+  measure_prefill<PagedPrefill<Widest, Causal>>(rows, limit, length, small, " head_dim 256", true);
+  measure_prefill<PagedPrefill<Blocks, Causal>>(rows, limit, length, small, " blocks of 64", true);
+  measure_prefill<PagedPrefill<Halves, Causal>>(rows, limit, length, small, {}, true);
   if (!simt::has_warpgroups()) {
     std::printf("no products of warpgroups here: prefill by them is not measured\n");
     return;
   }
   measure_prefill<WarpgroupPrefill<Wide, Causal>>(rows, limit, length, small);
   measure_prefill<WarpgroupPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64");
-  measure_prefill<WarpgroupPrefill<KernelKey<kv_format::Bf16, 16, 256, Bf16>, Causal>>(
-      rows, limit, length, small, " head_dim 256");
-  measure_prefill<WarpgroupPrefill<KernelKey<kv_format::Bf16, 64, 128, Bf16>, Causal>>(
-      rows, limit, length, small, " blocks of 64");
+  measure_prefill<WarpgroupPrefill<Widest, Causal>>(rows, limit, length, small, " head_dim 256");
+  measure_prefill<WarpgroupPrefill<Blocks, Causal>>(rows, limit, length, small, " blocks of 64");
+  measure_prefill<WarpgroupPrefill<Halves, Causal>>(rows, limit, length, small);
   measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.turns = false}>>(
       rows, limit, length, small, " without turns");
   measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.stages = 3}>>(rows, limit, length,
