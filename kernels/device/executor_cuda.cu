@@ -24,7 +24,8 @@ template class quire::executor::BasicCuda<quire::Bf16, quire::kernels::CublasLtP
 
 namespace quire::device {
 Log play_on_cpu(const std::filesystem::path& models, const Case& c);
-}
+Log play_retaining_on_cpu(const std::filesystem::path& models, const Case& c);
+}  // namespace quire::device
 
 namespace {
 
@@ -87,6 +88,19 @@ int main(int argc, char** argv) {
       add(std::is_same_v<Ranks, executor::Alone> ? "executor_cuda fp16 cublaslt"
                                                  : "executor_cuda fp16 cublaslt nccl",
           c, f, f.decisions && f.records);
+    } catch (const Error& e) {
+      std::fprintf(stderr, "%s %s: %s\n", c.preset.c_str(), c.model.c_str(), e.what());
+      ++wrong;
+    }
+  }
+  for (const device::Case& c : device::retaining_cases()) {
+    try {
+      const device::Log cpu = device::play_retaining_on_cpu(argv[1], c);
+      const device::Log exact = device::play_retaining<Exact>(argv[1], c);
+      const Outcome o = compare(cpu, exact);
+      add("executor_cuda fp32 retention", c, o,
+          o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens &&
+              (!c.preempts || cpu.counters.preemptions > 0));
     } catch (const Error& e) {
       std::fprintf(stderr, "%s %s: %s\n", c.preset.c_str(), c.model.c_str(), e.what());
       ++wrong;

@@ -12,10 +12,18 @@
 #include <quire/engine/engine.hpp>
 #include <quire/engine/replay.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/kv_format/fp32.hpp>
+#include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/sarathi.hpp>
 #include <quire/presets/vllm.hpp>
+#include <quire/retention/h2o.hpp>
+#include <quire/retention/limits.hpp>
+#include <quire/retention/quest.hpp>
+#include <quire/retention/streaming_llm.hpp>
+#include <quire/retention/tova.hpp>
 #include <quire/simt/common.hpp>
+#include <quire/weight_format/fp32.hpp>
 
 namespace quire::device {
 
@@ -94,17 +102,38 @@ Log play(const Handed::Options& options, const std::function<void()>& made) {
   return log;
 }
 
+/// Far fewer tokens than the texts have, in blocks that empty while they run.
+template <class Policy>
+struct Retains : presets::Vllm {
+  static constexpr std::string_view name = "vllm+retention";
+  using KvFormat = kv_format::Fp32;
+  using WeightFormat = weight_format::Fp32;
+  using Offload = offload::SwapToHost;
+  using BlockSize = quire::BlockSize<4>;
+  using Retention = Policy;
+};
+inline constexpr RetentionLimits few_tokens{.budget = 10,
+                                            .sinks = 2,
+                                            .recent = 3,
+                                            .history = 16,
+                                            .observation = 4,
+                                            .pooling = 3,
+                                            .pyramid_slope = 4,
+                                            .dense_layers = 1};
+
 /// The same through an executor, on one of the small models in `models`. chunk: tokens of a step, where a
 /// preset cuts prompts
 template <class Preset, class Executor>
 Log play(
     const std::filesystem::path& models, const std::string& model, std::int64_t blocks,
-    const std::function<void()>& made = [] {}, std::int64_t chunk = 16) {
+    const std::function<void()>& made = [] {}, std::int64_t chunk = 16,
+    const RetentionLimits& retention = {}) {
   typename Executor::Options options;
   options.model = checkpoint::open_checkpoint((models / model).string());
   options.limits.max_batch = 6;
   options.limits.chunk = chunk;
   options.limits.max_delay = 1e-3;
+  options.limits.retention = retention;
   options.device_blocks = blocks;
   options.host_blocks = 16;
   options.poison = true;
@@ -132,6 +161,24 @@ inline std::vector<Case> cases() {
           {"sarathi", "mistral", 8, true},    {"vllm", "opt", 9, true},
           {"sarathi", "gpt2", 8, true},       {"vllm", "mixtral", 9, true},
           {"sarathi", "qwen3_moe", 8, true}};
+}
+/// Those that drop tokens or select pages, by the policy's name.
+inline std::vector<Case> retaining_cases() {
+  return {{"h2o", "llama", 12, true},
+          {"streaming_llm", "qwen3", 12, true},
+          {"tova", "qwen3", 12, true},
+          {"quest", "llama", 30, true}};
+}
+template <class Executor>
+Log play_retaining(const std::filesystem::path& models, const Case& c) {
+  const auto by = [&]<class Policy>(Policy*) {
+    return play<Retains<Policy>, Executor>(
+        models, c.model, c.blocks, [] {}, 16, few_tokens);
+  };
+  if (c.preset == "h2o") return by(static_cast<retention::H2O*>(nullptr));
+  if (c.preset == "tova") return by(static_cast<retention::Tova*>(nullptr));
+  if (c.preset == "quest") return by(static_cast<retention::Quest*>(nullptr));
+  return by(static_cast<retention::StreamingLlm*>(nullptr));
 }
 template <class Executor>
 Log play(const std::filesystem::path& models, const Case& c) {

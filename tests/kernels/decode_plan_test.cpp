@@ -139,5 +139,41 @@ TEST(DecodePlan, PartsAreTheShortestThatRunAtOnce) {
   EXPECT_EQ(DecodeSlots{}.blocks, 528u);  // an H200's multiprocessors, four blocks each
 }
 
+/// Each key of a row once, by the query of its run; partial results of a row lie together.
+TEST(RunPlan, MergesTheRunsOfARow) {
+  const std::vector<KeyRun> runs = {{9, 0, 0, 4}, {0, 0, 4, 100}, {1, 1, 0, 20}, {2, 2, 3, 200}};
+  for (const bool merge_all : {false, true}) {
+    const DecodePlan plan =
+        plan_runs(runs, {.blocks = 40, .blocks_per_work = 2, .least_tokens = 16}, merge_all, 7);
+    std::vector<std::vector<int>> seen(4, std::vector<int>(200, 0));
+    std::vector<std::uint32_t> used;
+    for (const DecodeWork& w : plan.work) {
+      for (std::size_t r = 0; r < runs.size(); ++r) {
+        if (runs[r].query != w.sequence) continue;
+        EXPECT_GE(w.begin, runs[r].begin);
+        EXPECT_LE(w.end, runs[r].end);
+        for (std::int32_t t = w.begin; t < w.end; ++t) ++seen[r][static_cast<std::size_t>(t)];
+        if (w.partial < 0) continue;
+        used.push_back(static_cast<std::uint32_t>(w.partial));
+        const auto merge =
+            std::find_if(plan.merges.begin(), plan.merges.end(),
+                         [&](const MergeWork& m) { return m.sequence == runs[r].into; });
+        ASSERT_NE(merge, plan.merges.end());
+        EXPECT_GE(used.back(), merge->begin);
+        EXPECT_LT(used.back(), merge->begin + merge->count);
+      }
+    }
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+      for (std::int32_t t = 0; t < 200; ++t) {
+        EXPECT_EQ(seen[r][static_cast<std::size_t>(t)], t >= runs[r].begin && t < runs[r].end);
+      }
+    }
+    std::sort(used.begin(), used.end());
+    ASSERT_EQ(used.size(), plan.partials);
+    for (std::size_t i = 0; i < used.size(); ++i) EXPECT_EQ(used[i], 7 + i);
+    EXPECT_EQ(plan.merges.size(), merge_all ? 3u : 2u);  // the second row is whole in one part
+  }
+}
+
 }  // namespace
 }  // namespace quire::kernels::testing

@@ -7,13 +7,18 @@
 #include <gtest/gtest.h>
 
 #include <quire/kernels/attention_votes/attention_votes.cuh>
+#include <quire/kernels/choose_pages/choose_pages.cuh>
 #include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/move_tokens/move_tokens.cuh>
 #include <quire/kernels/page_ranges/page_ranges.cuh>
 #include <quire/kernels/page_scores/page_scores.cuh>
+#include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_decode/plan.hpp>
 #include <quire/kernels/read_tokens/read_tokens.cuh>
+#include <quire/kernels/turn_queries/turn_queries.cuh>
+#include <quire/model/rope.hpp>
+#include <quire/retention/quest.hpp>
 #include <tests/kernels/paged_harness.hpp>
 
 namespace quire::kernels::testing {
@@ -236,6 +241,249 @@ TEST(AttentionVotes, AddWholePartsOfEveryWeight) {
   check_votes<kv::Bf16, 16, 64, Bf16, attention::Causal>(3, 1);
   check_votes<kv::Int8PerTokenHead, 4, 80, Fp16, attention::Alibi>(2, 2);
   check_votes<kv::Int4PerTokenHead, 8, 128, float, attention::SlidingWindow>(2, 3);
+}
+
+/// The lists that a row's KV heads have: `of` says which tokens of the row's sequence, in order.
+struct TokenLists {
+  std::vector<std::uint32_t> entries, begin;
+  std::vector<std::int32_t> lengths;
+  template <class Pool>
+  void add(const Pool& pool, std::size_t s, std::span<const std::uint32_t> of,
+           unsigned block_tokens) {
+    begin.push_back(static_cast<std::uint32_t>(entries.size()));
+    lengths.push_back(static_cast<std::int32_t>(of.size()));
+    const auto table = pool.table(s);
+    for (const std::uint32_t t : of) {
+      entries.push_back(table[t / block_tokens] * block_tokens + t % block_tokens);
+    }
+  }
+};
+std::vector<std::uint32_t> first_tokens(std::uint32_t n) {
+  std::vector<std::uint32_t> all(n);
+  for (std::uint32_t i = 0; i < n; ++i) all[i] = i;
+  return all;
+}
+
+/// Lists of all tokens give the bits of block tables; a head that lists fewer those of a shorter sequence,
+/// also where a part of the work lies behind its end, and with it the log-sum-exp.
+template <class Format, unsigned block_tokens, unsigned head_dim, class Query>
+void check_listed(std::size_t group, std::uint64_t seed) {
+  using Key = KernelKey<Format, block_tokens, head_dim, Query>;
+  constexpr DecodeTuning tuning{.warps = 2};
+  constexpr std::size_t kv_heads = 2;
+  const std::vector<std::int32_t> counts = {40, 1, 33}, fewer = {9, 1, 33};
+  const std::size_t heads = kv_heads * group, width = heads * head_dim;
+  StoredTokens<Format, block_tokens, head_dim> pool(counts, seed);
+  const auto q = random_array<Query>(counts.size() * width, pool.rng);
+  const auto attend = [&]<class K>(K, const std::vector<std::uint32_t>& entries,
+                                   const std::vector<std::uint32_t>& begin,
+                                   const std::vector<std::int32_t>& lengths,
+                                   const std::vector<std::int32_t>& longest,
+                                   std::vector<float>& lse) {
+    std::vector<KeyRun> runs;
+    for (std::uint32_t s = 0; s < longest.size(); ++s) runs.push_back({s, s, 0, longest[s]});
+    const auto plan =
+        plan_runs(runs, {.blocks = 1000, .blocks_per_work = 2, .least_tokens = 16}, true);
+    auto out = poisoned<Query>(counts.size() * width);
+    auto partial = poisoned<float>(plan.partials * width);
+    auto partial_lse = poisoned<float>(plan.partials * heads);
+    lse.assign(counts.size() * heads, NAN);
+    PagedDecodeParams<Query, attention::Causal> p;
+    p.q = q.data();
+    p.out = out.data();
+    p.q_stride = p.out_stride = width;
+    p.cache = pool.view;
+    p.blocks = entries.data();
+    p.table_begin = begin.data();
+    p.lengths = lengths.data();
+    p.work = plan.work.data();
+    p.partial = partial.data();
+    p.partial_lse = partial_lse.data();
+    p.heads = static_cast<std::uint32_t>(heads);
+    p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    paged_decode<K, attention::Causal, tuning>(
+        p, static_cast<std::uint32_t>(plan.work.size()), plan.merges.data(),
+        static_cast<std::uint32_t>(plan.merges.size()), {}, lse.data());
+    return std::vector<Query>(out.data(), out.data() + out.size());
+  };
+  TokenLists lists;
+  for (std::size_t s = 0; s < counts.size(); ++s) {
+    for (const auto& n : {counts, fewer}) {
+      lists.add(pool, s, first_tokens(static_cast<std::uint32_t>(n[s])), block_tokens);
+    }
+  }
+  std::vector<float> lse, lse_all, lse_fewer;
+  const auto got = attend(ListedKey<Key>{}, lists.entries, lists.begin, lists.lengths, counts, lse);
+  const auto all = attend(Key{}, pool.tables, pool.table_begin, counts, counts, lse_all);
+  const auto few = attend(Key{}, pool.tables, pool.table_begin, fewer, fewer, lse_fewer);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const std::size_t head = i / head_dim;
+    const bool short_head = head % heads >= group;
+    const auto& expected = short_head ? few : all;
+    ASSERT_NEAR(to_float(got[i]), to_float(expected[i]), short_head ? 1e-2 : 0)
+        << Format::name << ", " << i;
+    ASSERT_NEAR(lse[head], (short_head ? lse_fewer : lse_all)[head], 1e-3) << Format::name;
+  }
+}
+TEST(ListedKeys, AttendAsBlockTablesDo) {
+  check_listed<kv::Fp32, 4, 16, float>(2, 1);
+  check_listed<kv::Bf16, 16, 64, Bf16>(3, 2);
+  check_listed<kv::Int8PerTokenHead, 16, 64, Fp16>(1, 3);
+  check_listed<kv::Int4PerTokenHead, 8, 64, Fp16>(2, 4);
+  check_listed<OnDevice<kv::Mxfp4>, 16, 64, Bf16>(2, 5);
+}
+
+/// Rows of one sequence, and KV heads of one lane, vote for the same tokens.
+TEST(AttentionVotes, OfListedKeysAddUpOverRowsAndHeads) {
+  constexpr unsigned block_tokens = 4, dim = 16;
+  using Key = ListedKey<KernelKey<kv::Fp32, block_tokens, dim, float>>;
+  using Kernel = AttentionVotes<Key, attention::Causal, retention::LowVotes>;
+  constexpr std::size_t kv_heads = 2, group = 2, heads = kv_heads * group, rows = 3;
+  StoredTokens<kv::Fp32, block_tokens, dim> pool({30}, 3);
+  const std::vector<std::uint32_t> kept = {0, 1, 5, 6, 11, 12, 20, 21, 22, 27, 28, 29};
+  TokenLists lists;
+  lists.entries = {0};  // whose vote is nobody's
+  TokenLists one;
+  one.add(pool, 0, kept, block_tokens);
+  lists.entries.insert(lists.entries.end(), one.entries.begin(), one.entries.end());
+  std::vector<retention::VoteRow> voters;
+  std::vector<DecodeWork> work;
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    const auto seen = static_cast<std::int32_t>(kept.size() - rows + r + 1);
+    for (std::size_t h = 0; h < kv_heads; ++h) {
+      lists.begin.push_back(1);
+      lists.lengths.push_back(seen);
+    }
+    voters.push_back({27 + r, 30, static_cast<std::int64_t>(rows) - 1 - r, 0});
+    work.push_back({r, 0, 7, 0});
+    work.push_back({r, 7, static_cast<std::int32_t>(kept.size()), 0});
+  }
+  const auto q = random_array<float>(rows * heads * dim, pool.rng);
+  std::vector<float> lse(rows * heads);
+  std::vector<long long> votes(kept.size() + 1, 0), expected = votes;
+  RetentionLimits limits;
+  limits.history = 2;
+  const retention::LowVotes low(limits);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t n = kept.size() - rows + r + 1;
+    for (std::size_t h = 0; h < heads; ++h) {
+      std::vector<double> weight(n);
+      double all = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto key = pool.load(0, kept[i], h / group, false);
+        double dot = 0;
+        for (std::size_t d = 0; d < dim; ++d)
+          dot += double(q[(r * heads + h) * dim + d]) * double(key[d]);
+        all += weight[i] = std::exp(dot * 0.25);
+      }
+      lse[r * heads + h] = static_cast<float>(std::log2(all));
+      for (std::size_t i = 0; i < n; ++i) {
+        expected[i + 1] +=
+            low.vote(std::lrint(65536 * weight[i] / all), {0, 0, 0, static_cast<std::int64_t>(n)});
+      }
+    }
+  }
+  const typename Kernel::Params p{q.data(),
+                                  heads * dim,
+                                  pool.view,
+                                  lists.entries.data(),
+                                  lists.begin.data(),
+                                  lists.lengths.data(),
+                                  work.data(),
+                                  lse.data(),
+                                  votes.data(),
+                                  0,
+                                  heads,
+                                  0.25f,
+                                  {},
+                                  voters.data(),
+                                  low};
+  simt::launch<Kernel>(
+      {{static_cast<unsigned>(work.size()), kv_heads}, Kernel::shared_bytes(group)}, p);
+  EXPECT_EQ(votes, expected);
+}
+
+/// As the host chooses, among equal scores and zeros of either sign too.
+TEST(ChoosePages, AreThoseThatQuestChooses) {
+  using Kernel = ChoosePages<PortableBlock<64>>;
+  constexpr std::uint32_t tokens = 4;
+  constexpr std::size_t kv_heads = 2, stride = 200;
+  Rng rng(9);
+  const std::vector<std::uint32_t> rows = {2, 0};
+  const std::vector<std::int32_t> lengths = {37, 1, 4 * 197 + 1};
+  const std::vector<std::uint32_t> begin = {200, 0, 1};
+  std::vector<std::uint32_t> tables(220);
+  for (auto& b : tables) b = static_cast<std::uint32_t>(rng.below(1000));
+  std::vector<float> scores(rows.size() * kv_heads * stride);
+  for (float& x : scores) {
+    const float few[] = {-0.0f, 0.0f, -1.5f, 2.0f, -INFINITY};
+    x = rng.below(2) == 0 ? few[rng.below(5)] : static_cast<float>(rng.uniform() - 0.5);
+  }
+  for (const std::uint32_t count : {1u, 2u, 9u}) {
+    RetentionLimits limits;
+    limits.budget = count * tokens;
+    const retention::Quest quest(limits, tokens);
+    ASSERT_EQ(quest.pages(), count);
+    auto chosen = poisoned<std::uint32_t>(rows.size() * kv_heads * count * tokens + 1);
+    const auto unwritten = chosen[0];
+    simt::launch<Kernel>({{static_cast<unsigned>(rows.size()), kv_heads}, Kernel::shared_bytes},
+                         {scores.data(), stride, tables.data(), begin.data(), lengths.data(),
+                          rows.data(), chosen.data(), count, tokens});
+    const std::uint32_t* got = chosen.data();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto pages = static_cast<std::size_t>((lengths[rows[i]] + 3) / 4);
+      for (std::size_t h = 0; h < kv_heads; ++h) {
+        std::vector<std::uint32_t> expected;
+        quest.choose({&scores[(i * kv_heads + h) * stride], pages}, expected);
+        ASSERT_EQ(expected.size(), count);
+        for (const std::uint32_t page : expected) {
+          for (std::uint32_t slot = 0; slot < tokens; ++slot) {
+            ASSERT_EQ(*got++, tables[begin[rows[i]] + page] * tokens + slot)
+                << count << " pages, row " << i << ", head " << h;
+          }
+        }
+      }
+    }
+    EXPECT_EQ(*got, unwritten);
+  }
+}
+
+TEST(TurnQueries, GiveTheProductsOfTurnedKeys) {
+  constexpr unsigned dim = 16, heads = 3;
+  using Kernel = TurnQueries<float, dim>;
+  const model::Rope rope(dim, 10000.0, {}, {});
+  std::vector<float> angles(20 * dim);
+  for (std::int64_t p = 0; p < 20; ++p) rope.angles(p, &angles[static_cast<std::size_t>(p) * dim]);
+  Rng rng(4);
+  const std::vector<TurnedQuery> turned = {{1, 7}, {0, 19}, {1, 0}};
+  auto q = random_array<float>((2 + turned.size()) * heads * dim, rng);
+  const std::vector<float> before(q.data(), q.data() + q.size());
+  const auto k = random_array<float>(dim, rng);
+  simt::launch<Kernel>({{3, heads}, 0}, {q.data(), turned.data(), angles.data(), 2});
+  for (std::size_t i = 0; i < 2 * heads * dim; ++i) ASSERT_EQ(q[i], before[i]);
+  for (std::size_t i = 0; i < turned.size(); ++i) {
+    std::vector<float> key(k.data(), k.data() + dim);
+    rope.rotate(&angles[turned[i].by * dim], key.data());
+    for (std::size_t h = 0; h < heads; ++h) {
+      double expected = 0, got = 0;
+      for (std::size_t d = 0; d < dim; ++d) {
+        expected += double(before[(turned[i].row * heads + h) * dim + d]) * double(key[d]);
+        got += double(q[((2 + i) * heads + h) * dim + d]) * double(k[d]);
+      }
+      ASSERT_NEAR(got, expected, 1e-5) << i << ", head " << h;
+    }
+  }
+}
+
+TEST(TokenMoves, RunTogetherUntilTheirOrderMatters) {
+  const std::vector<TokenMove> moves = {
+      {0, 5, 0, 1, 0}, {1, 1, 0, 5, 0}, {0, 5, 1, 1, 1}, {0, 1, 1, 2, 0}};
+  EXPECT_EQ(independent(moves), 3u);  // the last one moves on what the third has moved
+  const std::vector<TokenMove> onto = {{0, 5, 0, 1, 0}, {0, 6, 0, 5, 0}, {0, 7, 0, 8, 0}};
+  EXPECT_EQ(independent(onto), 1u);
+  const std::vector<TokenMove> twice = {{0, 5, 0, 1, 0}, {0, 6, 0, 1, 0}};
+  EXPECT_EQ(independent(twice), 1u);
+  EXPECT_EQ(independent(std::span(moves).first(3)), 3u);
 }
 
 TEST(PageScores, BoundEveryKeyOfAPage) {

@@ -15,12 +15,20 @@
 #include <quire/attention/selected.hpp>
 #include <quire/core/error.hpp>
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/kept_lanes.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/retention/concepts.hpp>
 
 namespace quire::executor {
+
+/// Whether some layer of a decoder sees a window alone.
+template <class Decoder>
+[[nodiscard]] bool has_windows(const Decoder& decoder) {
+  const auto& layers = decoder.weights().layers;
+  return std::any_of(layers.begin(), layers.end(), [](const auto& l) { return l.window > 0; });
+}
 
 /// Every token is kept and attended to.
 struct AttendsAll : model::FullAttention {
@@ -53,66 +61,30 @@ class AttendsKept {
   /// \errors usage for models that the policy cannot serve
   template <class Decoder>
   void check(const Decoder& decoder) {
-    for (const auto& layer : decoder.weights().layers) {
-      if (layer.window > 0) {
-        throw usage_error("retention", "the model has layers with a sliding window of their own",
-                          "a model whose layers attend to everything, or keep_all");
-      }
-    }
-    if (reassigns && !decoder.config().rotary) {
-      throw usage_error("retention", "it re-assigns positions, and the model's are not rotary ones",
-                        "a model with rotary positions, or a policy that leaves them");
-    }
+    check_retained_model(has_windows(decoder), reassigns, decoder.config().rotary);
     rope_ = &decoder.rope();
   }
 
-  [[nodiscard]] static std::int64_t slots(const SequencePlan& s) {
-    std::uint32_t most = 0;
-    for (const retention::Lane& lane : s.lanes) most = std::max(most, lane.tail);
-    return most;
-  }
+  [[nodiscard]] static std::int64_t slots(const SequencePlan& s) { return lane_slots(s); }
 
   /// \errors state for sequences whose lanes are not those of the model
   void begin(const StepPlan& plan) {
     rows_.clear();
-    begin_.clear();
-    at_.clear();
-    std::size_t total = 0;
-    const std::size_t lanes = retention::lane_count(scope, layers_, kv_heads_);
-    for (const SequencePlan& s : plan.sequences) {
-      begin_.push_back(total);
-      if (s.lanes.size() != lanes) {
-        throw state_error("step plan",
-                          "sequence " + std::to_string(s.sequence.value) + " has " +
-                              std::to_string(s.lanes.size()) + " lanes of kept tokens",
-                          std::to_string(lanes));
-      }
-      for (const retention::Lane& lane : s.lanes) {
-        if (std::ssize(lane.entries) < s.tokens.value) {
-          throw state_error("step plan",
-                            "a lane of sequence " + std::to_string(s.sequence.value) +
-                                " lacks slots for the step's tokens",
-                            std::to_string(s.tokens.value));
-        }
-        at_.push_back(total);
-        if (Votes::enabled) total += lane.entries.size();
-      }
-    }
-    begin_.push_back(total);
-    counts_.assign(total, 0);
+    layout_.lay_out(plan, retention::lane_count(scope, layers_, kv_heads_));
+    counts_.assign(Votes::enabled ? layout_.begin.back() : 0, 0);
     for (std::size_t s = 0; s < plan.sequences.size(); ++s) {
       const SequencePlan& from = plan.sequences[s];
       rows_.push_back({from.lanes,
                        from.computed.value,
                        from.prompt_tokens.value,
-                       {at_.data() + s * lanes, lanes},
+                       {layout_.at.data() + s * layout_.lanes, layout_.lanes},
                        counts_.data()});
     }
   }
   void end(StepResult& result) {
     if constexpr (Votes::enabled) {
       result.votes.swap(counts_);
-      result.votes_begin.swap(begin_);
+      result.votes_begin.swap(layout_.begin);
     }
   }
 
@@ -120,30 +92,22 @@ class AttendsKept {
   void move_slots(const StepPlan& plan, kv_format::Arena<Format>& arena) {
     const auto blocks = static_cast<std::size_t>(arena.blocks().value);
     for (const retention::SlotMove& m : plan.slot_moves) {
-      if (std::max(m.from_block, m.to_block) >= blocks ||
-          std::max(m.from_slot, m.to_slot) >= block_tokens_) {
-        throw state_error("step plan", "it moves a slot that does not exist",
-                          "slots below " + std::to_string(block_tokens_) + " of blocks below " +
-                              std::to_string(blocks));
-      }
-      for (std::size_t l = 0; l < layers_; ++l) {
-        for (std::size_t h = 0; h < kv_heads_; ++h) {
-          if (retention::lane_index(scope, l, kv_heads_, h) != m.lane) continue;
-          const auto view = arena.layer(l);
-          const BlockId from{m.from_block}, to{m.to_block};
-          if constexpr (std::is_same_v<Format, kv_format::Packed>) {
-            attention::copy_slot(view.codec->keys, view.keys(from, h), m.from_slot,
-                                 view.keys(to, h), m.to_slot, view.block_tokens, view.head_dim);
-            attention::copy_slot(view.codec->values, view.values(from, h), m.from_slot,
-                                 view.values(to, h), m.to_slot, view.block_tokens, view.head_dim);
-          } else {
-            attention::copy_slot<Format>(view.keys(from, h), m.from_slot, view.keys(to, h),
-                                         m.to_slot, view.head_dim);
-            attention::copy_slot<Format>(view.values(from, h), m.from_slot, view.values(to, h),
-                                         m.to_slot, view.head_dim);
-          }
+      check_slot_move(m, blocks, block_tokens_);
+      for_heads_of_lane(scope, m.lane, layers_, kv_heads_, [&](std::size_t l, std::size_t h) {
+        const auto view = arena.layer(l);
+        const BlockId from{m.from_block}, to{m.to_block};
+        if constexpr (std::is_same_v<Format, kv_format::Packed>) {
+          attention::copy_slot(view.codec->keys, view.keys(from, h), m.from_slot, view.keys(to, h),
+                               m.to_slot, view.block_tokens, view.head_dim);
+          attention::copy_slot(view.codec->values, view.values(from, h), m.from_slot,
+                               view.values(to, h), m.to_slot, view.block_tokens, view.head_dim);
+        } else {
+          attention::copy_slot<Format>(view.keys(from, h), m.from_slot, view.keys(to, h), m.to_slot,
+                                       view.head_dim);
+          attention::copy_slot<Format>(view.values(from, h), m.from_slot, view.values(to, h),
+                                       m.to_slot, view.head_dim);
         }
-      }
+      });
     }
   }
   void copied(BlockId, BlockId) {}
@@ -171,7 +135,7 @@ class AttendsKept {
   std::size_t layers_, kv_heads_, block_tokens_;
   const model::Rope* rope_ = nullptr;
   std::vector<attention::RetainedRows> rows_;
-  std::vector<std::size_t> begin_, at_;
+  LaneLayout layout_;
   std::vector<std::int64_t> counts_;
 };
 
@@ -183,16 +147,11 @@ class AttendsPages {
       : policy_(limits, geometry.block_tokens),
         block_tokens_(geometry.block_tokens),
         ranges_(shape, geometry.device_blocks),
-        unknown_(static_cast<std::size_t>(geometry.device_blocks.value)) {}
+        stale_(geometry.device_blocks) {}
 
   template <class Decoder>
   void check(const Decoder& decoder) const {
-    for (const auto& layer : decoder.weights().layers) {
-      if (layer.window > 0) {
-        throw usage_error("retention", "the model has layers with a sliding window of their own",
-                          "a model whose layers attend to everything, or keep_all");
-      }
-    }
+    check_retained_model(has_windows(decoder), false, true);
   }
   [[nodiscard]] static std::int64_t slots(const SequencePlan& s) {
     return (s.computed + s.tokens).value;
@@ -200,16 +159,7 @@ class AttendsPages {
   void begin(const StepPlan& plan) {
     read_ = held_ = 0;
     parts_.clear();
-    for (const SequencePlan& s : plan.sequences) {
-      std::int64_t left = s.computed.value;
-      for (const BlockId block : s.tables.front().blocks()) {
-        if (unknown_[block.value] && left > 0) {
-          parts_.push_back({block, static_cast<std::size_t>(std::min(left, block_tokens_.value))});
-        }
-        unknown_[block.value] = 0;
-        left -= block_tokens_.value;
-      }
-    }
+    stale_.take(plan, block_tokens_, parts_);
   }
   void end(StepResult& result) {
     result.pages_read = read_;
@@ -219,16 +169,16 @@ class AttendsPages {
   void move_slots(const StepPlan&, Arena&) {}
   void copied(BlockId from, BlockId to) {
     ranges_.copy(from, to);
-    unknown_[to.value] = unknown_[from.value];
+    stale_.copied(from, to);
   }
-  void brought_in(BlockId block) { unknown_[block.value] = 1; }
+  void brought_in(BlockId block) { stale_.brought_in(block); }
 
   template <kv_format::KvStorage KvFormat>
   void attend(const model::AttentionCall& call) {
     attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
                                   call.queries.q_stride, call.threads);
-    for (const attention::PartOfPage& part : parts_) {
-      attention::find_range<KvFormat>(call.cache, part, call.layer, ranges_);
+    for (const StaleBlocks::Part& part : parts_) {
+      attention::find_range<KvFormat>(call.cache, {part.block, part.tokens}, call.layer, ranges_);
     }
     attention::add_to_ranges<KvFormat>(call.cache, call.queries.sequences, call.layer, ranges_);
     const auto [read, held] = attention::selected<KvFormat>(
@@ -241,8 +191,8 @@ class AttendsPages {
   Policy policy_;
   Tokens block_tokens_;
   attention::PageRanges ranges_;
-  std::vector<char> unknown_;  // blocks that came from a tier since their ranges were known
-  std::vector<attention::PartOfPage> parts_;  // of these, those that the step reads
+  StaleBlocks stale_;                     // blocks that came from a tier
+  std::vector<StaleBlocks::Part> parts_;  // of these, those that the step reads
   std::int64_t read_ = 0, held_ = 0;
 };
 

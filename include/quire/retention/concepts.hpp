@@ -48,6 +48,8 @@ concept DroppingPolicy =
 /// - attends_to_all(layer, pages): whether nothing is chosen there.
 /// - bound(query, smallest, largest): a page's score, from the range of its keys' dimensions.
 /// - choose(bounds, pages): the pages to attend to, the last one among them, in rising order.
+/// Optional, for executors that choose where the scores are: `static constexpr bool chooses_highest =
+/// true`, a promise that bound() and choose() are those of retention::Quest, and pages(), how many.
 template <class P>
 concept PageSelectingPolicy = RetentionPolicy<P> && P::keeps_all && P::selects_pages &&
     std::constructible_from<P, const RetentionLimits&, Tokens> &&

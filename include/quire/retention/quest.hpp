@@ -27,6 +27,10 @@ class Quest {
       : pages_(std::max<std::int64_t>(1, limits.budget.value / page_tokens.value)),
         dense_layers_(limits.dense_layers) {}
 
+  /// What a device needs to choose by itself: as many of the highest scores, by this bound.
+  static constexpr bool chooses_highest = true;
+  [[nodiscard]] std::int64_t pages() const { return pages_; }
+
   /// Whether a query in this layer attends to every page, of `pages` there are.
   [[nodiscard]] bool attends_to_all(std::int64_t layer, std::size_t pages) const {
     return layer < dense_layers_ || static_cast<std::int64_t>(pages) <= pages_;

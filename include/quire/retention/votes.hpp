@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <quire/core/hd.hpp>
 #include <quire/core/units.hpp>
 #include <quire/retention/limits.hpp>
 
@@ -29,9 +30,12 @@ struct NoVotes {
 /// Every query's weight on a key counts.
 struct AllVotes {
   static constexpr bool enabled = true;
+  AllVotes() = default;
   explicit AllVotes(const RetentionLimits&) {}
   [[nodiscard]] bool counts(const VoteRow&) const { return true; }
-  [[nodiscard]] std::int64_t vote(std::int64_t weight, const VoteRow&) const { return weight; }
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t vote(std::int64_t weight, const VoteRow&) const {
+    return weight;
+  }
 };
 
 /// The last query's weight alone.
@@ -39,7 +43,9 @@ struct LastVote {
   static constexpr bool enabled = true;
   explicit LastVote(const RetentionLimits&) {}
   [[nodiscard]] bool counts(const VoteRow& row) const { return row.after == 0; }
-  [[nodiscard]] std::int64_t vote(std::int64_t weight, const VoteRow&) const { return weight; }
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t vote(std::int64_t weight, const VoteRow&) const {
+    return weight;
+  }
 };
 
 /// One where a key got less than its even share of a query, for the last `history` queries.
@@ -48,7 +54,8 @@ struct LowVotes {
   std::int64_t history;
   explicit LowVotes(const RetentionLimits& limits) : history(limits.history.value) {}
   [[nodiscard]] bool counts(const VoteRow& row) const { return row.after < history; }
-  [[nodiscard]] std::int64_t vote(std::int64_t weight, const VoteRow& row) const {
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t vote(std::int64_t weight,
+                                                     const VoteRow& row) const {
     return weight * row.visible < whole_vote ? 1 : 0;
   }
 };
@@ -62,7 +69,9 @@ struct PromptEndVotes {
   [[nodiscard]] bool counts(const VoteRow& row) const {
     return row.position < row.prompt && row.position >= row.prompt - observation;
   }
-  [[nodiscard]] std::int64_t vote(std::int64_t weight, const VoteRow&) const { return weight; }
+  [[nodiscard]] QUIRE_HD constexpr std::int64_t vote(std::int64_t weight, const VoteRow&) const {
+    return weight;
+  }
 };
 
 }  // namespace quire::retention

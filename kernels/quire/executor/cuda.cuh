@@ -30,6 +30,7 @@
 #include <quire/executor/communicator.cuh>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
+#include <quire/executor/keeping.cuh>
 #include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/step_data.cuh>
@@ -82,9 +83,17 @@ enum class PrefillPath { by_device, matrix, warpgroups };
 /// layers' in groups of whole numbers (LinearOnly<Int4Grouped<128>> ...) with 16-bit activations and 2:4
 /// sparse (LinearOnly<Sparse24>) with bfloat16, read once for each eight or sixteen rows.
 ///
+/// Token retention: every policy that Cpu runs, by the same decisions, but those that re-assign positions
+/// other than of a whole sequence. What each lane kept is sent with each step, 4 bytes an entry; where a
+/// policy asks for votes, a step in which rows vote ends with their coming to the host, 8 bytes an entry, and
+/// with the host's waiting for them, as the policy decides there. Policies that select pages do so on the
+/// device, which the host does not wait for. Steps that turn queries, for positions that were re-assigned,
+/// and those that select pages are not recorded; rows of several tokens that attend to kept ones do so row
+/// by row, through the decode kernels.
+///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
-/// layer by layer. The host waits for drawn tokens alone, so that a step which draws none returns when
+/// layer by layer. The host waits for drawn tokens (and votes) alone, so that a step which draws none returns when
 /// it is launched, and its time shows in the next. Steps of one token a sequence are recorded by number
 /// of rows, rounded up, and replayed, but where sequences attend to a prefix together, which needs 16-bit
 /// activations. All device memory is taken when the executor is made; a step
@@ -119,15 +128,17 @@ struct ParallelCuda {
 
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
-    if constexpr (requires { typename C::Retention; }) {
-      static_assert(C::Retention::keeps_all && !retention::selects_pages<typename C::Retention>,
-                    "quire: retention: the CUDA executor keeps every token and attends to all; use "
-                    "quire::retention::KeepAll, or quire::executor::Cpu");
+    if constexpr (KeepingFor<C>::lists) {
+      static_assert(
+          std::is_same_v<Ranks, Alone> || !KeepingFor<C>::is_of_all_heads,
+          "quire: retention: the policy keeps tokens by all heads' attention, and each rank has "
+          "some of them; use quire::executor::BasicCuda");
     }
     static_assert(!speculation::drafts_by_model<speculation_of<C>>,
                   "quire: speculation: the CUDA executor has no draft model; use "
                   "quire::speculation::PromptLookup, or quire::executor::Cpu");
-    const KvGeometry g = quire::executor::arena_geometry<C>(options);
+    KvGeometry g = quire::executor::arena_geometry<C>(options);
+    g.attends = true;
     if (g.tiers.uses_disk || g.tiers.overlaps) {
       throw usage_error("offload policy " + std::string(C::Offload::name),
                         "the CUDA executor has no disk tier and does not overlap fetches",
@@ -136,7 +147,7 @@ struct ParallelCuda {
     return g;
   }
 
-  template <class KvFormat, class WeightFormat, unsigned block_tokens>
+  template <class KvFormat, class WeightFormat, unsigned block_tokens, class Keeping = KeepsAll>
   class Steps {
     using Head = weight_format::head_of<WeightFormat>;
     using Weight = typename DeviceElement<Head>::type;
@@ -148,7 +159,12 @@ struct ParallelCuda {
     template <unsigned head_dim>
     using Key = kernels::KernelKey<KvFormat, block_tokens, head_dim, Value>;
     template <unsigned head_dim>
-    static constexpr bool prefills = sizeof(Value) == 2 && head_dim % 16 == 0 &&
+    using Listed = kernels::ListedKey<Key<head_dim>>;
+    /// How rows' own keys and values find their slots.
+    template <unsigned head_dim>
+    using Writing = std::conditional_t<Keeping::lists, Listed<head_dim>, Key<head_dim>>;
+    template <unsigned head_dim>
+    static constexpr bool prefills = !Keeping::lists && sizeof(Value) == 2 && head_dim % 16 == 0 &&
                                      sizeof(typename Key<head_dim>::Stored) <= 2;
     template <unsigned head_dim>
     static constexpr kernels::WarpgroupTuning warpgroup_tuning =
@@ -177,12 +193,16 @@ struct ParallelCuda {
           wrap_(options.wrap_tokens),
           graphs_wanted_(options.graphs),
           share_from_(options.share_from),
-          shares_(share_from_ > Tokens{0} &&
+          shares_(keeps_all && share_from_ > Tokens{0} &&
                   ((config_.shape.head_dim == head_dims && prefills<head_dims>) || ...)),
           ranks_(options.ranks),
+          keeping_(options.limits.retention, config_.shape, geometry),
           out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
           in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
       load(options);
+      keeping_.check(
+          std::any_of(attention_.begin(), attention_.end(), [](auto& a) { return a.window > 0; }),
+          config_.rotary);
       choose_prefill(options.prefill);
       if (options.poison) {
         // all bits set is a NaN in every format: as element, or as scale
@@ -205,14 +225,24 @@ struct ParallelCuda {
       const bool replays = add_lists(plan);
       if (!data_.send(compute_)) graphs_.clear();
       move_blocks(plan, result);
+      if constexpr (Keeping::lists) keeping_.clear_votes(compute_);
       if (rows_ > 0) run_forward(replays);
+      if constexpr (Keeping::lists) keeping_.fetch_votes(compute_);
       arriving_ = false;
       draw(plan, result);
+      if constexpr (!keeps_all) keeping_.end(result);
       result.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
     /// Which sequences of the last step's plan were found to begin with the same blocks.
     [[nodiscard]] const attention::SharedPrefixes& shared_prefixes() const { return shared_; }
+    /// Device memory that retention takes beside what a step has anyway.
+    [[nodiscard]] std::size_t retention_bytes() const {
+      return keeping_.device_bytes() + turned_room_ * std::size_t(config_.shape.heads) *
+                                           std::size_t(config_.shape.head_dim) * sizeof(Value);
+    }
+    /// Bytes that came to the host so far for a retention policy to decide by.
+    [[nodiscard]] std::uint64_t fetched_bytes() const { return keeping_.fetched_bytes(); }
     /// The kernel by which sequences with several rows attend.
     [[nodiscard]] std::string_view prefill_kernel() const {
       if (!cache_maps_.empty()) return "warpgroup_prefill";
@@ -221,6 +251,7 @@ struct ParallelCuda {
     }
 
    private:
+    static constexpr bool keeps_all = !Keeping::lists && !Keeping::selects;
     static constexpr std::uint32_t blocks_per_multiprocessor = 4;
     static constexpr std::uint32_t most_shared_parts = 16;
     static constexpr kernels::PrefillTuning prefix_tuning{.warps = simt::emulated ? 1u : 4u,
@@ -440,6 +471,7 @@ struct ParallelCuda {
       const std::int64_t sequences = std::max(limits.max_sequences, limits.max_batch);
       const std::size_t most = padded_rows(
           static_cast<std::size_t>(std::max<std::int64_t>(1, std::min(sequences, slots))));
+      if constexpr (Keeping::lists) turned_room_ = Keeping::turns ? most : 0;
       reserve_rows(static_cast<std::size_t>(std::min(std::max(batch, limits.chunk.value), slots)),
                    most, most);
       reserve_angles(longest);
@@ -461,7 +493,7 @@ struct ParallelCuda {
         projected_ = Array<float>(rows * hidden());
         normed_ = Array<Value>(rows * hidden());
         qkv_ = Array<float>(rows * qkv);
-        q_ = Array<Value>(rows * heads * head_dim);
+        q_ = Array<Value>((rows + turned_room_) * heads * head_dim);
         attended_ = Array<Value>((rows + 1) * heads * head_dim);  // and what padded merges write
         const std::size_t choices = rows * chosen(), experts = std::size_t(config_.shape.experts);
         mlp_in_ = Array<float>(std::max(rows, choices) * 2 * width);
@@ -473,7 +505,9 @@ struct ParallelCuda {
         takers_count_ = Array<std::uint32_t>(experts);
         expert_out_ = Array<float>(choices * hidden());
       }
-      const std::size_t partials = work_room(rows_room_) + 1 + shared_room(sequences);
+      const std::size_t partials =
+          (Keeping::selects ? 2 : 1) * work_room(rows_room_ + turned_room_) + 1 +
+          shared_room(sequences);
       if (partials > partials_room_) {
         partials_room_ = partials;
         graphs_.clear();
@@ -489,6 +523,13 @@ struct ParallelCuda {
         drawn_ = Array<std::uint32_t>(4 * logits);
         host_drawn_ = simt::PinnedArray<std::uint32_t>(4 * logits);
       }
+    }
+    /// Makes room for queries that are turned for some of their keys: more queries and partial results.
+    void reserve_turned(std::size_t turned) {
+      if (turned <= turned_room_) return;
+      turned_room_ = 2 * turned;
+      partials_room_ = 0;
+      reserve_rows(std::max(rows_, std::exchange(rows_room_, 0)), logits_count_, 0);
     }
     /// Parts that a plan for so many rows has at most.
     [[nodiscard]] std::size_t work_room(std::size_t rows) const {
@@ -526,6 +567,7 @@ struct ParallelCuda {
         check_block(s.host, host_blocks_, "host");
         in.push_back({s.host.value, s.device.value});
       }
+      move_slots(plan);
       if (!out.empty()) {
         computed_.order(out_.stream());
         out_.start(out, device_pool_.data(), host_pool_.data());
@@ -552,13 +594,33 @@ struct ParallelCuda {
       result.bytes_moved =
           static_cast<std::int64_t>((out.size() + in.size() + copies_.size()) * block_bytes_);
     }
+    /// Tokens that change their slot do so before all other moves.
+    void move_slots([[maybe_unused]] const StepPlan& plan) {
+      if constexpr (Keeping::lists) {
+        if (!keeping_.has_moves()) return;
+        if (!leaving_.empty() && keeping_.moves_into(leaving_)) {
+          out_.order(compute_);
+          leaving_.clear();
+        }
+        const kernels::KvPool pool{device_pool_.data(), block_bytes_,
+                                   static_cast<std::uint32_t>(config_.shape.kv_heads)};
+        (void)((config_.shape.head_dim == head_dims &&
+                (keeping_.template move_slots<Key<head_dims>>(pool, data_, compute_), true)) ||
+               ...);
+        computed_.record(compute_);
+      }
+    }
     /// Whether the step itself writes to one of these blocks.
-    [[nodiscard]] static bool writes(const StepPlan& plan,
-                                     const std::unordered_set<std::uint32_t>& blocks) {
+    [[nodiscard]] bool writes(const StepPlan& plan,
+                              const std::unordered_set<std::uint32_t>& blocks) const {
       for (const BlockCopy& c : plan.copies) {
         if (blocks.contains(c.to.value)) return true;
       }
       for (const SequencePlan& s : plan.sequences) {
+        if constexpr (Keeping::lists) {
+          if (keeping_.writes(s, blocks)) return true;
+          continue;
+        }
         const auto table = s.tables.front().blocks();
         const std::int64_t end = (s.computed + s.tokens).value;
         for (std::int64_t b = s.computed.value / block_tokens; b * block_tokens < end; ++b) {
@@ -596,7 +658,8 @@ struct ParallelCuda {
               "a table and the ids of all tokens up to the last of the step");
         }
         const auto blocks = s.tables.front().blocks();
-        const std::int64_t needed = (end + block_tokens - 1) / block_tokens;
+        const std::int64_t slots = Keeping::lists ? lane_slots(s) : end;
+        const std::int64_t needed = (slots + block_tokens - 1) / block_tokens;
         if (static_cast<std::int64_t>(blocks.size()) < needed) {
           throw state_error("step plan",
                             "the block table of sequence " + std::to_string(s.sequence.value) +
@@ -613,7 +676,7 @@ struct ParallelCuda {
         const auto at = static_cast<std::uint32_t>(to.tables.size());
         for (const BlockId b : blocks.first(static_cast<std::size_t>(needed))) {
           check_block(b, device_blocks_, "device");
-          to.tables.push_back(b.value);
+          if (!Keeping::lists) to.tables.push_back(b.value);
         }
         for (std::int64_t p = s.computed.value; p < end; ++p) {
           TokenId t = s.history[static_cast<std::size_t>(p)];
@@ -641,6 +704,15 @@ struct ParallelCuda {
         }
         reserve_angles(end);
       }
+      if constexpr (Keeping::lists) keeping_.gather(plan, to.tables);
+      if constexpr (Keeping::selects) {
+        for (const BlockSwap& s : plan.swap_in) {
+          check_block(s.device, device_blocks_, "device");
+          keeping_.brought_in(s.device);
+        }
+        for (const BlockCopy& c : plan.copies) keeping_.brought_in(c.to);
+        keeping_.gather(plan);
+      }
     }
 
     /// Adds the step's lists to what is sent; returns whether the step is one that is replayed.
@@ -649,6 +721,7 @@ struct ParallelCuda {
       find_shared_prefixes();
       const bool replays =
           graphs_wanted_ && !b.tokens.empty() && plan.swap_in.empty() && prefixes_.empty() &&
+          rows_alike() &&
           std::all_of(plan.sequences.begin(), plan.sequences.end(),
                       [](const SequencePlan& s) { return s.tokens == Tokens{1} && s.draws > 0; });
       if (replays) {
@@ -665,6 +738,10 @@ struct ParallelCuda {
       }
       rows_ = b.tokens.size();
       logits_count_ = b.logits_rows.size();
+      if constexpr (Keeping::lists) {
+        reserve_turned(keeping_.turned());
+        if (keeping_.reserve(rows_, std::size_t(config_.shape.heads))) graphs_.clear();
+      }
       reserve_rows(rows_, logits_count_, b.table_begin.size());
       data_.clear();
       at_.tokens = data_.add(b.tokens);
@@ -676,11 +753,18 @@ struct ParallelCuda {
       at_.logits_rows = data_.add(b.logits_rows);
       (void)((config_.shape.head_dim == head_dims && (add_plans<head_dims>(replays), true)) || ...);
       at_.tables = data_.add(b.tables);  // from here on lengths differ from step to step
+      if constexpr (Keeping::lists) keeping_.add_moves(data_);
       at_.copies = data_.add(copies_);
       at_.samples = data_.add(samples_);
       at_.penalties = data_.add(penalties_);
       at_.beams = data_.add(beam_rows_);
       return replays;
+    }
+
+    /// Whether rows of one token do nothing that a recorded step of as many rows would not.
+    [[nodiscard]] bool rows_alike() const {
+      if constexpr (Keeping::lists) return keeping_.alike(batch_.tokens.size());
+      return !Keeping::selects;
     }
 
     template <unsigned head_dim>
@@ -692,6 +776,9 @@ struct ParallelCuda {
           .blocks_per_work =
               kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(heads / kv_heads)};
       prefills_ = 0;
+      if constexpr (Keeping::lists) {
+        return keeping_.add(data_, slots, rows_, replays, work_room(rows_));
+      }
       std::vector<std::uint32_t> rows;  // that the decode kernels take
       std::vector<std::int32_t> lengths;
       if constexpr (prefills<head_dim>) {
@@ -718,6 +805,9 @@ struct ParallelCuda {
       }
       if constexpr (prefills<head_dim>) {
         if (!prefixes_.empty()) return add_cascades<head_dim>(rows, lengths, slots);
+      }
+      if constexpr (Keeping::selects) {
+        return keeping_.add(data_, slots, rows, batch_.lengths);
       }
       for (Attention& a : attention_) {
         a.prefixes = 0;
@@ -827,10 +917,16 @@ struct ParallelCuda {
         (void)((config_.shape.head_dim == head_dims && (forward<head_dims>(), true)) || ...);
       };
       if (!replays) return forward_all();
-      Recorded& r = graphs_[rows_];
+      Recorded& r = graphs_[{rows_, asks()}];
       if (r.steps++ == 0) return forward_all();  // libraries make their choices for these shapes
       if (r.graph.empty()) r.graph.capture(compute_, forward_all);
       r.graph.launch(compute_);
+    }
+
+    /// Whether rows vote, for which a recorded step has more kernels.
+    [[nodiscard]] bool asks() const {
+      if constexpr (Keeping::lists) return keeping_.asked() > 0;
+      return false;
     }
 
     template <class Format, class Out>
@@ -1002,12 +1098,21 @@ struct ParallelCuda {
       write.key_norm = layer.key_norm.data();
       write.eps = norm_eps();
       write.heads = heads;
-      using Write = kernels::CacheWrite<Key<head_dim>, float>;
+      if constexpr (Keeping::lists) {
+        write.table_begin = data_.at<std::uint32_t>(keeping_.kept(index).begin_at);
+        write.lengths = data_.at<std::int32_t>(keeping_.kept(index).lengths_at);
+      }
+      using Write = kernels::CacheWrite<Writing<head_dim>, float>;
       simt::launch<Write>(
           {{static_cast<unsigned>(rows_),
             (heads + 2 * kv_heads + Write::heads_a_block - 1) / Write::heads_a_block}},
           write, compute_);
       const Attention& a = attention_[layer.attention];
+      if constexpr (Keeping::lists) return attend_to_kept<head_dim>(write.cache, index);
+      if constexpr (Keeping::selects) {
+        keeping_.template update<Key<head_dim>>(write.cache, index, data_, compute_);
+        return attend_to_pages<head_dim>(a, write.cache, index);
+      }
       if (a.window > 0) {
         attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache, index);
       } else {
@@ -1015,9 +1120,10 @@ struct ParallelCuda {
       }
     }
 
+    /// How rows attend; where their work lies is still to be said.
     template <unsigned head_dim, class Variant>
-    void attend_as(const Variant& variant, const Attention& a, const kernels::KvPool& cache,
-                   [[maybe_unused]] std::size_t layer) {
+    [[nodiscard]] kernels::PagedDecodeParams<Value, Variant> attending(
+        const Variant& variant, const kernels::KvPool& cache) {
       const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
       kernels::PagedDecodeParams<Value, Variant> p;
       p.q = q_.data();
@@ -1027,12 +1133,56 @@ struct ParallelCuda {
       p.blocks = data_.at<std::uint32_t>(at_.tables);
       p.table_begin = data_.at<std::uint32_t>(at_.row_table_begin);
       p.lengths = data_.at<std::int32_t>(at_.lengths);
-      p.work = data_.at<kernels::DecodeWork>(a.work_at);
       p.partial = partial_.data();
       p.partial_lse = partial_lse_.data();
       p.heads = heads;
       p.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
       p.variant = variant;
+      return p;
+    }
+
+    /// To the tokens that a retention policy kept, which then hears what rows made of them.
+    template <unsigned head_dim>
+    void attend_to_kept(const kernels::KvPool& cache, std::size_t layer) {
+      const auto& kept = keeping_.kept(layer);
+      auto p = attending<head_dim>(attention::Causal(), cache);
+      p.table_begin = data_.at<std::uint32_t>(kept.begin_at);
+      p.lengths = data_.at<std::int32_t>(kept.lengths_at);
+      p.work = data_.at<kernels::DecodeWork>(kept.work_at);
+      keeping_.template turn<head_dim>(q_.data(), rows_, p.heads, angles_.data(), data_, compute_);
+      kernels::paged_decode<Listed<head_dim>, attention::Causal, decode_tuning>(
+          p, kept.work, data_.at<kernels::MergeWork>(kept.merges_at), kept.merges, compute_,
+          keeping_.lse());
+      keeping_.template vote<Listed<head_dim>>(p, kept, data_, compute_);
+    }
+
+    /// To the pages that rows choose, or to all.
+    template <unsigned head_dim>
+    void attend_to_pages(const Attention& a, const kernels::KvPool& cache, std::size_t layer) {
+      const auto& choice = keeping_.choice(layer);
+      Attention all = a;
+      all.work = choice.work;
+      all.merges = choice.merges;
+      all.work_at = choice.work_at;
+      all.merges_at = choice.merges_at;
+      attend_as<head_dim>(attention::Causal(), all, cache, layer);
+      if (choice.rows.empty()) return;
+      auto p = attending<head_dim>(attention::Causal(), cache);
+      keeping_.template choose<Key<head_dim>>(p, choice, layer, data_, compute_);
+      p.blocks = keeping_.chosen();
+      p.table_begin = data_.at<std::uint32_t>(choice.begin_at);
+      p.lengths = data_.at<std::int32_t>(choice.lengths_at);
+      p.work = data_.at<kernels::DecodeWork>(choice.chosen_work_at);
+      kernels::paged_decode<Listed<head_dim>, attention::Causal, decode_tuning>(
+          p, choice.chosen_work, data_.at<kernels::MergeWork>(choice.chosen_merges_at),
+          choice.chosen_merges, compute_);
+    }
+
+    template <unsigned head_dim, class Variant>
+    void attend_as(const Variant& variant, const Attention& a, const kernels::KvPool& cache,
+                   [[maybe_unused]] std::size_t layer) {
+      auto p = attending<head_dim>(variant, cache);
+      p.work = data_.at<kernels::DecodeWork>(a.work_at);
       if constexpr (prefills<head_dim>) {
         if (a.prefixes > 0) attend_to_prefixes<head_dim>(p, a);
       }
@@ -1048,7 +1198,7 @@ struct ParallelCuda {
         of.blocks = p.blocks;
         of.sequences = data_.at<kernels::PrefillSequence>(at_.prompts);
         of.work = data_.at<kernels::PrefillWork>(at_.prefills);
-        of.heads = heads;
+        of.heads = p.heads;
         of.scale = p.scale;
         of.variant = variant;
         if constexpr (has_warpgroup_path<head_dim>) {
@@ -1156,7 +1306,10 @@ struct ParallelCuda {
       }
       if (!beams_.empty()) list_candidates();
       computed_.record(compute_);
-      if (count == 0 && beams_.empty() && !draws_on_host_) return;
+      if (count == 0 && beams_.empty() && !draws_on_host_) {
+        if (asks()) compute_.synchronise("votes");
+        return;
+      }
       compute_.synchronise("sample");
       take_candidates(result);
       for (std::size_t i = 0; i < count; ++i) {
@@ -1334,11 +1487,13 @@ struct ParallelCuda {
     std::int64_t most_positions_ = std::numeric_limits<std::int64_t>::max();  // that are learned
     Product product_;
     Ranks ranks_;
+    Keeping keeping_;
     sampling::Sampler sampler_;
 
     // the step
     Rows batch_;
     std::size_t rows_ = 0, logits_count_ = 0, rows_room_ = 0, logits_room_ = 0, partials_room_ = 0;
+    std::size_t turned_room_ = 0;                     // queries beside those of the rows
     std::vector<attention::SequenceRows> sequences_;  // whose blocks are the plan's
     attention::SharedPrefixes shared_;
     std::vector<kernels::SharedPrefix> prefixes_;
@@ -1371,14 +1526,14 @@ struct ParallelCuda {
     Transfers out_, in_;
     std::unordered_set<std::uint32_t> leaving_;  // blocks that out_ may still read
     bool arriving_ = false;                      // in_ may still write what this step reads
-    std::map<std::size_t, Recorded> graphs_;     // by rows
+    std::map<std::pair<std::size_t, bool>, Recorded> graphs_;  // by rows, and whether they vote
     simt::OwnStream compute_;
     simt::Event computed_;
   };
 
   template <class C>
   using Bound = Steps<typename C::KvFormat, typename C::WeightFormat,
-                      static_cast<unsigned>(C::BlockSize::tokens.value)>;
+                      static_cast<unsigned>(C::BlockSize::tokens.value), KeepingFor<C>>;
 };
 
 /// The same on one device that has the whole model.

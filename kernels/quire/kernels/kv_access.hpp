@@ -123,6 +123,21 @@ struct KernelKey {
                                                             unsigned head) {
     return key_slab(pool, block, pool.kv_heads + head);
   }
+  /// Whether tables list tokens one by one; see ListedKey.
+  static constexpr bool listed = false;
+  /// Which table, and which length, is a row's.
+  [[nodiscard]] QUIRE_HD static std::size_t table_of(std::uint32_t row, unsigned /*kv_heads*/,
+                                                     unsigned /*kv_head*/) {
+    return row;
+  }
+  /// The entry of a table for token t, and the block and slot that it stands for.
+  [[nodiscard]] QUIRE_HD static constexpr unsigned entry_of(unsigned t) { return t / block_tokens; }
+  [[nodiscard]] QUIRE_HD static constexpr std::uint32_t block_of(std::uint32_t entry) {
+    return entry;
+  }
+  [[nodiscard]] QUIRE_HD static constexpr unsigned slot_of(std::uint32_t /*entry*/, unsigned t) {
+    return t % block_tokens;
+  }
   /// \shape result (head_dim)
   [[nodiscard]] QUIRE_HD static const Stored* row(const std::byte* slab, unsigned slot) {
     return reinterpret_cast<const Stored*>(slab + slot * row_bytes);
@@ -174,6 +189,25 @@ struct KernelKey {
   [[nodiscard]] QUIRE_HD static auto ends(const std::byte* slab, unsigned slot) {
     using End = typename Access::End;
     return reinterpret_cast<const End*>(slab + Access::ends_at(block_tokens, head_dim, slot));
+  }
+};
+
+/// A key whose tables list tokens one by one, for each KV head by itself: what a retention policy left of
+/// a sequence, or the pages that a query chose. An entry is a slot of the pool, block * block_tokens +
+/// slot; tables and lengths have \shape (rows, kv_heads).
+template <class KeyType>
+struct ListedKey : KeyType {
+  static constexpr bool listed = true;
+  [[nodiscard]] QUIRE_HD static std::size_t table_of(std::uint32_t row, unsigned kv_heads,
+                                                     unsigned kv_head) {
+    return std::size_t{row} * kv_heads + kv_head;
+  }
+  [[nodiscard]] QUIRE_HD static constexpr unsigned entry_of(unsigned t) { return t; }
+  [[nodiscard]] QUIRE_HD static constexpr std::uint32_t block_of(std::uint32_t entry) {
+    return entry / KeyType::block_tokens;
+  }
+  [[nodiscard]] QUIRE_HD static constexpr unsigned slot_of(std::uint32_t entry, unsigned /*t*/) {
+    return entry % KeyType::block_tokens;
   }
 };
 

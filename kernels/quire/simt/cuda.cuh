@@ -200,7 +200,8 @@ __device__ __forceinline__ void store_vector_once(T* p, const Vector<T, n>& valu
   __stcs(reinterpret_cast<Word*>(p), both.word);
 }
 
-/// Adds in global memory; returns what was there before. T: int, unsigned, float.
+/// Adds in global memory; returns what was there before. T: int, unsigned, unsigned long long,
+/// float.
 template <class T>
 __device__ __forceinline__ T atomic_add(T* p, T value) {
   return ::atomicAdd(p, value);

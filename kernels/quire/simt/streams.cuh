@@ -227,6 +227,17 @@ void copy_to_host(T* pinned, const T* from, std::size_t count, Stream s, std::st
 #endif
 }
 
+/// Fills with zeros.
+template <class T>
+void clear(T* to, std::size_t count, Stream s, std::string_view what) {
+  if (count == 0) return;
+#if defined(__CUDACC__)
+  check(cudaMemsetAsync(to, 0, count * sizeof(T), s.handle), "cudaMemsetAsync", what);
+#else
+  emulator::device().enqueue(s.id, "cudaMemsetAsync", what, [=] { std::fill_n(to, count, T{}); });
+#endif
+}
+
 /// The host waits for everything.
 inline void synchronise_device() {
 #if defined(__CUDACC__)

@@ -22,6 +22,7 @@ struct CacheWriteParams {
   const std::uint32_t* blocks = nullptr;       // \shape (entries): all block tables
   const std::uint32_t* table_begin = nullptr;  // \shape (sequences)
   const std::uint32_t* sequence = nullptr;     // \shape (rows)
+  const std::int32_t* lengths = nullptr;       // of listed keys: their own token is the last
   const std::int32_t* position = nullptr;      // \shape (rows)
   const float* angles =
       nullptr;  // \shape (positions, head_dim): cosines, then sines; null: no turn
@@ -69,8 +70,15 @@ struct CacheWrite {
 
     // a chain of loads: begun before the values are waited for
     const auto position = static_cast<unsigned>(p.position[row]);
-    const std::uint32_t block =
-        p.blocks[p.table_begin[p.sequence[row]] + position / Key::block_tokens];
+    std::uint32_t entry;
+    if constexpr (Key::listed) {
+      const unsigned kv_head = is_query ? 0 : (head - p.heads) % kv_heads;
+      const std::size_t at = Key::table_of(row, kv_heads, kv_head);
+      entry = p.blocks[p.table_begin[at] + static_cast<unsigned>(p.lengths[at] - 1)];
+    } else {
+      entry = p.blocks[p.table_begin[p.sequence[row]] + Key::entry_of(position)];
+    }
+    const std::uint32_t block = Key::block_of(entry);
     Head x{};  // halves of the head; 0 where a lane has nothing
     if (here) {
       const In* from = p.qkv + row * p.stride + std::size_t{head} * head_dim + i;
@@ -116,7 +124,7 @@ struct CacheWrite {
       return;
     }
     const unsigned kv_head = head - p.heads - (is_value ? kv_heads : 0);
-    const unsigned slot = position % Key::block_tokens;
+    const unsigned slot = Key::slot_of(entry, position);
     auto* slab = const_cast<std::byte*>(is_value ? Key::value_slab(p.cache, block, kv_head)
                                                  : Key::key_slab(p.cache, block, kv_head));
     auto* to = reinterpret_cast<Stored*>(slab + slot * Key::row_bytes) + i;

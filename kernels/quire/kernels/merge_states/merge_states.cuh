@@ -18,6 +18,7 @@ struct MergeStatesParams {
   Out* out = nullptr;  // \shape (sequences, heads, head_dim), rows out_stride elements apart
   std::size_t out_stride = 0;
   std::uint32_t heads = 0;
+  float* lse = nullptr;  // \shape (sequences, heads), base 2: of all parts; null: nobody asks
 };
 
 /// Merges the partial attention results of split sequences by their log-sum-exp.
@@ -46,6 +47,10 @@ struct MergeStates {
     }
     p.out[work.sequence * p.out_stride + head * head_dim + d] =
         simt::narrow<Out>(all > 0 ? sum / all : 0.0f);
+    if (p.lse != nullptr && d == 0) {
+      p.lse[work.sequence * std::size_t{p.heads} + head] =
+          all > 0 ? m + simt::log2(all) : -simt::infinity();
+    }
   }
 };
 

@@ -2,7 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
+#include <span>
 #include <string_view>
+#include <tuple>
 
 #include <quire/kernels/kv_access.hpp>
 #include <quire/simt/simt.cuh>
@@ -11,7 +14,7 @@ namespace quire::kernels {
 
 /// A token of one KV head that changes its slot.
 struct TokenMove {
-  std::uint32_t head = 0;
+  std::uint32_t head = 0;  // or layer * 2 * kv_heads + head, from a pool's first layer on
   std::uint32_t from_block = 0, from_slot = 0;
   std::uint32_t to_block = 0, to_slot = 0;
 };
@@ -77,6 +80,20 @@ struct MoveTokens {
     }
   }
 };
+
+/// The length of the longest beginning of `moves` whose order does not matter.
+[[nodiscard]] inline std::size_t independent(std::span<const TokenMove> moves) {
+  using Slot = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;
+  std::set<Slot> read, written;
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    const TokenMove& m = moves[i];
+    const Slot from{m.head, m.from_block, m.from_slot}, to{m.head, m.to_block, m.to_slot};
+    if (written.contains(from) || written.contains(to) || read.contains(to)) return i;
+    read.insert(from);
+    written.insert(to);
+  }
+  return moves.size();
+}
 
 template <class Key>
 void move_tokens(const MoveTokensParams& p, simt::Stream stream = {}) {

@@ -18,10 +18,11 @@ struct PageScoresParams {
   const std::uint32_t* blocks = nullptr;       // \shape (entries): all block tables
   const std::uint32_t* table_begin = nullptr;  // \shape (sequences)
   const std::int32_t* lengths = nullptr;       // \shape (sequences): tokens
-  /// \shape (sequences, kv_heads, score_stride): a score a page, -infinity behind the last one
+  /// \shape (grid.x, kv_heads, score_stride): a score a page, -infinity behind the last one
   float* scores = nullptr;
   std::size_t score_stride = 0;
   std::uint32_t heads = 0, kv_heads = 0;
+  const std::uint32_t* rows = nullptr;  // \shape (grid.x): which sequences; null: all, in order
 };
 
 /// The highest product that any key of a page can have with a query, for every page of a sequence:
@@ -41,7 +42,8 @@ struct PageScores {
   }
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const unsigned sequence = simt::block().x, kv_head = simt::block().y;
+    const unsigned sequence = p.rows != nullptr ? p.rows[simt::block().x] : simt::block().x;
+    const unsigned kv_head = simt::block().y;
     const unsigned group = p.heads / p.kv_heads;
     const simt::Shared<float> q(0, group * head_dim);
     const Query* from = p.q + sequence * p.q_stride + std::size_t{kv_head} * group * head_dim;
@@ -52,7 +54,8 @@ struct PageScores {
     const auto length = static_cast<unsigned>(p.lengths[sequence]);
     const unsigned pages = (length + Key::block_tokens - 1) / Key::block_tokens;
     const std::uint32_t* table = p.blocks + p.table_begin[sequence];
-    float* scores = p.scores + (std::size_t{sequence} * p.kv_heads + kv_head) * p.score_stride;
+    float* scores =
+        p.scores + (std::size_t{simt::block().x} * p.kv_heads + kv_head) * p.score_stride;
     for (unsigned page = simt::block().z * warps + simt::warp(); page < p.score_stride;
          page += simt::grid().z * warps) {
       float best = -simt::infinity();

@@ -25,10 +25,12 @@ template <class Key, DecodeTuning tuning = DecodeTuning{}>
 /// fp32 queries, formats of 32 bits and groups of heads smaller than the tuning says run on CUDA
 /// cores; the others on matrix units, which are faster for each group on an H200. Formats of packed
 /// codes have their own kernels there.
+/// lse: of each merged row and head, base 2, where somebody asks. \shape (rows, p.heads)
 /// \pre p.heads is a multiple of p.cache.kv_heads
 template <class Key, AttentionVariant Variant, DecodeTuning tuning = DecodeTuning{}>
 void paged_decode(const PagedDecodeParams<typename Key::Query, Variant>& p, std::uint32_t work,
-                  const MergeWork* merge_work, std::uint32_t merges, simt::Stream stream = {}) {
+                  const MergeWork* merge_work, std::uint32_t merges, simt::Stream stream = {},
+                  float* lse = nullptr) {
   if (work == 0) return;
   if (p.cache.kv_heads == 0 || p.heads % p.cache.kv_heads != 0) {
     throw usage_error("paged_decode", "the query heads do not divide among the KV heads",
@@ -54,7 +56,8 @@ void paged_decode(const PagedDecodeParams<typename Key::Query, Variant>& p, std:
   if (merges == 0) return;
   using Merge = MergeStates<typename Key::Query, Key::head_dim>;
   simt::launch<Merge>({{merges, p.heads}, Merge::shared_bytes},
-                      {p.partial, p.partial_lse, merge_work, p.out, p.out_stride, p.heads}, stream);
+                      {p.partial, p.partial_lse, merge_work, p.out, p.out_stride, p.heads, lse},
+                      stream);
 }
 
 }  // namespace quire::kernels

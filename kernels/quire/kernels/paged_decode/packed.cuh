@@ -8,6 +8,7 @@
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/device_math.cuh>
 #include <quire/kernels/paged_decode/params.hpp>
+#include <quire/kernels/paged_decode/seen.cuh>
 #include <quire/kernels/paged_decode/traits.hpp>
 #include <quire/kernels/paged_decode/warp_states.cuh>
 #include <quire/simt/simt.cuh>
@@ -43,8 +44,11 @@ struct PagedDecodePacked {
   static constexpr std::size_t shared_bytes = States::bytes;
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const DecodeWork work = p.work[simt::block().x];
     const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
+    const Seen seen = seen_by<Key>(p, kv_head);
+    const DecodeWork work = seen.work;
+    const std::uint32_t* table = seen.table;
+    const std::int32_t position = seen.position;
     const unsigned pass = simt::block().z * heads;
     const unsigned count = group - pass < heads ? group - pass : heads;
     const unsigned head = kv_head * group + pass;
@@ -88,18 +92,16 @@ struct PagedDecodePacked {
     float sums[value_words][4][4]{};  // steps 0, 1: low codes; 2, 3: high ones
     float largest[2] = {-simt::infinity(), -simt::infinity()}, total[2] = {0, 0}, shift[2] = {0, 0};
 
-    const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
-    const std::int32_t position = p.lengths[work.sequence] - 1;
     std::uint32_t keys[tiles][2][key_words], stored[tiles][4][value_words];
     std::uint32_t key_ends[tiles][2], value_ends[tiles][2];  // scale and least value
     // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
     const auto row = [&](std::int32_t t0, unsigned i, bool values) {
       const std::int32_t at = t0 + static_cast<std::int32_t>(i);
       const auto t = static_cast<unsigned>(at < work.end ? at : work.end - 1);
-      const std::uint32_t block = table[t / Key::block_tokens];
+      const auto [block, slot] = place_of<Key>(table, t);
       const std::byte* slab = values ? Key::value_slab(p.cache, block, kv_head)
                                      : Key::key_slab(p.cache, block, kv_head);
-      return reinterpret_cast<const std::uint32_t*>(Key::row(slab, t % Key::block_tokens));
+      return reinterpret_cast<const std::uint32_t*>(Key::row(slab, slot));
     };
     const auto load_keys = [&](std::int32_t t0) {
       QUIRE_UNROLL

@@ -9,6 +9,7 @@
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/device_math.cuh>
 #include <quire/kernels/paged_decode/params.hpp>
+#include <quire/kernels/paged_decode/seen.cuh>
 #include <quire/kernels/paged_decode/traits.hpp>
 #include <quire/kernels/paged_decode/warp_states.cuh>
 #include <quire/simt/simt.cuh>
@@ -46,8 +47,11 @@ struct PagedDecodeScalar {
   static constexpr std::size_t shared_bytes = States::bytes;
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const DecodeWork work = p.work[simt::block().x];
     const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
+    const Seen seen = seen_by<Key>(p, kv_head);
+    const DecodeWork work = seen.work;
+    const std::uint32_t* table = seen.table;
+    const std::int32_t position = seen.position;
     const unsigned pass = simt::block().z * heads;
     const unsigned count = group - pass < heads ? group - pass : heads;
     const unsigned head = kv_head * group + pass;
@@ -76,8 +80,6 @@ struct PagedDecodeScalar {
       }
     }
 
-    const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
-    const std::int32_t position = p.lengths[work.sequence] - 1;
     QUIRE_NO_UNROLL
     for (std::int32_t t0 = work.begin + static_cast<std::int32_t>(simt::warp() * tile);
          t0 < work.end; t0 += static_cast<std::int32_t>(tuning.warps * tile)) {
@@ -88,8 +90,7 @@ struct PagedDecodeScalar {
         const std::int32_t t = t0 + static_cast<std::int32_t>(u * rows + row);
         // Slots beyond the end may hold anything: read the last token instead, and weigh it 0.
         const auto token = static_cast<unsigned>(t < work.end ? t : work.end - 1);
-        const std::uint32_t block = table[token / Key::block_tokens];
-        const unsigned slot = token % Key::block_tokens;
+        const auto [block, slot] = place_of<Key>(table, token);
         const std::byte* key_slab = Key::key_slab(p.cache, block, kv_head);
         const std::byte* value_slab = Key::value_slab(p.cache, block, kv_head);
         key_scale[u] = Key::scale(key_slab, slot);
@@ -226,8 +227,11 @@ struct PagedDecodeMatrix {
   static constexpr std::size_t shared_bytes = States::bytes;
 
   QUIRE_DEVICE static void run(const Params& p) {
-    const DecodeWork work = p.work[simt::block().x];
     const unsigned kv_head = simt::block().y, group = p.heads / p.cache.kv_heads;
+    const Seen seen = seen_by<Key>(p, kv_head);
+    const DecodeWork work = seen.work;
+    const std::uint32_t* table = seen.table;
+    const std::int32_t position = seen.position;
     const unsigned pass = simt::block().z * heads;
     const unsigned count = group - pass < heads ? group - pass : heads;
     const unsigned head = kv_head * group + pass;
@@ -274,8 +278,6 @@ struct PagedDecodeMatrix {
     float sums[value_chunks][value_steps][4]{};
     float largest[2] = {-simt::infinity(), -simt::infinity()}, total[2] = {0, 0};
 
-    const std::uint32_t* table = p.blocks + p.table_begin[work.sequence];
-    const std::int32_t position = p.lengths[work.sequence] - 1;
     Raw<Stored, key_elements> keys[tiles][2][key_chunks];
     Raw<Stored, value_elements> stored[tiles][4][value_chunks];
     float key_scale[tiles][2], value_scale[tiles][2];
@@ -287,8 +289,8 @@ struct PagedDecodeMatrix {
     // Where a tile lies in one block of the pool, its rows are constants away from each other: worth
     // its registers where arithmetic is what bounds, with bytes.
     const auto in_one_block = [&](std::int32_t t0) {
-      return sizeof(Stored) == 1 && fits_ahead && Key::block_tokens % 16 == 0 && t0 % 16 == 0 &&
-             t0 + static_cast<std::int32_t>(tile) <= work.end;
+      return !Key::listed && sizeof(Stored) == 1 && fits_ahead && Key::block_tokens % 16 == 0 &&
+             t0 % 16 == 0 && t0 + static_cast<std::int32_t>(tile) <= work.end;
     };
     constexpr std::size_t scale_bytes = Key::scale_stride();
     const auto load_keys = [&](std::int32_t t0) {
@@ -316,8 +318,8 @@ struct PagedDecodeMatrix {
       for (unsigned n = 0; n < tiles; ++n) {
         QUIRE_UNROLL
         for (unsigned r = 0; r < 2; ++r) {
-          const unsigned t = token(t0, n * 16 + high + 8 * r), slot = t % Key::block_tokens;
-          const std::byte* slab = Key::key_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          const auto [block, slot] = place_of<Key>(table, token(t0, n * 16 + high + 8 * r));
+          const std::byte* slab = Key::key_slab(p.cache, block, kv_head);
           key_scale[n][r] = Key::scale(slab, slot);
           QUIRE_UNROLL
           for (unsigned c = 0; c < key_chunks; ++c) {
@@ -354,9 +356,9 @@ struct PagedDecodeMatrix {
       for (unsigned n = 0; n < tiles; ++n) {
         QUIRE_UNROLL
         for (unsigned r = 0; r < 4; ++r) {
-          const unsigned t = token(t0, n * 16 + low * 2 + r % 2 + r / 2 * 8),
-                         slot = t % Key::block_tokens;
-          const std::byte* slab = Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head);
+          const auto [block, slot] =
+              place_of<Key>(table, token(t0, n * 16 + low * 2 + r % 2 + r / 2 * 8));
+          const std::byte* slab = Key::value_slab(p.cache, block, kv_head);
           QUIRE_UNROLL
           for (unsigned c = 0; c < value_chunks; ++c) {
             stored[n][r][c] = load_raw_once<Stored, value_elements>(
@@ -366,9 +368,8 @@ struct PagedDecodeMatrix {
         // The weights' lanes hold other tokens than the values' lanes: scales come to the former.
         QUIRE_UNROLL
         for (unsigned r = 0; r < 2; ++r) {
-          const unsigned t = token(t0, n * 16 + high + 8 * r), slot = t % Key::block_tokens;
-          value_scale[n][r] =
-              Key::scale(Key::value_slab(p.cache, table[t / Key::block_tokens], kv_head), slot);
+          const auto [block, slot] = place_of<Key>(table, token(t0, n * 16 + high + 8 * r));
+          value_scale[n][r] = Key::scale(Key::value_slab(p.cache, block, kv_head), slot);
         }
       }
     };

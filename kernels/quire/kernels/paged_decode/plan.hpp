@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <quire/attention/causal.hpp>
 #include <quire/attention/concepts.hpp>
 #include <quire/kernels/paged_decode/params.hpp>
 
@@ -92,6 +93,51 @@ template <AttentionVariant Variant>
   std::stable_sort(
       plan.work.begin(), plan.work.end(),
       [](const DecodeWork& a, const DecodeWork& b) { return a.end - a.begin > b.end - b.begin; });
+  return plan;
+}
+
+/// Some keys that lie one after another in a row's list, and the query that attends to them.
+struct KeyRun {
+  std::uint32_t query = 0;  // whose tables and query are read
+  std::uint32_t into = 0;   // the row that it is part of
+  std::int32_t begin = 0, end = 0;
+};
+
+/// Plans rows whose keys are runs, of queries of their own: what follows of a row after the first goes
+/// into its merge, and with `merge_all` each row has one, which tells its log-sum-exp.
+/// \shape runs: those of a row follow each other; partials are numbered from first_partial on
+[[nodiscard]] inline DecodePlan plan_runs(std::span<const KeyRun> runs, const DecodeSlots& slots,
+                                          bool merge_all, std::uint32_t first_partial = 0) {
+  std::vector<std::int32_t> lengths;
+  lengths.reserve(runs.size());
+  for (const KeyRun& run : runs) lengths.push_back(run.end - run.begin);
+  DecodePlan plan = plan_decode(std::span<const std::int32_t>(lengths), attention::Causal(), slots);
+  std::vector<std::uint32_t> parts(runs.size(), 0), begin(runs.size(), 0);
+  for (const DecodeWork& w : plan.work) ++parts[w.sequence];
+  plan.merges.clear();
+  plan.partials = 0;
+  for (std::size_t r = 0; r < runs.size();) {
+    MergeWork merge{runs[r].into, first_partial + plan.partials, 0};
+    std::size_t end = r;
+    for (; end < runs.size() && runs[end].into == runs[r].into; ++end) {
+      begin[end] = merge.begin + merge.count;
+      merge.count += parts[end];
+    }
+    if (merge.count > 1 || merge_all) {
+      plan.merges.push_back(merge);
+      plan.partials += merge.count;
+    } else {
+      begin[r] = ~0u;
+    }
+    r = end;
+  }
+  for (DecodeWork& w : plan.work) {
+    const std::size_t r = w.sequence;
+    w.partial = begin[r] == ~0u ? -1 : static_cast<std::int32_t>(begin[r]++);
+    w.sequence = runs[r].query;
+    w.begin += runs[r].begin;
+    w.end += runs[r].begin;
+  }
   return plan;
 }
 
