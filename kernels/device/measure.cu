@@ -732,7 +732,11 @@ int main(int argc, char** argv) {
     cudaDeviceProp device{};
     simt::check(cudaGetDeviceProperties(&device, 0), "cudaGetDeviceProperties", "device");
     const auto sm = static_cast<std::uint32_t>(device.multiProcessorCount);
-    device::Rows rows(argv[1], argv[2]);
+    std::string common = argv[2];
+#if defined(QUIRE_DEVICE_HAS_CUDNN)
+    common += ",\"cudnn\":\"" + std::to_string(cudnnGetVersion()) + "\"";
+#endif
+    device::Rows rows(argv[1], common);
     const Ceilings limit = ceilings(rows, small, sm);
     using Bf16Key = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
     using Int8Key = KernelKey<kv_format::Int8PerTokenHead, 16, 128, Bf16>;

@@ -35,9 +35,10 @@ def main():
         print("skipped: cuDNN 9.11 or later is not here")
         return 77
     if pathlib.Path(args.nvcc).exists():
-        subprocess.run([args.nvcc, "-std=c++20", "-arch=sm_90", "--expt-relaxed-constexpr", "-Werror",
-                        "all-warnings", f"-I{ROOT}/include", f"-I{ROOT}/kernels", "-c",
-                        str(HERE / "bound.cu"), "-o", "/dev/null"], check=True)
+        for arch in ("sm_80", "sm_90"):
+            subprocess.run([args.nvcc, "-std=c++20", f"-arch={arch}", "--expt-relaxed-constexpr",
+                            "-Werror", "all-warnings", f"-I{ROOT}/include", f"-I{ROOT}/kernels",
+                            "-c", str(HERE / "bound.cu"), "-o", "/dev/null"], check=True)
     with tempfile.TemporaryDirectory() as folder:
         driver, program = pathlib.Path(folder) / "libcuda.so.1", pathlib.Path(folder) / "plans"
         subprocess.run([args.cxx, "-xc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1",

@@ -168,7 +168,8 @@ int main() {
       hopper.has(shape_of<Bf16Key<128>>(Mask::whole, 64, 1, 1024, group));
     }
     hopper.has(shape_of<Bf16Key<128>>(Mask::whole, 1, 1, 65536, 4));
-    hopper.has(shape_of<Bf16Key<128>>(Mask::whole, 2, 1, 100, 1));  // a block that is not full
+    hopper.has(shape_of<Bf16Key<128>>(Mask::whole, 256, 1, 16384, 8));  // a pool of 48 GiB
+    hopper.has(shape_of<Bf16Key<128>>(Mask::whole, 2, 1, 100, 1));      // a block that is not full
     hopper.has(shape_of<Bf16Key<128, 1>>(Mask::whole, 2, 1, 4096, 4));
     hopper.has(shape_of<Bf16Key<128, 256>>(Mask::whole, 2, 1, 4096, 4));
     hopper.has(shape_of<Bf16Key<128, 64>>(Mask::from_start, 1, 300, 300, 4));

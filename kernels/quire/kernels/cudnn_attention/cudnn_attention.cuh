@@ -104,12 +104,13 @@ class CudnnAttention {
         Bound::OfHost{a.scale, -std::numeric_limits<float>::infinity()});
     bound.pack_ = std::make_unique<cudnn::Descriptor>(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR,
                                                       made.asked + ": pointers");
-    const std::array<std::pair<std::int64_t, const void*>, 9> all{{
+    const std::array<std::pair<std::int64_t, const void*>, 10> all{{
         {cudnn::q_tensor, a.q},
         {cudnn::k_tensor, Key::key_slab(a.cache, 0, 0)},
         {cudnn::v_tensor, Key::value_slab(a.cache, 0, 0)},
         {cudnn::out_tensor, a.out},
-        {cudnn::table_tensor, a.blocks},
+        {cudnn::k_table_tensor, a.blocks},
+        {cudnn::v_table_tensor, a.blocks},
         {cudnn::queries_tensor, a.queries},
         {cudnn::tokens_tensor, a.tokens},
         {cudnn::scale_tensor, &bound.of_host_->scale},

@@ -21,7 +21,8 @@ enum Name : std::int64_t {
   k_tensor,
   v_tensor,
   out_tensor,
-  table_tensor,
+  k_table_tensor,  // \shape (sequences, table), int32
+  v_table_tensor,  // the same memory: engines may ask for either by name
   queries_tensor,  // \shape (sequences), int32: how many each has
   tokens_tensor,   // \shape (sequences), int32
   scale_tensor,    // a float of the host
@@ -34,26 +35,29 @@ enum Name : std::int64_t {
 /// \pre incompatible_because(shape) is empty
 /// \errors state, naming the operation, for what the library refuses
 /// \source which operations its engines recognise: NVIDIA/cudnn-frontend 1.23, node/scaled_dot_product_
-/// flash_attention.h and diagonal_band_mask.h. Deviation: keys and values lie in one pool, so the strides
-/// of both containers skip each other's slabs and other layers; both share a block table.
+/// flash_attention.h and diagonal_band_mask.h; operation for operation, this is what it builds. Deviation:
+/// keys and values lie in one pool, so the strides of both containers skip each other's slabs and other
+/// layers, and both have one block table; without a causal mask, that front end asks for the one
+/// operation that cuDNN 9.15 has for it, whose first proposal is the same kernel.
 class AttentionGraph {
  public:
   /// \param handle null where a plan is made without a device
   AttentionGraph(const AttentionShape& s, cudnnHandle_t handle) : shape_(s), asked_(s.name()) {
-    using D = std::array<std::int64_t, 4>;
-    const D logits{s.sequences, s.heads, s.queries, s.tokens},
+    const Dims logits{s.sequences, s.heads, s.queries, s.tokens},
         rows{s.sequences, s.heads, s.queries, 1};
-    const D one{1, 1, 1, 1}, each{s.sequences, 1, 1, 1}, ones{1, 1, 1, 1};
+    const Dims one{1, 1, 1, 1}, each{s.sequences, 1, 1, 1}, ones{1, 1, 1, 1};
     const auto& q = tensor(q_tensor, {s.sequences, s.heads, s.queries, s.head_dim},
                            {s.queries * s.q_stride, s.head_dim, s.q_stride, 1}, s.type);
     const auto& out = tensor(out_tensor, {s.sequences, s.heads, s.queries, s.head_dim},
                              {s.queries * s.out_stride, s.head_dim, s.out_stride, 1}, s.type);
-    const D pool{s.blocks, s.kv_heads, s.block_tokens, s.head_dim};
-    const D pool_strides{s.block_stride, s.slab_stride, s.head_dim, 1};
+    const Dims pool{s.blocks, s.kv_heads, s.block_tokens, s.head_dim};
+    const Dims pool_strides{s.block_stride, s.slab_stride, s.head_dim, 1};
     const auto& k = tensor(k_tensor, pool, pool_strides, s.type);
     const auto& v = tensor(v_tensor, pool, pool_strides, s.type);
-    const auto& table = tensor(table_tensor, {s.sequences, 1, s.table(), 1},
-                               {s.table_stride, s.table_stride, 1, 1}, CUDNN_DATA_INT32);
+    const Dims table{s.sequences, 1, s.table(), 1},
+        table_strides{s.table_stride, s.table_stride, 1, 1};
+    const auto& k_table = tensor(k_table_tensor, table, table_strides, CUDNN_DATA_INT32);
+    const auto& v_table = tensor(v_table_tensor, table, table_strides, CUDNN_DATA_INT32);
     const auto& queries = tensor(queries_tensor, each, ones, CUDNN_DATA_INT32);
     const auto& tokens = tensor(tokens_tensor, each, ones, CUDNN_DATA_INT32);
     const auto& scale = tensor(scale_tensor, one, ones, CUDNN_DATA_FLOAT, of_host);
@@ -65,7 +69,7 @@ class AttentionGraph {
                              {s.kv_heads * head, head, 1, s.head_dim}, s.type);
     const auto& values = inner({s.sequences, s.kv_heads, s.tokens, s.head_dim},
                                {s.kv_heads * head, head, s.head_dim, 1}, s.type);
-    load("keys", k, tokens, table, keys);
+    load("keys", k, tokens, k_table, keys);
     const auto& product = inner(logits, CUDNN_DATA_FLOAT);
     multiply("q k", q, keys, product, queries, &tokens, nullptr);
     const auto& scaled = inner(logits, CUDNN_DATA_FLOAT);
@@ -89,7 +93,7 @@ class AttentionGraph {
     const auto& part = inner(logits, s.type);
     point("weight / sum", CUDNN_POINTWISE_DIV, CUDNN_DATA_FLOAT, {&weight, &total}, part);
 
-    load("values", v, tokens, table, values);
+    load("values", v, tokens, v_table, values);
     multiply("weights v", part, values, out, queries, nullptr, &tokens);
 
     std::vector<cudnnBackendDescriptor_t> raw;
