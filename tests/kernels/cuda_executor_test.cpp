@@ -22,6 +22,7 @@
 #include <quire/model/tensor_parallel.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/simt/streams.cuh>
+#include <quire/speculation/draft_model.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 #include <quire/weight_format/fp16.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
@@ -155,6 +156,43 @@ TEST(CudaExecutor, DraftsHoldAsOnTheCpuExecutor) {
     EXPECT_GT(guessing.counters.accepted_tokens.value, 10) << model;
     EXPECT_LT(guessing.decisions.size(), plain.decisions.size()) << model;
     EXPECT_EQ(guessing.tokens.size(), plain.tokens.size()) << model;
+  }
+}
+
+struct GuessingByModel : presets::Vllm {
+  static constexpr std::string_view name = "vllm+draft_model";
+  using Speculation = speculation::BasicDraftModel<3>;
+};
+template <class Executor>
+Log play_with_drafts(const std::string& draft) {
+  const auto opened = [](const std::string& name) {
+    return checkpoint::open_checkpoint(
+        (std::filesystem::path(QUIRE_SOURCE_DIR) / "tests/golden/models" / name).string());
+  };
+  typename Executor::Options options;
+  options.model = opened("llama");
+  options.draft_model = opened(draft);
+  options.limits.max_batch = 6;
+  options.device_blocks = 40;
+  options.poison = true;
+  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
+  const KvGeometry geometry = Executor::template geometry<GuessingByModel>(options);
+  auto steps = quire::detail::bind_executor<GuessingByModel, Executor>(options, geometry);
+  return device::play<GuessingByModel>(
+      {Executor::shape(options), options.limits, geometry,
+       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); }},
+      [] {});
+}
+/// The model itself is always right, but where penalties are; another seldom; texts stay what they are.
+TEST(CudaExecutor, ADraftModelGuessesAsOnTheCpuExecutor) {
+  for (const std::string draft : {"llama", "qwen3"}) {
+    const Log cpu = play_with_drafts<Cpu>(draft), cuda = play_with_drafts<OnEmulator>(draft);
+    EXPECT_EQ(cuda.tokens, cpu.tokens);
+    EXPECT_EQ(cuda.decisions, cpu.decisions);
+    EXPECT_EQ(cuda.counters.drafted_tokens, cpu.counters.drafted_tokens);
+    EXPECT_EQ(cuda.counters.accepted_tokens, cpu.counters.accepted_tokens);
+    EXPECT_GT(cpu.counters.drafted_tokens, Tokens{50});
+    if (draft == "llama") EXPECT_GT(2 * cpu.counters.accepted_tokens, cpu.counters.drafted_tokens);
   }
 }
 

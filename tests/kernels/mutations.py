@@ -72,8 +72,12 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "page_scores/page_scores.cuh": RETENTION,
     "attention_votes/attention_votes.cuh": RETENTION,
     "move_tokens/move_tokens.cuh": RETENTION,
+    "choose_pages/choose_pages.cuh": RETENTION,
+    "turn_queries/turn_queries.cuh": RETENTION,
+    "paged_decode/seen.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
     **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in EXECUTOR},
+    "../executor/keeping.cuh": ["cuda_retention_test"],
     "../simt/streams.cuh": ["simt_test", "cuda_executor_test"],
 }
 MINIMUM = "the smaller of two equal numbers is either"
@@ -386,7 +390,7 @@ def compile_tests(texts, tests, folder, work):
             ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
              str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
              str(folder / test), "-lgmock", "-lgtest", "-pthread",
-             *(cpu_executor(work) if test == "cuda_executor_test" else [])],
+             *(cpu_executor(work) if test in ("cuda_executor_test", "cuda_retention_test") else [])],
             capture_output=True, text=True)
         if built.returncode != 0:
             return built.stderr

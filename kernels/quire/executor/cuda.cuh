@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +32,8 @@
 #include <quire/executor/communicator.cuh>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/device_matrix.cuh>
+#include <quire/executor/draft_book.hpp>
+#include <quire/executor/drafts.hpp>
 #include <quire/executor/keeping.cuh>
 #include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
@@ -91,6 +95,9 @@ enum class PrefillPath { by_device, matrix, warpgroups };
 /// and those that select pages are not recorded; rows of several tokens that attend to kept ones do so row
 /// by row, through the decode kernels.
 ///
+/// A draft model runs as steps of its own before the step that its drafts are for, one for each draft, and the
+/// host waits for each.
+///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
 /// layer by layer. The host waits for drawn tokens (and votes) alone, so that a step which draws none returns when
@@ -120,6 +127,10 @@ struct ParallelCuda {
     /// Sequences of one token a step whose tables begin with the same blocks attend to those once,
     /// together, where they hold so many tokens at least. 0: never
     Tokens share_from = 1024;
+    /// Of a speculation policy that guesses with a second model. It runs in the formats of the first, its
+    /// heads are of a size that is compiled, and it has a KV pool of as many blocks beside kv_memory. Ranks
+    /// have it whole, each for itself.
+    std::optional<checkpoint::Checkpoint> draft_model{};
   };
 
   [[nodiscard]] static model::Shape shape(const Options& options) {
@@ -134,9 +145,9 @@ struct ParallelCuda {
           "quire: retention: the policy keeps tokens by all heads' attention, and each rank has "
           "some of them; use quire::executor::BasicCuda");
     }
-    static_assert(!speculation::drafts_by_model<speculation_of<C>>,
-                  "quire: speculation: the CUDA executor has no draft model; use "
-                  "quire::speculation::PromptLookup, or quire::executor::Cpu");
+    check_draft_model<C>(shape(options),
+                         options.draft_model ? &options.draft_model->config.shape : nullptr,
+                         options.limits.max_length);
     KvGeometry g = quire::executor::arena_geometry<C>(options);
     g.attends = true;
     if (g.tiers.uses_disk || g.tiers.overlaps) {
@@ -210,6 +221,9 @@ struct ParallelCuda {
         std::fill_n(host_pool_.data(), host_pool_.size(), std::byte{0xff});
       }
       reserve_for(options.limits);
+      if constexpr (keeps_all) {
+        if (options.draft_model) guesses_ = std::make_unique<Guesses>(options, geometry);
+      }
       simt::synchronise_device();  // the streams are not ordered with what was uploaded
     }
 
@@ -220,6 +234,9 @@ struct ParallelCuda {
       const auto start = std::chrono::steady_clock::now();
       const simt::ScopedStep step(plan.step);
       result.clear();
+      if constexpr (keeps_all) {
+        if (guesses_) guesses_->draft(plan);
+      }
       gather(plan);
       list_draws(plan, result);
       const bool replays = add_lists(plan);
@@ -297,6 +314,57 @@ struct ParallelCuda {
       std::size_t tokens = 0, sequence = 0, tables = 0, table_begin = 0, row_table_begin = 0,
                   logits_rows = 0, positions = 0, lengths = 0, prompts = 0, prefills = 0,
                   copies = 0, samples = 0, penalties = 0, beams = 0;
+    };
+    /// A second model, which writes the drafts that a plan leaves open: a step of its own for each. The host
+    /// waits for each, since it plans the next.
+    struct Guesses {
+      Drafts drafts;
+      Steps model;
+      StepPlan plan{};
+      StepResult result{};
+      std::vector<BlockTable> tables{};
+
+      Guesses(const Options& options, const KvGeometry& geometry)
+          : drafts(geometry.device_blocks, geometry.block_tokens),
+            model(of_draft(options), without_tiers(geometry)) {}
+
+      void draft(const StepPlan& of) {
+        drafts.begin(of);
+        for (auto parts = drafts.next(); !parts.empty(); parts = drafts.next()) {
+          plan.clear();
+          plan.step = of.step;
+          tables.assign(parts.size(), {});
+          for (std::size_t i = 0; i < parts.size(); ++i) {
+            for (const BlockId b : parts[i].row->entry->blocks) tables[i].append(b);
+            SequencePlan s = Drafts::drawing(*parts[i].row);
+            s.computed = static_cast<std::int64_t>(parts[i].from);
+            s.tokens = static_cast<std::int64_t>(parts[i].count);
+            s.tables = {&tables[i], 1};
+            s.draws = parts[i].draws ? 1 : 0;
+            s.drafts = 0;
+            s.to_guess = {};
+            plan.sequences.push_back(s);
+          }
+          model.execute(plan, result);
+          for (std::size_t i = 0; i < parts.size(); ++i) {
+            if (parts[i].draws) Drafts::add(*parts[i].row, result.row(i).front().token);
+          }
+        }
+      }
+
+     private:
+      [[nodiscard]] static Options of_draft(const Options& options) {
+        Options o = options;
+        o.model = *options.draft_model;
+        o.draft_model.reset();
+        o.ranks = Ranks{};
+        o.prefill = PrefillPath::by_device;
+        return o;
+      }
+      [[nodiscard]] static KvGeometry without_tiers(KvGeometry geometry) {
+        geometry.host_blocks = 0;
+        return geometry;
+      }
     };
     struct Recorded {
       std::size_t steps = 0;
@@ -619,12 +687,12 @@ struct ParallelCuda {
       for (const SequencePlan& s : plan.sequences) {
         if constexpr (Keeping::lists) {
           if (keeping_.writes(s, blocks)) return true;
-          continue;
-        }
-        const auto table = s.tables.front().blocks();
-        const std::int64_t end = (s.computed + s.tokens).value;
-        for (std::int64_t b = s.computed.value / block_tokens; b * block_tokens < end; ++b) {
-          if (blocks.contains(table[static_cast<std::size_t>(b)].value)) return true;
+        } else {
+          const auto table = s.tables.front().blocks();
+          const std::int64_t end = (s.computed + s.tokens).value;
+          for (std::int64_t b = s.computed.value / block_tokens; b * block_tokens < end; ++b) {
+            if (blocks.contains(table[static_cast<std::size_t>(b)].value)) return true;
+          }
         }
       }
       return false;
@@ -763,8 +831,11 @@ struct ParallelCuda {
 
     /// Whether rows of one token do nothing that a recorded step of as many rows would not.
     [[nodiscard]] bool rows_alike() const {
-      if constexpr (Keeping::lists) return keeping_.alike(batch_.tokens.size());
-      return !Keeping::selects;
+      if constexpr (Keeping::lists) {
+        return keeping_.alike(batch_.tokens.size());
+      } else {
+        return !Keeping::selects;
+      }
     }
 
     template <unsigned head_dim>
@@ -777,8 +848,15 @@ struct ParallelCuda {
               kv_heads * kernels::decode_passes<Key<head_dim>, decode_tuning>(heads / kv_heads)};
       prefills_ = 0;
       if constexpr (Keeping::lists) {
-        return keeping_.add(data_, slots, rows_, replays, work_room(rows_));
+        keeping_.add(data_, slots, rows_, replays, work_room(rows_));
+      } else {
+        add_paged<head_dim>(slots, replays);
       }
+    }
+    template <unsigned head_dim>
+    void add_paged(const kernels::DecodeSlots& slots, bool replays) {
+      const auto heads = static_cast<std::uint32_t>(config_.shape.heads);
+      const auto kv_heads = static_cast<std::uint32_t>(config_.shape.kv_heads);
       std::vector<std::uint32_t> rows;  // that the decode kernels take
       std::vector<std::int32_t> lengths;
       if constexpr (prefills<head_dim>) {
@@ -807,8 +885,15 @@ struct ParallelCuda {
         if (!prefixes_.empty()) return add_cascades<head_dim>(rows, lengths, slots);
       }
       if constexpr (Keeping::selects) {
-        return keeping_.add(data_, slots, rows, batch_.lengths);
+        keeping_.add(data_, slots, rows, batch_.lengths);
+      } else {
+        add_splits(rows, lengths, slots, replays);
       }
+    }
+    /// How each kind of layer splits the tokens that rows attend to.
+    void add_splits(const std::vector<std::uint32_t>& rows,
+                    const std::vector<std::int32_t>& lengths, const kernels::DecodeSlots& slots,
+                    bool replays) {
       for (Attention& a : attention_) {
         a.prefixes = 0;
         kernels::DecodePlan plan;
@@ -925,8 +1010,11 @@ struct ParallelCuda {
 
     /// Whether rows vote, for which a recorded step has more kernels.
     [[nodiscard]] bool asks() const {
-      if constexpr (Keeping::lists) return keeping_.asked() > 0;
-      return false;
+      if constexpr (Keeping::lists) {
+        return keeping_.asked() > 0;
+      } else {
+        return false;
+      }
     }
 
     template <class Format, class Out>
@@ -1108,12 +1196,12 @@ struct ParallelCuda {
             (heads + 2 * kv_heads + Write::heads_a_block - 1) / Write::heads_a_block}},
           write, compute_);
       const Attention& a = attention_[layer.attention];
-      if constexpr (Keeping::lists) return attend_to_kept<head_dim>(write.cache, index);
-      if constexpr (Keeping::selects) {
+      if constexpr (Keeping::lists) {
+        attend_to_kept<head_dim>(write.cache, index);
+      } else if constexpr (Keeping::selects) {
         keeping_.template update<Key<head_dim>>(write.cache, index, data_, compute_);
-        return attend_to_pages<head_dim>(a, write.cache, index);
-      }
-      if (a.window > 0) {
+        attend_to_pages<head_dim>(a, write.cache, index);
+      } else if (a.window > 0) {
         attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache, index);
       } else {
         attend_as<head_dim>(attention::Causal(), a, write.cache, index);
@@ -1523,6 +1611,7 @@ struct ParallelCuda {
     simt::PinnedArray<std::uint32_t> host_tokens_;
     simt::PinnedArray<float> host_logprobs_;
 
+    std::unique_ptr<Guesses> guesses_;
     Transfers out_, in_;
     std::unordered_set<std::uint32_t> leaving_;  // blocks that out_ may still read
     bool arriving_ = false;                      // in_ may still write what this step reads

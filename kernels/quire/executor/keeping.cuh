@@ -168,17 +168,18 @@ class KeepsSome {
 
   /// Makes room for what comes of `rows`; returns whether something moved.
   bool reserve(std::size_t rows, std::size_t heads) {
-    if constexpr (!votes) return false;
     bool moved = false;
-    if ((rows + 1) * heads > lse_.size()) {
-      lse_ = simt::DeviceArray<float>((rows + 1) * heads);  // and what padded merges write
-      moved = true;
-    }
-    const std::size_t entries = asked_ > 0 ? layout_.begin.back() + 1 : 0;
-    if (entries > votes_.size()) {
-      votes_ = simt::DeviceArray<long long>(2 * entries);
-      host_votes_ = simt::PinnedArray<long long>(2 * entries);
-      moved = true;
+    if constexpr (votes) {
+      if ((rows + 1) * heads > lse_.size()) {
+        lse_ = simt::DeviceArray<float>((rows + 1) * heads);  // and what padded merges write
+        moved = true;
+      }
+      const std::size_t entries = asked_ > 0 ? layout_.begin.back() + 1 : 0;
+      if (entries > votes_.size()) {
+        votes_ = simt::DeviceArray<long long>(2 * entries);
+        host_votes_ = simt::PinnedArray<long long>(2 * entries);
+        moved = true;
+      }
     }
     return moved;
   }
