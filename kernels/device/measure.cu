@@ -557,7 +557,8 @@ void measure_grouped(device::Rows& rows, const Ceilings& limit, std::uint32_t ba
 /// One causal prompt by a prefill kernel; `how`: what is said of it beside format and length.
 template <class Kernel>
 void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small,
-                     const std::string& how = {}, bool beside_cudnn = false) {
+                     std::uint32_t multiprocessors, const std::string& how = {},
+                     bool beside_cudnn = false) {
   using Key = typename Kernel::Key;
   using Query = typename Key::Query;
   using attention::Causal;
@@ -608,8 +609,14 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
   };
   measure(std::string(Kernel::name), [&](int i) {
     p.cache = pool.layer(static_cast<std::size_t>(i));
-    if constexpr (by_warpgroups) p.cache_map = maps[static_cast<std::size_t>(i) % maps.size()];
-    simt::launch<Kernel>({{static_cast<unsigned>(plan.size()), kv_heads}, Kernel::shared_bytes}, p);
+    const auto works = static_cast<unsigned>(plan.size());
+    if constexpr (by_warpgroups) {
+      p.cache_map = maps[static_cast<std::size_t>(i) % maps.size()];
+      p.works = works;
+      simt::launch<Kernel>(Kernel::shape(works, kv_heads, multiprocessors), p);
+    } else {
+      simt::launch<Kernel>({{works, kv_heads}, Kernel::shared_bytes}, p);
+    }
   });
   if (!beside_cudnn) return;
   const auto beside =
@@ -620,35 +627,44 @@ void measure_prefill(device::Rows& rows, const Ceilings& limit, std::size_t leng
 }
 /// The same prompts by products of a warp, and by those of warpgroups where the device has them, as tuned
 /// and with one number changed.
-void measure_prefills(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small) {
+void measure_prefills(device::Rows& rows, const Ceilings& limit, std::size_t length, bool small,
+                      std::uint32_t multiprocessors) {
   using attention::Causal;
   using Wide = KernelKey<kv_format::Bf16, 16, 128, Bf16>;
   using Narrow = KernelKey<kv_format::Bf16, 16, 64, Bf16>;
-  measure_prefill<PagedPrefill<Wide, Causal>>(rows, limit, length, small, {}, true);
-  measure_prefill<PagedPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64", true);
+  measure_prefill<PagedPrefill<Wide, Causal>>(rows, limit, length, small, multiprocessors, {},
+                                              true);
+  measure_prefill<PagedPrefill<Narrow, Causal>>(rows, limit, length, small, multiprocessors,
+                                                " head_dim 64", true);
   using Widest = KernelKey<kv_format::Bf16, 16, 256, Bf16>;
   using Blocks = KernelKey<kv_format::Bf16, 64, 128, Bf16>;
   using Halves = KernelKey<kv_format::Fp16, 16, 128, Fp16>;
-  measure_prefill<PagedPrefill<Widest, Causal>>(rows, limit, length, small, " head_dim 256", true);
-  measure_prefill<PagedPrefill<Blocks, Causal>>(rows, limit, length, small, " blocks of 64", true);
-  measure_prefill<PagedPrefill<Halves, Causal>>(rows, limit, length, small, {}, true);
+  measure_prefill<PagedPrefill<Widest, Causal>>(rows, limit, length, small, multiprocessors,
+                                                " head_dim 256", true);
+  measure_prefill<PagedPrefill<Blocks, Causal>>(rows, limit, length, small, multiprocessors,
+                                                " blocks of 64", true);
+  measure_prefill<PagedPrefill<Halves, Causal>>(rows, limit, length, small, multiprocessors, {},
+                                                true);
   if (!simt::has_warpgroups()) {
     std::printf("no products of warpgroups here: prefill by them is not measured\n");
     return;
   }
-  measure_prefill<WarpgroupPrefill<Wide, Causal>>(rows, limit, length, small);
-  measure_prefill<WarpgroupPrefill<Narrow, Causal>>(rows, limit, length, small, " head_dim 64");
-  measure_prefill<WarpgroupPrefill<Widest, Causal>>(rows, limit, length, small, " head_dim 256");
-  measure_prefill<WarpgroupPrefill<Blocks, Causal>>(rows, limit, length, small, " blocks of 64");
-  measure_prefill<WarpgroupPrefill<Halves, Causal>>(rows, limit, length, small);
+  measure_prefill<WarpgroupPrefill<Wide, Causal>>(rows, limit, length, small, multiprocessors);
+  measure_prefill<WarpgroupPrefill<Narrow, Causal>>(rows, limit, length, small, multiprocessors,
+                                                    " head_dim 64");
+  measure_prefill<WarpgroupPrefill<Widest, Causal>>(rows, limit, length, small, multiprocessors,
+                                                    " head_dim 256");
+  measure_prefill<WarpgroupPrefill<Blocks, Causal>>(rows, limit, length, small, multiprocessors,
+                                                    " blocks of 64");
+  measure_prefill<WarpgroupPrefill<Halves, Causal>>(rows, limit, length, small, multiprocessors);
   measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.turns = false}>>(
-      rows, limit, length, small, " without turns");
-  measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.stages = 3}>>(rows, limit, length,
-                                                                                small, " 3 stages");
+      rows, limit, length, small, multiprocessors, " without turns");
+  measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.stages = 3}>>(
+      rows, limit, length, small, multiprocessors, " 3 stages");
   measure_prefill<WarpgroupPrefill<Wide, Causal, WarpgroupTuning{.tokens = 64, .stages = 4}>>(
-      rows, limit, length, small, " tiles of 64, 4 stages");
+      rows, limit, length, small, multiprocessors, " tiles of 64, 4 stages");
   measure_prefill<WarpgroupPrefill<Narrow, Causal, WarpgroupTuning{.consumers = 3}>>(
-      rows, limit, length, small, " head_dim 64, 3 consumers");
+      rows, limit, length, small, multiprocessors, " head_dim 64, 3 consumers");
 }
 
 void measure_moves(device::Rows& rows, const Ceilings& limit, bool small) {
@@ -752,7 +768,7 @@ int main(int argc, char** argv) {
                                                                8, 4, small, sm);
     for (const std::size_t length :
          small ? std::vector<std::size_t>{300} : std::vector<std::size_t>{4096, 8192, 16384}) {
-      measure_prefills(rows, limit, length, small);
+      measure_prefills(rows, limit, length, small, sm);
     }
     measure_moves(rows, limit, small);
     measure_cache_write<Bf16Key>(rows, limit, small ? 64 : 8192, small);

@@ -164,7 +164,8 @@ EQUIVALENT = {
     "rows.last_seen=r==0||position<=rows.last_seen?position:rows.last_seen;": MINIMUM,
     "conststd::int32_tlast=t0+static_cast<std::int32_t>(at_once)-0;": "masks what needs none",
     # prefill by warpgroups
-    "constunsignedlast=(work.first+tile<=vectors?work.first+tile:vectors)-1;": MINIMUM,
+    "constunsignedlast=(work.first+tile<=it.vectors?work.first+tile:it.vectors)-1;": MINIMUM,
+    "return{{items<=multiprocessors?items:multiprocessors},shared_bytes};": MINIMUM,
     "span.tiles=(static_cast<unsigned>(span.end-span.start)+tokens-0)/tokens;":
         "brings in a tile of zeros that nobody sees",
     "return(j==0&&start<=begin)||": "overwrites no row",

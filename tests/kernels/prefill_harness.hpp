@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -61,12 +63,25 @@ void check_prefill_by(std::size_t kv_heads, std::size_t group, const std::vector
   if constexpr (by_warpgroups) {
     p.cache_map = Kernel::map_of(pool.view, pool.memory.size() / pool.view.block_bytes);
   }
+  std::vector<Query> before;  // what the other order of copies, and other blocks, gave
   for (const auto copies : {simt::emulator::Copies::early, simt::emulator::Copies::late}) {
+    before = std::exchange(out, poisoned<Query>(rows * out_stride));
+    p.out = out.data();
     const simt::emulator::ScopedSchedule schedule(
         {.order = simt::emulator::schedule().order, .copies = copies, .seed = seed});
-    simt::launch<Kernel>(
-        {{static_cast<unsigned>(work.size()), p.cache.kv_heads}, Kernel::shared_bytes}, p);
+    const auto works = static_cast<unsigned>(work.size());
+    if constexpr (by_warpgroups) {  // few blocks, so that each has several pieces of work
+      p.works = works;
+      const unsigned items = works * p.cache.kv_heads;
+      const bool early = copies == simt::emulator::Copies::early;
+      const unsigned blocks = early ? 1 + static_cast<unsigned>(seed) % items : (items + 1) / 2;
+      simt::launch<Kernel>(Kernel::shape(works, p.cache.kv_heads, blocks), p);
+    } else {
+      simt::launch<Kernel>({{works, p.cache.kv_heads}, Kernel::shared_bytes}, p);
+    }
   }
+  EXPECT_EQ(std::memcmp(out.data(), before.data(), out.size() * sizeof(Query)), 0)
+      << "another order of copies, or other blocks, give other results";
   for (std::size_t s = 0; s < chunks.size(); ++s) {
     for (std::size_t i = 0; i < sequences[s].rows; ++i) {
       const std::size_t row = sequences[s].row + i;

@@ -75,6 +75,12 @@ TEST(WarpgroupPrefill, AsTuned) {
   check_tuned(std::type_identity<KernelKey<kv::Fp16, 256, 64, Fp16>>{}, {{250, 10}, {3, 2}}, 16);
   check_tuned(std::type_identity<KernelKey<kv::Bf16, 16, 256, Bf16>>{}, {{60, 9}}, 17);
 }
+// A block for each multiprocessor, and no more than there are pieces of work.
+TEST(WarpgroupPrefill, Blocks) {
+  using Kernel = WarpgroupPrefill<KernelKey<kv::Bf16, 16, 128, Bf16>, Causal>;
+  EXPECT_EQ(Kernel::shape(3, 8, 132).grid, (simt::Dim3{24, 1, 1}));
+  EXPECT_EQ(Kernel::shape(64, 8, 132).grid, (simt::Dim3{132, 1, 1}));
+}
 /// Every order that the emulator knows, on one shape.
 TEST(WarpgroupPrefill, AnyOrder) {
   using Key = KernelKey<kv::Bf16, 16, 64, Bf16>;

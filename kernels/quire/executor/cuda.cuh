@@ -1294,7 +1294,9 @@ struct ParallelCuda {
             using Kernel =
                 kernels::WarpgroupPrefill<Key<head_dim>, Variant, warpgroup_tuning<head_dim>>;
             of.cache_map = cache_maps_[layer];
-            simt::launch<Kernel>({{prefills_, cache.kv_heads}, Kernel::shared_bytes}, of, compute_);
+            of.works = prefills_;
+            simt::launch<Kernel>(Kernel::shape(prefills_, cache.kv_heads, multiprocessors_), of,
+                                 compute_);
             return;
           }
         }

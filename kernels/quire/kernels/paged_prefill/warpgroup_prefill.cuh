@@ -40,19 +40,21 @@ inline constexpr bool prefers_warpgroups =
 template <class Query, class Variant>
 struct WarpgroupPrefillParams : PagedPrefillParams<Query, Variant> {
   simt::TensorMap cache_map{};  // of cache, by WarpgroupPrefill::map_of()
+  std::uint32_t works = 0;      // entries of work
 };
 
 /// Attention of many queries a sequence on sm_90a, as PagedPrefill: one warp brings tiles of keys and
 /// values through the block table by tensor copies, a box for each block and 64 dimensions, into a ring
 /// of stages; warpgroups of 64 query vectors each multiply them as they lie there, and keep logits,
 /// weights and sums in registers. While a tile's weights are made, the product of the tile before with its
-/// values is under way, and the other warpgroups' products are. Grid: (work, kv_heads).
+/// values is under way, and the other warpgroups' products are. Blocks take several pieces of work each, the
+/// longest first, and the next one's tiles come while results are written. Grid: shape().
 /// Values of tokens that nobody wrote could be NaN, which a weight of 0 does not hide: where the tokens
 /// begin or end within a block, that warp overwrites those with zeros before they are used.
 /// \pre q, out and their strides are multiples of 16 bytes; p.scale is above 0
 /// \cost 4 x head_dim multiply-adds a query vector and token it sees, in whole tiles
 /// \source Shah et al., "FlashAttention-3", 2024. Deviation: keys and values come by blocks; tiles are
-/// walked from the first token on; one block of threads does one piece of work.
+/// walked from the first token on; which block does which piece of work is known beforehand.
 template <class KeyType, AttentionVariant Variant,
           WarpgroupTuning tuning = warpgroup_tuning<KeyType>>
 struct WarpgroupPrefill {
@@ -85,7 +87,7 @@ struct WarpgroupPrefill {
   static constexpr unsigned query_words = rows * row_words * parts;  // of a consumer
   static constexpr std::size_t cache_at = std::size_t{consumers} * query_words * 4;
   static constexpr std::size_t barriers_at = cache_at + std::size_t{2} * stages * tile_words * 4;
-  static constexpr unsigned barriers = 4 * stages + 2;
+  static constexpr unsigned barriers = 5 * stages;
   static constexpr std::size_t shared_bytes = barriers_at + barriers * simt::Barrier::bytes;
   static_assert(query_words * 4 % simt::swizzle_atom_bytes == 0 &&
                 tile_words * 4 % simt::swizzle_atom_bytes == 0);
@@ -99,6 +101,14 @@ struct WarpgroupPrefill {
                     .box = {columns, box, 1, 1}});
   }
 
+  /// As it is launched: as many blocks as a device runs at once, a multiprocessor's registers being
+  /// those of one, or fewer where there is less to do.
+  [[nodiscard]] static simt::LaunchShape shape(std::uint32_t works, std::uint32_t kv_heads,
+                                               std::uint32_t multiprocessors) {
+    const std::uint32_t items = works * kv_heads;
+    return {{items < multiprocessors ? items : multiprocessors}, shared_bytes};
+  }
+
   QUIRE_DEVICE static void run(const Params& p) {
     if (simt::thread() == 0) {
       for (unsigned stage = 0; stage < stages; ++stage) {
@@ -106,30 +116,28 @@ struct WarpgroupPrefill {
           full(which, stage).init(1);
           empty(which, stage).init(consumers * 4);
         }
+        clean(stage).init(simt::warp_lanes);
       }
-      clean(false).init(simt::warp_lanes);
-      clean(true).init(simt::warp_lanes);
       simt::publish_barriers();
     }
     simt::sync();
-    const PrefillWork work = p.work[simt::block().x];
-    const PrefillSequence of = p.sequences[work.sequence];
-    const unsigned group = p.heads / p.cache.kv_heads, vectors = of.rows * group;
-    const unsigned last = (work.first + tile < vectors ? work.first + tile : vectors) - 1;
-    Span span;
-    span.begin = static_cast<std::int32_t>(
-        p.variant.first_visible(of.position + static_cast<std::int32_t>(work.first / group)));
-    span.end = of.position + static_cast<std::int32_t>(last / group) + 1;
-    span.start = span.begin / static_cast<std::int32_t>(box) * static_cast<std::int32_t>(box);
-    span.tiles = (static_cast<unsigned>(span.end - span.start) + tokens - 1) / tokens;
     // the same in all lanes of a warp, and known to be
     const unsigned role = simt::shuffle(simt::warp() / 4, 0);
     if (role == 0) {
       simt::shrink_registers<consumers == 3 ? 32 : 24>();
-      if (simt::warp() == 0) bring(p, p.blocks + of.table_begin, span);
+      if (simt::warp() == 0) {
+        Ring ring{.parity = 1};
+        QUIRE_NO_UNROLL
+        for (unsigned i = 0; i < pieces(p); ++i) bring(p, item_of(p, i), ring);
+      }
     } else {
       simt::grow_registers<consumers == 3 ? 160 : 240>();
-      attend(p, of, span, work.first, vectors, group, role - 1);
+      Ring ring;
+      QUIRE_NO_UNROLL
+      for (unsigned i = 0; i < pieces(p); ++i) attend(p, item_of(p, i), role - 1, ring);
+      if constexpr (tuning.turns && consumers > 1) {
+        if (role == 1 && ring.owed) simt::meet(1 + consumers, 2 * simt::warpgroup_lanes);
+      }
     }
   }
 
@@ -148,6 +156,47 @@ struct WarpgroupPrefill {
     }
   };
 
+  /// One piece of work of one KV head.
+  struct Item {
+    PrefillSequence of;
+    Span span;
+    unsigned first = 0, vectors = 0, group = 0, kv_head = 0;
+  };
+  /// Where the ring of stages is when an item begins, and how often its barriers were used.
+  struct Ring {
+    unsigned stage = 0, parity = 0;
+    unsigned cleaned = 0;  // parities of clean(), a bit for each stage
+    bool owed = false;     // a turn of the first consumer's that it has not taken
+  };
+  /// How many pieces this block has. Of all, the longest first, blocks take one each, then one each in
+  /// the other order, and so on: whoever had the longest takes the shortest next.
+  QUIRE_DEVICE static unsigned pieces(const Params& p) {
+    const unsigned items = p.works * p.cache.kv_heads, blocks = simt::grid().x;
+    const unsigned rows_full = items / blocks, left = items % blocks;
+    const unsigned at = rows_full % 2 == 0 ? simt::block().x : blocks - 1 - simt::block().x;
+    return rows_full + (at < left ? 1u : 0u);
+  }
+  QUIRE_DEVICE static Item item_of(const Params& p, unsigned piece) {
+    const unsigned blocks = simt::grid().x;
+    const unsigned at = piece % 2 == 0 ? simt::block().x : blocks - 1 - simt::block().x;
+    const unsigned item = piece * blocks + at;
+    const PrefillWork work = p.work[item / p.cache.kv_heads];
+    Item it;
+    it.kv_head = item % p.cache.kv_heads;
+    it.of = p.sequences[work.sequence];
+    it.group = p.heads / p.cache.kv_heads;
+    it.vectors = it.of.rows * it.group;
+    it.first = work.first;
+    const unsigned last = (work.first + tile < it.vectors ? work.first + tile : it.vectors) - 1;
+    Span& span = it.span;
+    span.begin = static_cast<std::int32_t>(
+        p.variant.first_visible(it.of.position + static_cast<std::int32_t>(work.first / it.group)));
+    span.end = it.of.position + static_cast<std::int32_t>(last / it.group) + 1;
+    span.start = span.begin / static_cast<std::int32_t>(box) * static_cast<std::int32_t>(box);
+    span.tiles = (static_cast<unsigned>(span.end - span.start) + tokens - 1) / tokens;
+    return it;
+  }
+
   // Barriers: which = 0 keys, 1 values.
   QUIRE_DEVICE static simt::Barrier full(unsigned which, unsigned stage) {
     return simt::Barrier(barriers_at + (which * stages + stage) * simt::Barrier::bytes);
@@ -155,9 +204,9 @@ struct WarpgroupPrefill {
   QUIRE_DEVICE static simt::Barrier empty(unsigned which, unsigned stage) {
     return simt::Barrier(barriers_at + ((2 + which) * stages + stage) * simt::Barrier::bytes);
   }
-  /// The last tile's values, or the first's if that is another, are without what nobody wrote.
-  QUIRE_DEVICE static simt::Barrier clean(bool last) {
-    return simt::Barrier(barriers_at + (4 * stages + (last ? 1 : 0)) * simt::Barrier::bytes);
+  /// A tile's values are without what nobody wrote; used for tiles that have some alone.
+  QUIRE_DEVICE static simt::Barrier clean(unsigned stage) {
+    return simt::Barrier(barriers_at + (4 * stages + stage) * simt::Barrier::bytes);
   }
   QUIRE_DEVICE static simt::Shared<std::uint32_t> cache() {
     return {cache_at, std::size_t{2} * stages * tile_words};
@@ -167,17 +216,19 @@ struct WarpgroupPrefill {
   }
 
   /// Brings the tiles one after the other, each as soon as its stage is free. \pre one warp calls
-  QUIRE_DEVICE static void bring(const Params& p, const std::uint32_t* table, const Span& span) {
+  QUIRE_DEVICE static void bring(const Params& p, const Item& item, Ring& ring) {
+    const std::uint32_t* table = p.blocks + item.of.table_begin;
+    const Span& span = item.span;
     constexpr unsigned boxes = tokens / box * parts;
     constexpr unsigned each = (boxes + simt::warp_lanes - 1) / simt::warp_lanes;
-    const unsigned lane = simt::lane(), kv_head = simt::block().y;
+    const unsigned lane = simt::lane(), kv_head = item.kv_head;
     const auto token_of = [&](unsigned j, unsigned b) {
       return span.first(j) + static_cast<std::int32_t>(b / parts * box);
     };
     const auto block_of = [&](std::int32_t token) {
       return token < span.end ? table[static_cast<unsigned>(token) / Key::block_tokens] : 0u;
     };
-    unsigned stage = 0, parity = 1;
+    unsigned stage = ring.stage, parity = ring.parity;
     QUIRE_NO_UNROLL
     for (unsigned j = 0; j < span.tiles; ++j) {
       // few enough to know before there is room
@@ -219,17 +270,19 @@ struct WarpgroupPrefill {
       }
       // the first tile's, once as many are under way as may be
       const bool ring_is_full = j + 1 == (stages < span.tiles ? stages : span.tiles);
-      if (ring_is_full && span.tiles > 1 && span.unclean(0)) overwrite(span, 0);
+      if (ring_is_full && span.tiles > 1 && span.unclean(0)) overwrite(span, 0, ring);
     }
-    if (span.unclean(span.tiles - 1)) overwrite(span, span.tiles - 1);
+    if (span.unclean(span.tiles - 1)) overwrite(span, span.tiles - 1, ring);
+    ring.stage = stage;
+    ring.parity = parity;
   }
 
   /// Overwrites values of tokens before the span and behind it, which keeps the stage until it is done.
   /// \pre the warp that brought tile j calls
-  QUIRE_DEVICE static void overwrite(const Span& span, unsigned j) {
+  QUIRE_DEVICE static void overwrite(const Span& span, unsigned j, const Ring& ring) {
     const simt::Shared<std::uint32_t> to = cache();
-    const unsigned stage = j % stages;
-    full(1, stage).wait(j / stages % 2);
+    const unsigned stage = (ring.stage + j) % stages;
+    full(1, stage).wait((ring.parity ^ 1u ^ ((ring.stage + j) / stages)) & 1u);
     const std::int32_t t0 = span.first(j);
     const unsigned low = t0 < span.begin ? static_cast<unsigned>(span.begin - t0) : 0u;
     const auto left = static_cast<unsigned>(span.end - t0);
@@ -245,7 +298,7 @@ struct WarpgroupPrefill {
           {{0, 0, 0, 0}});
     }
     simt::fence_async();
-    clean(j + 1 == span.tiles).arrive();
+    clean(stage).arrive();
   }
 
   // What a thread of a consumer holds of its products: rows high and high + 8 of 16 a warp.
@@ -261,13 +314,17 @@ struct WarpgroupPrefill {
     bool grew[2];
   };
 
-  QUIRE_DEVICE static void attend(const Params& p, const PrefillSequence& of, const Span& span,
-                                  unsigned first, unsigned vectors, unsigned group,
-                                  unsigned consumer) {
-    const unsigned kv_head = simt::block().y, thread = simt::thread() % simt::warpgroup_lanes;
+  QUIRE_DEVICE static void attend(const Params& p, const Item& item, unsigned consumer,
+                                  Ring& ring) {
+    const PrefillSequence& of = item.of;
+    const Span& span = item.span;
+    unsigned first = item.first;
+    const unsigned vectors = item.vectors, group = item.group, kv_head = item.kv_head;
+    const unsigned thread = simt::thread() % simt::warpgroup_lanes;
     const auto clip = [&](unsigned v) { return v < vectors ? v : vectors - 1; };
     const simt::Shared<std::uint32_t> queries(std::size_t{consumer} * query_words * 4, query_words);
     first += consumer * rows;
+    simt::meet(1 + consumer, simt::warpgroup_lanes);  // nobody multiplies by the item's before
     for (unsigned i = thread; i < rows * (head_dim / 8); i += simt::warpgroup_lanes) {
       const unsigned row = i / (head_dim / 8), unit = i % (head_dim / 8);
       const unsigned vector = clip(first + row);
@@ -303,38 +360,39 @@ struct WarpgroupPrefill {
       QUIRE_UNROLL
       for (unsigned i = 0; i < wide / 2; ++i) sum[n][i] = 0;
     }
-    full(0, 0).wait(0);
+    unsigned stage = ring.stage, parity = ring.parity;  // of the tile whose weights there are
+    full(0, stage).wait(parity);
     simt::begin_products();
-    multiply_keys(a, 0, logit);
+    multiply_keys(a, stage, logit);
     simt::commit_products();
     simt::wait_products<0>();
     simt::hold(logit);
-    leave(0, 0);
+    leave(0, stage);
     weigh(p, mine, span, 0, logit);
     narrow(logit, weight);
 
-    unsigned stage = 0, parity = 0;  // of the tile whose weights there are
     QUIRE_NO_UNROLL
     for (unsigned j = 1; j < span.tiles; ++j) {
       const unsigned next = stage + 1 == stages ? 0 : stage + 1;
       const unsigned next_parity = next == 0 ? parity ^ 1u : parity;
       full(0, next).wait(next_parity);
       if constexpr (tuning.turns && consumers > 1) {
-        if (consumer > 0 || j > 1) simt::meet(1 + consumers + consumer, 2 * simt::warpgroup_lanes);
+        if (consumer > 0 || ring.owed) {
+          simt::meet(1 + consumers + consumer, 2 * simt::warpgroup_lanes);
+        }
+        ring.owed = true;  // by the last consumer, when it has had its turn
       }
       simt::begin_products();
       multiply_keys(a, next, logit);
       simt::commit_products();
       full(1, stage).wait(parity);
-      if (span.unclean(j - 1)) clean(false).wait(0);
+      if (span.unclean(j - 1)) wait_until_clean(stage, ring);
       simt::begin_products();
       multiply_values(weight, stage, sum);
       simt::commit_products();
       if constexpr (tuning.turns && consumers > 1) {
         const unsigned then = consumer + 1 == consumers ? 0 : consumer + 1;
-        if (then > 0 || j + 1 < span.tiles) {
-          simt::meet_later(1 + consumers + then, 2 * simt::warpgroup_lanes);
-        }
+        simt::meet_later(1 + consumers + then, 2 * simt::warpgroup_lanes);
       }
       simt::wait_products<1>();
       simt::hold(logit);
@@ -354,12 +412,15 @@ struct WarpgroupPrefill {
       parity = next_parity;
     }
     full(1, stage).wait(parity);
-    if (span.unclean(span.tiles - 1)) clean(true).wait(0);
+    if (span.unclean(span.tiles - 1)) wait_until_clean(stage, ring);
     simt::begin_products();
     multiply_values(weight, stage, sum);
     simt::commit_products();
     simt::wait_products<0>();
     hold_all(sum, weight);
+    leave(1, stage);
+    ring.stage = stage + 1 == stages ? 0 : stage + 1;
+    ring.parity = ring.stage == 0 ? parity ^ 1u : parity;
     QUIRE_UNROLL
     for (unsigned r = 0; r < 2; ++r) {
       const unsigned vector = clip(own + 8 * r);
@@ -367,6 +428,11 @@ struct WarpgroupPrefill {
     }
   }
 
+  /// \pre the tile in the stage is unclean
+  QUIRE_DEVICE static void wait_until_clean(unsigned stage, Ring& ring) {
+    clean(stage).wait(ring.cleaned >> stage & 1u);
+    ring.cleaned ^= 1u << stage;
+  }
   /// The warp is done with a stage. \pre its products are waited for
   QUIRE_DEVICE static void leave(unsigned which, unsigned stage) {
     if (simt::lane() == 0) empty(which, stage).arrive();
