@@ -185,32 +185,38 @@ float read_pieces(std::span<const std::span<const std::byte>> pieces) {
 }
 
 /// What block tables cost: one token decoded over keys and values in blocks that lie anywhere, and over
-/// the same in one run. The two take turns, in time that this thread ran, so that whatever else the
-/// machine does falls on both alike; cost_percent is the median over pairs of what the blocks take
+/// the same in one run. The two take turns, so that whatever else the machine does falls on both alike,
+/// and with one thread it is the time that it ran; cost_percent is the median over pairs of what the blocks take
 /// longer. Beside it, what this memory itself takes for that: read_cost_percent is the same of a plain
 /// read of the same bytes in the same order, and read_share is how much of decoding's time over the
 /// blocks their plain read takes. Args: as decode().
 template <class Format>
-void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
+void paging(benchmark::State& state, const kv_format::KvCodec& codec, bool all_threads) {
   const std::int64_t length = state.range(0);
   const auto heads = kv_heads * static_cast<std::size_t>(state.range(2));
-  Setup<Format> paged(codec, length, state.range(1), 1, heads, cold),
-      whole(codec, length, length, 1, heads, cold);
-  const auto thread_seconds = [] {
+  const std::size_t threads = all_threads ? std::thread::hardware_concurrency() : 1;
+  Setup<Format> paged(codec, length, state.range(1), 1, heads, cold, threads),
+      whole(codec, length, length, 1, heads, cold, threads);
+  const auto seconds_now = [all_threads] {
     timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    clock_gettime(all_threads ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &now);
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
   };
   const auto decoding = [&](Setup<Format>& setup) {
-    const double start = thread_seconds();
+    const double start = seconds_now();
     setup.run(length - 1, 1, attention::Causal{});
-    return thread_seconds() - start;
+    return seconds_now() - start;
   };
   const auto reading = [&](Setup<Format>& setup) {
     const auto order = pieces(setup, length);
-    const double start = thread_seconds();
-    benchmark::DoNotOptimize(read_pieces(order));
-    const double seconds = thread_seconds() - start;
+    const std::span<const std::span<const std::byte>> all(order);
+    const double start = seconds_now();
+    setup.threads.parallel_for(threads, [&](std::size_t part) {
+      const std::size_t begin = all.size() * part / threads,
+                        end = all.size() * (part + 1) / threads;
+      benchmark::DoNotOptimize(read_pieces(all.subspan(begin, end - begin)));
+    });
+    const double seconds = seconds_now() - start;
     setup.layer = (setup.layer + 1) % static_cast<std::size_t>(setup.shape.layers);
     return seconds;
   };
@@ -235,7 +241,7 @@ void paging(benchmark::State& state, const kv_format::KvCodec& codec) {
   state.counters["cost_percent"] = 100 * (median(ratios) - 1);
   state.counters["read_cost_percent"] = 100 * (median(read_ratios) - 1);
   state.counters["read_share"] = median(shares);
-  count_decoded(state, codec, length, heads);
+  count_decoded(state, codec, length, heads, all_threads ? "_all_threads" : "");
 }
 
 /// Args: sequences, tokens that they share, whether those are read for all of them at once. All threads;
@@ -328,15 +334,18 @@ template <class Format>
 void register_decoding(std::string_view what, const kv_format::KvCodec& codec,
                        std::initializer_list<std::vector<std::int64_t>> shapes) {
   const std::string name = std::string(what) + "/" + std::string(codec.name);
-  const bool pairs = what == "paging", all_threads = what == "decode_all_threads";
-  auto* b = benchmark::RegisterBenchmark(
-      name.c_str(), [&codec, pairs, all_threads](benchmark::State& state) {
-        pairs ? paging<Format>(state, codec) : decode<Format>(state, codec, all_threads);
-      });
+  const bool pairs = what.starts_with("paging"), all_threads = what.ends_with("_all_threads");
+  auto* b = benchmark::RegisterBenchmark(name.c_str(), [&codec, pairs,
+                                                        all_threads](benchmark::State& state) {
+    pairs ? paging<Format>(state, codec, all_threads) : decode<Format>(state, codec, all_threads);
+  });
   for (const std::vector<std::int64_t>& shape : shapes) b->Args(shape);
   b->ArgNames({"length", "block", "group"})->Unit(benchmark::kMillisecond);
-  if (pairs) b->UseManualTime();
-  if (all_threads) b->UseRealTime();
+  if (pairs) {
+    b->UseManualTime();
+  } else if (all_threads) {
+    b->UseRealTime();
+  }
 }
 
 template <class Format>
@@ -350,6 +359,7 @@ void register_plain() {
                              {16384, 16, 1},
                              {16384, 16, 8}});
   register_decoding<Format>("paging", codec, {{1024, 16, 4}, {16384, 16, 1}, {16384, 16, 4}});
+  register_decoding<Format>("paging_all_threads", codec, {{4096, 16, 4}, {16384, 16, 4}});
 }
 
 const bool registered = [] {

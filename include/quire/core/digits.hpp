@@ -10,7 +10,8 @@
 #include <quire/core/simd.hpp>
 
 /// Floats as whole numbers written as signed bytes, so that their products with codes of 4 or 8 bits are
-/// exact sums: three hold 23 bits, which rounds as fp32 does against the largest of them; one is 8 bits.
+/// exact sums: three hold 23 bits, which rounds as fp32 does against the largest of them; two are 16 bits,
+/// one is 8.
 namespace quire::simd {
 
 inline constexpr std::size_t code_digits = 3;  // of 23 bits
@@ -44,10 +45,11 @@ inline float largest_magnitude(const float* x, std::size_t n) {
 template <std::size_t Digits = code_digits>
 float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
                 std::size_t stride, std::int32_t* total) {
-  static_assert(Digits == 1 || Digits == code_digits);
+  static_assert(Digits >= 1 && Digits <= code_digits);
   const hn::Rebind<std::int8_t, Floats> bytes;
   const bool finite = std::isfinite(largest);
-  constexpr float most = Digits == 1 ? 127.0f : 0x1p22f;  // the largest number
+  // the largest number
+  constexpr float most = Digits == 1 ? 127.0f : Digits == 2 ? 127.0f * 257 : 0x1p22f;
   const Vec inverse = set(finite && largest >= 0x1p-100f ? most / largest : 0.0f);
   WordVec sums = hn::Zero(Words());
   for (std::size_t i = 0; i < n; i += lanes) {
