@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -60,7 +61,7 @@ class CodeSums {
       });
     });
   }
-  /// Calls use(r, v, sum as floats).
+  /// Calls use(r, v, sum as floats), r and v as constants.
   template <class Use>
   HWY_INLINE void finish(const Use& use) const {
     using namespace simd;
@@ -73,7 +74,7 @@ class CodeSums {
               x, set(256.0f),
               hn::ConvertTo(Floats(), sums_[(decltype(r)::value * code_digits + d) * Vectors + v]));
         });
-        use(decltype(r)::value, decltype(v)::value, x);
+        use(r, v, x);
       });
     });
   }
@@ -179,7 +180,7 @@ class CodeQueries {
         start(r, g)[d] = -excess * part;
         total = total * 256 + static_cast<float>(part);
       }
-      totals_[r * groups_ + g] = total * steps_[r];
+      totals_[r * groups_ + g] = total;
     }
   }
 
@@ -214,46 +215,55 @@ class CodeQueries {
   template <std::size_t Rows, bool halves>
   void multiply_rows(const CodeTile<true>& keys, std::size_t r, RowsAhead& ahead,
                      float* scores) const {
-    for (std::size_t g = 0; g < groups_; ++g) {
-      std::size_t t = keys.runs().first * run_tokens;
-      const std::size_t end = keys.runs().last * run_tokens;
-      for (; t + 2 * simd::lanes <= end; t += 2 * simd::lanes) {
-        multiply_tokens<Rows, 2, halves>(keys, r, g, t, ahead, scores);
-      }
-      for (; t < end; t += simd::lanes) {
-        multiply_tokens<Rows, 1, halves>(keys, r, g, t, ahead, scores);
-      }
+    std::size_t t = keys.runs().first * run_tokens;
+    const std::size_t end = keys.runs().last * run_tokens;
+    for (; t + 2 * simd::lanes <= end; t += 2 * simd::lanes) {
+      multiply_tokens<Rows, 2, halves>(keys, r, t, ahead, scores);
     }
+    for (; t < end; t += simd::lanes) multiply_tokens<Rows, 1, halves>(keys, r, t, ahead, scores);
   }
   template <std::size_t Rows, std::size_t Vectors, bool halves>
-  HWY_INLINE void multiply_tokens(const CodeTile<true>& keys, std::size_t r, std::size_t g,
-                                  std::size_t first, RowsAhead& ahead, float* scores) const {
+  HWY_INLINE void multiply_tokens(const CodeTile<true>& keys, std::size_t r, std::size_t first,
+                                  RowsAhead& ahead, float* scores) const {
     using namespace simd;
+    Vec sums[Rows * Vectors];  // in steps of the queries
+    unrolled<Rows * Vectors>([&](auto i)
+                                 __attribute__((always_inline)) { sums[i] = hn::Zero(Floats()); });
     const std::uint32_t* words[Vectors];
     for (std::size_t v = 0; v < Vectors; ++v) {
       const std::size_t t = first + v * lanes;
-      words[v] = keys.runs().runs[t / run_tokens] + g * keys.group_words() + t % run_tokens;
+      words[v] = keys.runs().runs[t / run_tokens] + t % run_tokens;
     }
-    multiply_key_codes<Rows, Vectors, halves>(
-        keys.group_words() / step_words, words,
-        {digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_, start(r, g)},
-        keys.lines_ahead(Vectors),
-        ahead, [&](std::size_t i, std::size_t v, Vec product) __attribute__((always_inline)) {
-          const std::size_t t = first + v * lanes;
-          float* to = scores + (r + i) * tile_tokens + t;
-          Vec s = g == 0 ? hn::Zero(Floats()) : load(to);
-          if (keys.has_offsets()) {
-            const Vec total = simd::set(totals_[(r + i) * groups_ + g]);
-            s = hn::MulAdd(load(keys.offsets(g) + t), total, s);
-          }
-          const Vec scaled = hn::Mul(product, simd::set(steps_[r + i]));
-          store(hn::MulAdd(scaled, load(keys.scales(g) + t), s), to);
-        });
+    const bool has_offsets = keys.has_offsets();
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const float* const scales = keys.scales(g) + first;
+      const float* const offsets = keys.offsets(g) + first;
+      multiply_key_codes<Rows, Vectors, halves>(
+          keys.group_words() / step_words, words,
+          {digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_, start(r, g)},
+          keys.lines_ahead(Vectors),
+          ahead, [&](auto i, auto v, Vec product) __attribute__((always_inline)) {
+            Vec& sum = sums[i * Vectors + v];
+            if (has_offsets) {
+              const Vec total = simd::set(totals_[(r + i) * groups_ + g]);
+              sum = hn::MulAdd(load(offsets + v * lanes), total, sum);
+            }
+            sum = hn::MulAdd(product, load(scales + v * lanes), sum);
+          });
+      for (std::size_t v = 0; v < Vectors; ++v) words[v] += keys.group_words();
+    }
+    unrolled<Rows>([&](auto i) __attribute__((always_inline)) {
+      const Vec step = simd::set(steps_[r + i]);
+      unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        store(hn::Mul(sums[i * Vectors + v], step),
+              scores + (r + i) * tile_tokens + first + v * lanes);
+      });
+    });
   }
 
   std::size_t head_dim_, groups_, rows_;
   std::int8_t* digits_;
-  float* totals_;  // a group's sum of a query
+  float* totals_;  // a group's sum of a query, in steps
   std::int32_t* starts_;
   float* steps_;
 };
@@ -272,19 +282,21 @@ void add_code_values(const CodeTile<false>& values, const float* weights, std::s
     // Step by step for all rows, so that they do not wait for each other's sums.
     for (std::size_t r = 0; r < Rows; ++r) {
       Vec offset = hn::Zero(Floats());
+      WordVec most = hn::Zero(Words());  // as largest_magnitude()
       for (std::size_t t = 0; t < tokens; t += lanes) {
         const Vec w = load(weights + r * tile_tokens + t);
         // Not seen: the scale may be that of nobody's token.
         const auto unseen = hn::Eq(w, hn::Zero(Floats()));
         const Vec x = hn::IfThenZeroElse(unseen, hn::Mul(w, load(values.scales(g) + t)));
         store(x, scaled + r * tile_tokens + t);
+        most = hn::Max(most, hn::BitCast(Words(), hn::Abs(x)));
         if (values.has_offsets()) {
           offset =
               hn::Add(offset, hn::IfThenZeroElse(unseen, hn::Mul(w, load(values.offsets(g) + t))));
         }
       }
       offsets[r] = values.has_offsets() ? sum(offset) : 0.0f;
-      largest[r] = largest_magnitude(scaled + r * tile_tokens, tokens);
+      largest[r] = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
     }
     for (std::size_t r = 0; r < Rows; ++r) {
       steps[r] = simd::to_digits<code_digits>(scaled + r * tile_tokens, tokens, largest[r],
@@ -302,7 +314,7 @@ void add_code_values(const CodeTile<false>& values, const float* weights, std::s
       const std::size_t apart = decltype(halves)::value ? values.group() / 2 : lanes;
       multiply_value_codes<Rows, decltype(vectors)::value, decltype(halves)::value>(
           values.runs(), {word(c), word(c + lanes)}, left, values.lines_ahead(read),
-          ahead, [&](std::size_t r, std::size_t v, Vec product) __attribute__((always_inline)) {
+          ahead, [&](auto r, auto v, Vec product) __attribute__((always_inline)) {
             float* at = to + r * stride + c + v * apart;
             const Vec before = hn::Add(load(at), set(offsets[r]));
             store(hn::MulAdd(product, set(steps[r]), before), at);

@@ -68,11 +68,11 @@ class CodeTile {
   [[nodiscard]] const float* scales(std::size_t g) const { return scales_ + g * tile_tokens; }
   [[nodiscard]] const float* offsets(std::size_t g) const { return offsets_ + g * tile_tokens; }
   [[nodiscard]] bool has_offsets() const {
-    return layout_.scale == CodeLayout::Scale::fp16_and_offset || layout_.zero != 0;
+    return layout_.scale == CodeLayout::Scale::fp16_and_offset;
   }
-  /// What products count too much for each unit of the other factor: signed bytes are stored with 128
-  /// added.
-  [[nodiscard]] std::int32_t excess() const { return layout_.bits == 8 ? 128 : 0; }
+  /// What products count too much for each unit of the other factor: the code of zero. Signed bytes are
+  /// stored with 128 added.
+  [[nodiscard]] std::int32_t excess() const { return layout_.bits == 8 ? 128 : layout_.zero; }
 
   /// Fetches the first half of what lies ahead where it packs; products fetch the rest.
   void take(const CodeRows& from, RowsAhead& ahead) {
@@ -364,10 +364,8 @@ class CodeTile {
       store(as_float(words), scales_ + t);
       if (layout_.scale == CodeLayout::Scale::fp16_and_offset) {
         store(as_float(hn::ShiftRight<16>(words)), offsets_ + t);
-        return;
       }
     }
-    if (layout_.zero != 0) store(hn::Mul(load(scales_ + t), set(-layout_.zero)), offsets_ + t);
   }
 
   CodeLayout layout_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace quire {
 
@@ -28,7 +29,7 @@ struct CodeLayout {
   std::size_t codes_at = 0;
   Scale scale = Scale::fp16;
   std::size_t scale_at = 0;  // in runs: within the slab
-  float zero = 0;
+  std::int32_t zero = 0;  // of 4 bits: the code of zero
   bool in_runs = false;
 
   /// Whether kernels can take the codes as they lie: a group's fill whole runs of 16 bytes.
