@@ -37,6 +37,40 @@ inline float largest_magnitude(const float* x, std::size_t n) {
   return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
 }
 
+#if HWY_TARGET != HWY_SCALAR
+namespace detail {
+/// Digits of 4 * lanes numbers of 16 bits, those above `stride` behind those below; adds the numbers to
+/// sums. \pre |x * factor| <= 127 * 257
+HWY_INLINE void store_two_digits(const float* x, Vec factor, std::int8_t* digits,
+                                 std::size_t stride, WordVec& sums) {
+  // Between 2^23 and 2^24 a float's last bit is worth 1, so that adding rounds. With 128 more, the upper
+  // byte is the upper digit, and the lower one is 128 more than the lower digit.
+  const Vec magic = set(0x1.8p23f);
+  const auto zero = hn::Set(Words(), std::bit_cast<std::int32_t>(0x1.8p23f) - 128);
+  const hn::RebindToUnsigned<Words> words;
+  const hn::Rebind<std::uint16_t, Floats> half;
+  const hn::Repartition<std::uint16_t, Floats> halves;
+  const hn::Repartition<std::uint8_t, Floats> bytes;
+  const auto pair = [&](std::size_t i) __attribute__((always_inline)) {
+    const auto number = [&](std::size_t at) __attribute__((always_inline)) {
+      const auto bits = hn::BitCast(Words(), hn::MulAdd(load(x + at), factor, magic));
+      const auto n = hn::Sub(bits, zero);
+      sums = hn::Add(sums, n);
+      return hn::TruncateTo(half, hn::BitCast(words, n));
+    };
+    const auto former = number(i), latter = number(i + lanes);
+    return hn::BitCast(bytes, hn::Combine(halves, latter, former));
+  };
+  const auto former = pair(0), latter = pair(2 * lanes);
+  const auto lower = hn::Xor(hn::ConcatEven(bytes, latter, former), hn::Set(bytes, 0x80));
+  hn::StoreU(lower, bytes, reinterpret_cast<std::uint8_t*>(digits));
+  hn::StoreU(hn::ConcatOdd(bytes, latter, former), bytes,
+             reinterpret_cast<std::uint8_t*>(digits + stride));
+  sums = hn::Sub(sums, hn::Set(Words(), 4 * 128));
+}
+}  // namespace detail
+#endif
+
 /// Writes x = step * (whole numbers of so many signed bytes, lowest first) and gives step; NaN where an x
 /// is not finite. Numbers are zeros where the largest magnitude is below 2^-100, which the inverse of a step
 /// would overflow for not far below. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
@@ -52,7 +86,15 @@ float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digit
   constexpr float most = Digits == 1 ? 127.0f : Digits == 2 ? 127.0f * 257 : 0x1p22f;
   const Vec inverse = set(finite && largest >= 0x1p-100f ? most / largest : 0.0f);
   WordVec sums = hn::Zero(Words());
-  for (std::size_t i = 0; i < n; i += lanes) {
+  std::size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (Digits == 2) {
+    for (; finite && i + 4 * lanes <= n; i += 4 * lanes) {
+      detail::store_two_digits(x + i, inverse, digits + i, stride, sums);
+    }
+  }
+#endif
+  for (; i < n; i += lanes) {
     auto rest = finite ? hn::NearestInt(hn::Mul(load(x + i), inverse)) : hn::Zero(Words());
     sums = hn::Add(sums, rest);
     unrolled<Digits>([&](auto d) __attribute__((always_inline)) {
