@@ -29,7 +29,7 @@ struct CodeLayout {
   std::size_t codes_at = 0;
   Scale scale = Scale::fp16;
   std::size_t scale_at = 0;  // in runs: within the slab
-  std::int32_t zero = 0;  // of 4 bits: the code of zero
+  std::int32_t zero = 0;     // of 4 bits: the code of zero
   bool in_runs = false;
 
   /// Whether kernels can take the codes as they lie: a group's fill whole runs of 16 bytes.
