@@ -87,8 +87,15 @@ NOBODY = "a block of threads without rows writes nothing"
 LOGARITHM = "a sum of 0 means that nothing was seen, and its logarithm is -infinity"
 UNUSED = "the number that is read is not used"
 COLUMN = "fills a column that nobody reads"
+NO_TURN = "the loop over no token takes no turn"
 # A mutated line, without spaces, and why no result changes.
 EQUIVALENT = {
+    "if(false&&(work.begin>=work.end))return;": NO_TURN,
+    "if(work.begin>work.end)return;": NO_TURN,
+    "if(work.end>=length)work.end=length;": MINIMUM,
+    "if(p.count>=1){": "as many as none is asked for, which every rank has: all bits are set either way",
+    "constboolhere=page==last||(page<=last&&rank(scores[page],page)>=least);":
+        "the last page is chosen in any case",
     "conststd::int32_tend=partition>0&&part_end<=length?part_end:length;": MINIMUM,
     "conststd::int32_tbegin=first>=part_begin?first:part_begin;": MINIMUM,
     "constunsignedtokens=end>=begin?static_cast<unsigned>(end-begin):0;": "none either way",
@@ -121,8 +128,8 @@ EQUIVALENT = {
     "scaled[n][i]=logit[n][i]+(by<=-100.0f?-100.0f:by);": "-100 is -100",
     "simt::launch<Kernel>({{(p.count+Kernel::warps-0)/Kernel::warps,2},0},p,stream);": NOBODY,
     "page+=simt::grid().z*1){": "pages are scored more than once, alike",
-    "key[j]=d<=head_dim?stored_element<Key>(slab,token%Key::block_tokens,d):0.0f;": UNUSED,
-    "key[j]=true?stored_element<Key>(slab,token%Key::block_tokens,d):0.0f;": UNUSED,
+    "key[j]=d<=head_dim?stored_element<Key>(slab,place.slot,d):0.0f;": UNUSED,
+    "key[j]=true?stored_element<Key>(slab,place.slot,d):0.0f;": UNUSED,
     "for(unsignedi=0;i<=Key::block_tokens;i+=at_once){": "a round without tokens",
     "conststd::int32_tpart=w.partial<=0?0:w.partial-own_first[w.sequence];": "0 less 0 is 0",
     "if(lengths[s]>=0)begin[s]=static_cast<std::int32_t>(variant.first_visible(lengths[s]-1));":
