@@ -1,9 +1,12 @@
 """Draws figures with equal bytes for equal rows: one style, three formats, no dates and no random ids."""
 
+import contextlib
 import importlib.util
 import multiprocessing
 import os
 from pathlib import Path
+
+from . import layout
 
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 
@@ -26,7 +29,9 @@ STYLE = {
     "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#E0E0E0", "grid.linewidth": 0.6, "lines.linewidth": 1.4, "lines.markersize": 4,
-    "hatch.linewidth": 0.6, "figure.constrained_layout.use": True, "savefig.dpi": 150,
+    "hatch.linewidth": 0.6, "figure.constrained_layout.use": True,
+    "figure.dpi": 150, "savefig.dpi": 150,  # laid out with the letters that are drawn: hinting makes them wider or narrower
+    "legend.handlelength": 2.6,  # dashes are told from solid lines
     "svg.fonttype": "path", "svg.hashsalt": "quire", "pdf.fonttype": 42,
 }
 METADATA = {
@@ -70,26 +75,32 @@ class Figure:
 
     def draw(self, context, folder):
         """Writes <id>.svg, .pdf and .png into `folder` and returns their paths by format."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        with self.laid_out(context) as figure:
+            for kind, metadata in METADATA.items():
+                paths[kind] = folder / f"{self.id}.{kind}"
+                partial = folder / f".{self.id}.{kind}.partial"
+                figure.savefig(partial, format=kind, metadata=metadata)
+                os.replace(partial, paths[kind])
+        return paths
+
+    @contextlib.contextmanager
+    def laid_out(self, context):
+        """The figure, everything at its place, until the block ends."""
         import matplotlib
         matplotlib.use("Agg")
         from matplotlib import pyplot as plt
         os.environ["SOURCE_DATE_EPOCH"] = "0"
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = {}
         with plt.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "Agg"}):
             opened_before = set(plt.get_fignums())
             try:
                 figure = self._module.draw(context, plt)
                 _settle(figure)
-                for kind, metadata in METADATA.items():
-                    paths[kind] = folder / f"{self.id}.{kind}"
-                    partial = folder / f".{self.id}.{kind}.partial"
-                    figure.savefig(partial, format=kind, metadata=metadata)
-                    os.replace(partial, paths[kind])
+                yield figure
             finally:  # also those that a figure opened before it found its rows missing
                 for number in set(plt.get_fignums()) - opened_before:
                     plt.close(number)
-        return paths
 
 
 def draw_all(figures, context, folder, jobs):
@@ -119,6 +130,7 @@ def _settle(figure):
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position([round(side, 5) for side in axes.get_position(original=True).bounds])
+    layout.settle_names(figure)
 
 
 class Context:

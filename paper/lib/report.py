@@ -58,6 +58,34 @@ def _claims_table(claims, results):
     return "\n".join(lines + ["</table>"])
 
 
+def machines(rows):
+    """The machines that rows name: "AMD EPYC, 2 cores"; empty where none is named."""
+    found = set()
+    for row in rows:
+        made = row["provenance"]
+        parts = [made.get("cpu_model"), f"{made['num_cpus']} cores" if made.get("num_cpus") else None, made.get("gpu")]
+        found.add(", ".join(part for part in parts if part))
+    return "; ".join(sorted(found - {""}))
+
+
+def _intro(figures, rows, experiments, scale, of, before):
+    """What was drawn from which rows, and what the words mean: paragraphs."""
+    measured = machines([row for name in experiments for row in rows.of(name) if row["mode"] == "measured"])
+    if scale == "frozen":
+        source = "the committed result rows in paper/results; this command ran nothing"
+        where = (f"on the machine that those rows name ({measured}), which captions call this machine"
+                 if measured else "on the machine that made those rows")
+    else:
+        source = f"result rows of this run ({scale} scale)"
+        where = f"on this machine ({measured})" if measured else "on this machine"
+    told = []
+    if of is not None and len(figures) < of:
+        told.append(f"This command was asked for {len(figures)} of {of} figures; report.html and claims.json are of these alone.")
+    if before:
+        told.append("In figures/ there are others, drawn by earlier commands, perhaps from other rows: " + ", ".join(before) + ".")
+    return source, where, f"<p>{_escape(' '.join(told))}</p>" if told else ""
+
+
 def _provenance(rows, experiments):
     """One line an experiment: how many rows, and what made them."""
     lines = []
@@ -69,6 +97,8 @@ def _provenance(rows, experiments):
         made = sorted({json.dumps({key: row["provenance"][key] for key in ("git_sha", "compiler", "build_type")},
                                   sort_keys=True) for row in found})
         words = "; ".join(" ".join(str(value) for value in json.loads(one).values()) for one in made)
+        machine = machines(found)
+        words += f" on {machine}" if machine else ""
         modes = ", ".join(sorted({row["mode"] for row in found}))
         seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in found}))
         lines.append(f"<li><code>{_escape(experiment)}</code>: {len(found)} rows, {_escape(modes)}, seeds "
@@ -76,20 +106,23 @@ def _provenance(rows, experiments):
     return "<ul>" + "".join(lines) + "</ul>"
 
 
-def write(path, figures, drawn, not_drawn, claims, results, rows, scale):
-    """figures: the Figure objects shown; drawn: id -> paths by format; not_drawn: id -> reason."""
+def write(path, figures, drawn, not_drawn, claims, results, rows, scale, of=None, before=()):
+    """figures: the Figure objects shown; drawn: id -> paths by format; not_drawn: id -> reason; of: how many figures there are;
+    before: ids of figures that lie in the folder and are not of this command."""
     by_id = {result.id: result for result in results}
     experiments = sorted({e for figure in figures for e in figure.experiments})
+    source, where, told = _intro(figures, rows, experiments, scale, of, before)
     page = [
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<title>Quire: figures and claims</title>", f"<style>{STYLE}</style></head><body>",
         "<h1>Figures and claims</h1>",
-        f"<p>{_escape(claim_tools.score(results))}. Every number named <em>here</em> was computed from result rows of "
-        f"this run ({_escape(scale)} scale); <em>published</em> numbers are quoted from their sources, but for checks marked <em>[measured]</em>, which "
+        told,
+        f"<p>{_escape(claim_tools.score(results))}. Every number named <em>here</em> was computed from "
+        f"{_escape(source)}; <em>published</em> numbers are quoted from their sources, but for checks marked <em>[measured]</em>, which "
         "hold a generator against the real data that it stands in for, and <em>[computed]</em>, which hold the engine against a computation. "
         "<em>Simulated</em> means virtual time from a cost model, with the scheduler and the memory manager running "
-        "for real; <em>measured</em> means wall-clock time on this machine.</p>",
+        f"for real; <em>measured</em> means that the engine itself ran, and its times are wall-clock times {_escape(where)}.</p>",
         "<nav><ul>",
     ]
     for figure in figures:
@@ -106,7 +139,7 @@ def write(path, figures, drawn, not_drawn, claims, results, rows, scale):
         mine = [claim for claim in claims if claim["figure"] == figure.id]
         if mine:
             page.append(_claims_table(mine, by_id))
-        page.append(f"<p class=\"soft\">Again: <code>./paper/reproduce --fig {_escape(figure.id.split('_')[0])}</code></p>")
+        page.append(f"<p class=\"soft\">Again: <code>./paper/reproduce --fig {_escape(figure.id)}</code></p>")
     page += ["<h2>Where the rows come from</h2>", _provenance(rows, experiments), "</body></html>"]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

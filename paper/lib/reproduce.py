@@ -22,13 +22,15 @@ OUT = ROOT / "build" / "paper"
 FROZEN = ROOT / "paper" / "results"
 
 EXAMPLES = """examples:
-  ./paper/reproduce                    every figure and claim, about ten minutes on two cores
+  ./paper/reproduce                    every figure and claim; the first time, with installing and compiling,
+                                       about 12 minutes on two cores (tests/bare_root measures it)
   ./paper/reproduce --smoke            the same chain on small runs, for continuous integration
   ./paper/reproduce --fig 2            Figure 2 alone (also: fig02, fig02_memory_waste)
   ./paper/reproduce --frozen           redraw from the committed rows, run nothing
   ./paper/reproduce --traces ~/traces  also replay real trace files
 
-Results lie under build/paper: report.html, figures/, rows/, claims.json.
+Results lie under build/paper: report.html, figures/, rows/, claims.json. With --fig the report and claims.json are of
+these figures alone; figures of earlier commands stay in figures/.
 Exit codes: 0 ok, 1 a run failed, 2 usage, 3 nothing matched, 130 interrupted. A false claim is a result, not a failure."""
 
 
@@ -106,6 +108,11 @@ class Progress:
     def say(self, text):
         if self.shown:
             print(f"\r\033[K[{time.monotonic() - self.start:4.0f} s] {text}", end="", file=sys.stderr, flush=True)
+
+    def stage(self, text):
+        """What begins now, as a line that stays: also for who reads a file."""
+        self.done()
+        print(text, flush=True)
 
     def done(self):
         if self.shown:
@@ -260,6 +267,12 @@ def draw_figures(chosen, context, jobs):
     return drawn, not_drawn, failures
 
 
+def drawn_before(chosen, folder):
+    """Ids of figures in `folder` that earlier commands drew and this one did not choose."""
+    mine = {figure.id for figure in chosen}
+    return sorted({path.stem for path in folder.glob("*.svg")} - mine)
+
+
 def without_what_is_missing(chosen, root=ROOT):
     """(figures that can be made here, a sentence for each that cannot)."""
     can, sentences = [], []
@@ -299,16 +312,25 @@ def reproduce(options, ids, claims):
     folder = FROZEN if options.scale == "frozen" else OUT / "rows"
     failures = []
     try:
-        if options.scale != "frozen":
+        if options.scale == "frozen":
+            progress.stage("rows: the committed ones in paper/results; nothing is built or run")
+        else:
+            progress.stage(f"building {', '.join(experiments)}")
             programs = build(runner, experiments, options.jobs, progress)
+            progress.stage(f"running {len(programs)} experiments at {options.scale} scale; logs lie in {runner.logs.relative_to(ROOT)}")
             failures = run_experiments(runner, programs, options, folder, progress)
         rows = row_tools.RowSet(folder)
         results = [claim_tools.evaluate(claim, rows) for claim in claims]
-        progress.say("drawing")
+        progress.done()
+        for claim, result in zip(claims, results):
+            print(claim_tools.line(claim, result), flush=True)
+        progress.stage(f"drawing {len(chosen)} figure{'s' if len(chosen) > 1 else ''}")
         drawn, not_drawn, undrawn = draw_figures(chosen, figure_tools.Context(rows, claims, results), options.jobs)
         failures += undrawn
         claim_tools.write_json(OUT / "claims.json", results)
-        report.write(OUT / "report.html", chosen, drawn, not_drawn, claims, results, rows, options.scale)
+        before = drawn_before(chosen, OUT / "figures")
+        report.write(OUT / "report.html", chosen, drawn, not_drawn, claims, results, rows, options.scale,
+                     of=len(figure_folders()), before=before)
         pdf, sentence = None, ""
         if len(ids) == len(figure_folders()):  # the paper needs them all
             tex.generate(OUT / "tex", chosen, drawn, not_drawn, claims, results)
@@ -323,13 +345,14 @@ def reproduce(options, ids, claims):
         print(f"reproduce: {error}", file=sys.stderr)
         return FAILED
     progress.done()
-    for claim, result in zip(claims, results):
-        print(claim_tools.line(claim, result))
     print(f"{claim_tools.score(results)}; {len(drawn)} of {len(chosen)} figures drawn in "
           f"{time.monotonic() - started:.0f} s")
     for sentence in left_out:
         print(sentence)
-    print(f"report: {(OUT / 'report.html').relative_to(ROOT)}")
+    print(f"report: {(OUT / 'report.html').relative_to(ROOT)}"
+          + (f", of {len(chosen)} of {len(figure_folders())} figures, as claims.json is" if len(chosen) < len(figure_folders()) else ""))
+    if before:
+        print(f"of earlier commands, not in this report: {len(before)} figures in {(OUT / 'figures').relative_to(ROOT)}")
     print(f"paper: {pdf.relative_to(ROOT)}" if pdf else sentence or "paper: built when every figure is drawn")
     for failure in failures:
         print(f"reproduce: {failure}", file=sys.stderr)
@@ -359,6 +382,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     try:
+        sys.stdout.reconfigure(line_buffering=True)  # a file shows each line when it is printed
         code = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a list has seen enough

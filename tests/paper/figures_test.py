@@ -3,7 +3,7 @@ import unittest
 from pathlib import Path
 
 from support import ROOT
-from lib import claims, figures, report, rows, tex
+from lib import claims, figures, layout, report, rows, tex
 
 
 class Drawing(unittest.TestCase):
@@ -42,6 +42,19 @@ class Drawing(unittest.TestCase):
                 self.assertIsNone(paths)
                 self.assertIn("no rows of", reason)
         self.assertEqual(list((self.folder / "never").glob("*")), [])
+
+    def test_nothing_is_cut_off_covered_or_drawn_over_another(self):
+        for one in self.figures:
+            with one.laid_out(self.context) as figure:
+                self.assertEqual(layout.faults(figure), [], one.id)
+
+    def test_a_report_of_committed_rows_names_their_machine(self):
+        path = self.folder / "frozen.html"
+        [measured] = [one for one in self.figures if one.id == "kernel_roofline"]
+        report.write(path, [measured], self.drawn, {}, [], [], self.rows, "frozen")
+        machine = report.machines(self.rows.of("kernel_roofline"))
+        self.assertIn("cores", machine)
+        self.assertIn(f"the machine that those rows name ({machine})", path.read_text())
 
     def test_the_report_stands_alone(self):
         path = self.folder / "report.html"

@@ -1,10 +1,13 @@
 import contextlib
 import io
+import json
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from support import ROOT
 from lib import reproduce
@@ -22,6 +25,11 @@ class CommandLine(unittest.TestCase):
         self.assertIn("./paper/reproduce --smoke", done.stdout)
         for flag in ("--smoke", "--full", "--fig", "--traces", "--list", "--jobs", "--resume"):
             self.assertIn(flag, done.stdout)
+
+    def test_help_and_readme_tell_the_same_time(self):
+        told = re.search(r"about (\d+) minutes on two cores", run("--help").stdout)
+        readme = re.search(r"on two cores they took (\d+) and", (ROOT / "README.md").read_text(encoding="utf-8"))
+        self.assertEqual(told.group(1), readme.group(1))
 
     def test_a_misspelt_flag_is_usage_with_the_nearest(self):
         done = run("--smok")
@@ -46,6 +54,41 @@ class CommandLine(unittest.TestCase):
         alone = run("--list", "--fig", "2")
         self.assertEqual(alone.returncode, 0)
         self.assertNotIn("fig15", alone.stdout)
+
+
+class SomeFigures(unittest.TestCase):
+    def test_a_report_of_some_figures_says_so_and_what_earlier_commands_left(self):
+        with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+            out = Path(folder)
+            (out / "figures").mkdir()
+            (out / "figures" / "fig17_chat.svg").write_text("<svg/>")
+            told = io.StringIO()
+            with mock.patch.object(reproduce, "OUT", out), contextlib.redirect_stdout(told):
+                self.assertEqual(reproduce.main(["--frozen", "--fig", "tab01", "--jobs", "1"]), 0)
+            page = (out / "report.html").read_text()
+            self.assertEqual({claim["figure"] for claim in json.loads((out / "claims.json").read_text())}, {"tab01_kv_slots"})
+            every = len(reproduce.figure_folders())
+            self.assertIn(f"asked for 1 of {every} figures", page)
+            self.assertIn("drawn by earlier commands, perhaps from other rows: fig17_chat.", page)
+            self.assertTrue((out / "figures" / "fig17_chat.svg").is_file())
+            self.assertIn(f"of 1 of {every} figures", told.getvalue())
+            self.assertIn("not in this report: 1 figures", told.getvalue())
+            # nothing was run, and neither page nor output says that it was
+            self.assertIn("the committed result rows in paper/results; this command ran nothing", page)
+            self.assertNotIn("of this run", page)
+            self.assertIn("nothing is built or run", told.getvalue())
+
+    def test_lines_reach_a_file_when_they_are_printed(self):
+        class Written(io.StringIO):
+            flushed = ""
+
+            def flush(self):
+                self.flushed = self.getvalue()
+
+        told = Written()
+        with contextlib.redirect_stdout(told):
+            reproduce.Progress().stage("drawing 2 figures")
+        self.assertEqual(told.flushed, "drawing 2 figures\n")
 
 
 class LeftOut(unittest.TestCase):

@@ -14,7 +14,8 @@ def draw(context, plt):
     threads, batch, depth, split = panels
     rows = sorted(context.rows("cpu_step", part="threads"), key=lambda row: row["threads"])
     threads.plot([row["threads"] for row in rows], [row["tokens_per_s"] for row in rows], "o-")
-    threads.set_ylim(bottom=0)
+    threads.set_ylim(0, 1.15 * max(row["tokens_per_s"] for row in rows))
+    threads.margins(x=0.2)
     threads.set_xticks([row["threads"] for row in rows])
     threads.set_xlabel("threads")
     threads.set_ylabel("tokens/s")
@@ -24,9 +25,10 @@ def draw(context, plt):
     for row, marker in zip(sorted(context.rows("cpu_step", part="prefix"), key=lambda row: row["prefix"]), "xs"):
         batch.plot([row["sequences"]], [row["tokens_per_s"]], marker, markersize=4, color="#D55E00",
                    label=f"at {row['depth']:,}, prefix {row['prefix']}")
-    batch.legend(fontsize=5)
+    batch.legend(fontsize=6)
     batch.set_xscale("log", base=2)
     batch.set_ylim(bottom=0)
+    batch.set_ylabel("tokens/s")
     batch.set_xlabel("sequences")
     batch.set_title("batch at 512")
     found = context.rows("cpu_step", part="depth")
@@ -38,14 +40,15 @@ def draw(context, plt):
     depth.set_xlabel("tokens in the cache")
     depth.set_ylabel("us a step")
     depth.set_title("depth by KV format")
-    depth.legend(fontsize=5)
+    depth.legend(fontsize=6)
     rows = sorted((row for row in found if row["kv_format"] == "bf16"), key=lambda row: row["depth"])
     low = [0.0] * len(rows)
     for field, label, colour in PARTS:
         split.bar(range(len(rows)), [row[field] for row in rows], bottom=low, color=colour, label=label, width=0.6)
         low = [a + row[field] for a, row in zip(low, rows)]
     split.set_xticks(range(len(rows)), [f"{row['depth']:,}" for row in rows])
+    split.set_ylabel("us a step")
     split.set_xlabel("tokens in the cache, bf16")
     split.set_title("what a step is made of")
-    split.legend(fontsize=5)
+    split.legend(fontsize=6)
     return figure

@@ -11,7 +11,7 @@ PANELS = (("parallel", "parallel sampling", "#0072B2"), ("beam", "beam search", 
 
 def draw(context, plt):
     from lib import figures
-    figure, grid = plt.subplots(2, 2, figsize=(6.0, 4.4), sharex=True, sharey="col")
+    figure, grid = plt.subplots(2, 2, figsize=(6.0, 4.8), sharex=True, sharey="col")
     for panels, workload in zip(grid, ("alpaca", "sharegpt")):
         for axes, (decoding, label, colour) in zip(panels, PANELS):
             ours = [context.mean("kv_memory_waste", "saving_percent", part="sharing", workload=workload,
@@ -33,7 +33,8 @@ def draw(context, plt):
             axes.set_xticks(list(spots), [str(width) for width in WIDTHS])
             axes.grid(axis="x", visible=False)
             mode = context.modes("kv_memory_waste", part="sharing", workload=workload, decoding=decoding)
-            axes.set_title(f"{label}, {figures.name(workload)}: {mode}")
+            axes.set_title(f"{label}, {figures.name(workload)}:\n"
+                           + (f"published (hatched), {mode} (filled)" if workload == "alpaca" else f"{mode} (filled)"))
         for axes in panels:
             axes.margins(y=0.12)
         panels[0].set_ylabel("blocks saved (%)")

@@ -24,7 +24,8 @@ def draw(context, plt):
                    color=COLOURS[workload], label=f"{figures.name(workload)}, {rate:g} requests/s")
         right.plot(*context.curve("block_size", "mean_normalized_latency_s", "block_size",
                                   part="latency_equal_kernels", workload=workload, request_rate=rate),
-                   linestyle=line, linewidth=0.6, color=COLOURS[workload])
+                   linestyle=line, linewidth=0.6, color=COLOURS[workload],
+                   label="attention equally fast" if workload == "sharegpt" else None)
     told = [context.published(f"pagedattention.fig18.last_block_utilisation_{size}") for size in SIZES]
     left.plot(SIZES, told, marker="x", linestyle="none", color="black", label="ShareGPT, real lengths")
     low, high = context.published("pagedattention.fig18b.sharegpt_best_block_size")

@@ -12,7 +12,7 @@ MACHINES = {"a100_40gb": ("A100-40GB", "#0072B2"), "h200": ("H200", "#009E73"),
 
 
 def draw(context, plt):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.5, 3.4))
     context.rows("offload", part="move")
     for machine, (label, colour) in MACHINES.items():
         if context.optional_rows("offload", part="move", machine=machine):
@@ -22,19 +22,23 @@ def draw(context, plt):
             where = {"part": "serve", "machine": machine, "preemption": preemption}
             if machine != "cpu_memory" and context.optional_rows("offload", **where):
                 right.plot(*context.curve("offload", "mean_normalized_latency_s", "block_size", **where), marker="o",
-                           linestyle=line, color=colour, label=f"{label}, {preemption.split('_')[0]}")
+                           linestyle=line, color=colour)
     low, high = context.published("pagedattention.fig19a.crossover_a100")
     for axes in (left, right):
-        axes.axvspan(low, high, color="#DDDDDD")
+        axes.axvspan(low, high, color="#DDDDDD", label="published: comparable")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(SIZES, [str(size) for size in SIZES])
         axes.minorticks_off()
         axes.set_xlabel("tokens a block")
-        axes.legend()
+    for line, label in (("-", "right: recompute"), (":", "right: swap")):
+        left.plot([], [], linestyle=line, color="black", label=label)
     left.axhline(1, color="black", linewidth=0.8)
     left.set_ylabel("recompute / swap")
     left.set_title(f"256 tokens: {context.modes('offload', part='move')}")
     right.set_ylabel("normalized latency (s/token)")
-    right.set_title("whole runs")
+    served = context.optional_rows("offload", part="serve")
+    right.set_title("whole runs: " + (" and ".join(sorted({row["mode"] for row in served})) or "no rows"))
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -12,7 +12,8 @@ THINKS = ((60, "#0072B2"), (300, "#009E73"), (900, "#D55E00"))
 
 
 def draw(context, plt):
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(6.8, 2.8))
+    from lib import layout
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.2, 3.2))
     context.rows("offload", part="sessions")
     for axes, metric in ((left, "history_hit_percent"), (right, "mean_ttft_returning_s")):
         for i, (think, colour) in enumerate(THINKS):
@@ -22,9 +23,9 @@ def draw(context, plt):
                 if found:
                     value = sum(row[metric] for row in found) / len(found)
                     axes.bar(x + 0.27 * (i - 1), value, width=0.25, color=colour,
-                             label=f"{think // 60} min" if x == 0 else None)
+                             label=f"{think // 60} min" if x == len(POLICIES) - 1 else None)
         axes.set_xticks(range(len(POLICIES)), list(POLICIES.values()), rotation=60, ha="right")
-        axes.legend(title="think time")
+        axes.grid(axis="x", visible=False)
     for policy, label, colour in (("host_cache", "host alone", "#E69F00"), ("tiered", "with disk", "#0072B2")):
         if context.optional_rows("offload", part="tiers", policy=policy):
             middle.plot(*context.curve("offload", "history_hit_percent", "host_gib", part="tiers", policy=policy),
@@ -33,9 +34,14 @@ def draw(context, plt):
     left.set_title(context.modes("offload", part="sessions"))
     middle.set_xlabel("host memory (GiB)")
     middle.set_ylabel("history found (%)")
-    middle.set_title("by size, 5 min")
+    middle.set_title("by size, 5 min: " + context.modes("offload", part="tiers")
+                     if context.optional_rows("offload", part="tiers") else "by size: no rows")
     if middle.get_legend_handles_labels()[0]:
         middle.legend()
     right.set_ylabel("time to first token (s)")
+    right.set_title(context.modes("offload", part="sessions"))
     right.set_yscale("log")
+    layout.plain_log(right.yaxis)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, title="time to think (left and right)", loc="outside lower center", ncols=3)
     return figure

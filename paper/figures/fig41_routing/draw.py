@@ -18,6 +18,7 @@ PANELS = (("llumnix", {"lengths": "512-512"}, "mean_ttft_ms", "request_rate", "r
 
 
 def draw(context, plt):
+    from lib import layout
     figure, panels = plt.subplots(1, 4, figsize=(11.0, 3.0))
     for axes, (part, where, metric, axis, xlabel, ylabel, routers) in zip(panels, PANELS):
         for router in routers:
@@ -29,6 +30,7 @@ def draw(context, plt):
         axes.legend(fontsize=6)
     panels[0].set_yscale("log")
     panels[1].set_yscale("log")
+    layout.plain_log(panels[1].yaxis, (1, 1.5, 2, 3, 5))
     panels[2].set_yscale("log")
     panels[2].set_xscale("log", base=2)
     panels[3].set_ylim(bottom=0)

@@ -10,6 +10,7 @@ DEVICES = (("a100_80gb", "A100-80GB"), ("h200", "H200"))
 
 
 def draw(context, plt):
+    from lib import layout
     figure, (here, *planned) = plt.subplots(1, 3, figsize=(10.0, 3.4))
     rows = sorted(context.rows("quality", part="memory", hardware="cpu"), key=lambda row: row["sequences"])
     places = range(len(rows))
@@ -26,8 +27,7 @@ def draw(context, plt):
                       color="#D55E00" if weights else "#0072B2", markerfacecolor="none" if weights else "#0072B2",
                       linestyle="none")
             if row["kv_format"] in ("fp16", "int8_per_token_head", "int4_per_token_head", "kivi2_g32_r128") and not weights:
-                axes.annotate(row["kv_format"], (row["sequences"], row["tokens_per_s"]), fontsize=5, xytext=(3, -6),
-                              textcoords="offset points")
+                layout.name_point(axes, row["kv_format"], row["sequences"], row["tokens_per_s"], fontsize=5.5)
         axes.set_xscale("log", base=2)
         axes.set_xlabel("sequences of 2,048 tokens at a time")
         axes.set_ylabel("tokens/s")

@@ -9,17 +9,18 @@ NEEDS = {"build/texts/held_out.txt": "the Debian package bible-kjv, then cmake/b
 
 
 def points(axes, rows, bits, name):
+    from lib import layout
     for row in sorted(rows, key=lambda row: row[name]):
         mean, low, high = (row["perplexity_change_percent" + end] for end in ("", "_low", "_high"))
         axes.errorbar(row[bits], mean, yerr=[[mean - low], [high - mean]], marker="o", markersize=3, linewidth=1,
                       color="#0072B2")
-        axes.annotate(row[name], (row[bits], mean), textcoords="offset points", xytext=(3, 2), fontsize=4.5)
+        layout.name_point(axes, row[name], row[bits], mean)
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylabel("change of perplexity (%)")
 
 
 def draw(context, plt):
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.5, 3.8))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.5, 4.2))
     rows = context.rows("quality", part="prose")
     changes = [row for row in rows if "perplexity_change_percent" in row]
     points(left, [row for row in changes if row["weight_format"] == "fp32" and row["kv_format"] != "fp32"],
@@ -35,7 +36,7 @@ def draw(context, plt):
         middle.errorbar(mean, place, xerr=[[mean - low], [high - mean]], marker="o", markersize=3, linewidth=1,
                         color="#D55E00")
     middle.axvline(0, color="#444444", linewidth=0.8)
-    middle.set_yticks(range(len(orders)), [f"{row['better']}\nover {row['worse']}" for row in orders], fontsize=4)
+    middle.set_yticks(range(len(orders)), [f"{row['better']}\nover {row['worse']}" for row in orders], fontsize=5)
     middle.set_xscale("symlog", linthresh=0.1)
     middle.set_xlabel("gap of perplexity (%)")
     middle.set_title("orderings")

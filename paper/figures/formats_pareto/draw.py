@@ -17,6 +17,7 @@ def front(points):
 
 
 def panel(context, axes, quality, bits, metric, speeds, title):
+    from lib import layout
     fastest = max(speeds.values())
     points = []
     for row in quality:
@@ -29,7 +30,7 @@ def panel(context, axes, quality, bits, metric, speeds, title):
     best = front(points)
     axes.plot([p[0] for p in best], [p[1] for p in best], color="#D55E00", linewidth=0.8)
     for x, y, name in best:
-        axes.annotate(name, (x, y), fontsize=5, xytext=(3, 3), textcoords="offset points")
+        layout.name_point(axes, name, x, y, fontsize=5.5)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_ylabel("change of perplexity (%), at least 0.001")

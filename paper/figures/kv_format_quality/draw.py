@@ -11,7 +11,7 @@ KINDS = (("kivi", "KIVI", "#D55E00"), ("kvquant", "KVQuant", "#882255"), ("gear"
 
 
 def draw(context, plt):
-    figure, (curve, orders) = plt.subplots(1, 2, figsize=(9.0, 3.6))
+    figure, (curve, orders) = plt.subplots(1, 2, figsize=(9.0, 4.2))
     shown = set()
     for row in context.rows("quality", keys="as_trained"):
         if "perplexity_change_percent" not in row or row["kv_format"] in ("fp32", "fp16", "bf16"):
@@ -27,7 +27,7 @@ def draw(context, plt):
     curve.set_xlabel("bits a value in the pool")
     curve.set_ylabel("change of perplexity (%)")
     curve.set_title("as trained: measured")
-    curve.legend(fontsize=6)
+    curve.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, fontsize=6)
     rows = [row for row in context.optional_rows("quality", keys="as_trained") if "perplexity_gap_percent" in row]
     rows.sort(key=lambda row: (row["better"], row["worse"]))
     for place, row in enumerate(rows):
@@ -35,7 +35,7 @@ def draw(context, plt):
         low, high = mean - row["perplexity_gap_percent_low"], row["perplexity_gap_percent_high"] - mean
         orders.errorbar(mean, place, xerr=[[low], [high]], marker="o", markersize=3, color="#0072B2", linewidth=1)
     orders.axvline(0, color="#444444", linewidth=0.8)
-    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=4)
+    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=5)
     orders.set_xlabel("gap of perplexity (%)")
     orders.set_title("orderings: measured")
     return figure

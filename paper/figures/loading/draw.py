@@ -12,6 +12,7 @@ PHASES = (("process_ms", "process", "#7F7F7F"), ("open_ms", "open, read", "#0072
 
 
 def draw(context, plt):
+    from lib import layout
     figure, grid = plt.subplot_mosaic([["starts", "tensors"], ["starts", "streams"]], figsize=(7.6, 3.8), width_ratios=(1.5, 1))
     starts, tensors, streams = grid["starts"], grid["tensors"], grid["streams"]
     labels = []
@@ -39,15 +40,16 @@ def draw(context, plt):
                          color=colour, label=f"{read}, {cache}")
     tensors.set_xscale("log")
     tensors.set_yscale("log")
+    layout.plain_log(tensors.yaxis)
     tensors.set_xlabel("tensors in a file")
     tensors.set_ylabel("ms")
-    tensors.legend()
+    tensors.legend(loc="upper center", bbox_to_anchor=(0.5, 1.32), ncols=2)
     for file_load, colour in (("direct", "#009E73"), ("io_uring", "#CC79A7")):
         rows = sorted(context.rows("loading", part="concurrency", file_load=file_load), key=lambda row: row["under_way"])
         streams.plot([row["under_way"] for row in rows], [row["gb_s"] for row in rows], marker="o", markersize=3, color=colour,
                      label=file_load)
     streams.set_xscale("log", base=2)
-    streams.set_ylim(bottom=0)
+    streams.set_ylim(0, 1.1 * max(row["gb_s"] for row in context.rows("loading", part="concurrency")))
     streams.set_xlabel("reads under way")
     streams.set_ylabel("GB/s")
     streams.legend()

@@ -11,13 +11,13 @@ COLOURS = {"json_text": "#7F7F7F", "protobuf": "#D55E00", "protobuf_chunked": "#
 
 
 def draw(context, plt):
-    figure, (starts, sizes, index) = plt.subplots(1, 3, figsize=(7.6, 3.0), width_ratios=(1.5, 1, 1.2))
+    figure, (starts, sizes, index) = plt.subplots(1, 3, figsize=(7.6, 3.2), width_ratios=(1.5, 1, 1.2))
     for i, (name, _) in enumerate(FORMATS):
         for side, cache in ((0.2, "cold"), (-0.2, "warm")):
             row, = context.rows("loading", part="format", file_format=name, page_cache=cache)
             starts.barh(i + side, row["first_token_ms"], height=0.36, color="#A6CEE3", label="first token" if i + side == 0.2 else None)
             starts.barh(i + side, row["open_ms"], height=0.18, color="#0072B2", label="of it, opening" if i + side == 0.2 else None)
-            starts.text(row["first_token_ms"], i + side, f" {row['first_token_ms']:.0f} {cache}", fontsize=5.5, va="center")
+            starts.text(row["first_token_ms"], i + side, f" {row['first_token_ms']:.0f} {cache}", fontsize=6, va="center")
             if cache == "warm":
                 sizes.barh(i + 0.2, row["file_bytes"] / 1e6, height=0.36, color="#BBBBBB", label="file" if i == 0 else None)
                 sizes.barh(i - 0.2, row["open_memory"] / 1e6, height=0.36, color="#D55E00", label="copied" if i == 0 else None)
@@ -29,9 +29,9 @@ def draw(context, plt):
     starts.set_xlim(right=8 * max(row["first_token_ms"] for row in context.rows("loading", part="format")))
     starts.set_xlabel("ms")
     starts.set_title(context.modes("loading", part="format"))
-    starts.legend(loc="center right")
+    starts.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     sizes.set_xlabel("MB")
-    sizes.legend(loc="lower right")
+    sizes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     for name, label in FORMATS:
         if name not in COLOURS:
             continue
@@ -41,5 +41,5 @@ def draw(context, plt):
     index.set_yscale("log")
     index.set_xlabel("tensors in a file")
     index.set_ylabel("opening it (µs)")
-    index.legend(fontsize=5.5)
+    index.legend(fontsize=6)
     return figure

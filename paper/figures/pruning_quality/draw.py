@@ -16,6 +16,7 @@ def point(axes, x, row, marker, colour, label=None):
 
 
 def draw(context, plt):
+    from lib import layout
     figure, (shares, orders, bits) = plt.subplots(1, 3, figsize=(10.0, 3.6), width_ratios=(1.2, 1, 1))
     for method, label, colour in METHODS:
         rows = [row for row in context.rows("quality", part="pruning") if row.get("weight_format", "").startswith(method)]
@@ -40,14 +41,13 @@ def draw(context, plt):
         orders.errorbar(mean, place, xerr=[[mean - low], [high - mean]], marker="o", markersize=3, linewidth=1,
                         color="#0072B2")
     orders.axvline(0, color="#444444", linewidth=0.8)
-    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=4.5)
+    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=5)
     orders.set_xlabel("gap of perplexity (%)")
     orders.set_title("orderings")
     for name in ROUNDED:
         for row in context.optional_rows("quality", inputs="as_trained", weight_format=name):
             point(bits, row["stored_bits_per_weight"], row, "o", "#7F7F7F")
-            bits.annotate(name, (row["stored_bits_per_weight"], row["perplexity_change_percent"]), fontsize=4.5,
-                          textcoords="offset points", xytext=(3, 3))
+            layout.name_point(bits, name, row["stored_bits_per_weight"], row["perplexity_change_percent"], fontsize=5.5)
     bits.set_yscale("symlog", linthresh=0.1)
     bits.set_xlabel("bits a weight in memory")
     bits.set_title("two of four, and rounding (grey)")

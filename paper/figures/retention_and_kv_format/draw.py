@@ -29,7 +29,7 @@ def draw(context, plt):
                                   linewidth=1, label=label if place == 0 else None)
     for axes, title, unit in ((cost, "cost: measured", "change of perplexity (%)"),
                               (meeting, "beyond the sum of both: measured", "change of perplexity (%)")):
-        axes.set_xticks(range(len(formats)), [name.replace("_per_token_head", "\na token and head") for name in formats])
+        axes.set_xticks(range(len(formats)), [name.replace("_per_token_head", "\nper token\nand head") for name in formats])
         axes.set_ylabel(unit)
         axes.set_title(title)
     meeting.axhline(0, color="#444444", linewidth=0.8)

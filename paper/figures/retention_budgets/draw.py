@@ -13,8 +13,8 @@ POLICIES = {
 
 
 def draw(context, plt):
-    from lib import figures
-    figure, (recall, text, speed) = plt.subplots(1, 3, figsize=(9.0, 3.0))
+    from lib import figures, layout
+    figure, (recall, text, speed) = plt.subplots(1, 3, figsize=(9.0, 3.2))
     context.rows("retention", part="recall")
     for policy, colour in POLICIES.items():
         block = 4 if policy == "quest" else 16
@@ -51,7 +51,10 @@ def draw(context, plt):
     speed.set_title("OPT-13B: simulated")
     for axes in (recall, speed):
         axes.set_xscale("log", base=2)
+    unique = {}
     for axes in (recall, text, speed):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6)
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            unique.setdefault(label, handle)
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=9)
+    layout.plain_log(text.yaxis, (1, 2, 3, 4, 6, 8))
     return figure

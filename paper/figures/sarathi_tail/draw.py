@@ -10,6 +10,7 @@ KINDS = (("fcfs", 0, "whole prompts", "#0072B2"), ("chunked_prefill", 2048, "chu
 
 
 def draw(context, plt):
+    from lib import layout
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.8))
     for place, (variant, chunk, label, colour) in enumerate(KINDS):
         rates, tails = context.curve("scheduling", "p99_itl_ms", "request_rate", part="sarathi", variant=variant,
@@ -23,6 +24,7 @@ def draw(context, plt):
     for limit in (0.1, 0.5):
         left.axhline(limit, color="#888888", linewidth=0.8, linestyle="--")
     left.set_yscale("log")
+    layout.plain_log(left.yaxis)
     left.set_xlabel("request rate (requests/s)")
     left.set_ylabel("P99 time between tokens (s)")
     left.legend()

@@ -8,8 +8,8 @@ MODELS = ("opt_13b", "opt_66b", "opt_175b")
 
 
 def draw(context, plt):
-    figure, axes = plt.subplots(figsize=(7.0, 1.5))
-    axes.axis("off")
+    from lib import layout
+    figure, axes = plt.subplots(figsize=(7.0, 1.25))
     cells = []
     for model in MODELS:
         row = context.rows("kv_memory_waste", part="slots", model=model)[0]
@@ -17,8 +17,6 @@ def draw(context, plt):
                       f"{row['token_bytes']:,}", f"{row['blocks']:,}", f"{row['slots']:,}",
                       f"{row['planned_slots']:,}",
                       f"{context.published(f'pagedattention.tab01.{model}_slots'):,}"])
-    table = axes.table(cells, loc="center", cellLoc="right", edges="horizontal",
-                       colLabels=["model", "KV memory", "bytes a token", "blocks of 16", "slots, printed memory",
-                                  "slots, planner", "slots (published)"])
-    table.scale(1, 1.3)
+    layout.table(axes, ["model", "KV memory", "bytes\na token", "blocks\nof 16", "slots,\nprinted memory", "slots,\nplanner",
+                        "slots,\npublished"], cells, [1, 1.05, 0.9, 0.8, 1.45, 0.9, 1], fontsize=8.5, header_lines=2)
     return figure

@@ -20,7 +20,7 @@ def point(axes, x, row, metric, colour, label=None, flat=False):
 
 
 def draw(context, plt):
-    figure, (curve, orders, products) = plt.subplots(1, 3, figsize=(10.0, 3.6), width_ratios=(1.3, 1, 1))
+    figure, (curve, orders, products) = plt.subplots(1, 3, figsize=(10.0, 3.9), width_ratios=(1.3, 1, 1))
     shown = set()
     for row in context.rows("quality", inputs="as_trained", kv_format="fp32"):
         found = [(k, c) for start, k, c in KINDS if row["weight_format"].startswith(start)]
@@ -37,13 +37,13 @@ def draw(context, plt):
     curve.set_xlabel("bits a weight in memory")
     curve.set_ylabel("change of perplexity (%)")
     curve.set_title(f"as trained: {context.modes('quality', inputs='as_trained', kv_format='fp32')}")
-    curve.legend(fontsize=6)
+    curve.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=6)
     rows = [row for row in context.rows("quality", inputs="as_trained") if "perplexity_gap_percent" in row]
     rows.sort(key=lambda row: (row["better"], row["worse"]))
     for place, row in enumerate(rows):
         point(orders, place, row, "perplexity_gap_percent", "#0072B2", flat=True)
     orders.axvline(0, color="#444444", linewidth=0.8)
-    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=4.5)
+    orders.set_yticks(range(len(rows)), [f"{row['better']}\nover {row['worse']}" for row in rows], fontsize=5)
     orders.set_xlabel("gap of perplexity (%)")
     orders.set_title("orderings: measured")
     for place, name in enumerate(PRODUCTS):
