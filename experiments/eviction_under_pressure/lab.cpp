@@ -398,6 +398,12 @@ void print_study(const std::vector<Run>& runs) {
        "workload",
        "different_tokens"}};
   print_views(std::cout, runs, views);
+  std::cout << "A block goes only after those that continue it. Where each request ends in a block "
+               "of its own, the\n"
+               "oldest such end is also the one used longest ago: fifo, lru and policies of one "
+               "place for all new\n"
+               "blocks then decide alike under the prefix rule, and plain replays alone tell them "
+               "apart.\n";
 }
 
 }  // namespace

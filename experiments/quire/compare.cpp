@@ -6,6 +6,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -109,7 +110,8 @@ Row read_row(const std::string& line, const std::string& where) {
   return row;
 }
 
-std::vector<Row> read_all(const std::vector<std::string>& files) {
+/// torn: files whose last line is not whole, and was left out
+std::vector<Row> read_all(const std::vector<std::string>& files, std::vector<std::string>& torn) {
   std::vector<Row> rows;
   for (const std::string& file : files) {
     std::error_code none;
@@ -117,9 +119,11 @@ std::vector<Row> read_all(const std::vector<std::string>& files) {
       throw data_error(file, "no such file", "result rows, as `quire run --out` writes them");
     }
     std::size_t number = 0;
-    for (const std::string& line : metrics::read_rows(file)) {
+    bool cut = false;
+    for (const std::string& line : metrics::read_rows(file, &cut)) {
       rows.push_back(read_row(line, file + ": row " + std::to_string(++number)));
     }
+    if (cut) torn.push_back(file);
   }
   return rows;
 }
@@ -202,14 +206,109 @@ std::vector<std::string> chosen_metrics(const CompareOptions& o, const std::vect
   return found;
 }
 
-/// Rows that differ in `between` alone, by what was drawn.
+template <class Names>
+std::string list_of(const Names& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
+using Choices = std::vector<std::pair<std::string, std::string>>;
+
+/// What two rows chose together. A row leaves out settings that its run does not read: those do not tell
+/// two rows apart.
+struct Joined {
+  Choices all;
+  std::vector<std::string> differing, lacking;  // names: of two values, and of one row alone
+};
+Joined join(const Choices& a, const Choices& b) {
+  const auto find = [](const Choices& in, const std::string& name) {
+    return std::find_if(in.begin(), in.end(), [&](const auto& c) { return c.first == name; });
+  };
+  Joined out{a, {}, {}};
+  for (const auto& [name, value] : a) {
+    const auto other = find(b, name);
+    if (other == b.end()) {
+      out.lacking.push_back(name);
+    } else if (other->second != value) {
+      out.differing.push_back(name);
+    }
+  }
+  for (const auto& choice : b) {
+    if (find(a, choice.first) != a.end()) continue;
+    out.lacking.push_back(choice.first);
+    out.all.push_back(choice);
+  }
+  return out;
+}
+
+/// Pairs of equal draw whose rows differ in one choice alone.
 struct Cell {
-  std::vector<std::pair<std::string, std::string>> rest;
-  std::map<std::string, std::map<std::string, const Row*>> by_value;  // then by draw
+  Choices rest;
+  std::size_t baseline = 0;  // the first baseline's row
+  std::size_t value = 0;     // which one stands against the baseline
+  std::vector<std::pair<const Row*, const Row*>> pairs;
 };
 
+struct Paired {
+  std::vector<Cell> cells;
+  std::set<std::string> lacking;                    // settings that one row of a pair does not read
+  std::optional<std::vector<std::string>> nearest;  // what those differ in that nearly are a pair
+  std::size_t unpaired = 0;
+};
+
+/// \errors data_error where a run is there twice
+Paired pair_up(const std::vector<Row>& rows, const std::string& between,
+               const std::vector<std::string>& values, std::size_t baseline) {
+  std::vector<Choices> rest;
+  std::vector<std::size_t> value_of;
+  std::map<std::string, std::vector<std::size_t>> baselines;  // rows by draw
+  std::map<std::string, const Row*> seen;
+  for (const Row& row : rows) {
+    rest.push_back(rest_of(row, between));
+    const auto at = std::find(values.begin(), values.end(), row.choice(between));
+    value_of.push_back(static_cast<std::size_t>(at - values.begin()));
+    std::string key = row.draw + '\0' + *at;
+    for (const auto& [name, value] : rest.back()) key += '\0' + name + '\0' + value;
+    const auto [there, fresh] = seen.emplace(key, &row);
+    if (!fresh) {
+      throw data_error(row.where, "is the run of " + there->second->where + " once more",
+                       "each run once: other seeds, or one of the files");
+    }
+    if (value_of.back() == baseline) baselines[row.draw].push_back(rest.size() - 1);
+  }
+  Paired out;
+  std::map<std::string, std::size_t> place;
+  std::vector<bool> paired(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (value_of[i] == baseline) continue;
+    for (const std::size_t base : baselines[rows[i].draw]) {
+      const Joined both = join(rest[base], rest[i]);
+      if (!both.differing.empty()) {
+        if (!out.nearest || both.differing.size() < out.nearest->size()) {
+          out.nearest = both.differing;
+        }
+        continue;
+      }
+      out.lacking.insert(both.lacking.begin(), both.lacking.end());
+      std::string key = values[value_of[i]];
+      for (const auto& [name, value] : both.all) key += '\0' + name + '\0' + value;
+      const auto [at, fresh] = place.try_emplace(key, out.cells.size());
+      if (fresh) out.cells.push_back({both.all, base, value_of[i], {}});
+      out.cells[at->second].pairs.emplace_back(&rows[base], &rows[i]);
+      paired[base] = paired[i] = true;
+    }
+  }
+  out.unpaired = static_cast<std::size_t>(std::count(paired.begin(), paired.end(), false));
+  std::stable_sort(out.cells.begin(), out.cells.end(), [](const Cell& a, const Cell& b) {
+    return std::pair(a.baseline, a.value) < std::pair(b.baseline, b.value);
+  });
+  return out;
+}
+
 int compare(const CompareOptions& o) {
-  const std::vector<Row> rows = read_all(o.files);
+  std::vector<std::string> torn;
+  const std::vector<Row> rows = read_all(o.files, torn);
   if (rows.empty()) {
     std::string names;
     for (const std::string& file : o.files) names += (names.empty() ? "" : ", ") + file;
@@ -218,30 +317,20 @@ int compare(const CompareOptions& o) {
   const std::string between = chosen_axis(o, rows);
   const std::vector<std::string> metrics = chosen_metrics(o, rows);
 
-  std::vector<Cell> cells;
   std::vector<std::string> values;  // of the choice, in the rows' order
-  std::map<std::string, std::size_t> place;
   std::set<std::string> programs;
   for (const Row& row : rows) {
-    Cell cell{rest_of(row, between), {}};
-    std::string key;
-    for (const auto& [name, value] : cell.rest) key += name + '\0' + value + '\0';
-    const auto [at, fresh] = place.try_emplace(key, cells.size());
-    if (fresh) cells.push_back(std::move(cell));
     const std::string value = row.choice(between);
     if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
-    const Row*& there = cells[at->second].by_value[value][row.draw];
-    if (there != nullptr) {
-      throw data_error(row.where, "is the run of " + there->where + " once more",
-                       "each run once: other seeds, or one of the files");
-    }
-    there = &row;
     programs.insert(row.program);
   }
   const std::string baseline = o.baseline.empty() ? values.front() : o.baseline;
-  if (std::find(values.begin(), values.end(), baseline) == values.end()) {
+  const auto chosen = std::find(values.begin(), values.end(), baseline);
+  if (chosen == values.end()) {
     throw unknown_name("quire compare", "value of " + between, baseline, values);
   }
+  const Paired paired =
+      pair_up(rows, between, values, static_cast<std::size_t>(chosen - values.begin()));
 
   std::vector<std::string> apart;  // what tells cells from each other
   for (const std::string& name : varying(rows)) {
@@ -250,82 +339,58 @@ int compare(const CompareOptions& o) {
   std::vector<std::pair<std::string, std::string>> lines;  // metric, JSON
   std::vector<std::string> remarks;
   std::set<std::string> moved;  // metrics that are not equal in every pair
-  std::size_t unpaired = 0, shown = 0, intervals = 0, single = 0;
-  for (const Cell& cell : cells) {
-    const auto base = cell.by_value.find(baseline);
-    const auto name_of = [&](const std::string& value) {
-      std::string name = between + " " + value + " against " + baseline;
-      for (const auto& [key, said] : cell.rest) {
-        if (std::find(apart.begin(), apart.end(), key) != apart.end()) {
-          name += ", " + key + " " + said;
-        }
-      }
-      return name;
-    };
-    for (const std::string& value : values) {
-      if (value == baseline) continue;
-      const auto other = cell.by_value.find(value);
-      if (other == cell.by_value.end()) continue;
-      std::vector<std::pair<const Row*, const Row*>> pairs;
-      for (const auto& [draw, row] : other->second) {
-        const auto partner = base == cell.by_value.end() ? nullptr : [&]() -> const Row* {
-          const auto at = base->second.find(draw);
-          return at == base->second.end() ? nullptr : at->second;
-        }();
-        if (partner == nullptr) {
-          ++unpaired;
-        } else {
-          pairs.emplace_back(partner, row);
-        }
-      }
-      if (pairs.empty()) continue;
-      if (std::all_of(pairs.begin(), pairs.end(), [](const auto& p) {
-            return !p.first->decisions.empty() && p.first->decisions == p.second->decisions;
-          })) {
-        remarks.push_back(name_of(value) + ": the same decisions in every pair");
-      }
-      if (pairs.size() == 1) ++single;
-      for (const std::string& metric : metrics) {
-        std::vector<double> before, after;
-        for (const auto& [from, to] : pairs) {
-          const auto a = from->outcomes.find(metric), b = to->outcomes.find(metric);
-          if (a == from->outcomes.end() || b == to->outcomes.end()) continue;
-          before.push_back(a->second);
-          after.push_back(b->second);
-        }
-        if (before.empty()) continue;
-        const auto d = metrics::paired_difference(before, after, o.level);
-        const bool equal = before == after;
-        if (d.pairs > 1 && !equal) ++intervals;
-        if (d.is_shown()) ++shown;
-        if (!equal) moved.insert(metric);
-        metrics::JsonObject line;
-        for (const auto& [key, said] : cell.rest) {
-          if (std::find(apart.begin(), apart.end(), key) != apart.end()) line.add(key, said);
-        }
-        line.add("between", between).add("baseline", baseline).add("other", value);
-        line.add("metric", metric).add("pairs", d.pairs).add("before", d.before);
-        line.add("after", d.after).add("difference", d.difference);
-        line.add("low", d.low).add("high", d.high);
-        line.add("percent", d.before == 0 ? std::nan("") : 100 * d.difference / d.before);
-        line.add("verdict", equal              ? "equal"
-                            : d.pairs == 1     ? "one pair"
-                            : !d.is_shown()    ? "not shown"
-                            : d.difference > 0 ? "higher"
-                                               : "lower");
-        lines.emplace_back(metric, line.text());
-      }
+  std::size_t shown = 0, intervals = 0, single = 0;
+  for (const Cell& cell : paired.cells) {
+    const auto& pairs = cell.pairs;
+    const std::string& value = values[cell.value];
+    std::string name = between + " " + value + " against " + baseline;
+    for (const auto& [key, said] : cell.rest) {
+      if (std::find(apart.begin(), apart.end(), key) != apart.end())
+        name += ", " + key + " " + said;
     }
-    if (base == cell.by_value.end()) continue;
-    for (const auto& [draw, row] : base->second) {
-      const bool paired = std::any_of(cell.by_value.begin(), cell.by_value.end(), [&](auto& v) {
-        return v.first != baseline && v.second.contains(draw);
-      });
-      if (!paired) ++unpaired;
+    if (std::all_of(pairs.begin(), pairs.end(), [](const auto& p) {
+          return !p.first->decisions.empty() && p.first->decisions == p.second->decisions;
+        })) {
+      remarks.push_back(name + ": the same decisions in every pair");
+    }
+    if (pairs.size() == 1) ++single;
+    for (const std::string& metric : metrics) {
+      std::vector<double> before, after;
+      for (const auto& [from, to] : pairs) {
+        const auto a = from->outcomes.find(metric), b = to->outcomes.find(metric);
+        if (a == from->outcomes.end() || b == to->outcomes.end()) continue;
+        before.push_back(a->second);
+        after.push_back(b->second);
+      }
+      if (before.empty()) continue;
+      const auto d = metrics::paired_difference(before, after, o.level);
+      const bool equal = before == after;
+      if (d.pairs > 1 && !equal) ++intervals;
+      if (d.is_shown()) ++shown;
+      if (!equal) moved.insert(metric);
+      metrics::JsonObject line;
+      for (const auto& [key, said] : cell.rest) {
+        if (std::find(apart.begin(), apart.end(), key) != apart.end()) line.add(key, said);
+      }
+      line.add("between", between).add("baseline", baseline).add("other", value);
+      line.add("metric", metric).add("pairs", d.pairs).add("before", d.before);
+      line.add("after", d.after).add("difference", d.difference);
+      line.add("low", d.low).add("high", d.high);
+      line.add("percent", d.before == 0 ? std::nan("") : 100 * d.difference / d.before);
+      line.add("verdict", equal              ? "equal"
+                          : d.pairs == 1     ? "one pair"
+                          : !d.is_shown()    ? "not shown"
+                          : d.difference > 0 ? "higher"
+                                             : "lower");
+      lines.emplace_back(metric, line.text());
     }
   }
   if (lines.empty()) {
-    throw NothingMatched{"quire compare: no two rows differ in " + between + " alone"};
+    const std::string why = values.size() == 1 ? "all have " + baseline
+                            : paired.nearest
+                                ? "the nearest differ in " + list_of(*paired.nearest) + " too"
+                                : "none of " + baseline + " has the seed of another";
+    throw NothingMatched{"quire compare: no two rows differ in " + between + " alone; " + why};
   }
 
   const bool table = o.format == "text" || o.format == "md";
@@ -368,9 +433,16 @@ int compare(const CompareOptions& o) {
   if (single > 0) {
     remarks.emplace_back("one pair has no interval: run more seeds, as --axis seed=[0:9:1]");
   }
-  if (unpaired > 0) {
-    remarks.push_back(std::to_string(unpaired) + (unpaired == 1 ? " row has" : " rows have") +
+  if (!paired.lacking.empty()) {
+    remarks.push_back("one run of a pair does not read " + list_of(paired.lacking));
+  }
+  if (paired.unpaired > 0) {
+    remarks.push_back(std::to_string(paired.unpaired) +
+                      (paired.unpaired == 1 ? " row has" : " rows have") +
                       " no partner that differs in " + between + " alone and was left out");
+  }
+  for (const std::string& file : torn) {
+    remarks.push_back(file + ": the last line is not a whole row and was left out");
   }
   if (programs.size() > 1) {
     remarks.push_back("the rows come from " + std::to_string(programs.size()) +

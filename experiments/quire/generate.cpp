@@ -288,8 +288,9 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->check(whole_number(1, 1024));
   command->add_option("--beam-width", o->params.beam_width, "beam search of that width")
       ->check(whole_number(1, 1024));
-  command->add_option("--length-penalty", o->params.length_penalty, "of beam search")
-      ->check(finite_number());
+  const CLI::Option* length_penalty =
+      command->add_option("--length-penalty", o->params.length_penalty, "of beam search")
+          ->check(finite_number());
   command->add_option("--stop", o->params.stop, "text before which a completion ends")
       ->allow_extra_args(false);
   command->add_flag("--ignore-eos", o->params.ignore_eos, "go on after the end token");
@@ -323,11 +324,13 @@ void add_generate(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--weight-cache", o->weight_cache,
                       "folder where packed weights are kept: the next start maps them");
-  command
-      ->add_option("--weight-cache-mib", o->weight_cache_mib,
-                   "MiB that this folder may have; what was used longest ago is dropped; 0: any")
-      ->check(whole_number(0, 1 << 30))
-      ->capture_default_str();
+  const CLI::Option* cache_room =
+      command
+          ->add_option(
+              "--weight-cache-mib", o->weight_cache_mib,
+              "MiB that this folder may have; what was used longest ago is dropped; 0: any")
+          ->check(whole_number(0, 1 << 30))
+          ->capture_default_str();
   command
       ->add_option("--resident-weights-mib", o->resident_weights_mib,
                    "MiB of weights in memory at a time, of an image or a weight cache; the others "
@@ -336,7 +339,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");
-  command->callback([o, &exit_code] {
+  command->callback([o, &exit_code, length_penalty, cache_room] {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");
     }
@@ -357,6 +360,22 @@ void add_generate(CLI::App& app, int& exit_code) {
     draws(o->top_k, "--top-k");
     draws(o->top_p, "--top-p");
     draws(o->min_p, "--min-p");
+    const auto sampled = [&o](const auto& given, const char* flag) {
+      if (o->temperature.value_or(1) != 0 || !given) return;
+      throw usage_error(flag, "changes nothing here: --temperature 0 takes the likeliest token",
+                        "a --temperature above 0, or no " + std::string(flag));
+    };
+    sampled(o->top_k, "--top-k");
+    sampled(o->top_p, "--top-p");
+    sampled(o->min_p, "--min-p");
+    if (length_penalty->count() > 0 && o->params.beam_width == 0) {
+      throw usage_error("--length-penalty", "changes nothing here: it is of beam search",
+                        "--beam-width, or no --length-penalty");
+    }
+    if (cache_room->count() > 0 && o->weight_cache.empty()) {
+      throw usage_error("--weight-cache-mib", "changes nothing here: there is no --weight-cache",
+                        "--weight-cache DIR, or no --weight-cache-mib");
+    }
     if (o->params.beam_width > 0 && o->params.n > o->params.beam_width) {
       throw usage_error("--n", "is larger than --beam-width", "at most the width");
     }

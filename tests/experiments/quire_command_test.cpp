@@ -1012,6 +1012,42 @@ TEST(QuireCommand, ComparesPairsOfEqualSeed) {
               HasSubstr("the same decisions in every pair"));
 }
 
+/// A run names the settings that it reads and no others: the one that swaps has room to swap to.
+TEST(QuireCommand, ComparesRunsThatReadDifferentSettings) {
+  const TempDir folder;
+  const std::string file = (folder.path() / "rows.jsonl").string();
+  const auto row = [](const std::string& offload, const std::string& room, int seed, int ttft) {
+    return R"({"run_id":"x","variant":"vllm","seed":)" + std::to_string(seed) + R"(,"offload":")" +
+           offload + R"(",)" + (room.empty() ? "" : R"("swap_space_gib":)" + room + ",") +
+           R"("mode":"simulated","mean_ttft_ms":)" + std::to_string(ttft) + "}\n";
+  };
+  const auto compared = [&](const std::string& rows, Words more) {
+    std::ofstream(file) << rows;
+    Words words{"compare", file, "--between", "offload", "--format", "csv"};
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  const std::string rows = row("recompute", "", 0, 10) + row("recompute", "", 1, 30) +
+                           row("swap", "4", 0, 11) + row("swap", "4", 1, 31);
+  const Ran one = compared(rows, {});
+  EXPECT_THAT(one.out, HasSubstr("offload,recompute,swap,mean_ttft_ms,2,20,21,1,"));
+  EXPECT_THAT(one.err, HasSubstr("one run of a pair does not read swap_space_gib\n"));
+  EXPECT_THAT(one.err, Not(HasSubstr("no partner")));
+  // rooms of two sizes stand apart, whichever side names them
+  const std::string more = rows + row("swap", "8", 0, 13) + row("swap", "8", 1, 33);
+  const Ran two = compared(more, {});
+  EXPECT_THAT(two.out, HasSubstr("4,offload,recompute,swap,mean_ttft_ms,2,20,21,1,"));
+  EXPECT_THAT(two.out, HasSubstr("8,offload,recompute,swap,mean_ttft_ms,2,20,23,3,"));
+  const Ran back = compared(more, {"--baseline", "swap"});
+  EXPECT_THAT(back.out, HasSubstr("4,offload,swap,recompute,mean_ttft_ms,2,21,20,-1,"));
+  EXPECT_THAT(back.out, HasSubstr("8,offload,swap,recompute,mean_ttft_ms,2,23,20,-3,"));
+  // a row that was cut is told of
+  EXPECT_THAT(compared(rows + row("swap", "8", 0, 13).substr(0, 20), {}).err,
+              HasSubstr("rows.jsonl: the last line is not a whole row and was left out"));
+  EXPECT_THAT(compared(row("recompute", "", 0, 10) + row("swap", "4", 1, 31), {}).err,
+              HasSubstr("none of recompute has the seed of another"));
+}
+
 TEST(QuireCommand, CompareRefusesInOneLine) {
   const TempDir folder;
   const std::string file = (folder.path() / "rows.jsonl").string();
@@ -1028,7 +1064,10 @@ TEST(QuireCommand, CompareRefusesInOneLine) {
   const std::string rows = row_of("lru", 0, 1) + row_of("sieve", 0, 2);
   refused(row_of("lru", 0, 1), {}, 2, "differ in no choice");
   refused(rows, {"--between", "evicton"}, 2, "eviction (the nearest)");
-  refused(rows, {"--between", "request_rate"}, 3, "no two rows differ in request_rate alone");
+  refused(rows, {"--between", "request_rate"}, 3,
+          "no two rows differ in request_rate alone; all have 1");
+  refused(row_of("lru", 0, 1) + row_of("sieve", 0, 2, "", "2"), {"--between", "request_rate"}, 3,
+          "no two rows differ in request_rate alone; the nearest differ in variant, eviction too");
   refused(rows, {"--metric", "mean_ttft"}, 2, "mean_ttft_ms (the nearest)");
   refused(rows, {"--baseline", "fifo"}, 2, "unknown value of eviction");
   refused(rows + row_of("lru", 0, 1), {}, 1, "row 3");
@@ -1171,6 +1210,9 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", induction, "--prompt", "a", "--stop", ""}, 2);
   refused({"generate", induction, "--prompt", "a", "--min-tokens", "9", "--max-tokens", "8"}, 2);
   refused({"generate", induction, "--prompt", "a", "--beam-width", "2", "--top-k", "3"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--temperature", "0", "--top-k", "3"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--length-penalty", "2"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--weight-cache-mib", "3"}, 2);
   refused({"generate", "/none", "--prompt", "a"}, 1);
   EXPECT_THAT(quire_command({"generate", "/none", "--prompt", "a"}).err,
               HasSubstr("no such directory"));

@@ -46,8 +46,10 @@ TEST(Azure, NamesTheFieldThatIsWrong) {
       "t: line 2, field 'ContextTokens': '-1' is out of range; expected a whole number from 0 "
       "to 16777216");
   EXPECT_EQ(trace_error(head),
-            "t: has no request with input and output tokens; expected at least "
-            "one row");
+            "t: has no request; expected at least one row with input and output tokens");
+  EXPECT_EQ(trace_error(head + "2023-11-16 18:15:46,10,0\n"),
+            "t: has no request with input and output tokens: 1 without were left out; expected at "
+            "least one row with input and output tokens");
   EXPECT_EQ(trace_error("TIMESTAMP,ContextTokens\n"),
             "t: line 1: has no column 'GeneratedTokens'; expected the columns TIMESTAMP, "
             "ContextTokens, GeneratedTokens");

@@ -57,7 +57,7 @@ class Cursor {
     const auto n = number<std::uint64_t>(what);
     if (n > left() / least) {
       throw error(begin, std::to_string(n) + " " + std::string(what),
-                  "at most " + std::to_string(left() / least) + ", for which the file has room");
+                  "at most " + std::to_string(left() / least) + ": the file is too short for more");
     }
     return n;
   }

@@ -102,8 +102,12 @@ template <TraceReader Reader>
     request = Request{};
   }
   if (out.requests.empty()) {
-    throw data_error(path.string(), "has no request with input and output tokens",
-                     "at least one row");
+    throw data_error(path.string(),
+                     out.provenance.rows == 0
+                         ? "has no request"
+                         : "has no request with input and output tokens: " +
+                               std::to_string(out.provenance.rows) + " without were left out",
+                     "at least one row with input and output tokens");
   }
   out.timed = reader.timed();
   if (out.timed) {
