@@ -3,7 +3,7 @@ no text is cut off, covered or drawn over another."""
 
 import math
 
-NAMED_POINT = "quire-named-point"  # gid of names that settle_names may move
+NAMED_POINT = "_named_point"  # label of names that settle_names may move
 
 
 def number(value, digits=3):
@@ -49,7 +49,7 @@ def name_point(axes, name, x, y, fontsize=5):
     text = axes.annotate(name, (x, y), xytext=(4, 2), textcoords="offset points", fontsize=fontsize,
                          arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "#888888", "shrinkA": 0, "shrinkB": 1})
     text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.3})  # error bars may pass below
-    text.set_gid(NAMED_POINT)
+    text.set_label(NAMED_POINT)  # not its id, which a drawing writes down
     text.set_in_layout(False)
     return text
 
@@ -60,7 +60,7 @@ def settle_names(figure):
     renderer = figure.canvas.get_renderer()
     scale = figure.dpi / 72
     for axes in figure.axes:
-        names = [text for text in axes.texts if text.get_gid() == NAMED_POINT]
+        names = [text for text in axes.texts if text.get_label() == NAMED_POINT]
         if not names:
             continue
         names.sort(key=lambda text: (-text.xy[1], text.xy[0], text.get_text()))
