@@ -24,8 +24,8 @@ namespace quire::attention::detail {
 
 using simd::largest_magnitude;
 
-inline constexpr std::size_t code_digits =
-    2;                                       // signed bytes of a query's element, and of a weight's
+/// Signed bytes of a query's element, and of a weight's.
+inline constexpr std::size_t code_digits = 2;
 inline constexpr std::size_t code_rows = 4;  // rows that one register tile serves
 
 /// The left factor of a product. \shape a (rows, code_digits, words) words of signed bytes; start (rows,

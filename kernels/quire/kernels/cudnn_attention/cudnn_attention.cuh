@@ -59,7 +59,7 @@ class CudnnAttention {
  public:
   static constexpr std::string_view name = "cudnn_attention";
 
-  CudnnAttention() { cudnn::check(cudnnCreate(&library_->handle), "cudnnCreate", name); }
+  CudnnAttention() { cudnn::check(cudnnCreate(&cudnn_->handle), "cudnnCreate", name); }
 
   /// Why cuDNN does not compute a shape; empty when it does. Makes the plan.
   [[nodiscard]] const std::string& incompatible(const cudnn::AttentionShape& shape) {
@@ -71,14 +71,12 @@ class CudnnAttention {
   class Bound {
    public:
     void operator()(simt::Stream stream = {}) const {
-      if (stream.handle != library_->stream) {
-        cudnn::check(cudnnSetStream(library_->handle, stream.handle), "cudnnSetStream",
-                     made_->asked);
-        library_->stream = stream.handle;
+      if (stream.handle != cudnn_->stream) {
+        cudnn::check(cudnnSetStream(cudnn_->handle, stream.handle), "cudnnSetStream", made_->asked);
+        cudnn_->stream = stream.handle;
       }
-      cudnn::check(
-          cudnnBackendExecute(library_->handle, made_->plan.execution->raw(), pack_->raw()),
-          "cudnnBackendExecute", made_->asked);
+      cudnn::check(cudnnBackendExecute(cudnn_->handle, made_->plan.execution->raw(), pack_->raw()),
+                   "cudnnBackendExecute", made_->asked);
     }
 
    private:
@@ -86,7 +84,7 @@ class CudnnAttention {
     struct OfHost {
       float scale, nothing;
     };
-    Library* library_ = nullptr;
+    Library* cudnn_ = nullptr;
     const Made* made_ = nullptr;
     std::unique_ptr<OfHost> of_host_;
     std::unique_ptr<cudnn::Descriptor> pack_;
@@ -98,7 +96,7 @@ class CudnnAttention {
     Made& made = find(shape);
     if (!made.plan.incompatible.empty()) throw usage_error(name, made.plan.incompatible);
     Bound bound;
-    bound.library_ = library_.get();
+    bound.cudnn_ = cudnn_.get();
     bound.made_ = &made;
     bound.of_host_ = std::make_unique<Bound::OfHost>(
         Bound::OfHost{a.scale, -std::numeric_limits<float>::infinity()});
@@ -139,7 +137,7 @@ class CudnnAttention {
     if (found != made_.end()) return *found->second;
     auto made = std::make_unique<Made>();
     made->asked = shape.name();
-    made->plan = cudnn::make_plan(shape, {.handle = library_->handle});
+    made->plan = cudnn::make_plan(shape, {.handle = cudnn_->handle});
     if (made->plan.workspace_bytes > 0) {
       made->workspace =
           simt::DeviceArray<std::byte>(static_cast<std::size_t>(made->plan.workspace_bytes));
@@ -147,7 +145,7 @@ class CudnnAttention {
     return *made_.emplace(shape, std::move(made)).first->second;
   }
 
-  std::unique_ptr<Library> library_ = std::make_unique<Library>();
+  std::unique_ptr<Library> cudnn_ = std::make_unique<Library>();
   std::map<cudnn::AttentionShape, std::unique_ptr<Made>> made_;  // where they are, they stay
 };
 
