@@ -62,7 +62,8 @@ def draw(context, plt):
                            label=label if tokens == 1 else None)
     gone = list(range(0, 81, 5))
     speed.plot(gone, [100 / (100 - x) for x in gone], color="#BBBBBB", linewidth=0.8)
-    speed.plot([20, 40], [1.29, 1.63], "x", color="black", markersize=5, label="published, A100")
+    speed.plot([20, 40], [context.published(f"svd.speed.at_{gone}") for gone in (20, 40)], "x", color="black", markersize=5,
+               label="published, A100")
     speed.axhline(1, color="#444444", linewidth=0.8)
     speed.set_xlabel("numbers of the layer that are gone (%)")
     speed.set_ylabel("times as fast")
