@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <quire/engine/replay.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/memory/stored_block.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/presets/orca_max.hpp>
 #include <quire/presets/sarathi.hpp>
@@ -43,12 +45,15 @@ struct Handed {
     SchedulerLimits limits{};
     KvGeometry geometry{};
     std::function<void(const StepPlan&, StepResult&)> execute;
+    std::span<const StoredBlock> stored{};  // what an earlier executor left in the disk tier
   };
   class Steps {
    public:
     static constexpr std::string_view name = "handed";
     static constexpr bool needs_tokens = true;
-    Steps(const Options& options, const KvGeometry&) : execute_(options.execute) {}
+    Steps(const Options& options, const KvGeometry&)
+        : execute_(options.execute), stored_(options.stored) {}
+    [[nodiscard]] std::span<const StoredBlock> stored() const { return stored_; }
     void execute(const StepPlan& plan, StepResult& result) {
       execute_(plan, result);
       result.seconds = 1e-3;
@@ -56,6 +61,7 @@ struct Handed {
 
    private:
     std::function<void(const StepPlan&, StepResult&)> execute_;
+    std::span<const StoredBlock> stored_;
   };
   template <class C>
   using Bound = Steps;
@@ -143,8 +149,11 @@ Log play(
   const KvGeometry geometry = Executor::template geometry<Preset>(options);
   auto steps = detail::bind_executor<Preset, Executor>(options, geometry);
   return play<Preset>(
-      {Executor::shape(options), options.limits, geometry,
-       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); }},
+      {Executor::shape(options),
+       options.limits,
+       geometry,
+       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); },
+       {}},
       made);
 }
 

@@ -20,6 +20,7 @@
 #include <quire/kernels/dense/loops.cuh>
 #include <quire/kv_format/int4_per_token_head.hpp>
 #include <quire/model/tensor_parallel.hpp>
+#include <quire/offload/overlapped_swap.hpp>
 #include <quire/offload/swap_to_host.hpp>
 #include <quire/simt/streams.cuh>
 #include <quire/speculation/draft_model.hpp>
@@ -179,8 +180,11 @@ Log play_with_drafts(const std::string& draft) {
   const KvGeometry geometry = Executor::template geometry<GuessingByModel>(options);
   auto steps = quire::detail::bind_executor<GuessingByModel, Executor>(options, geometry);
   return device::play<GuessingByModel>(
-      {Executor::shape(options), options.limits, geometry,
-       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); }},
+      {Executor::shape(options),
+       options.limits,
+       geometry,
+       [&steps](const StepPlan& plan, StepResult& result) { steps.execute(plan, result); },
+       {}},
       [] {});
 }
 /// The model itself is always right, but where penalties are; another seldom; texts stay what they are.
@@ -196,12 +200,14 @@ TEST(CudaExecutor, ADraftModelGuessesAsOnTheCpuExecutor) {
   }
 }
 
+/// Blocks that come are waited for layer by layer.
 struct Swapping : presets::Vllm {
-  static constexpr std::string_view name = "vllm+swap_to_host";
-  using Offload = offload::SwapToHost;
+  static constexpr std::string_view name = "vllm+overlapped_swap";
+  using Offload = offload::OverlappedSwap;
 };
 
-/// Chunks of prompts alone draw no token, and nobody waits for them before the next step's swaps.
+/// Chunks of prompts alone draw no token, and nobody waits for them before the next step's swaps. Blocks that
+/// come are waited for whole.
 struct SwappingChunks : presets::Sarathi {
   static constexpr std::string_view name = "sarathi+swap_to_host";
   using Offload = offload::SwapToHost;

@@ -38,7 +38,7 @@ DECODE = ["decode_mutants"]
 STEP = ["step_kernels_test"]
 RETENTION = ["retention_kernels_test"]
 EXECUTOR = ["cuda", "transfers", "step_data"]
-ORDERED = "/cuda.cuh"  # of it, what orders streams alone
+ORDERED = ("/cuda.cuh", "/cuda_tiers.cuh")  # of them, what orders streams and the host alone
 TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
     "paged_decode/warp_states.cuh": DECODE,
@@ -77,9 +77,11 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/seen.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
     **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in EXECUTOR},
+    "../executor/cuda_tiers.cuh": ["cuda_tiers_test", "cuda_executor_test"],
     "../executor/keeping.cuh": ["cuda_retention_test"],
     "../simt/streams.cuh": ["simt_test", "cuda_executor_test"],
 }
+CPU_BESIDE = ("cuda_executor_test", "cuda_retention_test", "cuda_tiers_test")
 MINIMUM = "the smaller of two equal numbers is either"
 CLIPPED = "rows beyond the last are the last once more"
 SPARE = "writes a part that no merge reads"
@@ -274,8 +276,9 @@ def mutations(name):
     text = (KERNELS / name).read_text()
     if name.startswith("../executor/"):
         for number, line in enumerate(text.splitlines(), 1):
-            for m in re.finditer(r"[\w\]\[.]+(\(\))?\.(order|synchronise|record|sum)\([^;]*\);", line):
-                yield (number, f"{m[2]} removed", line[:m.start()] + ";" + line[m.end():],
+            for m in re.finditer(r"(?:[\w\]\[.% ]+(?:\(\))?\.(?:order(?:_after_\w+)?|synchronise|record|sum)|"
+                                 r"\bwait_for_\w+)\([^;]*\);", line):
+                yield (number, f"{m[0].strip()} removed", line[:m.start()] + ";" + line[m.end():],
                        line[:m.start()] + "if (!quire_mutation::on<@>()) " + line[m.start():])
         if name.endswith(ORDERED):
             return
@@ -398,7 +401,7 @@ def compile_tests(texts, tests, folder, work):
             ["g++", *FLAGS, *includes(folder), "-include", str(work / "common.hpp"),
              str(ROOT / "tests" / "kernels" / f"{test}.cpp"), str(work / "main.o"), "-o",
              str(folder / test), "-lgmock", "-lgtest", "-pthread",
-             *(cpu_executor(work) if test in ("cuda_executor_test", "cuda_retention_test") else [])],
+             *(cpu_executor(work) if test in CPU_BESIDE else [])],
             capture_output=True, text=True)
         if built.returncode != 0:
             return built.stderr

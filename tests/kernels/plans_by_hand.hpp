@@ -33,6 +33,7 @@ struct HandRow {
 struct HandStep {
   std::vector<BlockSwap> out, in;
   std::vector<HandRow> rows;
+  std::vector<TierMove> spills{}, prefetches{};
 };
 /// What is drawn, token and log-probability. execute(plan, result): as an executor's
 template <class Execute>
@@ -53,6 +54,8 @@ template <class Execute>
     plan.clear();
     plan.swap_out = step.out;
     plan.swap_in = step.in;
+    plan.spills = step.spills;
+    plan.prefetches = step.prefetches;
     std::vector<std::vector<BlockTable>> tables;
     for (const HandRow& r : step.rows) {
       auto& table = tables.emplace_back(1).front();

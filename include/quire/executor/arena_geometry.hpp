@@ -36,8 +36,9 @@ template <class C>
       static_cast<std::size_t>(C::BlockSize::tokens.value), static_cast<std::size_t>(s.head_dim)));
 }
 
-/// Sizes the device and host pools of an executor that keeps its blocks in arenas of bytes.
-/// Options name them as Cpu::Options does: device_blocks or kv_memory, host_blocks or host_memory.
+/// Sizes the pools of an executor that keeps its blocks in arenas of bytes. Options name them as Cpu::Options
+/// does: device_blocks or kv_memory, host_blocks or host_memory, disk_blocks or disk_memory; disk; costs.
+/// \errors usage, for a disk tier without a directory, and pools that hold no block
 template <class C, class Options>
 [[nodiscard]] KvGeometry arena_geometry(const Options& options) {
   const std::int64_t block = arena_block_bytes<C>(options.model.config.shape);
@@ -48,7 +49,17 @@ template <class C, class Options>
   }
   g.block_tokens = C::BlockSize::tokens;
   g.tiers = tier_rules<typename C::Offload>();
+  g.costs = options.costs;
   g.block_bytes = block;
+  if (g.tiers.uses_disk) {
+    if (options.disk.directory.empty()) {
+      throw usage_error(
+          "disk.directory",
+          "is empty, and offload policy " + std::string(C::Offload::name) + " has a disk tier",
+          "a directory for its files");
+    }
+    g.disk_blocks = blocks_of("disk_memory", options.disk_blocks, options.disk_memory, block);
+  }
   return g;
 }
 

@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +25,7 @@
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/draft_book.hpp>
 #include <quire/executor/drafter.hpp>
+#include <quire/executor/kv_fingerprint.hpp>
 #include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
@@ -92,17 +90,6 @@ struct Cpu {
                          options.draft_model ? &options.draft_model->config.shape : nullptr,
                          options.limits.max_length);
     KvGeometry g = arena_geometry<C>(options);
-    g.costs = options.costs;
-    if (g.tiers.uses_disk) {
-      if (options.disk.directory.empty()) {
-        throw usage_error(
-            "disk.directory",
-            "is empty, and offload policy " + std::string(C::Offload::name) + " has a disk tier",
-            "a directory for its files");
-      }
-      g.disk_blocks = blocks_of("disk_memory", options.disk_blocks, options.disk_memory,
-                                arena_block_bytes<C>(options.model.config.shape));
-    }
     g.attends = true;
     g.tells_freed = kv_format::keeps_open_blocks<typename C::KvFormat>;
     return g;
@@ -182,29 +169,13 @@ struct Cpu {
     /// Of all that the bytes of a block depend on, beside its text.
     [[nodiscard]] std::uint64_t fingerprint(const Options& options,
                                             const KvGeometry& geometry) const {
-      const model::Shape& m = options.model.config.shape;
-      std::uint64_t h = hash_span(std::span<const char>(device_.codec().name));
-      h = hash_span(std::span<const char>(decoder_.weights().format), h);
-      for (const std::int64_t n :
-           {m.layers, m.hidden, m.heads, m.kv_heads, m.head_dim, m.ffn, m.vocab,
-            geometry.block_tokens.value, static_cast<std::int64_t>(simd::lanes)}) {
-        h = hash_combine(h, static_cast<std::uint64_t>(n));
-      }
-      const checkpoint::ModelConfig& config = options.model.config;
-      h = hash_combine(h, std::bit_cast<std::uint64_t>(config.rope_theta));
-      h = hash_combine(h, std::bit_cast<std::uint64_t>(config.norm_eps));
-      h = hash_span(std::span<const float>(config.rope_divisors), h);
-      h = hash_span(std::span<const std::int64_t>(config.windows), h);
+      std::uint64_t h =
+          kv_fingerprint(options.model, device_.codec().name, decoder_.weights().format,
+                         geometry.block_tokens, "cpu, lanes: " + std::to_string(simd::lanes));
       if (options.kv_calibration != nullptr) {
         for (const auto* side : {&options.kv_calibration->keys, &options.kv_calibration->values}) {
           for (const auto& layer : *side) h = hash_span(std::span<const float>(layer), h);
         }
-      }
-      std::ifstream file(options.model.directory + "/config.json", std::ios::binary);
-      const std::string text{std::istreambuf_iterator<char>(file), {}};
-      h = hash_span(std::span<const char>(text), h);
-      for (const checkpoint::TensorView& t : options.model.tensors.all()) {
-        h = hash_bytes(t.bytes, hash_span(std::span<const char>(t.name), h));
       }
       return h;
     }

@@ -5,20 +5,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include <quire/core/error.hpp>
-#include <quire/core/ids.hpp>
 #include <quire/core/units.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/layer_loader.hpp>
+#include <quire/executor/lower_tiers.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/memory/disk_tier.hpp>
 #include <quire/memory/host_tier.hpp>
@@ -44,21 +39,18 @@ class CpuTiers {
   CpuTiers(const KvGeometry& geometry, std::size_t block_bytes, EmulatedLink link,
            std::int64_t layers = 1)
       : host_(geometry.host_blocks, block_bytes),
-        spoilt_(static_cast<std::size_t>(geometry.host_blocks.value), false),
+        below_(geometry, host_.all(), block_bytes),
         link_(link),
         overlaps_(geometry.tiers.overlaps && layers > 1),
         loader_(static_cast<std::size_t>(overlaps_ ? layers : 1), block_bytes) {}
   /// Opens the disk tier. \errors as DiskTier
   void open_disk(const DiskTierOptions& options, const KvGeometry& geometry,
                  std::uint64_t fingerprint) {
-    disk_.emplace(options, geometry.disk_blocks, host_.block_bytes(), geometry.block_tokens,
-                  fingerprint);
+    below_.open_disk(options, geometry, fingerprint);
   }
 
-  [[nodiscard]] std::span<const StoredBlock> stored() const {
-    return disk_ ? disk_->stored() : std::span<const StoredBlock>{};
-  }
-  [[nodiscard]] DiskTier* disk() { return disk_ ? &*disk_ : nullptr; }
+  [[nodiscard]] std::span<const StoredBlock> stored() const { return below_.stored(); }
+  [[nodiscard]] DiskTier* disk() { return below_.disk(); }
   [[nodiscard]] HostTier& host() { return host_; }
 
   /// Carries out a plan's moves but its copies. `block(id)`: the bytes of a block of the device.
@@ -66,43 +58,23 @@ class CpuTiers {
   template <class BlockBytes>
   void move(const StepPlan& plan, BlockBytes&& block, StepResult& result) {
     loader_.wait();  // a step that ended early may have left some under way
-    records_.clear();
-    for (const TierRecord& r : plan.records) records_.emplace(r.slot.value, &r);
-    for (const TierMove& m : plan.spills) {
-      if (arrived(m.from)) {
-        disk_->write(disk_slot(m.to), host_.slot(m.from), record(m.to));
-      } else {  // what should go down never came up
-        disk_->forget(disk_slot(m.to));
-        result.lost.push_back(m.to);
-      }
-    }
+    below_.begin(plan);
+    below_.spill(plan, result);
     const auto start = std::chrono::steady_clock::now();
     for (const BlockSwap& s : plan.swap_out) {
-      if (is_host(s.host)) {
-        (void)arrived(s.host);  // a prefetch of what the slot held before must not come after
-        spoilt_[s.host.value] = false;
+      if (below_.is_host(s.host)) {
+        below_.give_up(s.host);
         host_.write(s.host, block(s.device));
       } else {
-        disk_->write(disk_slot(s.host), block(s.device), record(s.host));
+        below_.write(s.host, block(s.device));
       }
     }
-    for (const TierMove& m : plan.prefetches) {
-      (void)arrived(m.to);
-      spoilt_[checked(m.to).value] = false;
-      coming_[m.to.value] = disk_->start_read(disk_slot(m.from), host_.slot(m.to));
-    }
+    below_.prefetch(plan);
     fetch(plan, block, result);
     pace(start, plan.swap_out.size() + plan.swap_in.size() - later_.size());
     const Seconds rest = link_seconds(later_.size());
     loader_.start(later_, rest);
-    if (disk_) {
-      lost_.clear();
-      disk_->take_lost(lost_);
-      for (const BlockId slot : lost_) {
-        result.lost.push_back(
-            BlockId{slot.value + static_cast<std::uint32_t>(host_.slots().value)});
-      }
-    }
+    below_.tell_lost(result);
   }
 
   /// Returns when a layer of all blocks that the plan fetches has come.
@@ -112,64 +84,25 @@ class CpuTiers {
   void wait() { loader_.wait(); }
 
  private:
-  [[nodiscard]] bool is_host(BlockId slot) const {
-    return static_cast<std::int64_t>(slot.value) < host_.slots().value;
-  }
-  [[nodiscard]] BlockId checked(BlockId slot) const {
-    if (is_host(slot)) return slot;
-    throw no_such("host", slot, host_.slots());
-  }
-  [[nodiscard]] BlockId disk_slot(BlockId slot) const {
-    const std::int64_t own = static_cast<std::int64_t>(slot.value) - host_.slots().value;
-    const BlockCount slots = disk_ ? disk_->slots() : BlockCount{0};
-    if (own < 0 || own >= slots.value) throw no_such("host", slot, host_.slots() + slots);
-    return BlockId{static_cast<std::uint32_t>(own)};
-  }
-  [[nodiscard]] static Error no_such(std::string_view pool, BlockId slot, BlockCount slots) {
-    return state_error(
-        "step plan",
-        "it names block " + std::to_string(slot.value) + " of the " + std::string(pool) + " pool",
-        "a block below " + std::to_string(slots.value));
-  }
-  [[nodiscard]] const TierRecord* record(BlockId slot) const {
-    const auto at = records_.find(slot.value);
-    return at == records_.end() ? nullptr : at->second;
-  }
-  /// Waits for a prefetch into a slot of the host. False when what should be there is not.
-  [[nodiscard]] bool arrived(BlockId slot) {
-    const auto at = coming_.find(checked(slot).value);
-    if (at != coming_.end()) {
-      spoilt_[slot.value] = !disk_->wait(at->second);
-      coming_.erase(at);
-    }
-    return !spoilt_[slot.value];
-  }
-
   template <class BlockBytes>
   void fetch(const StepPlan& plan, BlockBytes&& block, StepResult& result) {
     reads_.clear();
     later_.clear();
-    last_.clear();
-    for (std::uint32_t i = 0; i < plan.swap_in.size(); ++i) {
-      last_[plan.swap_in[i].device.value] = i;
-    }
-    for (std::uint32_t i = 0; i < plan.swap_in.size(); ++i) {
-      const BlockSwap& s = plan.swap_in[i];
-      if (last_[s.device.value] != i) continue;  // its request was sent back, another has the block
+    below_.each_fetch(plan, [&](std::uint32_t i, const BlockSwap& s) {
       const std::span<std::byte> target = block(s.device);
-      if (!is_host(s.host)) {
-        reads_.emplace_back(i, disk_->start_read(disk_slot(s.host), target));
-        continue;
+      if (!below_.is_host(s.host)) {
+        reads_.emplace_back(i, below_.start_read(s.host, target));
+        return;
       }
-      const bool there = arrived(s.host);
+      const bool there = below_.arrived(s.host);
       if (there && overlaps_ && !copied_on(plan, s.device)) {
         later_.push_back({target.data(), host_.slot(s.host).data()});
       } else if (!there || !host_.read(s.host, target)) {
         fail(i, target, result);
       }
-    }
+    });
     for (const auto& [i, ticket] : reads_) {
-      if (!disk_->wait(ticket)) fail(i, block(plan.swap_in[i].device), result);
+      if (!below_.wait(ticket)) fail(i, block(plan.swap_in[i].device), result);
     }
   }
   [[nodiscard]] static bool copied_on(const StepPlan& plan, BlockId block) {
@@ -196,14 +129,9 @@ class CpuTiers {
   }
 
   HostTier host_;
-  std::optional<DiskTier> disk_;
-  std::unordered_map<std::uint32_t, DiskTier::Ticket> coming_;  // prefetches, by slot of the host
-  std::vector<bool> spoilt_;  // slots of the host whose prefetch failed
+  LowerTiers below_;
   EmulatedLink link_;
-  std::unordered_map<std::uint32_t, const TierRecord*> records_;
-  std::unordered_map<std::uint32_t, std::uint32_t> last_;  // swap into a block of the device
-  std::vector<std::pair<std::uint32_t, DiskTier::Ticket>> reads_;
-  std::vector<BlockId> lost_;
+  std::vector<std::pair<std::uint32_t, LowerTiers::Ticket>> reads_;
   bool overlaps_;
   std::vector<LayerLoader::Copy> later_;  // what the loader is to bring
   LayerLoader loader_;                    // last: it reads the host's memory until it is gone

@@ -7,7 +7,9 @@
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/draft_book.hpp>
 #include <quire/executor/drafter.hpp>
+#include <quire/executor/kv_fingerprint.hpp>
 #include <quire/executor/layer_loader.hpp>
+#include <quire/executor/lower_tiers.hpp>
 #include <quire/executor/simulated.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/timed.hpp>

@@ -34,6 +34,9 @@ class HostTier {
     return {memory_.data() + slot.value * block_bytes_, block_bytes_};
   }
 
+  /// Those of all slots. \shape (slots, block_bytes)
+  [[nodiscard]] std::span<std::byte> all() { return {memory_.data(), memory_.size()}; }
+
   void write(BlockId slot, std::span<const std::byte> block) {
     assert(block.size() == block_bytes_);
     stream_copy(this->slot(slot).data(), block.data(), block_bytes_);

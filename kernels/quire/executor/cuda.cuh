@@ -31,10 +31,12 @@
 #include <quire/executor/arena_geometry.hpp>
 #include <quire/executor/communicator.cuh>
 #include <quire/executor/concepts.hpp>
+#include <quire/executor/cuda_tiers.cuh>
 #include <quire/executor/device_matrix.cuh>
 #include <quire/executor/draft_book.hpp>
 #include <quire/executor/drafts.hpp>
 #include <quire/executor/keeping.cuh>
+#include <quire/executor/kv_fingerprint.hpp>
 #include <quire/executor/rejected_drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/executor/step_data.cuh>
@@ -100,14 +102,16 @@ enum class PrefillPath { by_device, matrix, warpgroups };
 ///
 /// Three streams: steps, blocks on their way out, blocks on their way in. Blocks that leave do so beside
 /// the step, and beside later ones until one writes where they are read; those that come are waited for
-/// layer by layer. The host waits for drawn tokens (and votes) alone, so that a step which draws none returns when
+/// before the step, or, where the offload policy overlaps, layer by layer. The host waits for drawn tokens (and
+/// votes), and where a disk tier would meet the device in a slot (CudaTiers); a step which draws none returns when
 /// it is launched, and its time shows in the next. Steps of one token a sequence are recorded by number
 /// of rows, rounded up, and replayed, but where sequences attend to a prefix together, which needs 16-bit
 /// activations. All device memory is taken when the executor is made; a step
 /// larger than the limits announce takes more.
 ///
 /// Ranks: who else computes the model's layers. Each rank has an executor over its model::share_of_rank(),
-/// and runs the same plans; all of them draw the same tokens.
+/// and runs the same plans; all of them draw the same tokens. They have no disk tier: what one of them could not
+/// read, the others would not compute again.
 template <class Value, class Product, Communicator Ranks, unsigned... head_dims>
 struct ParallelCuda {
   struct Options {
@@ -116,13 +120,17 @@ struct ParallelCuda {
     Ranks ranks{};
     SchedulerLimits limits{};
     Bytes kv_memory = std::int64_t{256} << 20;   // for device blocks
-    Bytes host_memory = std::int64_t{64} << 20;  // for swapped blocks, where a policy swaps
+    Bytes host_memory = std::int64_t{64} << 20;  // pinned, for swapped blocks, where a policy swaps
     BlockCount device_blocks = 0;                // more than 0: this many, in place of kv_memory
     BlockCount host_blocks = 0;                  // likewise
-    std::uint32_t multiprocessors = 132;         // of the device; what the split-KV plan fills
-    bool wrap_tokens = false;                    // maps token ids into the vocabulary by remainder
-    bool poison = false;                         // fills unwritten KV with NaN
-    bool graphs = true;                          // replays steps of one token a sequence
+    Bytes disk_memory = std::int64_t{1} << 30;   // of the disk tier, where a policy has one
+    BlockCount disk_blocks = 0;                  // likewise
+    DiskTierOptions disk{};  // disk.directory must be given where a policy has a disk tier
+    TierCosts costs{};       // for policies that choose by time; measured by whoever sets them
+    std::uint32_t multiprocessors = 132;  // of the device; what the split-KV plan fills
+    bool wrap_tokens = false;             // maps token ids into the vocabulary by remainder
+    bool poison = false;                  // fills unwritten KV with NaN
+    bool graphs = true;                   // replays steps of one token a sequence
     PrefillPath prefill = PrefillPath::by_device;
     /// Sequences of one token a step whose tables begin with the same blocks attend to those once,
     /// together, where they hold so many tokens at least. 0: never
@@ -150,10 +158,11 @@ struct ParallelCuda {
                          options.limits.max_length);
     KvGeometry g = quire::executor::arena_geometry<C>(options);
     g.attends = true;
-    if (g.tiers.uses_disk || g.tiers.overlaps) {
+    if (g.tiers.uses_disk && !std::is_same_v<Ranks, Alone>) {
       throw usage_error("offload policy " + std::string(C::Offload::name),
-                        "the CUDA executor has no disk tier and does not overlap fetches",
-                        "recompute, swap_to_host or host_cache");
+                        "has a disk tier, and what one rank could not read the others would not "
+                        "compute again",
+                        "recompute, swap_to_host, overlapped_swap or host_cache, or a single rank");
     }
     return g;
   }
@@ -197,9 +206,7 @@ struct ParallelCuda {
           block_bytes_(static_cast<std::size_t>(2 * config_.shape.layers * config_.shape.kv_heads) *
                        slab_bytes()),
           device_blocks_(geometry.device_blocks),
-          host_blocks_(geometry.host_blocks),
           device_pool_((static_cast<std::size_t>(geometry.device_blocks.value) + 1) * block_bytes_),
-          host_pool_(static_cast<std::size_t>(geometry.host_blocks.value) * block_bytes_),
           multiprocessors_(options.multiprocessors),
           wrap_(options.wrap_tokens),
           graphs_wanted_(options.graphs),
@@ -208,8 +215,7 @@ struct ParallelCuda {
                   ((config_.shape.head_dim == head_dims && prefills<head_dims>) || ...)),
           ranks_(options.ranks),
           keeping_(options.limits.retention, config_.shape, geometry),
-          out_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 1),
-          in_(block_bytes_, static_cast<std::size_t>(config_.shape.layers), 8) {
+          tiers_(geometry, block_bytes_, static_cast<std::size_t>(config_.shape.layers)) {
       load(options);
       keeping_.check(
           std::any_of(attention_.begin(), attention_.end(), [](auto& a) { return a.window > 0; }),
@@ -218,14 +224,23 @@ struct ParallelCuda {
       if (options.poison) {
         // all bits set is a NaN in every format: as element, or as scale
         device_pool_.upload(std::vector<std::byte>(device_pool_.size(), std::byte{0xff}));
-        std::fill_n(host_pool_.data(), host_pool_.size(), std::byte{0xff});
+        tiers_.poison();
       }
       reserve_for(options.limits);
       if constexpr (keeps_all) {
         if (options.draft_model) guesses_ = std::make_unique<Guesses>(options, geometry);
       }
+      if (geometry.tiers.uses_disk) {
+        tiers_.open_disk(options.disk, geometry,
+                         kv_fingerprint(options.model, KvFormat::name, WeightFormat::name,
+                                        geometry.block_tokens, layout()));
+      }
       simt::synchronise_device();  // the streams are not ordered with what was uploaded
     }
+
+    /// What an earlier executor left in the disk tier.
+    [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
+    [[nodiscard]] CudaTiers& tiers() { return tiers_; }
 
     /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist, and
     /// for calls of the device that fail, naming call, kernel and step; usage for tokens outside the
@@ -245,7 +260,7 @@ struct ParallelCuda {
       if constexpr (Keeping::lists) keeping_.clear_votes(compute_);
       if (rows_ > 0) run_forward(replays);
       if constexpr (Keeping::lists) keeping_.fetch_votes(compute_);
-      arriving_ = false;
+      tiers_.all_ordered();
       draw(plan, result);
       if constexpr (!keeps_all) keeping_.end(result);
       result.seconds =
@@ -362,7 +377,8 @@ struct ParallelCuda {
         return o;
       }
       [[nodiscard]] static KvGeometry without_tiers(KvGeometry geometry) {
-        geometry.host_blocks = 0;
+        geometry.host_blocks = geometry.disk_blocks = 0;
+        geometry.tiers = {};
         return geometry;
       }
     };
@@ -432,6 +448,12 @@ struct ParallelCuda {
         }
       }
       return true;
+    }
+    /// What of this executor the bytes of a block depend on, beside the formats.
+    [[nodiscard]] static std::string layout() {
+      return std::string(simt::emulated ? "cuda, emulated, " : "cuda, ") +
+             std::to_string(sizeof(Value)) +
+             " bytes, a third: " + std::to_string(to_float(from_float<Value>(1.0f / 3)));
     }
     [[nodiscard]] std::size_t slab_bytes() const {
       return KvFormat::slab_bytes(block_tokens, static_cast<std::size_t>(config_.shape.head_dim));
@@ -624,51 +646,31 @@ struct ParallelCuda {
 
     /// Starts the plan's moves, and has the step wait for those that it depends on.
     void move_blocks(const StepPlan& plan, StepResult& result) {
-      std::vector<kernels::BlockMove> out, in;
-      for (const BlockSwap& s : plan.swap_out) {
-        check_block(s.device, device_blocks_, "device");
-        check_block(s.host, host_blocks_, "host");
-        out.push_back({s.device.value, s.host.value});
-      }
-      for (const BlockSwap& s : plan.swap_in) {
-        check_block(s.device, device_blocks_, "device");
-        check_block(s.host, host_blocks_, "host");
-        in.push_back({s.host.value, s.device.value});
+      for (const auto* swaps : {&plan.swap_out, &plan.swap_in}) {
+        for (const BlockSwap& s : *swaps) check_block(s.device, device_blocks_, "device");
       }
       move_slots(plan);
-      if (!out.empty()) {
-        computed_.order(out_.stream());
-        out_.start(out, device_pool_.data(), host_pool_.data());
-        for (const kernels::BlockMove& m : out) leaving_.insert(m.from);
+      tiers_.move(plan, computed_, device_pool_.data(), result);
+      if (!tiers_.leaving().empty() && writes(plan, tiers_.leaving())) {
+        tiers_.order_after_leaving(compute_);
       }
-      if (!in.empty()) {
-        computed_.order(in_.stream());
-        if (!leaving_.empty()) out_.order(in_.stream());
-        in_.start(in, host_pool_.data(), device_pool_.data());
-        arriving_ = true;
-      }
-      if (!leaving_.empty() && writes(plan, leaving_)) {
-        out_.order(compute_);
-        leaving_.clear();
-      }
-      if (arriving_ && (!copies_.empty() || rows_ == 0)) {
-        in_.order(compute_);
-        arriving_ = false;
+      if (tiers_.arriving() && (!copies_.empty() || rows_ == 0)) {
+        tiers_.order_after_arriving(compute_);
       }
       run_moves(copies_,
                 {device_pool_.data(), device_pool_.data(), block_bytes_,
                  data_.at<kernels::BlockMove>(at_.copies)},
                 compute_);
-      result.bytes_moved =
-          static_cast<std::int64_t>((out.size() + in.size() + copies_.size()) * block_bytes_);
+      const std::size_t moved = plan.swap_out.size() + plan.swap_in.size() + copies_.size() +
+                                plan.spills.size() + plan.prefetches.size();
+      result.bytes_moved = static_cast<std::int64_t>(moved * block_bytes_);
     }
     /// Tokens that change their slot do so before all other moves.
     void move_slots([[maybe_unused]] const StepPlan& plan) {
       if constexpr (Keeping::lists) {
         if (!keeping_.has_moves()) return;
-        if (!leaving_.empty() && keeping_.moves_into(leaving_)) {
-          out_.order(compute_);
-          leaving_.clear();
+        if (!tiers_.leaving().empty() && keeping_.moves_into(tiers_.leaving())) {
+          tiers_.order_after_leaving(compute_);
         }
         const kernels::KvPool pool{device_pool_.data(), block_bytes_,
                                    static_cast<std::uint32_t>(config_.shape.kv_heads)};
@@ -1082,7 +1084,7 @@ struct ParallelCuda {
       const float* add = nullptr;  // the last branch's result, not yet in the stream
       for (std::size_t l = 0; l < layers_.size(); ++l) {
         const Layer& layer = layers_[l];
-        if (arriving_) in_.order(compute_, l);
+        if (tiers_.arriving()) tiers_.order_after_arriving(compute_, l);
         add_and_norm(layer.attention_norm, add, nullptr, rows_);
         attend<head_dim>(layer, l);
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
@@ -1557,9 +1559,8 @@ struct ParallelCuda {
 
     checkpoint::ModelConfig config_;
     std::size_t block_bytes_;
-    BlockCount device_blocks_, host_blocks_;
+    BlockCount device_blocks_;
     Array<std::byte> device_pool_;  // one block more: what padded rows write to
-    simt::PinnedArray<std::byte> host_pool_;
     std::uint32_t multiprocessors_;
     bool wrap_, graphs_wanted_;
     Tokens share_from_;
@@ -1614,9 +1615,7 @@ struct ParallelCuda {
     simt::PinnedArray<float> host_logprobs_;
 
     std::unique_ptr<Guesses> guesses_;
-    Transfers out_, in_;
-    std::unordered_set<std::uint32_t> leaving_;  // blocks that out_ may still read
-    bool arriving_ = false;                      // in_ may still write what this step reads
+    CudaTiers tiers_;
     std::map<std::pair<std::size_t, bool>, Recorded> graphs_;  // by rows, and whether they vote
     simt::OwnStream compute_;
     simt::Event computed_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
@@ -71,6 +72,8 @@ class Transfers {
       done_[part].record(stream_);
     }
   }
+  /// The host waits for all moves. \errors state, naming `what` it waited for
+  void synchronise(std::string_view what) const { done_.back().synchronise(what); }
   /// What `stream` is given from now on comes after the last moves: of all layers, or, where a part
   /// begins with `layer`, of that part.
   void order(simt::Stream stream) const { done_.back().order(stream); }
