@@ -130,6 +130,12 @@ TEST(CudaExecutor, EqualsTheCpuExecutorOnModelsBeforeLlama) {
   expect_equal<presets::Sarathi>("gpt2", 8, true);
 }
 
+/// As opt-350m: norms behind what they norm, none at the end, and an embedding half as wide as the layers.
+TEST(CudaExecutor, EqualsTheCpuExecutorOnNormsBehindAndNarrowEmbeddings) {
+  expect_equal<presets::Vllm>("opt_post_norm", 9, true);
+  expect_equal<presets::Sarathi>("opt_post_norm", 8, true);
+}
+
 /// The second in 16 bits, whose experts matrix units multiply.
 TEST(CudaExecutor, EqualsTheCpuExecutorOnMixturesOfExperts) {
   expect_equal<presets::Vllm>("mixtral", 9, true);
@@ -263,6 +269,20 @@ void expect_alike_in_every_order(const std::vector<HandStep>& steps, std::size_t
     expect_close(cuda, cpu, 1e-4f);
   }
 }
+/// Log-probabilities too; and norms before with none at the end.
+TEST(CudaExecutor, NormsBehindOrNoneAtTheEndComeCloseToTheCpuExecutors) {
+  const std::vector<HandStep> steps = {{{}, {}, {{0, 0, 20, {0, 1}, 1}, {1, 0, 5, {2}}}},
+                                       {{}, {}, {{0, 20, 1, {0, 1}, 1}, {1, 5, 3, {2}, 1}}},
+                                       {{}, {}, {{0, 21, 1, {0, 1}, 1}, {1, 8, 1, {2}, 1}}}};
+  const checkpoint::Checkpoint model = golden("opt_post_norm");
+  expect_close(drawn_by_hand<OnEmulator, Swapping>(steps, model),
+               drawn_by_hand<Cpu, Swapping>(steps, model), 2e-3f);
+  checkpoint::Checkpoint before = golden("opt");
+  before.config.final_norm = false;
+  expect_close(drawn_by_hand<OnEmulator, Swapping>(steps, before),
+               drawn_by_hand<Cpu, Swapping>(steps, before), 2e-3f);
+}
+
 // Chunks of prompts draw nothing, so that nobody has waited for them when their blocks leave, are given
 // to another, or when a third list of moves follows.
 TEST(CudaExecutor, SwapsWaitForStepsThatDrewNothing) {
@@ -592,11 +612,13 @@ TEST(CudaExecutor, HalvesDecideAlikeAndPrefillPrompts) {
 }
 
 TEST(CudaExecutor, RefusesModelsWithoutKernels) {
+  auto options = options_by_hand<OnEmulator>(golden("opt"));
+  options.model.config.activation = checkpoint::Activation::gelu;
   try {
-    (void)play<presets::Vllm, OnEmulator>("opt_post_norm", 40);
+    OnEmulator::Bound<presets::Vllm> bound(options, geometry_by_hand);
     ADD_FAILURE() << "there are no kernels";
   } catch (const Error& e) {
-    EXPECT_THAT(e.what(), ::testing::HasSubstr("norms behind what they norm have no kernels"));
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("the function of its MLP has no kernel"));
   }
 }
 

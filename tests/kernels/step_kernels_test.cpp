@@ -323,6 +323,40 @@ TEST(LayerNorm, AddsToTheStreamCentersAndNorms) {
   }
 }
 
+// The norm behind the sum is what the stream goes on with; without a norm the sum itself comes out.
+TEST(LayerNorm, LiesBehindTheSumOrNowhere) {
+  using Kernel = LayerNorm<Fp16, PortableBlock<64>>;
+  Rng rng(13);
+  constexpr std::uint32_t width = 133;
+  const auto before = random_array<float>(3 * width, rng);
+  const auto add = random_array<float>(3 * width, rng), scale = random_array<float>(width, rng),
+             bias = random_array<float>(width, rng);
+  const std::uint32_t rows[] = {2, 0};
+  for (const bool norms : {true, false}) {
+    auto stream = before;
+    auto out = poisoned<Fp16>(2 * width);
+    simt::launch<Kernel>({{2}, Kernel::shared_bytes},
+                         {stream.data(), add.data(), norms ? scale.data() : nullptr,
+                          norms ? bias.data() : nullptr, out.data(), rows, width, 0.5f, true});
+    for (std::size_t k = 0; k < 2; ++k) {
+      const std::size_t row = rows[k] * width;
+      double mean = 0, squares = 0;
+      const auto sum = [&](std::size_t i) { return double(before[row + i] + add[row + i]); };
+      for (std::size_t i = 0; i < width; ++i) mean += sum(i) / width;
+      for (std::size_t i = 0; i < width; ++i) squares += (sum(i) - mean) * (sum(i) - mean);
+      for (std::size_t i = 0; i < width; ++i) {
+        const double expected =
+            norms ? (sum(i) - mean) / std::sqrt(squares / width + 0.5) * double(scale[i]) +
+                        double(bias[i])
+                  : sum(i);
+        ASSERT_NEAR(stream[row + i], expected, 2e-5);
+        ASSERT_EQ(to_float(out[k * width + i]), to_float(from_float<Fp16>(stream[row + i])));
+      }
+    }
+    EXPECT_EQ(stream[width], before[width]);  // row 1 was not asked for
+  }
+}
+
 TEST(Activation, ReluAndGelu) {
   Rng rng(5);
   constexpr std::uint32_t width = 300, stride = width + 3;
@@ -392,6 +426,24 @@ TEST(Embedding, AddsLearnedPositions) {
       EXPECT_EQ(out[r * 260 + i],
                 to_float(table[tokens[r] * 260 + i]) +
                     to_float(places[static_cast<std::size_t>(position[r]) * 260 + i]));
+    }
+  }
+}
+
+// Tokens that came through a projection are where positions are added.
+TEST(Embedding, AddsPositionsToWhatIsThere) {
+  Rng rng(8);
+  const auto places = random_array<Bf16>(5 * 260, rng);
+  const auto before = random_array<float>(3 * 260, rng);
+  const std::vector<std::int32_t> position = {4, 0, 2};
+  auto out = before;
+  simt::launch<Embedding<Bf16>>(
+      {{3, 2}}, {nullptr, nullptr, out.data(), 260, places.data(), position.data()});
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t i = 0; i < 260; ++i) {
+      EXPECT_EQ(
+          out[r * 260 + i],
+          before[r * 260 + i] + to_float(places[static_cast<std::size_t>(position[r]) * 260 + i]));
     }
   }
 }

@@ -79,9 +79,9 @@ enum class PrefillPath { by_device, matrix, warpgroups };
 ///
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
-/// Families: llama, mistral, qwen2, qwen3, opt, gpt2, and of mixtures of experts mixtral and qwen3_moe,
-/// with weights without scales; norms behind what they norm (opt-350m) and GELU by the error function are
-/// refused.
+/// Families: llama, mistral, qwen2, qwen3, opt (also with norms behind what they norm and a narrow embedding,
+/// as opt-350m has them), gpt2, and of mixtures of experts mixtral and qwen3_moe, with weights without scales;
+/// GELU by the error function is refused.
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
 /// other rows through the decode kernels. On devices of compute capability 9.0 that prefill is by
 /// warpgroups where it may be (PrefillPath). Keys and values: every format that KvAccess knows, 4-bit codes
@@ -403,12 +403,13 @@ struct ParallelCuda {
           refuse("experts have kernels for widths of eights alone");
         }
       }
-      if (!c.norm_before || !c.final_norm) refuse("norms behind what they norm have no kernels");
+      if (c.norm == checkpoint::Norm::rms && (!c.norm_before || !c.final_norm)) {
+        refuse("RMS norms behind what they norm have no kernels");
+      }
       using enum checkpoint::Activation;
       if (c.activation != gelu_tanh && c.activation != (c.shape.gated_mlp ? silu : relu)) {
         refuse("the function of its MLP has no kernel");
       }
-      if (c.embedding_width != c.shape.hidden) refuse("a narrow embedding has no kernels");
       return c;
     }
     /// \errors usage, where warpgroups are asked for and cannot be had
@@ -462,6 +463,11 @@ struct ParallelCuda {
       return static_cast<std::size_t>(config_.shape.hidden);
     }
     [[nodiscard]] std::size_t vocab() const { return output_.outputs(); }
+    /// Of the embedding, where it is narrower than the layers.
+    [[nodiscard]] std::size_t embedding_width() const {
+      return static_cast<std::size_t>(config_.embedding_width);
+    }
+    [[nodiscard]] std::size_t widest_row() const { return std::max(hidden(), embedding_width()); }
     /// Experts of a row.
     [[nodiscard]] std::size_t chosen() const {
       return static_cast<std::size_t>(config_.shape.experts_per_token);
@@ -498,20 +504,20 @@ struct ParallelCuda {
       }
       final_norm_ = norm(w.final_norm);
       output_ = std::move(w.output);
-      const auto table = [&](const auto& from) {
-        std::vector<Weight> to(from.rows() * hidden());
-        std::vector<float> row(hidden());
+      const auto table = [&](const auto& from, std::size_t width) {
+        std::vector<Weight> to(from.rows() * width);
+        std::vector<float> row(width);
         for (std::size_t t = 0; t < from.rows(); ++t) {
           from.read_row(t, row.data());
-          for (std::size_t i = 0; i < hidden(); ++i) {
-            to[t * hidden() + i] = from_float<Weight>(row[i]);
-          }
+          for (std::size_t i = 0; i < width; ++i) to[t * width + i] = from_float<Weight>(row[i]);
         }
         return Array<Weight>(std::span<const Weight>(to));
       };
-      if (!w.embedding.empty()) embedding_ = table(w.embedding);
+      project_in_ = std::move(w.project_in);
+      project_out_ = std::move(w.project_out);
+      if (!w.embedding.empty()) embedding_ = table(w.embedding, embedding_width());
       if (!w.positions.empty()) {
-        position_table_ = table(w.positions);
+        position_table_ = table(w.positions, hidden());
         most_positions_ = static_cast<std::int64_t>(w.positions.rows()) - config_.position_offset;
       }
       if (!config_.rotary) return;
@@ -580,8 +586,8 @@ struct ParallelCuda {
         const auto heads = static_cast<std::size_t>(config_.shape.heads);
         const auto head_dim = static_cast<std::size_t>(config_.shape.head_dim);
         stream_ = Array<float>(rows * hidden());
-        projected_ = Array<float>(rows * hidden());
-        normed_ = Array<Value>(rows * hidden());
+        projected_ = Array<float>(rows * widest_row());
+        normed_ = Array<Value>(rows * widest_row());
         qkv_ = Array<float>(rows * qkv);
         q_ = Array<Value>((rows + turned_room_) * heads * head_dim);
         attended_ = Array<Value>((rows + 1) * heads * head_dim);  // and what padded merges write
@@ -1049,24 +1055,71 @@ struct ParallelCuda {
         }
       }
     }
-    /// stream += add, out = norm(stream). \shape rows: null for all
-    void add_and_norm(const Norm& norm, const float* add, const std::uint32_t* rows,
+    /// stream += add, normed_ = norm(stream), or, where norms lie behind what they norm, both are that. norm:
+    /// null for none. \shape rows: null for all
+    void add_and_norm(const Norm* norm, const float* add, const std::uint32_t* rows,
                       std::size_t count) {
       const auto blocks = static_cast<unsigned>(count);
       const auto width = static_cast<std::uint32_t>(hidden());
-      if (norm.bias.empty()) {
+      if (norm != nullptr && norm->bias.empty()) {
         using Kernel = kernels::RmsNorm<Value, Block>;
         simt::launch<Kernel>({{blocks}, Kernel::shared_bytes},
-                             {stream_.data(), add, hidden(), norm.scale.data(), normed_.data(),
+                             {stream_.data(), add, hidden(), norm->scale.data(), normed_.data(),
                               rows, width, norm_eps()},
                              compute_);
       } else {
         using Kernel = kernels::LayerNorm<Value, Block>;
+        const float* scale = norm != nullptr ? norm->scale.data() : nullptr;
+        const float* bias = norm != nullptr ? norm->bias.data() : nullptr;
         simt::launch<Kernel>({{blocks}, Kernel::shared_bytes},
-                             {stream_.data(), add, norm.scale.data(), norm.bias.data(),
-                              normed_.data(), rows, width, norm_eps()},
+                             {stream_.data(), add, scale, bias, normed_.data(), rows, width,
+                              norm_eps(), !config_.norm_before},
                              compute_);
       }
+    }
+    /// normed_ = projected_, for the product that comes next.
+    void narrow_projected(std::size_t rows, std::size_t width) {
+      using Kernel = kernels::LayerNorm<Value, Block>;
+      typename Kernel::Params p;
+      p.stream = projected_.data();
+      p.out = normed_.data();
+      p.width = static_cast<std::uint32_t>(width);
+      simt::launch<Kernel>({{static_cast<unsigned>(rows)}, Kernel::shared_bytes}, p, compute_);
+    }
+    /// The norm between the branch before a layer, or behind all of them, and what comes next; null: none.
+    [[nodiscard]] const Norm* norm_at(std::size_t layer) const {
+      if (!config_.norm_before) return layer == 0 ? nullptr : &layers_[layer - 1].mlp_norm;
+      if (layer < layers_.size()) return &layers_[layer].attention_norm;
+      return config_.final_norm ? &final_norm_ : nullptr;
+    }
+    /// The same between a layer's branches.
+    [[nodiscard]] const Norm* norm_within(const Layer& layer) const {
+      return config_.norm_before ? &layer.mlp_norm : &layer.attention_norm;
+    }
+
+    /// The stream's beginning: tokens, and positions where they are learned.
+    template <class Parts>
+    void embed(const Parts& parts) {
+      using Kernel = kernels::Embedding<Weight>;
+      const auto rows = static_cast<unsigned>(rows_);
+      const bool narrow = !project_in_.empty();
+      typename Kernel::Params p;
+      p.table = embedding_.empty() ? output_.weights() : embedding_.data();
+      p.tokens = data_.at<std::uint32_t>(at_.tokens);
+      p.position = data_.at<std::int32_t>(at_.positions);
+      if (narrow) {
+        p.out = projected_.data();
+        p.width = static_cast<std::uint32_t>(embedding_width());
+        simt::launch<Kernel>({{rows, parts(embedding_width())}}, p, compute_);
+        narrow_projected(rows_, embedding_width());
+        multiply(project_in_, normed_.data(), stream_, rows_);
+        if (position_table_.empty()) return;
+        p.table = nullptr;
+      }
+      p.out = stream_.data();
+      p.width = static_cast<std::uint32_t>(hidden());
+      p.places = first_place();
+      simt::launch<Kernel>({{rows, parts(hidden())}}, p, compute_);
     }
     [[nodiscard]] float norm_eps() const { return static_cast<float>(config_.norm_eps); }
 
@@ -1074,22 +1127,16 @@ struct ParallelCuda {
     void forward() {
       const auto parts = [](std::size_t n) { return static_cast<unsigned>((n + 255) / 256); };
       const auto rows = static_cast<unsigned>(rows_);
-      simt::launch<kernels::Embedding<Weight>>(
-          {{rows, parts(hidden())}},
-          {embedding_.empty() ? output_.weights() : embedding_.data(),
-           data_.at<std::uint32_t>(at_.tokens), stream_.data(),
-           static_cast<std::uint32_t>(hidden()), first_place(),
-           data_.at<std::int32_t>(at_.positions)},
-          compute_);
+      embed(parts);
       const float* add = nullptr;  // the last branch's result, not yet in the stream
       for (std::size_t l = 0; l < layers_.size(); ++l) {
         const Layer& layer = layers_[l];
         if (tiers_.arriving()) tiers_.order_after_arriving(compute_, l);
-        add_and_norm(layer.attention_norm, add, nullptr, rows_);
+        add_and_norm(norm_at(l), add, nullptr, rows_);
         attend<head_dim>(layer, l);
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
         ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
-        add_and_norm(layer.mlp_norm, projected_.data(), nullptr, rows_);
+        add_and_norm(norm_within(layer), projected_.data(), nullptr, rows_);
         if (layer.mixture.in.empty()) {
           multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
           activate(layer, rows, parts(layer.mlp_width));
@@ -1102,7 +1149,12 @@ struct ParallelCuda {
       }
       if (logits_count_ == 0) return;
       // rows that nobody asks about need no last sum
-      add_and_norm(final_norm_, add, data_.at<std::uint32_t>(at_.logits_rows), logits_count_);
+      add_and_norm(norm_at(layers_.size()), add, data_.at<std::uint32_t>(at_.logits_rows),
+                   logits_count_);
+      if (!project_out_.empty()) {
+        multiply(project_out_, normed_.data(), projected_, logits_count_);
+        narrow_projected(logits_count_, embedding_width());
+      }
       multiply(output_, normed_.data(), logits_, logits_count_);
     }
 
@@ -1573,6 +1625,7 @@ struct ParallelCuda {
     Norm final_norm_;
     Array<float> angles_;
     DeviceMatrix<Head> output_;
+    DeviceMatrix<WeightFormat> project_in_, project_out_;  // of a narrow embedding
     model::Rope rope_;
     std::int64_t angle_positions_ = 0;
     std::int64_t most_positions_ = std::numeric_limits<std::int64_t>::max();  // that are learned

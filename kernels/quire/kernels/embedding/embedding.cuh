@@ -10,7 +10,7 @@ namespace quire::kernels {
 
 template <class Weight>
 struct EmbeddingParams {
-  const Weight* table = nullptr;          // \shape (vocab, width)
+  const Weight* table = nullptr;  // \shape (vocab, width); null: tokens' are in `out` already
   const std::uint32_t* tokens = nullptr;  // \shape (rows), below vocab
   float* out = nullptr;                   // \shape (rows, width)
   std::uint32_t width = 0;
@@ -31,7 +31,8 @@ struct Embedding {
     const std::size_t row = simt::block().x;
     const unsigned i = simt::block().y * threads + simt::thread();
     if (i >= p.width) return;
-    float x = simt::widen(p.table[p.tokens[row] * std::size_t{p.width} + i]);
+    float x = p.table != nullptr ? simt::widen(p.table[p.tokens[row] * std::size_t{p.width} + i])
+                                 : p.out[row * p.width + i];
     if (p.places != nullptr) {
       x += simt::widen(p.places[static_cast<std::size_t>(p.position[row]) * p.width + i]);
     }

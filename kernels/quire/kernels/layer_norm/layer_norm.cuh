@@ -11,14 +11,15 @@ namespace quire::kernels {
 
 template <class Out>
 struct LayerNormParams {
-  float* stream = nullptr;     // \shape (rows, width): the residual stream
-  const float* add = nullptr;  // \shape (rows, width): added first; null: none
-  const float* scale = nullptr;
+  float* stream = nullptr;              // \shape (rows, width): the residual stream
+  const float* add = nullptr;           // \shape (rows, width): added first; null: none
+  const float* scale = nullptr;         // null: out is the stream itself, without a norm
   const float* bias = nullptr;          // \shape scale, bias (width)
   Out* out = nullptr;                   // \shape (grid.x, width)
   const std::uint32_t* rows = nullptr;  // \shape (grid.x): which rows; null: all, in order
   std::uint32_t width = 0;
   float eps = 0;
+  bool behind = false;  // the norm lies behind the sum: what it makes is the stream from then on
 };
 
 /// stream += add; out = (stream - mean) / sqrt(variance + eps) * scale + bias. The variance is that of
@@ -34,6 +35,14 @@ struct LayerNorm {
   QUIRE_DEVICE static void run(const Params& p) {
     const std::size_t row = p.rows != nullptr ? p.rows[simt::block().x] : simt::block().x;
     float* x = p.stream + row * p.width;
+    Out* out = p.out + std::size_t{simt::block().x} * p.width;
+    if (p.scale == nullptr) {
+      for (unsigned i = simt::thread(); i < p.width; i += threads) {
+        if (p.add != nullptr) x[i] += p.add[row * p.width + i];
+        out[i] = simt::narrow<Out>(x[i]);
+      }
+      return;
+    }
     const auto width = static_cast<float>(p.width);
     float total = 0;
     for (unsigned i = simt::thread(); i < p.width; i += threads) {
@@ -48,9 +57,10 @@ struct LayerNorm {
       squares = simt::fma(distance, distance, squares);
     }
     const float factor = simt::rsqrt(block.sum(squares) / width + p.eps);
-    Out* out = p.out + std::size_t{simt::block().x} * p.width;
     for (unsigned i = simt::thread(); i < p.width; i += threads) {
-      out[i] = simt::narrow<Out>(simt::fma((x[i] - mean) * factor, p.scale[i], p.bias[i]));
+      const float normed = simt::fma((x[i] - mean) * factor, p.scale[i], p.bias[i]);
+      if (p.behind) x[i] = normed;
+      out[i] = simt::narrow<Out>(normed);
     }
   }
 };
