@@ -29,6 +29,7 @@ CAPS = ((r"PagedDecodeMatrix<.* 256u", 255), ("PagedDecode", 168),
         ("WarpgroupPrefill", 168),  # 384 threads; consumers take what the one that brings tiles gives
         ("PagedPrefill", 255),  # prefill lives on registers, two blocks at once
         ("ExpertProduct", 80),  # six blocks of 128 threads
+        ("GroupedExperts", 80),  # three blocks of 256 threads
         ("GroupedProduct", 184),  # few warps, each with many loads under way
         ("", 64))
 

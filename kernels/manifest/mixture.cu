@@ -1,6 +1,7 @@
 #include <kernels/manifest/kernels.hpp>
 
 #include <quire/kernels/mixture/expert_product.cuh>
+#include <quire/kernels/mixture/grouped_experts.cuh>
 #include <quire/kernels/mixture/route.cuh>
 
 namespace quire::manifest {
@@ -8,6 +9,9 @@ using FewChoices = ExpertProduct<Bf16, 8, 8>;
 using ManyChoices = ExpertProduct<Bf16, 32, 4>;
 using FewChoicesFp16 = ExpertProduct<Fp16, 8, 8>;
 using ExpertLoopsFp32 = ExpertLoops<float, float>;
+using FewChoicesInt4 = GroupedExperts<weight_format::Int4Grouped<128>, Bf16>;
+using ManyChoicesInt4 = GroupedExperts<weight_format::Int4Grouped<128>, Bf16, 16>;
+using FewChoicesInt8 = GroupedExperts<weight_format::Int8Grouped<128>, Bf16>;
 }  // namespace quire::manifest
 
 using namespace quire::manifest;
@@ -18,3 +22,6 @@ QUIRE_INSTANTIATE(FewChoices)
 QUIRE_INSTANTIATE(ManyChoices)
 QUIRE_INSTANTIATE(FewChoicesFp16)
 QUIRE_INSTANTIATE(ExpertLoopsFp32)
+QUIRE_INSTANTIATE(FewChoicesInt4)
+QUIRE_INSTANTIATE(ManyChoicesInt4)
+QUIRE_INSTANTIATE(FewChoicesInt8)

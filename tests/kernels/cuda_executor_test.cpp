@@ -1,6 +1,8 @@
 // The CUDA executor on the emulator against the CPU executor: the same engine, the same decisions,
 // the same greedy tokens.
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -562,6 +564,61 @@ TEST(CudaExecutor, SparseWeightsAreThoseThatPruningLeaves) {
   EXPECT_GE(equal * 100, dense.tokens.size() * 90) << equal << " of " << dense.tokens.size();
   const Log whole = play<InBf16<weight_format::Bf16>, Executor>("qwen3", 40);
   EXPECT_NE(whole.tokens, dense.tokens) << "pruning changes nothing here";
+}
+
+struct ExpertsInFewBits : Swapping {
+  static constexpr std::string_view name = "vllm+w4a16 experts";
+  using Packed = weight_format::Int4Grouped<32>;
+  using WeightFormat = weight_format::LinearOnly<Packed, weight_format::Fp16>;
+};
+/// A mixture whose matrices were rounded to 4 bits before, in a checkpoint of 32, and one that is rounded as it
+/// is loaded, router and all; widths of experts do not fill their groups.
+TEST(CudaExecutor, ExpertsInFewBitsAreThoseThatRoundingLeaves) {
+  const TempDir folder;
+  const checkpoint::Checkpoint model = golden("qwen3_moe");
+  checkpoint::TensorList list;
+  list.keep(model.tensors);
+  std::size_t rounded_matrices = 0;
+  for (const checkpoint::TensorView& t : model.tensors.all()) {
+    if (t.shape.size() != 2 || t.name.find("layers") == std::string::npos) {
+      list.add(t);
+      continue;
+    }
+    using Packed = ExpertsInFewBits::Packed;
+    const auto outputs = static_cast<std::size_t>(t.shape[0]);
+    const auto inputs = static_cast<std::size_t>(t.shape[1]);
+    std::vector<float> w(outputs * inputs);
+    checkpoint::read_floats(t, 0, w);
+    std::vector<std::byte> panel(Packed::panel_bytes(outputs, inputs));
+    Packed::pack(panel.data(), outputs, inputs, w.data());
+    for (std::size_t o = 0; o < outputs; ++o) {
+      Packed::read(panel.data(), outputs, inputs, o, &w[o * inputs]);
+    }
+    list.add(std::string(t.name), checkpoint::DType::f32, {t.shape[0], t.shape[1]}, w);
+    ++rounded_matrices;
+  }
+  EXPECT_GE(rounded_matrices, 30u);
+  checkpoint::Checkpoint rounded = model;
+  rounded.tensors = list.set("rounded");
+  checkpoint::save_checkpoint(rounded, folder.path() / "rounded");
+  const std::vector<HandStep> steps = {
+      {{}, {}, {{0, 0, 20, {0, 1}, 1}, {1, 0, 37, {2, 3, 4}, 1}}},
+      {{}, {}, {{0, 20, 1, {0, 1}, 1}, {1, 37, 3, {2, 3, 4}, 1}, {2, 0, 2, {5}, 1}}},
+      {{}, {}, {{0, 21, 1, {0, 1}, 1}, {1, 40, 1, {2, 3, 4}, 1}}}};
+  const auto plain = drawn_by_hand<Halves, Swapping>(
+      steps, checkpoint::open_checkpoint((folder.path() / "rounded").string()));
+  auto& launches = simt::emulator::device().launches["grouped_experts"];
+  const std::uint64_t before = launches;
+  const auto packed = drawn_by_hand<Halves, ExpertsInFewBits>(steps, model);
+  EXPECT_EQ(launches - before,
+            3u * 2);  // steps; into the experts and out, in the layer that has them
+  expect_close(packed, plain, 0.01f);
+  float difference = 0;
+  const auto whole = drawn_by_hand<Halves, Swapping>(steps, model);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    difference = std::max(difference, std::abs(whole[i].logprob - plain[i].logprob));
+  }
+  EXPECT_GT(difference, 0.02f) << "rounding changes nothing here";
 }
 
 TEST(CudaExecutor, TakesItsMemoryBeforeTheFirstStep) {

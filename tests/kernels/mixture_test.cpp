@@ -2,6 +2,7 @@
 // be written.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <vector>
@@ -10,6 +11,7 @@
 
 #include <quire/core/rng.hpp>
 #include <quire/kernels/mixture/expert_product.cuh>
+#include <quire/kernels/mixture/grouped_experts.cuh>
 #include <quire/kernels/mixture/route.cuh>
 
 #include "tests/kernels/paged_harness.hpp"
@@ -185,6 +187,88 @@ TEST(ExpertProduct, ManyChoicesTakeWiderTiles) {
   for (const std::uint32_t rows : {33u, 100u}) {
     check_products<Bf16, Bf16>(rows, 2, 2, 104, 33, 1e-4, run);
   }
+}
+
+/// Packed experts, against what their format reads from them, in double. Nobody takes the last expert.
+template <class Format, class Half>
+void check_grouped_experts(std::uint32_t rows, std::uint32_t chosen, std::uint32_t sharing,
+                           std::uint32_t inputs, std::uint32_t outputs, unsigned columns) {
+  constexpr std::uint32_t experts = 6;
+  Rng rng(rows * 131 + inputs);
+  const std::uint32_t count = rows * chosen;
+  std::vector<std::uint32_t> choices, takers(experts * count, 0xffffffff), counts(experts);
+  for (std::uint32_t r = 0; r < rows; ++r) {
+    const auto first = static_cast<std::uint32_t>(rng.below(experts - 1));
+    for (std::uint32_t c = 0; c < chosen; ++c) choices.push_back((first + c) % (experts - 1));
+  }
+  simt::launch<ListTakers>({{experts}}, {choices.data(), takers.data(), counts.data(), count});
+  std::vector<std::vector<std::byte>> panels(experts - 1);
+  std::vector<ExactBytes> codes;
+  std::vector<GroupedWeights> ordered;
+  std::vector<const std::byte*> codes_at;
+  std::vector<const Fp16*> scales_at;
+  codes.reserve(experts);
+  ordered.reserve(experts);
+  for (auto& panel : panels) {
+    const auto weights = random_array<float>(std::size_t{outputs} * inputs, rng);
+    panel.resize(Format::panel_bytes(outputs, inputs));
+    Format::pack(panel.data(), outputs, inputs, weights.data());
+    ordered.push_back(order_for_device<Format>(panel, outputs, inputs));
+    codes.emplace_back(ordered.back().codes.size());
+    std::copy(ordered.back().codes.begin(), ordered.back().codes.end(), codes.back().data());
+    codes_at.push_back(codes.back().data());
+    scales_at.push_back(ordered.back().scales.data());
+  }
+  codes_at.push_back(nullptr);  // not to be read
+  scales_at.push_back(nullptr);
+  const auto x = random_array<Half>(count / sharing * inputs, rng);
+  auto y = poisoned<float>((count + 1) * outputs);
+  GroupedExpertsParams<Half> p;
+  p.codes = codes_at.data();
+  p.scales = scales_at.data();
+  p.takers = takers.data();
+  p.counts = counts.data();
+  p.x = x.data();
+  p.y = y.data();
+  p.count = count;
+  p.sharing = sharing;
+  p.inputs = inputs;
+  p.outputs = outputs;
+  const simt::emulator::ScopedSchedule schedule({.seed = rng()});
+  if (columns == 8) {
+    grouped_experts<Format>(p, experts, rows);
+  } else {
+    using Kernel = GroupedExperts<Format, Half, 16, 2>;
+    simt::launch<Kernel>({{(outputs + 15) / 16, (rows + 15) / 16, experts}, Kernel::shared_bytes},
+                         p);
+  }
+  std::vector<float> w(inputs);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    for (std::uint32_t o = 0; o < outputs; ++o) {
+      Format::read(panels[choices[i]].data(), outputs, inputs, o, w.data());
+      double sum = 0;
+      for (std::uint32_t k = 0; k < inputs; ++k) {
+        sum += double(w[k]) * double(simt::widen(x[i / sharing * inputs + k]));
+      }
+      ASSERT_NEAR(y[i * outputs + o], sum, 1e-4) << "choice " << i << ", output " << o;
+    }
+  }
+  for (std::uint32_t o = 0; o < outputs; ++o) {
+    ASSERT_TRUE(std::isnan(y[count * outputs + o])) << "wrote beyond the last choice";
+  }
+}
+TEST(GroupedExperts, EveryChoiceMeetsItsExpertInFewBits) {
+  namespace wf = weight_format;
+  for (const std::uint32_t rows : {1u, 3u, 40u}) {
+    check_grouped_experts<wf::Int4Grouped<32>, Fp16>(rows, 2, 2, 72, 33, 8);
+    check_grouped_experts<wf::Int4Grouped<128>, Bf16>(rows, 2, 1, 256, 16, 8);
+    check_grouped_experts<wf::Int8Grouped<64>, Bf16>(rows, 3, 3, 64, 5, 8);
+    check_grouped_experts<wf::Int8Grouped<32>, Fp16>(rows, 2, 1, 24, 40, 16);
+  }
+}
+
+TEST(GroupedExperts, NothingToDo) {
+  grouped_experts<weight_format::Int4Grouped<128>>(GroupedExpertsParams<Bf16>{}, 3, 0);
 }
 
 }  // namespace

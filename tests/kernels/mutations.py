@@ -65,6 +65,7 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "block_primitives.cuh": STEP,
     "mixture/route.cuh": ["mixture_test"],
     "mixture/expert_product.cuh": ["mixture_test"],
+    "mixture/grouped_experts.cuh": ["mixture_test"],
     "sampling/sampling.cuh": ["sampling_test"],
     "top_logprobs/top_logprobs.cuh": ["sampling_test"],
     "stored_element.cuh": RETENTION,

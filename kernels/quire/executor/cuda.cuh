@@ -49,7 +49,6 @@
 #include <quire/kernels/grouped_access.hpp>
 #include <quire/kernels/int4_access.hpp>
 #include <quire/kernels/layer_norm/layer_norm.cuh>
-#include <quire/kernels/mixture/expert_product.cuh>
 #include <quire/kernels/mixture/route.cuh>
 #include <quire/kernels/paged_decode/launch.cuh>
 #include <quire/kernels/paged_prefill/paged_prefill.cuh>
@@ -80,8 +79,8 @@ enum class PrefillPath { by_device, matrix, warpgroups };
 /// Value: element of activations, queries and keys before they are stored; float keeps the CPU
 /// executor's precision. Product: a dense product. head_dims: the head sizes that are compiled.
 /// Families: llama, mistral, qwen2, qwen3, opt (also with norms behind what they norm and a narrow embedding,
-/// as opt-350m has them), gpt2, and of mixtures of experts mixtral and qwen3_moe, with weights without scales;
-/// GELU by the error function is refused.
+/// as opt-350m has them), gpt2, and of mixtures of experts mixtral and qwen3_moe, with weights without
+/// scales or in groups; GELU by the error function is refused.
 /// Sequences with several rows attend through the prefill kernel where it exists (16-bit queries);
 /// other rows through the decode kernels. On devices of compute capability 9.0 that prefill is by
 /// warpgroups where it may be (PrefillPath). Keys and values: every format that KvAccess knows, 4-bit codes
@@ -294,12 +293,17 @@ struct ParallelCuda {
     struct Norm {
       Array<float> scale, bias;
     };
-    /// A layer's experts, and where their weights begin.
-    struct Mixture {
-      DeviceMatrix<WeightFormat> router;
-      std::vector<DeviceMatrix<WeightFormat>> in, out;
-      Array<const Weight*> in_weights, out_weights;
+    struct NoMixture {
+      [[nodiscard]] static bool empty() { return true; }
     };
+    struct Experts {
+      DeviceMatrix<WeightFormat> router;
+      ExpertMatrices<WeightFormat> in, out;
+      [[nodiscard]] bool empty() const { return in.size() == 0; }
+    };
+    using Mixture =
+        typename std::conditional_t<ExpertsOnDevice<WeightFormat>, std::type_identity<Experts>,
+                                    std::type_identity<NoMixture>>::type;
     struct Layer {
       Norm attention_norm, mlp_norm;
       Array<float> query_norm, key_norm;
@@ -396,8 +400,8 @@ struct ParallelCuda {
         refuse("head_dim " + std::to_string(c.shape.head_dim) + " has no kernels in this program");
       }
       if (c.shape.experts > 0) {
-        if (!PlainWeightFormat<WeightFormat>) {
-          refuse("mixtures of experts have kernels for weights without scales alone");
+        if (!ExpertsOnDevice<WeightFormat>) {
+          refuse("mixtures of experts have no kernels for 2:4 sparse weights");
         }
         if (c.shape.hidden % 8 != 0 || c.shape.ffn % 8 != 0) {
           refuse("experts have kernels for widths of eights alone");
@@ -493,7 +497,7 @@ struct ParallelCuda {
         to.mlp_in = std::move(from.mlp.in);
         to.mlp_out = std::move(from.mlp.out);
         to.mlp_width = from.mlp.width;
-        if constexpr (PlainWeightFormat<WeightFormat>) {
+        if constexpr (ExpertsOnDevice<WeightFormat>) {
           if (!from.experts.empty()) take_experts(from, to);
         }
         const auto seen = std::find_if(attention_.begin(), attention_.end(),
@@ -527,17 +531,16 @@ struct ParallelCuda {
 
     static void take_experts(auto& from, Layer& to) {
       to.mlp_width = from.experts.front().width;
-      Mixture& m = to.mixture;
-      m.router = std::move(from.router);
-      std::vector<const Weight*> in, out;
+      std::vector<DeviceMatrix<WeightFormat>> in, out;
+      in.reserve(from.experts.size());
+      out.reserve(from.experts.size());
       for (auto& expert : from.experts) {
-        in.push_back(expert.in.weights());
-        out.push_back(expert.out.weights());
-        m.in.push_back(std::move(expert.in));
-        m.out.push_back(std::move(expert.out));
+        in.push_back(std::move(expert.in));
+        out.push_back(std::move(expert.out));
       }
-      m.in_weights = Array<const Weight*>(std::span<const Weight* const>(in));
-      m.out_weights = Array<const Weight*>(std::span<const Weight* const>(out));
+      to.mixture.router = std::move(from.router);
+      to.mixture.in = ExpertMatrices<WeightFormat>(std::move(in));
+      to.mixture.out = ExpertMatrices<WeightFormat>(std::move(out));
     }
 
     /// Cosines and sines of all positions below `count`, which grows by doubling.
@@ -1137,11 +1140,11 @@ struct ParallelCuda {
         multiply(layer.attention_output, attended_.data(), projected_, rows_);
         ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
         add_and_norm(norm_within(layer), projected_.data(), nullptr, rows_);
-        if (layer.mixture.in.empty()) {
+        if (layer.mixture.empty()) {
           multiply(layer.mlp_in, normed_.data(), mlp_in_, rows_);
           activate(layer, rows, parts(layer.mlp_width));
           multiply(layer.mlp_out, mlp_mid_.data(), projected_, rows_);
-        } else if constexpr (PlainWeightFormat<WeightFormat>) {
+        } else if constexpr (ExpertsOnDevice<WeightFormat>) {
           mix(layer, rows, parts(layer.mlp_width), parts(hidden()));
         }
         ranks_.sum(projected_.data(), rows_ * hidden(), compute_);
@@ -1187,7 +1190,6 @@ struct ParallelCuda {
     void mix(const Layer& layer, unsigned rows, unsigned mlp_parts, unsigned parts) {
       const auto experts = static_cast<std::uint32_t>(layer.mixture.in.size());
       const auto few = static_cast<std::uint32_t>(chosen()), choices = rows * few;
-      const auto width = static_cast<std::uint32_t>(layer.mlp_width);
       multiply(layer.mixture.router, normed_.data(), routed_, rows_);
       simt::launch<kernels::Route>({{rows}},
                                    {routed_.data(), choices_.data(), choice_weights_.data(),
@@ -1195,28 +1197,15 @@ struct ParallelCuda {
                                    compute_);
       simt::launch<kernels::ListTakers>(
           {{experts}}, {choices_.data(), takers_.data(), takers_count_.data(), choices}, compute_);
-      kernels::ExpertProductParams<Value, Weight> p;
-      p.takers = takers_.data();
-      p.counts = takers_count_.data();
-      p.count = choices;
-      p.weights = layer.mixture.in_weights.data();
-      p.x = normed_.data();
-      p.y = mlp_in_.data();
-      p.sharing = few;
-      p.inputs = static_cast<std::uint32_t>(hidden());
-      p.outputs = static_cast<std::uint32_t>(layer.mixture.in.front().outputs());
-      kernels::expert_product(p, experts, rows, compute_);
+      layer.mixture.in.multiply(normed_.data(), few, mlp_in_.data(), takers_.data(),
+                                takers_count_.data(), choices, rows, compute_);
       activate(layer, choices, mlp_parts);
-      p.weights = layer.mixture.out_weights.data();
-      p.x = mlp_mid_.data();
-      p.y = expert_out_.data();
-      p.sharing = 1;
-      p.inputs = width;
-      p.outputs = static_cast<std::uint32_t>(hidden());
-      kernels::expert_product(p, experts, rows, compute_);
+      layer.mixture.out.multiply(mlp_mid_.data(), 1, expert_out_.data(), takers_.data(),
+                                 takers_count_.data(), choices, rows, compute_);
       simt::launch<kernels::JoinExperts>(
           {{rows, parts}},
-          {expert_out_.data(), choice_weights_.data(), projected_.data(), p.outputs, few},
+          {expert_out_.data(), choice_weights_.data(), projected_.data(),
+           static_cast<std::uint32_t>(hidden()), few},
           compute_);
     }
 

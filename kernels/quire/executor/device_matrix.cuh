@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <quire/core/error.hpp>
@@ -14,6 +15,8 @@
 #include <quire/kernels/dense/dense.hpp>
 #include <quire/kernels/grouped_product/grouped_product.cuh>
 #include <quire/kernels/grouped_product/layout.hpp>
+#include <quire/kernels/mixture/expert_product.cuh>
+#include <quire/kernels/mixture/grouped_experts.cuh>
 #include <quire/kernels/sparse_product/layout.hpp>
 #include <quire/kernels/sparse_product/sparse_product.cuh>
 #include <quire/model/gemm.hpp>
@@ -133,6 +136,18 @@ void multiply_by_rows(const Matrix& matrix, const simt::DeviceArray<float>& devi
   }
 }
 
+namespace detail {
+/// Of weights without scales.
+template <class Format>
+struct ElementOf {
+  using type = std::byte;
+};
+template <PlainWeightFormat Format>
+struct ElementOf<Format> {
+  using type = typename Format::Element;
+};
+}  // namespace detail
+
 /// Whole numbers of 4 or 8 bits in groups with a scale each, as grouped_product reads them.
 template <class Format>
 concept GroupedOnDevice = requires {
@@ -181,6 +196,8 @@ class DeviceMatrix<Format> {
   [[nodiscard]] std::size_t padded_outputs() const { return outputs_; }
   [[nodiscard]] std::size_t bytes() const { return codes_.size() + scales_.size() * sizeof(Fp16); }
   [[nodiscard]] bool empty() const { return outputs_ == 0; }
+  [[nodiscard]] const std::byte* codes() const { return codes_.data(); }
+  [[nodiscard]] const Fp16* scales() const { return scales_.data(); }
 
   /// What a product on the device needs. \shape x (rows, inputs); y (rows, outputs)
   template <class Half, class Out>
@@ -287,6 +304,77 @@ class DeviceMatrix<Format> {
   simt::DeviceArray<Bf16> values_;
   simt::DeviceArray<std::uint32_t> places_;
   simt::DeviceArray<float> bias_;
+};
+
+/// Formats that kernels of mixtures take experts in.
+template <class Format>
+concept ExpertsOnDevice = PlainWeightFormat<Format> || GroupedOnDevice<Format>;
+
+/// A matrix of each of a layer's experts, and where they lie on the device. \shape all alike
+template <ExpertsOnDevice Format>
+class ExpertMatrices {
+ public:
+  ExpertMatrices() = default;
+  explicit ExpertMatrices(std::vector<DeviceMatrix<Format>> all) : all_(std::move(all)) {
+    if constexpr (GroupedOnDevice<Format>) {
+      codes_ = places<std::byte>([](const auto& m) { return m.codes(); });
+      scales_ = places<Fp16>([](const auto& m) { return m.scales(); });
+    } else {
+      weights_ = places<Element>([](const auto& m) { return m.weights(); });
+    }
+  }
+  [[nodiscard]] std::size_t size() const { return all_.size(); }
+  [[nodiscard]] std::uint32_t inputs() const {
+    return static_cast<std::uint32_t>(all_.front().inputs());
+  }
+  [[nodiscard]] std::uint32_t outputs() const {
+    return static_cast<std::uint32_t>(all_.front().outputs());
+  }
+  /// y = W x of each choice's expert. choices: of `rows` rows together, by takers and counts (ListTakers);
+  /// sharing: choices that read one row of x
+  template <class In>
+  void multiply(const In* x, std::uint32_t sharing, float* y, const std::uint32_t* takers,
+                const std::uint32_t* counts, std::uint32_t choices, std::uint32_t rows,
+                simt::Stream stream) const {
+    const auto fill = [&](auto p) {
+      p.takers = takers;
+      p.counts = counts;
+      p.x = x;
+      p.y = y;
+      p.count = choices;
+      p.sharing = sharing;
+      p.inputs = inputs();
+      p.outputs = outputs();
+      return p;
+    };
+    const auto experts = static_cast<std::uint32_t>(size());
+    if constexpr (GroupedOnDevice<Format>) {
+      auto p = fill(kernels::GroupedExpertsParams<In>{});
+      p.codes = codes_.data();
+      p.scales = scales_.data();
+      kernels::grouped_experts<Format>(p, experts, rows, stream);
+    } else {
+      auto p = fill(kernels::ExpertProductParams<In, Element>{});
+      p.weights = weights_.data();
+      kernels::expert_product(p, experts, rows, stream);
+    }
+  }
+
+ private:
+  using Element = typename detail::ElementOf<Format>::type;
+
+  template <class T, class Place>
+  [[nodiscard]] simt::DeviceArray<const T*> places(const Place& place) const {
+    std::vector<const T*> all;
+    all.reserve(all_.size());
+    for (const auto& m : all_) all.push_back(place(m));
+    return simt::DeviceArray<const T*>(std::span<const T* const>(all));
+  }
+
+  std::vector<DeviceMatrix<Format>> all_;
+  simt::DeviceArray<const Element*> weights_;
+  simt::DeviceArray<const std::byte*> codes_;
+  simt::DeviceArray<const Fp16*> scales_;
 };
 
 /// Loads a model's matrices to the device.

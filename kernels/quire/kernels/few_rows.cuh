@@ -9,7 +9,8 @@
 namespace quire::kernels {
 
 /// What products y = x W^T + bias of a decode step's few rows have in common, in the parameters'
-/// terms: x (rows, inputs), bias (outputs) or null, y (rows, outputs). A block of threads takes
+/// terms: from(row), a row of x (inputs); bias (outputs) or null; to(row), a row of y (outputs). Rows of x are
+/// x_stride elements apart, or a multiple of it. A block of threads takes
 /// `height` times 16 outputs and `columns` rows of x, its warps share the inputs.
 template <unsigned columns, unsigned warps, unsigned height = 1>
 struct FewRows {
@@ -27,7 +28,7 @@ struct FewRows {
                                        std::uint32_t (&b)[2]) {
     b[0] = b[1] = 0;
     if (row >= p.rows) return;
-    const Half* x = p.x + row * p.x_stride + k;
+    const Half* x = p.from(row) + k;
     if (k + 4 <= p.inputs && p.x_stride % 4 == 0) {
       as_pairs<Half, 4>(simt::load_vector<4>(x), b);
       return;
@@ -61,7 +62,7 @@ struct FewRows {
       float sum = p.bias != nullptr ? p.bias[output] : 0.0f;
       QUIRE_UNROLL
       for (unsigned w = 0; w < warps; ++w) sum += states.load(w * outputs * columns + i);
-      p.y[row * p.y_stride + output] = simt::narrow<Out>(sum);
+      p.to(row)[output] = simt::narrow<Out>(sum);
     }
   }
 

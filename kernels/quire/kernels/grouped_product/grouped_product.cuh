@@ -21,6 +21,9 @@ struct GroupedProductParams {
   Out* y = nullptr;             // \shape (rows, outputs), rows y_stride elements apart
   std::size_t y_stride = 0;
   std::uint32_t rows = 0, inputs = 0, outputs = 0;
+
+  [[nodiscard]] QUIRE_DEVICE const Half* from(unsigned row) const { return x + row * x_stride; }
+  [[nodiscard]] QUIRE_DEVICE Out* to(unsigned row) const { return y + row * y_stride; }
 };
 
 /// y = x W^T + bias for weights of 4 or 8 bits and activations of 16 (W4A16, W8A16), for the few rows
@@ -50,8 +53,8 @@ struct GroupedProduct {
   static constexpr std::size_t shared_bytes = Rows::shared_bytes;
 
   /// Adds what group g of the inputs gives. whole: all of its inputs are there, on 8 bytes each four
-  template <bool whole>
-  QUIRE_DEVICE static void add_group(const Params& p, unsigned g, unsigned groups,
+  template <bool whole, class AnyRows>
+  QUIRE_DEVICE static void add_group(const AnyRows& p, unsigned g, unsigned groups,
                                      unsigned first_row, typename Rows::Sums& sums) {
     const unsigned lane = simt::lane(), high = lane / 4, low = lane % 4;  // as in fragments.hpp
     const unsigned last = (p.outputs - 1) / 16;
@@ -68,7 +71,7 @@ struct GroupedProduct {
     QUIRE_UNROLL
     for (unsigned t = 0; t < tiles; ++t) {
       const unsigned row = first_row + t * 8 + high;
-      x[t] = p.x + (row < p.rows ? row : first_row) * p.x_stride + g * group + low * quarter;
+      x[t] = p.from(row < p.rows ? row : first_row) + g * group + low * quarter;
     }
     QUIRE_UNROLL
     for (unsigned part = 0; part < per_byte; ++part) {
@@ -115,7 +118,10 @@ struct GroupedProduct {
     }
   }
 
-  QUIRE_DEVICE static void run(const Params& p) {
+  QUIRE_DEVICE static void run(const Params& p) { multiply(p); }
+  /// The same for whatever names codes, scales and rows as Params does.
+  template <class AnyRows>
+  QUIRE_DEVICE static void multiply(const AnyRows& p) {
     const unsigned first_row = simt::block().y * columns;
     const unsigned groups = (p.inputs + group - 1) / group;
     typename Rows::Sums sums{};

@@ -19,6 +19,9 @@ struct SparseProductParams {
   Out* y = nullptr;             // \shape (rows, outputs), rows y_stride elements apart
   std::size_t y_stride = 0;
   std::uint32_t rows = 0, inputs = 0, outputs = 0;
+
+  [[nodiscard]] QUIRE_DEVICE const Half* from(unsigned row) const { return x + row * x_stride; }
+  [[nodiscard]] QUIRE_DEVICE Out* to(unsigned row) const { return y + row * y_stride; }
 };
 
 /// y = x W^T + bias for 2:4 sparse weights of 16 bits, for the few rows of a decode step, whose time
