@@ -3,7 +3,8 @@
 #
 # The `quire` program over a list of configurations of one's own, in simulated time. With CPU_LIST also
 # on this machine's processor (`--executor cpu`, `quire generate`), which compiles kernels for each
-# pair of KV and weight formats in that list; CPU_HEADER includes quire/executor/cpu.hpp.
+# pair of KV and weight formats in that list that are plain arrays. Formats of the house beside those are
+# chosen when an engine is made (quire/executor/any_cpu.hpp).
 # COUNT is checked against the list by the compiler. Everything but the tables of variants is compiled
 # once, whatever the number of programs.
 include_guard(GLOBAL)
@@ -52,17 +53,21 @@ function(quire_driver_libraries)
     RELATIVE "${root}/experiments/quire"
     "${root}/experiments/quire/*.cpp")
   list(REMOVE_ITEM commands cpu_executor.cpp cpu_steps.cpp generate.cpp without_cpu.cpp)
-  # Calibration: `quire convert` rounds by GPTQ and AWQ. The laboratory of formats has it as well.
-  if(NOT TARGET quire_calibrated)
-    add_library(quire_calibrated STATIC EXCLUDE_FROM_ALL "${root}/experiments/quality/calibrated.cpp")
-    if(TARGET quire_program)
-      target_link_libraries(quire_calibrated PUBLIC quire_program)
-    else()
-      target_link_libraries(quire_calibrated PUBLIC quire::quire)
-      target_compile_options(quire_calibrated PRIVATE -ffp-contract=off)
+  # What the laboratory of formats has as well: calibration, by which `quire convert` rounds with GPTQ and
+  # AWQ, and the KV formats.
+  foreach(name calibrated kv_formats)
+    if(TARGET quire_${name})
+      continue()
     endif()
-    target_include_directories(quire_calibrated PUBLIC "${root}")
-  endif()
+    add_library(quire_${name} STATIC EXCLUDE_FROM_ALL "${root}/experiments/quality/${name}.cpp")
+    if(TARGET quire_program)
+      target_link_libraries(quire_${name} PUBLIC quire_program)
+    else()
+      target_link_libraries(quire_${name} PUBLIC quire::quire)
+      target_compile_options(quire_${name} PRIVATE -ffp-contract=off)
+    endif()
+    target_include_directories(quire_${name} PUBLIC "${root}")
+  endforeach()
   quire_driver_library(quire_driver_objects ${commands} ../common/build_info.cpp)
   target_compile_definitions(quire_driver_objects PRIVATE QUIRE_EXPERIMENT_NAMES="${names}")
   # The commands parse the same headers, which costs more than what is in them: compiled as one.
@@ -75,6 +80,9 @@ function(quire_driver_libraries)
   quire_driver_library(quire_driver_without_cpu without_cpu.cpp)
   quire_driver_library(quire_driver_cpu_objects cpu_executor.cpp generate.cpp)
   set_target_properties(quire_driver_cpu_objects PROPERTIES UNITY_BUILD ON)
+  if(TARGET quire_program) # what computes is in cpu_steps.cpp
+    target_compile_options(quire_driver_cpu_objects PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   quire_driver_library(quire_driver_cpu_steps cpu_steps.cpp)
   set_target_properties(
     quire_driver_objects quire_driver_without_cpu quire_driver_cpu_objects quire_driver_cpu_steps
@@ -102,6 +110,9 @@ function(quire_driver target)
     target_compile_options(${target} PRIVATE -ffp-contract=off)
   endif()
   target_link_libraries(${target} PRIVATE quire_calibrated)
+  if(arg_CPU_LIST)
+    target_link_libraries(${target} PRIVATE quire_kv_formats)
+  endif()
   quire_program_sources(root)
   target_include_directories(${target} PRIVATE "${root}")
   quire_add_variants(${target} HEADER "${arg_HEADER}" LIST "${arg_LIST}" COUNT "${arg_COUNT}")
@@ -111,7 +122,8 @@ function(quire_driver target)
       HEADER "${arg_CPU_HEADER}"
       LIST "${arg_CPU_LIST}"
       COUNT "${arg_CPU_COUNT}"
-      EXECUTOR quire::executor::Cpu
+      EXECUTOR quire::executor::AnyCpu
+      EXECUTOR_HEADER quire/executor/any_cpu.hpp
       PER_UNIT 6
       FUNCTION cpu_variants)
   endif()

@@ -38,6 +38,10 @@ install(
   PATTERN "*.cpp")
 install(FILES "${PROJECT_SOURCE_DIR}/experiments/quality/calibrated.cpp"
               "${PROJECT_SOURCE_DIR}/experiments/quality/calibrated.hpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/axes.hpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/format.hpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/kv_formats.cpp"
+              "${PROJECT_SOURCE_DIR}/experiments/quality/kv_formats.hpp"
               "${PROJECT_SOURCE_DIR}/experiments/quality/calibration_texts.hpp"
         DESTINATION "${quire_package_dir}/driver/experiments/quality")
 install(FILES "${PROJECT_SOURCE_DIR}/experiments/retention/texts.hpp"

@@ -1,17 +1,18 @@
-# quire_add_variants(<target> HEADER <header> LIST <type> COUNT <n> [EXECUTOR <type>] [PER_UNIT <n>]
-#                    [FUNCTION <name>])
+# quire_add_variants(<target> HEADER <header> LIST <type> COUNT <n>
+#                    [EXECUTOR <type> [EXECUTOR_HEADER <header>]] [PER_UNIT <n>] [FUNCTION <name>])
 #
 # Compiles every configuration of a quire::type_list into generated translation units, about 24 a unit
 # (measured optimum of g++ 12), and gives <target> the function
 #   std::vector<quire::Variant<EXECUTOR>> FUNCTION();          (default name: all_variants)
 # declared in the generated header <FUNCTION>.hpp. The table is explicit: nothing registers itself.
-# HEADER includes the header of EXECUTOR, unless that is the default, quire::executor::Simulated.
+# HEADER includes the header of EXECUTOR, unless that is the default, quire::executor::Simulated, or
+# EXECUTOR_HEADER names it.
 # COUNT is checked against the list by the compiler, whose error prints the right one; above QUIRE_MAX_VARIANTS configuration stops.
 include_guard(GLOBAL)
 set(QUIRE_MAX_VARIANTS 200 CACHE STRING "Most variants one registry may compile")
 
 function(quire_add_variants target)
-  cmake_parse_arguments(arg "" "HEADER;LIST;COUNT;EXECUTOR;PER_UNIT;FUNCTION" "" ${ARGN})
+  cmake_parse_arguments(arg "" "HEADER;LIST;COUNT;EXECUTOR;EXECUTOR_HEADER;PER_UNIT;FUNCTION" "" ${ARGN})
   if(NOT arg_HEADER OR NOT arg_LIST OR NOT arg_COUNT)
     message(FATAL_ERROR "quire_add_variants: HEADER, LIST and COUNT are required")
   endif()
@@ -20,7 +21,10 @@ function(quire_add_variants target)
   set(executor_include "")
   if(NOT arg_EXECUTOR)
     set(arg_EXECUTOR quire::executor::Simulated)
-    set(executor_include "#include <quire/executor/simulated.hpp>\n")
+    set(arg_EXECUTOR_HEADER quire/executor/simulated.hpp)
+  endif()
+  if(arg_EXECUTOR_HEADER)
+    set(executor_include "#include <${arg_EXECUTOR_HEADER}>\n")
   endif()
   if(NOT arg_PER_UNIT)
     set(arg_PER_UNIT 24)

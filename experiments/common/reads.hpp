@@ -31,10 +31,26 @@ template <std::size_t n>
                      "proactive_swap", "host_cache"});
 }
 
+/// The member of SchedulerLimits that is one scheduler's own and that a setting gives; empty for others.
+[[nodiscard]] inline std::string_view limit_of(std::string_view setting) {
+  return setting == "chunk_size"     ? "chunk"
+         : setting == "max_batch"    ? "max_batch"
+         : setting == "max_delay_ms" ? "max_delay"
+                                     : "";
+}
+
+/// Quire's own schedulers, of which it is known what they read.
+[[nodiscard]] inline bool is_house_scheduler(std::string_view name) {
+  return is_one_of(name, {"fcfs", "orca", "chunked_prefill", "static_batch", "dynamic_batch",
+                          "priority", "sjf", "srpt", "vtc", "mlfq", "weighted_vtc",
+                          "predictive_vtc", "qoe", "learning_to_rank", "longest_prefix"});
+}
+
 }  // namespace detail
 
 /// Why a setting changes nothing in a run of this variant with these settings; empty when it may.
-/// Policies that are not Quire's own are taken to read every limit.
+/// A scheduler that is not Quire's own reads what it says that it does, or, if it does not say, may read
+/// every limit (may_be_unread).
 [[nodiscard]] inline std::string_view unread_because(std::string_view setting, const Settings& s,
                                                      const RunVariant& variant) {
   using detail::is_one_of;
@@ -128,12 +144,15 @@ template <std::size_t n>
                ? "chunked_prefill fills steps up to --chunk-size"
                : "";
   }
-  // What Quire's own schedulers are known not to read.
-  if (!is_one_of(scheduler, {"fcfs", "orca", "chunked_prefill", "static_batch", "dynamic_batch",
-                             "priority", "sjf", "srpt", "vtc", "mlfq", "weighted_vtc",
-                             "predictive_vtc", "qoe", "learning_to_rank"})) {
-    return "";
+  if (const std::string_view limit = detail::limit_of(setting);
+      variant.scheduler_reads && !limit.empty()) {
+    const auto& reads = *variant.scheduler_reads;
+    return std::find(reads.begin(), reads.end(), limit) == reads.end()
+               ? "the scheduler does not name it among what it `reads`"
+               : "";
   }
+  // What Quire's own schedulers are known not to read.
+  if (!detail::is_house_scheduler(scheduler)) return "";
   if (setting == "chunk_size") {
     return scheduler == "chunked_prefill" ? "" : "it is of the scheduler chunked_prefill";
   }
@@ -146,6 +165,13 @@ template <std::size_t n>
     return scheduler == "dynamic_batch" ? "" : "it is of the scheduler dynamic_batch";
   }
   return "";
+}
+
+/// Whether a setting is taken without anybody knowing that the run reads it: the scheduler is not Quire's
+/// own and does not say.
+[[nodiscard]] inline bool may_be_unread(std::string_view setting, const RunVariant& variant) {
+  return !detail::limit_of(setting).empty() && !variant.scheduler_reads &&
+         !detail::is_house_scheduler(detail::policy_of(variant, "scheduler"));
 }
 
 }  // namespace quire::experiment

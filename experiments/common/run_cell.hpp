@@ -14,7 +14,9 @@
 #include <vector>
 
 #include <experiments/common/cells.hpp>
+#include <experiments/common/flag_words.hpp>
 #include <experiments/common/make_run.hpp>
+#include <experiments/common/peak_memory.hpp>
 #include <experiments/common/rate_search.hpp>
 #include <experiments/common/terminal.hpp>
 #include <quire/engine/replay.hpp>
@@ -49,6 +51,8 @@ struct Outcome {
   std::string_view energy_from{};                         // what joules rest on; empty: not known
   std::optional<metrics::RateInterval> highest_rate{};    // where it was looked for
   double rate = 0;                                        // and the rate of this outcome
+  /// Memory of this process that was resident at once, at most, where the run was measured.
+  std::optional<std::int64_t> peak_memory{};
   /// Blocks of text that lay in the disk tier before the run, where it has one of its own.
   std::optional<BlockCount> found_on_disk{};
 };
@@ -135,6 +139,8 @@ class Timeline {
   const auto elapsed = [start] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
+  const bool measured = variant.mode == metrics::Mode::measured;
+  if (measured) forget_peak_memory();
   const auto engine = variant.make(cell.settings);
   std::optional<detail::Timeline> timeline;
   if (!how.chrome_trace.empty()) timeline.emplace(how.chrome_trace);
@@ -157,6 +163,7 @@ class Timeline {
   out.report = replay(*engine, requests, options);
   if (timeline) timeline->close();
   out.wall_seconds = elapsed();
+  if (measured) out.peak_memory = peak_memory();
   if (lies_on_disk(cell)) {
     out.found_on_disk = engine->counters().restored_blocks;
     engine->persist();
@@ -216,13 +223,14 @@ class Timeline {
   return best;
 }
 
-/// What went wrong, commonest first: `12: the prompt has 5000 tokens, the limit is 2047; 3: ...`.
+/// What went wrong, commonest first: `12: the prompt has 5000 tokens, --max-model-len leaves it 2047; 3: ...`.
 [[nodiscard]] inline std::string failures_of(const Report& report) {
   constexpr std::size_t most = 3;
   std::string text;
   const auto failures = report.failures();
   for (std::size_t i = 0; i < failures.size() && i < most; ++i) {
-    text += (i == 0 ? "" : "; ") + std::to_string(failures[i].count) + ": " + failures[i].reason;
+    text += (i == 0 ? "" : "; ") + std::to_string(failures[i].count) + ": " +
+            in_flags(failures[i].reason);
   }
   if (failures.size() > most) {
     text += "; and " + std::to_string(failures.size() - most) + " other reasons";
@@ -276,8 +284,12 @@ class Timeline {
       .add("prompts_over_budget", outcome.prompts_over_budget)
       .add("outputs_cut", outcome.outputs_cut)
       .add("lines_without_tokens", outcome.lines_without_tokens)
-      .add("kv_blocks", r.geometry.device_blocks.value);
+      .add("kv_blocks", r.geometry.device_blocks.value)
+      .add("kv_bytes_per_token", static_cast<double>(r.geometry.block_bytes.value) /
+                                     static_cast<double>(r.geometry.block_tokens.value))
+      .add("kv_pool_bytes", r.geometry.block_bytes.value * r.geometry.device_blocks.value);
   if (outcome.found_on_disk) out.add("disk_blocks_found", outcome.found_on_disk->value);
+  if (outcome.peak_memory) out.add("peak_memory_bytes", *outcome.peak_memory);
   if (timed) out.add("wall_seconds", outcome.wall_seconds);
   if (!r.is_streamed) {
     double qoe = 0, readers = 0;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <experiments/quality/format.hpp>
+#include <experiments/quire/cpu_steps.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/simd.hpp>
@@ -20,7 +21,6 @@
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/calibration.hpp>
 #include <quire/kv_format/fp32.hpp>
-#include <quire/model/kv_calibration.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/scheduler/limits.hpp>
@@ -212,10 +212,8 @@ template <class C = Variant<kv_format::Fp32>>
       std::max(longest + 1, model.config.shape.max_length.value);
   options.poison = true;  // what nobody wrote would show
   if (kv_format::needs_calibration(*format.codec)) {
-    ThreadPool pool(how.threads);
-    const model::Decoder<weight_format::Packed> decoder(model.config, model.tensors, pool,
-                                                        *how.weights);
-    options.kv_calibration = model::calibrate_kv(decoder, how.calibration, *format.codec, pool);
+    options.kv_calibration =
+        experiment::calibrate_kv(model, how.calibration, *format.codec, *how.weights, how.threads);
   }
   options.texts = texts;
   options.baseline = std::move(baseline);

@@ -102,8 +102,10 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
   for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = i;
   const Shard shard = shard_of(o);
   std::erase_if(numbers, [&shard](std::size_t i) { return !shard.has(i); });
-  std::vector<Cell> cells;
+  std::vector<RunOptions> runs;
+  std::vector<std::uint64_t> repetitions;
   std::string how;
+  Selection all;  // names every variant
   for (const std::size_t i : numbers) {
     const std::string where = path.string() + ": line " + std::to_string(i + 1);
     const json::Value line = json::parse(lines[i], where);
@@ -124,9 +126,8 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
       words.push_back(*word.string());
     }
     RunOptions one = options_of(words, where);
-    if (cells.empty()) {
-      o.selection.settings.executor = one.selection.settings.executor;
-      o.variants = variants_of(o.selection.settings.executor);
+    if (runs.empty()) {
+      all.settings.executor = o.selection.settings.executor = one.selection.settings.executor;
       o.measurement.slo = one.measurement.slo;
       o.measurement.percentiles = one.measurement.percentiles;
       o.measurement.stream = one.measurement.stream;
@@ -137,14 +138,26 @@ std::vector<Cell> read_cells(const std::filesystem::path& path, RunOptions& o,
       throw data_error(where, "has another executor or other objectives than the cells before it",
                        "a file for each");
     }
-    std::vector<Cell> made = make_cells(o.variants, one.selection);
+    repetitions.push_back(static_cast<std::uint64_t>(*repetition->integer()));
+    all.variants.insert(all.variants.end(), one.selection.variants.begin(),
+                        one.selection.variants.end());
+    hashes.push_back(*hash);
+    runs.push_back(std::move(one));
+  }
+  std::vector<Cell> cells;
+  if (!runs.empty()) {
+    o.variants = variants_of(o.selection.settings.executor);
+    add_chosen(o.variants, all);
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    std::vector<Cell> made = make_cells(o.variants, runs[i].selection);
     if (made.size() != 1) {
-      throw data_error(where, "its words make " + std::to_string(made.size()) + " runs", "one");
+      throw data_error(path.string() + ": line " + std::to_string(numbers[i] + 1),
+                       "its words make " + std::to_string(made.size()) + " runs", "one");
     }
-    made.front().repetition = static_cast<std::uint64_t>(*repetition->integer());
+    made.front().repetition = repetitions[i];
     check_cell(made.front());
     cells.push_back(std::move(made.front()));
-    hashes.push_back(*hash);
   }
   if (o.jobs > 1 && !o.variants.empty() && o.variants.front().mode == metrics::Mode::measured) {
     throw usage_error("--jobs", "runs at once would measure each other",

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <experiments/common/cells.hpp>
 #include <experiments/common/run_variant.hpp>
 #include <quire/cost_model/concepts.hpp>
+#include <quire/weight_format/codec.hpp>
 
 namespace CLI {
 class App;
@@ -24,6 +28,20 @@ struct Invocation {
 [[nodiscard]] std::vector<RunVariant> variants_of(const std::string& executor);
 /// Those of the CPU executor. \errors usage error in a program that was compiled without any.
 [[nodiscard]] std::vector<RunVariant> variants_on_cpu();
+
+/// What a slot may hold beside the policies that were compiled: formats of the CPU executor that are chosen
+/// when an engine is made. Empty for other slots and executors.
+[[nodiscard]] std::vector<std::string> chosen_names(const std::string& executor,
+                                                    std::string_view slot);
+/// Adds the variants in such formats that a selection names: by an axis, or as VARIANT+kv_format=NAME,
+/// VARIANT+weight_format=NAME, or with both in this order.
+/// \errors usage error: a format that nothing has, with the nearest name.
+void add_chosen(std::vector<RunVariant>& all, const Selection& selection);
+/// Weight formats that can be chosen, which are those that images are written in.
+[[nodiscard]] std::span<const weight_format::WeightCodec* const> weight_formats();
+/// The same of the CPU executor.
+[[nodiscard]] std::vector<std::string> chosen_names_on_cpu(std::string_view slot);
+void add_chosen_on_cpu(std::vector<RunVariant>& all, const Selection& selection);
 
 /// The cost model that settings ask for; empty for the roofline, which engines have anyway.
 /// \errors usage error: nothing to make it from; data error: a damaged file, or one that lacks what a step

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,7 +17,9 @@ template <class E, class MakeOptions>
                                              MakeOptions options_of) {
   std::vector<RunVariant> out;
   for (Variant<E>& v : variants) {
-    RunVariant r{.name = v.name, .slots = std::move(v.slots), .incompatible = v.incompatible};
+    RunVariant r{
+        .name = std::string(v.name), .slots = std::move(v.slots), .incompatible = v.incompatible};
+    r.scheduler_reads = v.scheduler_reads;
     r.mode = mode;
     if (v.make != nullptr) {
       const bool drafts = detail::policy_of(r, "speculation") == "draft_model";

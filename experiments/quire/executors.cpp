@@ -1,5 +1,6 @@
 // The registries of variants, one for each executor, behind one type.
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <experiments/common/make_run.hpp>
@@ -24,6 +25,15 @@ std::vector<RunVariant> variants_of(const std::string& executor) {
   }
   if (executor == "cpu") return variants_on_cpu();
   throw unknown_name("--executor", "executor", executor, detail::executor_names);
+}
+
+std::vector<std::string> chosen_names(const std::string& executor, std::string_view slot) {
+  if (executor != "cpu") return {};
+  return chosen_names_on_cpu(slot);
+}
+
+void add_chosen(std::vector<RunVariant>& all, const Selection& selection) {
+  if (selection.settings.executor == "cpu") add_chosen_on_cpu(all, selection);
 }
 
 }  // namespace quire::experiment

@@ -10,16 +10,26 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <experiments/common/flag_values.hpp>
+#include <experiments/common/flag_words.hpp>
+#include <experiments/common/suggest.hpp>
 #include <experiments/common/terminal.hpp>
+#include <experiments/quality/calibration_texts.hpp>
+#include <experiments/quality/kv_formats.hpp>
 #include <experiments/quire/commands.hpp>
 #include <experiments/quire/cpu_steps.hpp>
+#include <quire/executor/any_cpu.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/llm/llm.hpp>
 #include <quire/metrics/json_object.hpp>
+#include <quire/prefix_index/none.hpp>
 #include <quire/speculation/draft_model.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
 
@@ -40,6 +50,7 @@ struct GenerateOptions {
   std::int64_t kv_memory_mib = 4096;
   std::int64_t max_model_len = 0;
   std::string speculation = "none", draft;
+  std::string kv_format = "fp32", weight_format, kv_calibration_text;
   std::string file_load = "mapped", weight_cache;
   std::int64_t weight_cache_mib = model::WeightCache{}.capacity.value >> 20;
   std::int64_t resident_weights_mib = 0;
@@ -158,6 +169,13 @@ void print_weight_load(const model::WeightLoad& load, const model::Shape& shape,
   std::cerr << '\n';
 }
 
+/// For KV formats that pack tokens together, which LlmConfig's blocks of 16 or its shared prefixes refuse.
+/// Texts are the same.
+struct PackingLlm : LlmConfig {
+  static constexpr std::string_view name = "llm+prefix_index=none+block_size=32";
+  using BlockSize = quire::BlockSize<32>;
+  using PrefixIndex = prefix_index::None;
+};
 struct GuessingLlm : LlmConfig {
   static constexpr std::string_view name = "llm+speculation=prompt_lookup";
   using Speculation = speculation::PromptLookup;
@@ -167,8 +185,51 @@ struct DraftingLlm : LlmConfig {
   using Speculation = speculation::DraftModel;
 };
 
+/// The KV format of a flag. \errors usage error
+const kv_format::KvCodec& kv_format_named(const std::string& name) {
+  for (const quality::Format& f : quality::kv_formats()) {
+    if (f.codec->name == name) return *f.codec;
+  }
+  throw unknown_name("--kv-format", "kv_format", name, chosen_names_on_cpu("kv_format"));
+}
+
+/// The weight format of a flag; not given, that of an image, or else fp32. \errors usage error
+const weight_format::WeightCodec& weight_format_for(const GenerateOptions& o,
+                                                    const checkpoint::Checkpoint& model) {
+  std::string name = o.weight_format;
+  if (name.empty()) name = model.config.packed ? model.config.packed->weight_format : "fp32";
+  for (const weight_format::WeightCodec* codec : weight_formats()) {
+    if (codec->name == name) return *codec;
+  }
+  throw unknown_name(o.weight_format.empty() ? o.model : "--weight-format", "weight_format", name,
+                     chosen_names_on_cpu("weight_format"));
+}
+
+/// What keys and values take, and weights.
 template <class Config>
-void generate(const GenerateOptions& o) {
+void print_memory(LLM<Config, executor::AnyCpu>& llm, const GenerateOptions& o) {
+  const KvGeometry& g = llm.engine().geometry();
+  executor::AnyCpu::Steps& steps = llm.engine().executor();
+  const auto mb = [](auto bytes) { return static_cast<double>(bytes) / 1e6; };
+  std::cerr << "keys and values in " << o.kv_format << ": "
+            << g.block_bytes.value / g.block_tokens.value << " bytes a token, pool of "
+            << mb(g.block_bytes.value * g.device_blocks.value) << " MB";
+  if (steps.open_bytes() > 0) {
+    std::cerr << " and " << mb(steps.open_bytes()) << " MB beside it, not packed yet";
+  }
+  std::cerr << "; weights: " << mb(steps.weight_bytes()) << " MB\n";
+}
+
+constexpr FlagWord generate_flags[] = {{"max_length", "--max-model-len"},
+                                       {"the limit is", "--max-model-len leaves it"},
+                                       {"beam_width", "--beam-width"},
+                                       {"kv_memory", "--kv-memory-mib"},
+                                       {"kv_format", "--kv-format"},
+                                       {"draft_model", "--draft"},
+                                       {"resident_weights", "--resident-weights-mib"}};
+
+template <class Config>
+void generate_text(const GenerateOptions& o) {
   std::vector<std::string> prompts = o.prompts;
   if (!o.prompt_file.empty()) {
     for (std::string& line : lines_of(o.prompt_file)) prompts.push_back(std::move(line));
@@ -180,18 +241,31 @@ void generate(const GenerateOptions& o) {
   SamplingParams asked = o.params;
   asked.top_p = o.top_p.value_or(asked.top_p);
   check_sampling(asked);  // before a large model is opened
-  LLM<Config> llm(
-      o.model,
-      {.threads = o.threads,
-       .pin_threads = o.pin_threads,
-       .limits = {.max_length = o.max_model_len},
-       .kv_memory = o.kv_memory_mib << 20,
-       .draft_model = o.draft,
-       .weight_cache = o.weight_cache,
-       .weight_cache_capacity = o.weight_cache_mib << 20,
-       .weight_cache_tell = [](const std::string& line) { std::cerr << "quire: " << line << '\n'; },
-       .file_load = o.file_load,
-       .resident_weights = o.resident_weights_mib << 20});
+  using Llm = LLM<Config, executor::AnyCpu>;
+  typename Llm::Options options{
+      .threads = o.threads,
+      .pin_threads = o.pin_threads,
+      .limits = {.max_sequences = std::max<std::int64_t>(256, o.params.width()),
+                 .max_length = o.max_model_len},
+      .kv_memory = o.kv_memory_mib << 20,
+      .draft_model = o.draft,
+      .weight_cache = o.weight_cache,
+      .weight_cache_capacity = o.weight_cache_mib << 20,
+      .weight_cache_tell = [](const std::string& line) { std::cerr << "quire: " << line << '\n'; },
+      .file_load = o.file_load,
+      .resident_weights = o.resident_weights_mib << 20};
+  const kv_format::KvCodec& kv = kv_format_named(o.kv_format);
+  options.kv_format = &kv;
+  auto opened = Llm::open(o.model, options);
+  const checkpoint::Checkpoint& model = opened.checkpoint;
+  const model::Shape shape = model.config.shape;
+  options.weight_format = &weight_format_for(o, model);
+  if (kv_format::needs_calibration(kv)) {
+    options.kv_calibration =
+        calibrate_kv(model, quality::calibration_texts(o.kv_calibration_text, opened.tokenizer, 16),
+                     kv, *options.weight_format, std::max(1u, std::thread::hardware_concurrency()));
+  }
+  Llm llm(std::move(opened.checkpoint), std::move(opened.tokenizer), options);
   const SamplingParams recommended = llm.default_params();
   SamplingParams p = o.params;
   p.temperature = o.temperature.value_or(recommended.temperature);
@@ -229,8 +303,8 @@ void generate(const GenerateOptions& o) {
                 << counters.accepted_tokens.value << " of them right";
     }
     std::cerr << "; ";
-    print_weight_load(llm.engine().executor().weight_load(),
-                      llm.engine().executor().decoder().config().shape, counters.steps);
+    print_weight_load(llm.engine().executor().weight_load(), shape, counters.steps);
+    print_memory<Config>(llm, o);
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tokens longest = llm.engine().limits().max_length;
@@ -246,6 +320,15 @@ void generate(const GenerateOptions& o) {
                 << outputs[i].prompt_tokens.size() << " they fill the " << longest.value
                 << " that a sequence may have\n";
     }
+  }
+}
+
+template <class Config>
+void generate(const GenerateOptions& o) {
+  try {
+    generate_text<Config>(o);
+  } catch (const Error& error) {
+    throw Error(error.kind(), "", in_flags(error.what(), generate_flags));
   }
 }
 
@@ -314,6 +397,22 @@ void add_generate(CLI::App& app, int& exit_code) {
       "--draft", o->draft,
       "the smaller model of --speculation draft_model: a folder or a .gguf, with the "
       "same vocabulary");
+  command
+      ->add_option("--kv-format", o->kv_format,
+                   "format of keys and values: fp16, int8_per_token_head, q4_0, nf4, kivi2, ...; "
+                   "`quire list --executor cpu` names all")
+      ->capture_default_str();
+  const CLI::Option* kv_text =
+      command->add_option("--kv-calibration-text", o->kv_calibration_text,
+                          "a text, 16 times 512 tokens of which a KV format is fitted to: "
+                          "kvquant3, qserve_kv4, fp8_per_head_mse "
+                          "and their like");
+  command->add_option(
+      "--weight-format", o->weight_format,
+      "format in which weights are kept and multiplied: fp32, or that of an image; numbers that a "
+      "checkpoint holds rounded already (`quire convert`) stay those: formats that would round "
+      "them "
+      "again are refused");
   std::vector<std::string> loads;
   for (const checkpoint::FileLoader& l : checkpoint::file_loaders()) loads.emplace_back(l.name);
   command
@@ -339,7 +438,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");
-  command->callback([o, &exit_code, length_penalty, cache_room] {
+  command->callback([o, &exit_code, length_penalty, cache_room, kv_text] {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");
     }
@@ -388,7 +487,29 @@ void add_generate(CLI::App& app, int& exit_code) {
                                          : "is given, and --speculation is " + o->speculation,
                         "--speculation draft_model --draft DIR");
     }
-    if (o->speculation == "draft_model") {
+    const kv_format::KvCodec& kv = kv_format_named(o->kv_format);
+    if (kv_format::needs_calibration(kv) != (kv_text->count() > 0)) {
+      throw usage_error("--kv-calibration-text",
+                        kv_text->count() > 0
+                            ? "changes nothing here: --kv-format " + o->kv_format + " is not fitted"
+                            : "is not given, and --kv-format " + o->kv_format +
+                                  " is fitted to a model beforehand",
+                        kv_text->count() > 0 ? "a format that is, or no --kv-calibration-text"
+                                             : "a file with a text, 512 tokens or more");
+    }
+    const std::string_view why =
+        o->speculation == "draft_model"     ? executor::AnyCpu::refusal<DraftingLlm>(kv)
+        : o->speculation == "prompt_lookup" ? executor::AnyCpu::refusal<GuessingLlm>(kv)
+                                            : executor::AnyCpu::refusal<PackingLlm>(kv);
+    if (!why.empty()) {
+      throw usage_error(
+          "--kv-format " + o->kv_format,
+          "does not go together with --speculation " + o->speculation + ": " + std::string(why),
+          "--speculation none, or another format");
+    }
+    if (o->speculation == "none" && !executor::AnyCpu::refusal<LlmConfig>(kv).empty()) {
+      generate<PackingLlm>(*o);
+    } else if (o->speculation == "draft_model") {
       generate<DraftingLlm>(*o);
     } else if (o->speculation == "prompt_lookup") {
       generate<GuessingLlm>(*o);

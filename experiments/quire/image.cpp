@@ -51,6 +51,8 @@ const weight_format::WeightCodec& image_format_named(const std::string& name) {
 
 }  // namespace
 
+std::span<const weight_format::WeightCodec* const> weight_formats() { return image_formats; }
+
 void add_image(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "image",
@@ -70,7 +72,10 @@ void add_image(CLI::App& app, int& exit_code) {
   command->add_option("model", asked->model, "folder with config.json and weights, or a .gguf")
       ->required();
   command->add_option("out,--to", asked->out, "the folder to write")->required();
-  command->add_option("--weight-format", asked->format, "of matrices; `quire generate` takes fp32")
+  command
+      ->add_option(
+          "--weight-format", asked->format,
+          "of matrices: fp32, bf16_w16a16, q8_0, q4_0, q4_k, nf4, int4_g128, w8a8 or sparse_24")
       ->capture_default_str();
   command->add_option("-t,--threads", asked->threads, "0: one per processor")
       ->check(whole_number(0, 4096));

@@ -34,7 +34,20 @@ std::string json_names(const Names& names) {
   return json_list(quoted);
 }
 
-void print_json(const std::vector<RunVariant>& all, const std::vector<const RunVariant*>& chosen) {
+/// The policies of a slot: of the variants that were compiled, and what is chosen as an engine is made.
+std::vector<std::string> all_policies(const std::vector<RunVariant>& all,
+                                      const std::string& executor, std::size_t slot) {
+  std::vector<std::string> names = policies_of_slot(all, slot);
+  for (std::string& name : chosen_names(executor, slot_names[slot])) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(std::move(name));
+    }
+  }
+  return names;
+}
+
+void print_json(const std::vector<RunVariant>& all, const std::vector<const RunVariant*>& chosen,
+                const std::string& executor) {
   std::vector<std::string> variants;
   for (const RunVariant* v : chosen) {
     metrics::JsonObject o;
@@ -44,7 +57,7 @@ void print_json(const std::vector<RunVariant>& all, const std::vector<const RunV
   }
   metrics::JsonObject policies;
   for (std::size_t i = 0; i < slot_count; ++i) {
-    policies.raw(slot_names[i], json_names(policies_of_slot(all, i)));
+    policies.raw(slot_names[i], json_names(all_policies(all, executor, i)));
   }
   metrics::JsonObject settings;
   for (const SettingField& f : setting_fields()) settings.raw(f.name, f.json(Settings{}));
@@ -66,7 +79,18 @@ void print_json(const std::vector<RunVariant>& all, const std::vector<const RunV
             << '\n';
 }
 
-void print_text(const std::vector<const RunVariant*>& chosen) {
+/// Words in lines of at most 100 characters.
+void print_words(const std::vector<std::string>& words) {
+  std::size_t width = 0;
+  for (const std::string& word : words) {
+    if (width > 0 && width + word.size() + 2 > 100) width = 0, std::cout << '\n';
+    std::cout << "  " << word;
+    width += word.size() + 2;
+  }
+  std::cout << '\n';
+}
+
+void print_text(const std::vector<const RunVariant*>& chosen, const std::string& executor) {
   std::size_t width[slot_count + 1] = {7};
   for (std::size_t i = 0; i < slot_count; ++i) width[i + 1] = slot_names[i].size();
   for (const RunVariant* v : chosen) {
@@ -87,6 +111,14 @@ void print_text(const std::vector<const RunVariant*>& chosen) {
     for (std::size_t i = 0; i < slot_count; ++i) line += cell(i + 1, v->slots[i]);
     if (!v->incompatible.empty()) line.append("  cannot run: ").append(v->incompatible);
     std::cout << line << '\n';
+  }
+  for (const std::string_view slot : slot_names) {
+    const std::vector<std::string> names = chosen_names(executor, slot);
+    if (names.empty()) continue;
+    std::cout << '\n'
+              << slot << " may also be any of these, by --axis " << slot
+              << "=[...] or --variant VARIANT+" << slot << "=NAME:\n";
+    print_words(names);
   }
 }
 
@@ -111,9 +143,9 @@ void add_list(CLI::App& app, int& exit_code) {
       chosen = select_variants(all, selection);
     }
     if (options->json) {
-      print_json(all, chosen);
+      print_json(all, chosen, options->executor);
     } else {
-      print_text(chosen);
+      print_text(chosen, options->executor);
     }
     exit_code = 0;
   });

@@ -46,7 +46,16 @@ Error explained(const CLI::App& app, const CLI::ParseError& error) {
   }
   for (const std::string& word : app.remaining(true)) {
     if (word.size() > 1 && word.front() == '-') {
-      return unknown_name(where, "flag", word.substr(0, word.find('=')), flags_of(command));
+      const std::string flag = word.substr(0, word.find('='));
+      std::string slot = flag.substr(std::min<std::size_t>(2, flag.size()));
+      std::replace(slot.begin(), slot.end(), '-', '_');
+      const std::vector<std::string> flags = flags_of(command);
+      if (detail::slot_index(slot) < slot_count &&
+          std::find(flags.begin(), flags.end(), "--axis") != flags.end()) {
+        return usage_error(where, flag + " is no flag: policies are an axis",
+                           "--axis " + slot + "=NAME, or --variant");
+      }
+      return unknown_name(where, "flag", flag, flags);
     }
   }
   std::string what = error.what();

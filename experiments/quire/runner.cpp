@@ -22,6 +22,7 @@
 #include <experiments/common/build_info.hpp>
 #include <experiments/common/eta.hpp>
 #include <experiments/common/flag_values.hpp>
+#include <experiments/common/flag_words.hpp>
 #include <experiments/common/table.hpp>
 #include <quire/core/thread_pool.hpp>
 
@@ -214,6 +215,11 @@ void print_rows(const std::vector<std::string>& lines, const std::string& format
     // What the policies that vary decide.
     if (table.differs("eviction") || table.differs("admission") || table.differs("prefix_index")) {
       columns.insert(columns.end(), {{"hit_rate"}, {"evictions"}});
+    }
+    if (table.differs("kv_format") || table.differs("weight_format")) {
+      columns.insert(
+          columns.end(),
+          {{"output_throughput"}, {"kv_bytes_per_token"}, {"kv_blocks"}, {"peak_memory_bytes"}});
     }
     if (table.differs("offload")) {
       columns.insert(columns.end(), {{"swapped_out_blocks"}, {"recomputed_tokens"}});
@@ -485,6 +491,28 @@ void check_cell(const Cell& cell) {
   check_workload(cell.settings);
 }
 
+namespace {
+
+/// Says which flags and axes no scheduler is known to read.
+void tell_what_may_be_unread(const Selection& selection, const std::vector<Cell>& cells) {
+  const auto tell = [&cells](const std::string& name, const std::string& where) {
+    std::string_view scheduler;
+    for (const Cell& cell : cells) {
+      if (!unread_because(name, cell.settings, *cell.variant).empty()) continue;
+      if (!may_be_unread(name, *cell.variant)) return;
+      scheduler = detail::policy_of(*cell.variant, "scheduler");
+    }
+    if (scheduler.empty()) return;
+    std::cerr << "quire: " << where << ": scheduler " << scheduler
+              << " does not say what it reads, so this may change nothing (`reads` in "
+                 "quire/scheduler/concepts.hpp)\n";
+  };
+  for (const std::string& name : selection.given) tell(name, flag_of(name));
+  for (const Axis& axis : selection.axes) tell(axis.name, "--axis " + axis.name);
+}
+
+}  // namespace
+
 Shard shard_of(const RunOptions& o) {
   if (!o.shard.empty() && o.count > 0) {
     throw usage_error("--shard", "and --index exclude each other", "one of them");
@@ -504,6 +532,7 @@ std::vector<Cell> planned_cells(RunOptions& o) {
   static_cast<void>(labels_of(o));
   const Shard shard = shard_of(o);
   o.variants = variants_of(o.selection.settings.executor);
+  add_chosen(o.variants, o.selection);
   if (o.jobs > 1 && o.variants.front().mode == metrics::Mode::measured) {
     throw usage_error("--jobs", "runs at once would measure each other",
                       "--jobs 1 with --executor " + o.selection.settings.executor);
@@ -515,6 +544,7 @@ std::vector<Cell> planned_cells(RunOptions& o) {
   }
   std::vector<Cell> cells = make_cells(o.variants, o.selection);
   for (const Cell& cell : cells) check_cell(cell);
+  if (!o.quiet) tell_what_may_be_unread(o.selection, cells);
   const auto on_disk = std::count_if(cells.begin(), cells.end(), lies_on_disk);
   o.several_on_disk = on_disk > 1;
   if (on_disk > 0 && o.measurement.search.wanted()) {
@@ -596,7 +626,7 @@ CellRun run_one(const Prepared& p, std::size_t i) {
     row.provenance.time_utc = timed ? metrics::utc_time(std::time(nullptr)) : "";
     run.line = row.line();
   } catch (const Error& error) {
-    run.error = error.what();
+    run.error = in_flags(error.what());
     run.exit_code = error.exit_code();
   } catch (const std::bad_alloc&) {
     run.error = too_large;

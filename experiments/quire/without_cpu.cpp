@@ -1,4 +1,6 @@
 // What a program without a CPU_LIST says when it is asked to compute.
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +15,9 @@ std::vector<RunVariant> variants_on_cpu() {
       "--executor cpu", "this program was compiled without variants for it",
       "CPU_HEADER, CPU_LIST and CPU_COUNT in quire_driver(), or --executor simulated");
 }
+
+std::vector<std::string> chosen_names_on_cpu(std::string_view) { return {}; }
+void add_chosen_on_cpu(std::vector<RunVariant>&, const Selection&) {}
 
 void add_generate(CLI::App& app, int&) {
   CLI::App* command = app.add_subcommand(

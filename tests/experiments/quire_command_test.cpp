@@ -1,9 +1,11 @@
 // The quire program as a user meets it. QUIRE_COMMAND and QUIRE_USER_COMMAND are its paths.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
@@ -75,6 +77,7 @@ TEST(QuireCommand, WrongUsageIsTwoAndNamesTheNearest) {
   refused({"run", "--model", "opt13b"}, "expected opt_13b (the nearest)");
   refused({"run", "--hardware", "a100-40gb"}, "expected a100_40gb (the nearest)");
   refused({"run", "--format", "jsn"}, "expected json (the nearest)");
+  refused({"run", "--kv-format", "fp32"}, "expected --axis kv_format=NAME");
   refused({"run", "--num-prompts", "many"}, "--num-prompts");
   refused({"run", "--num-prompts"}, "--num-prompts");
   refused({"run", "--filter", "("}, "is not a regular expression");
@@ -818,7 +821,9 @@ TEST(QuireCommand, WritesImagesThatStartWithoutPacking) {
     EXPECT_EQ(ran.exit_code, code);
     EXPECT_THAT(ran.err, HasSubstr(what));
   };
-  refused({"generate", at("q8_0"), "--prompt", "a"}, 2, "is an image of weight format \"q8_0\"");
+  EXPECT_EQ(says(at("q8_0"), {}).exit_code, 0);  // in its own format
+  refused({"generate", at("q8_0"), "--prompt", "a", "--weight-format", "fp32"}, 2,
+          "is an image of weight format \"q8_0\"");
   refused({"image", induction, at("q8_0")}, 2, "is there already");
   refused({"image", induction, at("x"), "--weight-format", "q8"}, 2, "expected q8_0");
   refused({"image", "/none", at("x")}, 1, "/none: no such directory");
@@ -959,6 +964,132 @@ TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {
   EXPECT_EQ(quire_command(parallel).exit_code, 2);
   EXPECT_EQ(quire_command({"run", "--executor", "cpu", "--model", "/none"}).exit_code, 1);
   EXPECT_EQ(quire_command({"list", "--executor", "gpu"}).exit_code, 2);
+}
+
+// Formats that no variant was compiled with are chosen as the engine is made: pools, names and rows are theirs.
+TEST(QuireCommand, KvAndWeightFormatsAreAxesOnTheProcessor) {
+  const TempDir folder;
+  const std::string out = (folder.path() / "rows").string();
+  const Words run{"--executor",  "cpu", "--model",         induction, "--workload",    "random",
+                  "--input-len", "20",  "--output-len",    "6",       "--num-prompts", "3",
+                  "--threads",   "1",   "--kv-memory-gib", "0.001"};
+  const auto with = [&run](const Words& first, const Words& more) {
+    Words words = first;
+    words.insert(words.end(), run.begin(), run.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  const Ran ran = with({"run"}, {"--axis", "kv_format=[fp32,int8_per_token_head,fp8_e4m3]",
+                                 "--axis", "weight_format=[fp32,q8_0]", "--out", out});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  const auto lines = read_rows(out);
+  ASSERT_EQ(lines.size(), 6u);
+  std::set<std::string> hashes;
+  std::map<std::string, double> bytes;
+  for (const std::string& line : lines) {
+    const auto row = quire::json::parse(line, "row");
+    const std::string kv = text(row, "kv_format");
+    const std::string chosen = kv == "fp32" ? "" : "+kv_format=" + kv;
+    const std::string weights = text(row, "weight_format") == "fp32" ? "" : "+weight_format=q8_0";
+    EXPECT_EQ(text(row, "variant"), "vllm_fp32" + chosen + weights);
+    EXPECT_EQ(number(row, "completed"), 3);
+    EXPECT_GT(number(row, "peak_memory_bytes"), 1e6);
+    const auto [at, fresh] = bytes.emplace(kv, number(row, "kv_bytes_per_token"));
+    EXPECT_EQ(at->second, number(row, "kv_bytes_per_token"));
+    const double block = 16 * at->second;
+    EXPECT_EQ(number(row, "kv_blocks"), std::floor(0.001 * 1024 * 1024 * 1024 / block));
+    EXPECT_EQ(number(row, "kv_pool_bytes"), number(row, "kv_blocks") * block);
+    EXPECT_THAT(text(row, "rerun"), HasSubstr("vllm_fp32" + chosen + weights + " "));
+  }
+  EXPECT_LT(bytes.at("int8_per_token_head"), bytes.at("fp32"));
+  EXPECT_LT(bytes.at("fp8_e4m3"), bytes.at("int8_per_token_head"));
+  // compare pairs them
+  const Ran compared = quire_command({"compare", out, "--between", "kv_format", "--metric",
+                                      "kv_bytes_per_token", "--format", "csv"});
+  ASSERT_EQ(compared.exit_code, 0) << compared.err;
+  EXPECT_THAT(compared.out, HasSubstr("q8_0,kv_format,fp32,fp8_e4m3,kv_bytes_per_token,1,"));
+  // a plan of such cells runs in other processes
+  const std::string cells = (folder.path() / "cells").string(), rows = cells + ".rows";
+  ASSERT_EQ(
+      with({"sweep", "plan"}, {"--axis", "kv_format=[q8_0,int8_per_token_head]", "--out", cells})
+          .exit_code,
+      0);
+  const Ran swept = quire_command({"sweep", "run", "--cells", cells, "--out", rows});
+  ASSERT_EQ(swept.exit_code, 0) << swept.err;
+  EXPECT_EQ(read_rows(rows).size(), 2u);
+  // what is wrong is said before anything runs
+  const auto refused = [&](const Words& more, int code, const std::string& says) {
+    const Ran no = with({"run"}, more);
+    EXPECT_EQ(no.exit_code, code) << no.err;
+    EXPECT_EQ(no.out, "");
+    EXPECT_THAT(no.err, HasSubstr(says));
+  };
+  refused({"--axis", "kv_format=[fp32,nf5]"}, 2,
+          "unknown kv_format \"nf5\"; expected nf4 (the nearest)");
+  refused({"--axis", "weight_format=[q8_1]"}, 2, "expected q8_0 (the nearest)");
+  refused({"--variant", "vllm_fp32+kv_format=fp8_e4m2"}, 2, "expected fp8_e4m3 (the nearest)");
+  refused({"--variant", "vllm_fp32+kv_format=kivi2_g32_r128"}, 2,
+          "block_size: a block is no whole");
+  refused({"--variant", "vllm_fp32+kv_format=kvquant3"}, 2, "--kv-calibration-text");
+  refused({"--variant", "vllm_fp32+retention=streaming_llm+kv_format=q8_0"}, 2, "keep_all");
+  const Ran list = quire_command({"list", "--executor", "cpu"});
+  for (const char* name : {"turboquant", "kivi2_g32_r128", "q4_k"}) {
+    EXPECT_THAT(list.out, HasSubstr(name));
+  }
+  EXPECT_THAT(quire_command({"list", "--executor", "cpu", "--json"}).out, HasSubstr("\"gear2"));
+  EXPECT_THAT(quire_command({"list"}).out, Not(HasSubstr("turboquant")));
+}
+
+TEST(QuireCommand, GeneratesInAFormat) {
+  const Words greedy{"generate",      induction, "--prompt",     "abcdefghijkl 0123;abcd",
+                     "--temperature", "0",       "--max-tokens", "20",
+                     "--no-stream"};
+  const auto with = [&greedy](const Words& more) {
+    Words words = greedy;
+    words.insert(words.end(), more.begin(), more.end());
+    return quire_command(words);
+  };
+  const std::string own = with({}).out;
+  const Ran int8 =
+      with({"--kv-format", "int8_per_token_head", "--weight-format", "q8_0", "--stats"});
+  EXPECT_EQ(int8.exit_code, 0) << int8.err;
+  EXPECT_EQ(int8.out, own);  // a copy survives 8 bits,
+  EXPECT_THAT(int8.err, HasSubstr("keys and values in int8_per_token_head: "));
+  const Ran two = with({"--kv-format", "int2"});
+  EXPECT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_NE(two.out, own);                                          // and not 2
+  EXPECT_EQ(with({"--kv-format", "kivi2_g32_r128"}).exit_code, 0);  // of blocks of its own
+  const TempDir folder;
+  std::string lines;
+  for (int i = 0; i < 200; ++i) lines += "abcdefghijkl 0123;abcdefghijkl 0123;";
+  const std::string fitted = folder.write("text", lines).string();
+  const Ran calibrated = with({"--kv-format", "fp8_per_head_mse", "--kv-calibration-text", fitted});
+  EXPECT_EQ(calibrated.exit_code, 0) << calibrated.err;
+  EXPECT_EQ(calibrated.out, own);
+  const auto refused = [&](const Words& more, const std::string& says) {
+    const Ran no = with(more);
+    EXPECT_EQ(no.exit_code, 2) << no.err;
+    EXPECT_EQ(no.out, "");
+    EXPECT_THAT(no.err, HasSubstr(says));
+    EXPECT_EQ(std::count(no.err.begin(), no.err.end(), '\n'), 1) << no.err;
+  };
+  refused({"--kv-format", "nf5"}, "expected nf4 (the nearest)");
+  refused({"--weight-format", "q8_1"}, "expected q8_0 (the nearest)");
+  refused({"--kv-format", "fp8_per_head_mse"}, "--kv-calibration-text: is not given");
+  refused({"--kv-calibration-text", fitted}, "--kv-format fp32 is not fitted");
+  refused({"--kv-format", "kivi2_g32_r128", "--speculation", "prompt_lookup"},
+          "does not go together with --speculation prompt_lookup");
+}
+
+TEST(QuireCommand, ErrorsNameTheFlagThatCausedThem) {
+  const Ran few = quire_command(short_run({"--n", "8", "--max-num-seqs", "4"}));
+  EXPECT_THAT(few.err, HasSubstr("the request asks for 8 sequences, --max-num-seqs is 4"));
+  const Ran small = quire_command({"run", "--executor", "cpu", "--model", induction,
+                                   "--num-prompts", "2", "--kv-memory-gib", "0.000001"});
+  EXPECT_THAT(small.err, HasSubstr("--kv-memory-gib: 1073 bytes hold no block"));
+  const Ran tiny =
+      quire_command({"generate", induction, "--prompt", "a b c d e", "--max-model-len", "3"});
+  EXPECT_THAT(tiny.err, HasSubstr("--max-model-len leaves it 2"));
 }
 
 /// A result row with what `quire compare` reads.

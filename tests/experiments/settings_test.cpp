@@ -1,3 +1,4 @@
+#include <experiments/common/cells.hpp>
 #include <experiments/common/make_run.hpp>
 #include <experiments/common/settings.hpp>
 
@@ -105,6 +106,23 @@ TEST(Settings, NameModelsAndDevices) {
   s.model = "opt_13b";
   s.hardware = "a100";
   EXPECT_THROW(static_cast<void>(simulated_options(s)), quire::Error);
+}
+
+TEST(Settings, OfASchedulerOfOnesOwnAreReadWhereItSaysSo) {
+  RunVariant mine{.name = "mine"};
+  mine.slots[detail::slot_index("scheduler")] = "of_my_own";
+  const Settings s;
+  EXPECT_EQ(unread_because("chunk_size", s, mine), "");  // who knows
+  EXPECT_TRUE(may_be_unread("chunk_size", mine));
+  EXPECT_FALSE(may_be_unread("max_num_seqs", mine));  // every engine reads it
+  static constexpr std::string_view reads[] = {"max_batch"};
+  mine.scheduler_reads = reads;
+  EXPECT_NE(unread_because("chunk_size", s, mine), "");
+  EXPECT_EQ(unread_because("max_batch", s, mine), "");
+  EXPECT_FALSE(may_be_unread("chunk_size", mine));
+  mine.slots[detail::slot_index("scheduler")] = "fcfs";
+  mine.scheduler_reads.reset();
+  EXPECT_FALSE(may_be_unread("chunk_size", mine));
 }
 
 }  // namespace

@@ -84,7 +84,10 @@ namespace quire {
   }
   if (r.sampling.n < 1 || r.sampling.width() < 1)
     return "n, best_of and beam_width must ask for a sequence";
-  if (r.sampling.width() > limits.max_sequences) return "more sequences than max_sequences allows";
+  if (r.sampling.width() > limits.max_sequences) {
+    return "the request asks for " + std::to_string(r.sampling.width()) +
+           " sequences, max_sequences is " + std::to_string(limits.max_sequences);
+  }
   if (r.sampling.beam_width > 0 && r.sampling.n > r.sampling.beam_width) {
     return "n is larger than beam_width";
   }
@@ -93,7 +96,8 @@ namespace quire {
   }
   // beams draw together, so all of them fit into one step
   if (Tokens{r.sampling.beam_width} > limits.max_batched_tokens) {
-    return "beam_width is larger than max_batched_tokens";
+    return "beam_width is " + std::to_string(r.sampling.beam_width) +
+           ", and max_batched_tokens is " + std::to_string(limits.max_batched_tokens.value);
   }
   if (r.output_length && *r.output_length < Tokens{1}) return "the output length is below 1";
   if (!r.output_length && r.sampling.max_tokens < Tokens{1}) return "max_tokens is below 1";

@@ -75,10 +75,10 @@ inline constexpr Slot unused_slots = [] {
   return unused;
 }();
 
-/// Why a configuration's slots do not go together; empty when they do. Sweeps skip such a variant and
-/// put the sentence in its row; Engine refuses to compile it.
+/// Why a configuration's slots do not go together where KV is stored in a format with these traits, be it
+/// the configuration's own or one that is chosen at run time; empty when they do.
 template <FillsAllSlots C>
-inline constexpr std::string_view incompatible_because = [] {
+[[nodiscard]] constexpr std::string_view incompatible_with(const kv_format::KvTraits& kv) {
   using namespace std::string_view_literals;
   if (C::Reservation::contiguous && C::PrefixIndex::enabled) {
     return "prefix_index: blocks of a contiguous reservation cannot be shared"sv;
@@ -100,41 +100,46 @@ inline constexpr std::string_view incompatible_because = [] {
   }
   constexpr bool lists_tokens = retention::drops_tokens<typename C::Retention> ||
                                 retention::selects_pages<typename C::Retention>;
-  if (kv_format::keeps_open_blocks<typename C::KvFormat> && lists_tokens) {
+  if (kv.keeps_open_blocks && lists_tokens) {
     return "kv_format: it packs tokens by their place in the text, which retention changes"sv;
   }
-  if (kv_format::stores_before_rotation<typename C::KvFormat> && lists_tokens) {
+  if (kv.before_rotation && lists_tokens) {
     return "kv_format: it stores keys before rotary embedding, and retention reads them after it"sv;
   }
-  if (kv_format::keeps_open_blocks<typename C::KvFormat> && needs_disk<typename C::Offload>) {
+  if (kv.keeps_open_blocks && needs_disk<typename C::Offload>) {
     return "kv_format: tokens that it has not packed yet are not written to disk"sv;
   }
-  if (kv_format::keeps_open_blocks<typename C::KvFormat> && MatchesParts<typename C::PrefixIndex>) {
+  if (kv.keeps_open_blocks && MatchesParts<typename C::PrefixIndex>) {
     return "prefix_index: it shares a part of a block, and kv_format packs a block's tokens together"sv;
   }
   // A full block of the others is packed before anybody can find it.
-  if (kv_format::keeps_window<typename C::KvFormat> && C::PrefixIndex::enabled) {
+  if (kv.keeps_window && C::PrefixIndex::enabled) {
     return "prefix_index: a block that texts share is packed when one of them is past it, and "
            "kv_format keeps a window of each as it was"sv;
   }
-  if (kv_format::layers_differ<typename C::KvFormat> && moves_by_layer<typename C::Offload>) {
+  if (kv.layers_differ && moves_by_layer<typename C::Offload>) {
     return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;
   }
   constexpr bool guesses = speculation::guesses<speculation_of<C>>;
   if (guesses && lists_tokens) {
     return "speculation: tokens that turn out wrong are taken back, and retention has counted them"sv;
   }
-  if (guesses && kv_format::keeps_open_blocks<typename C::KvFormat>) {
+  if (guesses && kv.keeps_open_blocks) {
     return "speculation: tokens that turn out wrong are taken back, and kv_format has packed them"sv;
   }
   if (guesses && C::Scheduler::pads) {
     return "speculation: static batching pads every sequence to the longest, drafts too"sv;
   }
-  if (!kv_format::divides_block<typename C::KvFormat>(C::BlockSize::tokens.value)) {
+  if (!kv.divides_block) {
     return "block_size: a block is no whole number of the KV format's groups of tokens, or its "
            "window no whole number of blocks"sv;
   }
   return ""sv;
-}();
+}
+/// The same with the configuration's own KV format. Sweeps skip such a variant and put the sentence in its
+/// row; Engine refuses to compile it.
+template <FillsAllSlots C>
+inline constexpr std::string_view incompatible_because =
+    incompatible_with<C>(kv_format::traits_of<typename C::KvFormat>(C::BlockSize::tokens.value));
 
 }  // namespace quire

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +15,8 @@
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/describe.hpp>
 #include <quire/engine/serving_engine.hpp>
+#include <quire/kv_format/codec.hpp>
+#include <quire/scheduler/concepts.hpp>
 
 namespace quire {
 
@@ -23,16 +27,24 @@ struct Variant {
   std::array<std::string, slot_count> slots;  // policy names, in the order of slot_names
   std::string_view incompatible;              // why it cannot run; empty when it can
   std::unique_ptr<AnyEngine> (*make)(const typename E::Options&) = nullptr;  // null when it cannot
+  /// What its scheduler says that it reads of its limits (quire/scheduler/concepts.hpp), if it does.
+  std::optional<std::span<const std::string_view>> scheduler_reads{};
+  /// Why it cannot run with a KV format that the options choose; null where they choose none.
+  std::string_view (*with_kv_format)(const kv_format::KvCodec&) = nullptr;
 };
 
 /// The entry of one configuration; an incompatible one is listed with its reason and never built.
 template <class E, class C>
 [[nodiscard]] Variant<E> variant_of() {
   Variant<E> v{.name = C::name, .slots = slot_values<C>(), .incompatible = incompatible_because<C>};
+  v.scheduler_reads = limits_read_by<typename C::Scheduler>();
   if constexpr (incompatible_because<C>.empty()) {
     v.make = [](const typename E::Options& options) -> std::unique_ptr<AnyEngine> {
       return std::make_unique<ErasedEngine<Engine<C, E>>>(options);
     };
+    if constexpr (requires(const kv_format::KvCodec& codec) { E::template refusal<C>(codec); }) {
+      v.with_kv_format = &E::template refusal<C>;
+    }
   }
   return v;
 }

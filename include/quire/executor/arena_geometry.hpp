@@ -36,12 +36,12 @@ template <class C>
       static_cast<std::size_t>(C::BlockSize::tokens.value), static_cast<std::size_t>(s.head_dim)));
 }
 
-/// Sizes the pools of an executor that keeps its blocks in arenas of bytes. Options name them as Cpu::Options
-/// does: device_blocks or kv_memory, host_blocks or host_memory, disk_blocks or disk_memory; disk; costs.
+/// Sizes the pools of an executor that keeps its blocks, of `block` bytes, in arenas. Options name them as
+/// Cpu::Options does: device_blocks or kv_memory, host_blocks or host_memory, disk_blocks or disk_memory; disk;
+/// costs.
 /// \errors usage, for a disk tier without a directory, and pools that hold no block
 template <class C, class Options>
-[[nodiscard]] KvGeometry arena_geometry(const Options& options) {
-  const std::int64_t block = arena_block_bytes<C>(options.model.config.shape);
+[[nodiscard]] KvGeometry arena_geometry(const Options& options, std::int64_t block) {
   KvGeometry g;
   g.device_blocks = blocks_of("kv_memory", options.device_blocks, options.kv_memory, block);
   if (C::Offload::uses_host) {
@@ -61,6 +61,11 @@ template <class C, class Options>
     g.disk_blocks = blocks_of("disk_memory", options.disk_blocks, options.disk_memory, block);
   }
   return g;
+}
+/// The same with blocks of the configuration's own KV format.
+template <class C, class Options>
+[[nodiscard]] KvGeometry arena_geometry(const Options& options) {
+  return arena_geometry<C>(options, arena_block_bytes<C>(options.model.config.shape));
 }
 
 }  // namespace quire::executor

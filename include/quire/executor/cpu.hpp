@@ -86,12 +86,22 @@ struct Cpu {
 
   template <class C>
   [[nodiscard]] static KvGeometry geometry(const Options& options) {
+    return geometry<C>(options, kv_format::codec_of<typename C::KvFormat>());
+  }
+  /// The same with blocks in another KV format.
+  template <class C>
+  [[nodiscard]] static KvGeometry geometry(const Options& options, const kv_format::KvCodec& kv) {
+    const model::Shape& m = shape(options);
+    const auto block = static_cast<std::int64_t>(
+        kv.block_bytes(static_cast<std::size_t>(m.layers), static_cast<std::size_t>(m.kv_heads),
+                       static_cast<std::size_t>(C::BlockSize::tokens.value),
+                       static_cast<std::size_t>(m.head_dim)));
     check_draft_model<C>(shape(options),
                          options.draft_model ? &options.draft_model->config.shape : nullptr,
                          options.limits.max_length);
-    KvGeometry g = arena_geometry<C>(options);
+    KvGeometry g = arena_geometry<C>(options, block);
     g.attends = true;
-    g.tells_freed = kv_format::keeps_open_blocks<typename C::KvFormat>;
+    g.tells_freed = kv.keeps_open_blocks();
     return g;
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <quire/executor/any_cpu.hpp>
 #include <quire/executor/arena_geometry.hpp>
 #include <quire/executor/attending.hpp>
 #include <quire/executor/concepts.hpp>

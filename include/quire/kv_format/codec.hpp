@@ -28,6 +28,7 @@ struct SideCodec {
   CodeLayout (*code_layout)(std::size_t block_tokens, std::size_t head_dim) = nullptr;
   simd::ByteFloatLayout (*byte_floats)(std::size_t head_dim) = nullptr;
   std::size_t residual = 0;
+  std::size_t tokens_together = 1;  // a block must be a whole number of them
   bool before_rotation = false;
   bool is_fp32 = false;  // slabs are rows of floats, which can be read as they lie
 
@@ -91,6 +92,7 @@ template <KvSide Side, bool keys>
     c.code_layout = &Stored::code_layout;
   }
   c.residual = residual_of<Side>;
+  if constexpr (requires { Side::tokens_together; }) c.tokens_together = Side::tokens_together;
   if constexpr (requires { typename Side::Element; }) {
     c.is_fp32 = std::is_same_v<typename Side::Element, float> && c.seal == nullptr;
   }
@@ -126,6 +128,43 @@ struct KvCodec {
   /// Whether keys are stored before rotary embedding, in some layer at least.
   [[nodiscard]] constexpr bool stores_before_rotation() const {
     return keys.before_rotation || (skipped != nullptr && skipped->stores_before_rotation());
+  }
+  /// As traits_of<F>() of the format's type.
+  [[nodiscard]] constexpr KvTraits traits(std::size_t block_tokens) const {
+    KvTraits t{.keeps_open_blocks = keeps_open_blocks(),
+               .keeps_window = keys.residual + values.residual > 0,
+               .before_rotation = stores_before_rotation(),
+               .layers_differ = skipped != nullptr,
+               .divides_block = true};
+    for (const SideCodec* side : {&keys, &values}) {
+      t.divides_block = t.divides_block && side->residual % block_tokens == 0 &&
+                        block_tokens % side->tokens_together == 0;
+    }
+    if (skipped == nullptr) return t;
+    const KvTraits other = skipped->traits(block_tokens);
+    t.keeps_window = t.keeps_window || other.keeps_window;
+    t.divides_block = t.divides_block && other.divides_block;
+    return t;
+  }
+  /// As block_bytes<F>() and token_bytes<F>() of the format's type.
+  [[nodiscard]] std::size_t block_bytes(std::size_t layers, std::size_t kv_heads,
+                                        std::size_t block_tokens, std::size_t head_dim) const {
+    std::size_t all = 0;
+    for (std::size_t i = 0; i < layers; ++i) {
+      const KvCodec& c = of_layer(i, layers);
+      all +=
+          c.keys.slab_bytes(block_tokens, head_dim) + c.values.slab_bytes(block_tokens, head_dim);
+    }
+    return all * kv_heads;
+  }
+  [[nodiscard]] double token_bytes(std::size_t layers, std::size_t kv_heads,
+                                   std::size_t head_dim) const {
+    double all = 0;
+    for (std::size_t i = 0; i < layers; ++i) {
+      const KvCodec& c = of_layer(i, layers);
+      all += c.keys.token_bytes(head_dim) + c.values.token_bytes(head_dim);
+    }
+    return all * static_cast<double>(kv_heads);
   }
 };
 

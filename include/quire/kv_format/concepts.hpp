@@ -214,6 +214,17 @@ template <class F>
 inline constexpr bool layers_differ = requires {
   typename F::Skipped;
 };
+/// What the other slots have to know of a KV format (engine/compatible.hpp): of a type, or of a format
+/// that is chosen at run time (KvCodec::traits).
+struct KvTraits {
+  bool keeps_open_blocks = false;  // tokens lie beside the pool before they are packed
+  bool keeps_window = false;       // for longer than their block fills
+  bool before_rotation = false;    // keys are stored before rotary embedding
+  bool layers_differ = false;      // some are stored in another format
+  bool divides_block = true;       // blocks of the size at hand suit it
+
+  friend constexpr bool operator==(const KvTraits&, const KvTraits&) = default;
+};
 /// Whether keys are stored before rotary embedding, in some layer at least.
 template <class F>
 inline constexpr bool stores_before_rotation = [] {
@@ -226,6 +237,14 @@ inline constexpr bool stores_before_rotation = [] {
   }
   return before;
 }();
+template <class F>
+[[nodiscard]] constexpr KvTraits traits_of(std::int64_t block_tokens) {
+  return {.keeps_open_blocks = keeps_open_blocks<F>,
+          .keeps_window = keeps_window<F>,
+          .before_rotation = stores_before_rotation<F>,
+          .layers_differ = layers_differ<F>,
+          .divides_block = divides_block<F>(block_tokens)};
+}
 
 }  // namespace kv_format
 }  // namespace quire

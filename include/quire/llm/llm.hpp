@@ -84,10 +84,11 @@ struct TextEvent {
 ///
 /// Prompts of one call run as one batch and share the engine's prefix cache with earlier calls.
 /// Results depend on prompt, parameters and seed alone, not on the batch or the threads.
+/// E: executor::Cpu, or executor::AnyCpu, with which the options choose the formats.
 /// \errors data, with file and place, for a checkpoint that cannot be read; usage for a request
 /// that can never run (an empty or too long prompt, parameters out of range, more sequences than the
 /// engine takes)
-template <class C = LlmConfig>
+template <class C = LlmConfig, class E = executor::Cpu>
 class LLM {
  public:
   struct Options {
@@ -110,8 +111,34 @@ class LLM {
     std::string file_load{"mapped"};
     /// How much of the weights may be in memory at a time, as executor::Cpu::Options; 0: all.
     Bytes resident_weights = 0;
+    /// In place of the configuration's formats, with executor::AnyCpu; null: those.
+    const kv_format::KvCodec* kv_format = nullptr;
+    const weight_format::WeightCodec* weight_format = nullptr;
+    /// Of a KV format that is fitted to the model beforehand, as executor::Cpu::Options.
+    std::shared_ptr<const kv_format::Calibration> kv_calibration{};
   };
   using TextCallback = std::function<void(const TextEvent&)>;
+
+  /// What is read before an engine is made.
+  /// In this order: a folder that is not there is said before a file that is not in it.
+  struct Opened {
+    checkpoint::Checkpoint checkpoint;
+    checkpoint::Tokenizer tokenizer;
+  };
+  static Opened open(const std::string& directory, const Options& options) {
+    const checkpoint::FileLoader loader = checkpoint::file_loader_named(options.file_load);
+    checkpoint::Checkpoint model = checkpoint::open_checkpoint(
+        directory, options.weight_cache.empty() ? loader : checkpoint::mapped_files());
+    if (model.tokenizer) {
+      checkpoint::Tokenizer tokenizer = *model.tokenizer;
+      return {std::move(model), std::move(tokenizer)};
+    }
+    if (checkpoint::is_gguf(directory)) {
+      throw data_error(directory, "there is no tokenizer in it", "tokenizer.ggml.model");
+    }
+    return {std::move(model), checkpoint::Tokenizer::from_file(
+                                  (std::filesystem::path(directory) / "tokenizer.json").string())};
+  }
 
   explicit LLM(const std::string& directory, Options options = {})
       : LLM(open(directory, options), options) {}
@@ -169,32 +196,13 @@ class LLM {
 
   [[nodiscard]] const StartupSeconds& startup() const { return startup_; }
   [[nodiscard]] const checkpoint::Tokenizer& tokenizer() const { return tokenizer_; }
-  [[nodiscard]] Engine<C, executor::Cpu>& engine() { return engine_; }
+  [[nodiscard]] Engine<C, E>& engine() { return engine_; }
   /// Logits after every token of a text. \shape (tokens, vocab)
   [[nodiscard]] std::vector<float> logits(std::span<const TokenId> tokens) {
     return model::full_logits(engine_.executor().decoder(), tokens, engine_.executor().threads());
   }
 
  private:
-  /// In this order: a folder that is not there is said before a file that is not in it.
-  struct Opened {
-    checkpoint::Checkpoint checkpoint;
-    checkpoint::Tokenizer tokenizer;
-  };
-  static Opened open(const std::string& directory, const Options& options) {
-    const checkpoint::FileLoader loader = checkpoint::file_loader_named(options.file_load);
-    checkpoint::Checkpoint model = checkpoint::open_checkpoint(
-        directory, options.weight_cache.empty() ? loader : checkpoint::mapped_files());
-    if (model.tokenizer) {
-      checkpoint::Tokenizer tokenizer = *model.tokenizer;
-      return {std::move(model), std::move(tokenizer)};
-    }
-    if (checkpoint::is_gguf(directory)) {
-      throw data_error(directory, "there is no tokenizer in it", "tokenizer.ggml.model");
-    }
-    return {std::move(model), checkpoint::Tokenizer::from_file(
-                                  (std::filesystem::path(directory) / "tokenizer.json").string())};
-  }
   LLM(Opened opened, const Options& options)
       : LLM(std::move(opened.checkpoint), std::move(opened.tokenizer), options) {}
 
@@ -231,10 +239,20 @@ class LLM {
     }
     return draft;
   }
-  static executor::Cpu::Options engine_options(checkpoint::Checkpoint checkpoint,
-                                               const Options& options,
-                                               const checkpoint::Tokenizer& tokenizer) {
-    executor::Cpu::Options out{.model = std::move(checkpoint), .limits = options.limits};
+  static typename E::Options engine_options(checkpoint::Checkpoint checkpoint,
+                                            const Options& options,
+                                            const checkpoint::Tokenizer& tokenizer) {
+    typename E::Options out;
+    out.model = std::move(checkpoint);
+    out.limits = options.limits;
+    if constexpr (requires { out.kv_format; }) {
+      out.kv_format = options.kv_format;
+      out.weight_format = options.weight_format;
+    } else if (options.kv_format != nullptr || options.weight_format != nullptr) {
+      throw usage_error("kv_format and weight_format", "this executor has the configuration's",
+                        "quire::LLM<C, quire::executor::AnyCpu>");
+    }
+    out.kv_calibration = options.kv_calibration;
     if (!options.draft_model.empty()) out.draft_model = open_draft(options.draft_model, tokenizer);
     out.threads = options.threads > 0
                       ? options.threads
@@ -250,7 +268,7 @@ class LLM {
     out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load),
                         options.weight_cache_capacity, options.weight_cache_tell};
     // a small model needs less: no more than every sequence at full length
-    const KvGeometry all = executor::Cpu::geometry<C>(out);
+    const KvGeometry all = E::template geometry<C>(out);
     const model::Shape& shape = out.model.config.shape;
     if (out.limits.max_length > shape.max_length) {
       throw usage_error("limits.max_length " + std::to_string(out.limits.max_length.value),
@@ -419,7 +437,7 @@ class LLM {
   checkpoint::Tokenizer tokenizer_;
   checkpoint::GenerationConfig generation_;
   std::vector<TokenId> eos_;
-  Engine<C, executor::Cpu> engine_;
+  Engine<C, E> engine_;
 };
 
 LLM(const std::string&)->LLM<LlmConfig>;

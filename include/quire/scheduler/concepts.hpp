@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include <quire/core/units.hpp>
@@ -69,6 +70,9 @@ enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens,
 ///   Both count only where they stand in the class of rank() and charge(), or below it.
 /// - never_preempts (optional): a promise; such a scheduler needs a contiguous reservation.
 /// - pads: all sequences of a batch compute as many tokens as the longest (static batching).
+/// - reads (optional): the members of SchedulerLimits that the policy itself reads, of "chunk", "max_batch"
+///   and "max_delay": `static constexpr std::array<std::string_view, 1> reads{"chunk"};`. A program then
+///   refuses a setting that changes nothing; of a policy that does not say, it cannot know.
 template <class P>
 concept SchedulerPolicy = std::constructible_from<P, const SchedulerLimits&> &&
     requires(P policy, const P& view, const SequenceGroup& group, const BatchState& state, Tokens n,
@@ -106,6 +110,16 @@ inline constexpr bool stands_for =
                           typename ClassOf<decltype(&P::charge)>::type>;
 
 }  // namespace detail
+
+/// What a scheduler says that it reads of its limits; empty optional where it does not say.
+template <class P>
+[[nodiscard]] constexpr std::optional<std::span<const std::string_view>> limits_read_by() {
+  if constexpr (requires { std::span<const std::string_view>(P::reads); }) {
+    return std::span<const std::string_view>(P::reads);
+  } else {
+    return std::nullopt;
+  }
+}
 
 /// Whether a scheduler says how long groups that wait keep their order.
 template <class P>
