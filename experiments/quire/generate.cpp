@@ -328,7 +328,10 @@ void generate(const GenerateOptions& o) {
   try {
     generate_text<Config>(o);
   } catch (const Error& error) {
-    throw Error(error.kind(), "", in_flags(error.what(), generate_flags));
+    std::string text = in_flags(error.what(), generate_flags);
+    constexpr std::string_view weights = "weight format ";
+    if (text.starts_with(weights)) text.replace(0, weights.size(), "--weight-format ");
+    throw Error(error.kind(), "", text);
   }
 }
 
@@ -407,12 +410,12 @@ void add_generate(CLI::App& app, int& exit_code) {
                           "a text, 16 times 512 tokens of which a KV format is fitted to: "
                           "kvquant3, qserve_kv4, fp8_per_head_mse "
                           "and their like");
-  command->add_option(
-      "--weight-format", o->weight_format,
-      "format in which weights are kept and multiplied: fp32, or that of an image; numbers that a "
-      "checkpoint holds rounded already (`quire convert`) stay those: formats that would round "
-      "them "
-      "again are refused");
+  command->add_option("--weight-format", o->weight_format,
+                      "format in which all matrices are kept and multiplied, embedding and output "
+                      "too: fp32, or that "
+                      "of an image; layers that a checkpoint holds rounded already (`quire "
+                      "convert`) are not rounded "
+                      "again: other formats than theirs and fp32 are refused");
   std::vector<std::string> loads;
   for (const checkpoint::FileLoader& l : checkpoint::file_loaders()) loads.emplace_back(l.name);
   command
