@@ -437,7 +437,7 @@ class PanelMatrix {
       const Element* row = panel + k * panel_outputs;
       // Widening takes so many instructions per line that too few loads are under way at once.
       if constexpr (sizeof(Element) < sizeof(float)) {
-        simd::fetch_ahead(row + v * simd::lanes + prefetch_bytes / sizeof(Element));
+        simd::fetch_of_stream(row + v * simd::lanes + prefetch_bytes / sizeof(Element));
       }
       return simd::load(row + v * simd::lanes);
     }

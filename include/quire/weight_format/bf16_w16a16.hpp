@@ -77,8 +77,9 @@ struct Bf16W16a16 {
       const std::byte* part = panel + k * outputs;
       const std::size_t passes =
           tiles * std::max<std::size_t>(outputs / (vectors * simd::lanes), 1);
+      const bool fetches = tiles > 1 || simd::fetches_streams;
       simd::LinesAhead ahead{part + (tiles > 1 ? bytes * outputs : prefetch_bytes),
-                             (outputs + 16 * passes - 1) / (16 * passes)};
+                             fetches ? (outputs + 16 * passes - 1) / (16 * passes) : 0};
       std::size_t n = 0;
       for (; n + vectors * simd::lanes <= outputs; n += vectors * simd::lanes) {
         add_rows<vectors>(part + 4 * n, outputs, rows + k, wide, bytes, count, y + n, y_stride,

@@ -165,9 +165,10 @@ struct Int8Channels {
       // A step is four inputs of all columns. Lines of other columns are fetched with theirs.
       const std::byte* from = panel + (k / 4 * outputs + n) * 4;
       const std::size_t tiles = count / most_rows;
-      LinesAhead ahead = many ? LinesAhead{panel + (k + part) * outputs + n * part,
-                                           (columns / 16 + tiles - 1) / tiles}
-                              : LinesAhead{from + prefetch_bytes, columns / 16};
+      LinesAhead ahead =
+          many ? LinesAhead{panel + (k + part) * outputs + n * part,
+                            (columns / 16 + tiles - 1) / tiles}
+               : LinesAhead{from + prefetch_bytes, fetches_streams ? columns / 16 : 0};
       std::size_t r = 0;
       const auto add = [&](auto tile) {
         for (; r + tile <= count; r += tile) {

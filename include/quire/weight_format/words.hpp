@@ -65,6 +65,15 @@ void pack_row(const float* x, std::size_t inputs, std::byte* row) {
 
 // Lines of a stream are fetched so far ahead.
 inline constexpr std::size_t prefetch_bytes = 4096;
+/// Whether they are for one row. Four bits are unpacked and meet all digits: that is no little work.
+template <class Block, std::size_t Digits>
+[[nodiscard]] constexpr bool fetches_stream() {
+  if constexpr (simd::fetches_streams || InParts<Block>) {
+    return true;
+  } else {
+    return Digits > 1 && LayoutOf<Block>::value.bits < 8;
+  }
+}
 // Outputs that pass together, and rows whose sums are kept at once.
 inline constexpr std::size_t columns = simd::tile_width, most_sums = 96;
 
@@ -104,7 +113,8 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
   for (std::size_t b = 0; b < blocks; ++b, planes += Block::bytes * outputs) {
     const std::byte* streamed = planes + Block::bytes * outputs;  // the next block, of one row
     for (std::size_t part = 0; part < parts<Block>; ++part, rows += record_bytes<Block, Digits>) {
-      if constexpr (Rows == 1 && !InParts<Block>) {  // scales, and what else lies beside the codes
+      if constexpr (Rows == 1 && !InParts<Block> && fetches_stream<Block, Digits>()) {
+        // Scales, and what else lies beside the codes.
         const std::byte* beside =
             planes + LayoutOf<Block>::value.scale_at * outputs + prefetch_bytes;
         constexpr std::size_t each = Block::bytes - code_bytes<Block>;
@@ -154,7 +164,9 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
           HWY_FENCE;  // a step's lines are fetched with it, not with all others of the block: a sixth faster
           unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
             const std::byte* from = codes + byte * outputs + v * lanes * 4;
-            if constexpr (Rows == 1) fetch_ahead(from + prefetch_bytes);
+            if constexpr (Rows == 1 && fetches_stream<Block, Digits>()) {
+              fetch_ahead(from + prefetch_bytes);
+            }
             word[v] = hn::LoadU(Words(), reinterpret_cast<const std::int32_t*>(from));
           });
           if constexpr (at.bits == 8) {
