@@ -8,8 +8,4 @@ Log play_on_cpu(const std::filesystem::path& models, const Case& c) {
   return play<executor::Cpu>(models, c);
 }
 
-Log play_retaining_on_cpu(const std::filesystem::path& models, const Case& c) {
-  return play_retaining<executor::Cpu>(models, c);
-}
-
 }  // namespace quire::device

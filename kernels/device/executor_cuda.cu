@@ -24,7 +24,6 @@ template class quire::executor::BasicCuda<quire::Bf16, quire::kernels::CublasLtP
 
 namespace quire::device {
 Log play_on_cpu(const std::filesystem::path& models, const Case& c);
-Log play_retaining_on_cpu(const std::filesystem::path& models, const Case& c);
 }  // namespace quire::device
 
 namespace {
@@ -81,26 +80,15 @@ int main(int argc, char** argv) {
       const device::Log cpu = device::play_on_cpu(argv[1], c);
       const device::Log exact = device::play<Exact>(argv[1], c);
       const Outcome o = compare(cpu, exact);
+      const bool fetched = c.preset != "tiered" || (cpu.host_fetched > 0 && cpu.disk_fetched > 0);
       add("executor_cuda fp32", c, o,
-          o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens &&
+          o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens && fetched &&
               (!c.preempts || cpu.counters.preemptions > 0));
+      if (!c.plain()) continue;
       const Outcome f = compare(cpu, device::play<Fast>(argv[1], c));
       add(std::is_same_v<Ranks, executor::Alone> ? "executor_cuda fp16 cublaslt"
                                                  : "executor_cuda fp16 cublaslt nccl",
           c, f, f.decisions && f.records);
-    } catch (const Error& e) {
-      std::fprintf(stderr, "%s %s: %s\n", c.preset.c_str(), c.model.c_str(), e.what());
-      ++wrong;
-    }
-  }
-  for (const device::Case& c : device::retaining_cases()) {
-    try {
-      const device::Log cpu = device::play_retaining_on_cpu(argv[1], c);
-      const device::Log exact = device::play_retaining<Exact>(argv[1], c);
-      const Outcome o = compare(cpu, exact);
-      add("executor_cuda fp32 retention", c, o,
-          o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens &&
-              (!c.preempts || cpu.counters.preemptions > 0));
     } catch (const Error& e) {
       std::fprintf(stderr, "%s %s: %s\n", c.preset.c_str(), c.model.c_str(), e.what());
       ++wrong;
