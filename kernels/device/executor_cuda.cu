@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
           o.decisions && o.records && o.tokens > 80 && exact.tokens == cpu.tokens && fetched &&
               (!c.preempts || cpu.counters.preemptions > 0));
       if (!c.plain()) continue;
-      const Outcome f = compare(cpu, device::play<Fast>(argv[1], c));
+      const Outcome f = compare(cpu, device::play_plain<Fast>(argv[1], c));
       add(std::is_same_v<Ranks, executor::Alone> ? "executor_cuda fp16 cublaslt"
                                                  : "executor_cuda fp16 cublaslt nccl",
           c, f, f.decisions && f.records);

@@ -237,24 +237,26 @@ inline std::vector<Case> cases() {
           {"quest", "llama", 30, true},
           {"tiered", "llama", 34, true}};
 }
+/// A plain case, which executors of every kind play.
+template <class Executor>
+Log play_plain(const std::filesystem::path& models, const Case& c) {
+  if (c.preset == "vllm") return play<presets::Vllm, Executor>(models, c.model, c.blocks);
+  if (c.preset == "orca_max") return play<presets::OrcaMax, Executor>(models, c.model, c.blocks);
+  if (c.preset == "sarathi") return play<presets::Sarathi, Executor>(models, c.model, c.blocks);
+  throw usage_error("device", "there is no case " + c.preset);
+}
 template <class Executor>
 Log play(const std::filesystem::path& models, const Case& c) {
-  const auto preset = [&]<class Preset>(Preset*, const RetentionLimits& retention = {}) {
-    return play<Preset, Executor>(
-        models, c.model, c.blocks, [] {}, 16, retention);
-  };
   const auto retaining = [&]<class Policy>(Policy*) {
-    return preset(static_cast<Retains<Policy>*>(nullptr), few_tokens);
+    return play<Retains<Policy>, Executor>(
+        models, c.model, c.blocks, [] {}, 16, few_tokens);
   };
-  if (c.preset == "vllm") return preset(static_cast<presets::Vllm*>(nullptr));
-  if (c.preset == "orca_max") return preset(static_cast<presets::OrcaMax*>(nullptr));
-  if (c.preset == "sarathi") return preset(static_cast<presets::Sarathi*>(nullptr));
   if (c.preset == "h2o") return retaining(static_cast<retention::H2O*>(nullptr));
   if (c.preset == "streaming_llm") return retaining(static_cast<retention::StreamingLlm*>(nullptr));
   if (c.preset == "tova") return retaining(static_cast<retention::Tova*>(nullptr));
   if (c.preset == "quest") return retaining(static_cast<retention::Quest*>(nullptr));
-  if (c.preset == "tiered") return preset(static_cast<InTiers*>(nullptr));
-  throw usage_error("device", "there is no case " + c.preset);
+  if (c.preset == "tiered") return play<InTiers, Executor>(models, c.model, c.blocks);
+  return play_plain<Executor>(models, c);
 }
 
 }  // namespace quire::device
