@@ -204,7 +204,9 @@ TEST(CudaExecutor, ADraftModelGuessesAsOnTheCpuExecutor) {
     EXPECT_EQ(cuda.counters.drafted_tokens, cpu.counters.drafted_tokens);
     EXPECT_EQ(cuda.counters.accepted_tokens, cpu.counters.accepted_tokens);
     EXPECT_GT(cpu.counters.drafted_tokens, Tokens{50});
-    if (draft == "llama") EXPECT_GT(2 * cpu.counters.accepted_tokens, cpu.counters.drafted_tokens);
+    if (draft == "llama") {
+      EXPECT_GT(2 * cpu.counters.accepted_tokens, cpu.counters.drafted_tokens);
+    }
   }
 }
 

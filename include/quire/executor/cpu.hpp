@@ -112,11 +112,13 @@ struct Cpu {
     static constexpr std::string_view name = "cpu";
     static constexpr bool needs_tokens = true;
 
-    Steps(const Options& options, const KvGeometry& geometry) requires KvFormatPolicy<KvFormat>
-        : Steps(options, geometry, kv_format::codec_of<KvFormat>()) {}
-    Steps(const Options& options, const KvGeometry& geometry,
-          const kv_format::KvCodec& codec) requires WeightFormatPolicy<WeightFormat>
-        : Steps(options, geometry, codec, weight_format::codec_of<WeightFormat>()) {}
+    // Templates, since clang 14 instantiates constrained members with their class.
+    template <KvFormatPolicy Format = KvFormat>
+    Steps(const Options& options, const KvGeometry& geometry)
+        : Steps(options, geometry, kv_format::codec_of<Format>()) {}
+    template <WeightFormatPolicy Format = WeightFormat>
+    Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec)
+        : Steps(options, geometry, codec, weight_format::codec_of<Format>()) {}
     /// Codecs of the formats, where KvFormat or WeightFormat is Packed.
     Steps(const Options& options, const KvGeometry& geometry, const kv_format::KvCodec& codec,
           const weight_format::WeightCodec& weights);

@@ -89,11 +89,12 @@ struct RecordingGemm {
 namespace detail {
 
 /// A model's layers as fp32, one after the other rounded to integers, pruned or made factors.
+template <class Gemm>
 class Calibrator {
   using Statistics = weight_format::InputStatistics;
   using Method = CalibrationOptions::Method;
   using Names = std::vector<std::string>;
-  using Recorded = Decoder<weight_format::Packed, RecordingGemm>;
+  using Recorded = Decoder<weight_format::Packed, Gemm>;
 
  public:
   Calibrator(const checkpoint::Checkpoint& model, const std::vector<std::vector<TokenId>>& texts,
@@ -473,44 +474,49 @@ class Calibrator {
 /// errors: if given, what each matrix's outputs lose on the texts, as this method sees its inputs
 /// \errors usage for a model that is quantised, transposed or a mixture, and for groups that do not
 /// divide a row
-[[nodiscard]] inline checkpoint::Checkpoint calibrate(
-    const checkpoint::Checkpoint& model, const std::vector<std::vector<TokenId>>& texts,
-    const CalibrationOptions& options, ThreadPool& threads,
-    std::vector<LayerError>* errors = nullptr) {
-  return detail::Calibrator(model, texts, options, threads).run(errors);
+template <class Gemm = RecordingGemm>
+[[nodiscard]] checkpoint::Checkpoint calibrate(const checkpoint::Checkpoint& model,
+                                               const std::vector<std::vector<TokenId>>& texts,
+                                               const CalibrationOptions& options,
+                                               ThreadPool& threads,
+                                               std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator<Gemm>(model, texts, options, threads).run(errors);
 }
 
 /// Drops weights of a model's linear layers: floats with zeros, to be run in any format, or packed without
 /// them (weight_format/sparse_24.hpp). errors: if given, what each matrix's outputs lose on the texts
 /// \errors usage as calibrate(), and for a share that is none
-[[nodiscard]] inline checkpoint::Checkpoint prune(const checkpoint::Checkpoint& model,
-                                                  const std::vector<std::vector<TokenId>>& texts,
-                                                  const weight_format::PruningOptions& options,
-                                                  ThreadPool& threads,
-                                                  std::vector<LayerError>* errors = nullptr) {
-  return detail::Calibrator(model, texts, {}, threads).pruned(options, errors);
+template <class Gemm = RecordingGemm>
+[[nodiscard]] checkpoint::Checkpoint prune(const checkpoint::Checkpoint& model,
+                                           const std::vector<std::vector<TokenId>>& texts,
+                                           const weight_format::PruningOptions& options,
+                                           ThreadPool& threads,
+                                           std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator<Gemm>(model, texts, {}, threads).pruned(options, errors);
 }
 
 /// Stores linear layers as two matrices of a low rank each (checkpoint/low_rank.hpp), which have a share less
 /// numbers together; a layer for which that saves nothing stays whole, as do embedding and output matrix.
 /// errors: if given, what each matrix's outputs lose on the texts. SVD alone asks for no texts otherwise
 /// \errors usage as calibrate(), and for a share that is none
-[[nodiscard]] inline checkpoint::Checkpoint factor(const checkpoint::Checkpoint& model,
-                                                   const std::vector<std::vector<TokenId>>& texts,
-                                                   const weight_format::LowRankOptions& options,
-                                                   ThreadPool& threads,
-                                                   std::vector<LayerError>* errors = nullptr) {
-  return detail::Calibrator(model, texts, {}, threads).factored(options, errors);
+template <class Gemm = RecordingGemm>
+[[nodiscard]] checkpoint::Checkpoint factor(const checkpoint::Checkpoint& model,
+                                            const std::vector<std::vector<TokenId>>& texts,
+                                            const weight_format::LowRankOptions& options,
+                                            ThreadPool& threads,
+                                            std::vector<LayerError>* errors = nullptr) {
+  return detail::Calibrator<Gemm>(model, texts, {}, threads).factored(options, errors);
 }
 
 /// Moves outliers of the inputs of attention and MLP into their weights, by factors max|x|^a / max|w|^(1 - a)
 /// that the norm before them is divided by. The function stays as it is; what rounds inputs, as W8a8
 /// does, loses less. strength: a, 0.5 or, for models with larger outliers, up to 0.85
 /// \errors usage as calibrate(), and for norms after the layers \source Xiao et al., SmoothQuant, ICML '23
-[[nodiscard]] inline checkpoint::Checkpoint smooth(const checkpoint::Checkpoint& model,
-                                                   const std::vector<std::vector<TokenId>>& texts,
-                                                   ThreadPool& threads, double strength = 0.5) {
-  return detail::Calibrator(model, texts, {}, threads).smoothed(strength);
+template <class Gemm = RecordingGemm>
+[[nodiscard]] checkpoint::Checkpoint smooth(const checkpoint::Checkpoint& model,
+                                            const std::vector<std::vector<TokenId>>& texts,
+                                            ThreadPool& threads, double strength = 0.5) {
+  return detail::Calibrator<Gemm>(model, texts, {}, threads).smoothed(strength);
 }
 
 }  // namespace quire::model
