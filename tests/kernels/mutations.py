@@ -5,7 +5,7 @@
                                [--list] [--table] [--resume FILE] [--explained]
 
 A mutation removes a barrier or what orders two streams, moves a comparison by one, drops a factor, a term or a mask, leaves out an
-early return, or swaps entries of a block table. All mutations of the files that some tests check are
+early return, or swaps entries of a block table. All mutations of the files that share tests are
 compiled at once into those tests, with AddressSanitizer and UndefinedBehaviorSanitizer, each behind a
 switch that an environment variable turns; those in code that runs at compile time are compiled one by
 one. One that the tests do not notice is a survivor; EQUIVALENT explains those that change no result.
@@ -37,7 +37,7 @@ TABLE = pathlib.Path(__file__).with_suffix(".md")
 DECODE = ["decode_mutants"]
 STEP = ["step_kernels_test"]
 RETENTION = ["retention_kernels_test"]
-EXECUTOR = ["cuda", "transfers", "step_data"]
+EXECUTOR = ["cuda_tiers", "transfers", "step_data"]
 ORDERED = ("/cuda.cuh", "/cuda_tiers.cuh")  # of them, what orders streams and the host alone
 TESTS = {  # a kernel's file, and the tests that must notice
     "paged_decode/paged_decode.cuh": DECODE,
@@ -77,10 +77,10 @@ TESTS = {  # a kernel's file, and the tests that must notice
     "turn_queries/turn_queries.cuh": RETENTION,
     "paged_decode/seen.cuh": RETENTION,
     "read_tokens/read_tokens.cuh": RETENTION,
-    **{f"../executor/{name}.cuh": ["cuda_executor_test"] for name in EXECUTOR},
-    "../executor/cuda_tiers.cuh": ["cuda_tiers_test", "cuda_executor_test"],
+    "../executor/cuda.cuh": ["cuda_retention_test", "cuda_executor_test"],
+    **{f"../executor/{name}.cuh": ["cuda_tiers_test", "cuda_executor_test"] for name in EXECUTOR},
     "../executor/keeping.cuh": ["cuda_retention_test"],
-    "../simt/streams.cuh": ["simt_test", "cuda_executor_test"],
+    "../simt/streams.cuh": ["simt_test"],
 }
 CPU_BESIDE = ("cuda_executor_test", "cuda_retention_test", "cuda_tiers_test")
 MINIMUM = "the smaller of two equal numbers is either"
@@ -160,6 +160,7 @@ EQUIVALENT = {
     "{{(p.outputs+outputs-0)/outputs,(most+columns-1)/columns,experts},":
         "a block of threads without outputs writes nothing",
     "{{(p.outputs+outputs-1)/outputs,(most+columns-0)/columns,experts},": NOBODY,
+    "{{(p.outputs+15)/16,(most+columns-0)/columns,experts},Kernel::shared_bytes},p,": NOBODY,
     "if(simt::emulated||p.count<16*experts){": "wider tiles sum the same products",
     "if(simt::emulated||p.count<=16*1){": "wider tiles sum the same products",
     # prefill
@@ -218,6 +219,8 @@ EQUIVALENT = {
     "while(n>1&&n*1>simt::warp_lanes)n/=2;": "lanes share tokens otherwise",
     "while(n>=1&&(head_dim%n!=0||head_dim/n<sharers))n/=2;":
         "one element divides each row and leaves no lane dry: the loop ends there",
+    # the executor
+    "if(false&&(count==0))return;": "copies or fills nothing",
     # sampling
     "std::uint32_tleast=key_of(-simt::infinity())+0;": "tokens of -infinity weigh nothing",
     "wrong+=x<3.402823466e38f?0:1;": "only the largest float itself, which no model gives",
@@ -304,7 +307,7 @@ def mutations(name):
         array = re.match(r"\s*(const )?[\w:<>]+ \w+\[", code) or re.search(r"\(&\w+\)\[", code)
         for m in re.finditer(r"simt::sync(_warp)?\([^)]*\);|simt::(meet|meet_later|fence_async|begin_products"
                              r"|commit_products|wait_products<\d>)\(.*\);"
-                             r"|\w+(\([^()]*\))?\.(wait|arrive)\([^;]*\);", code):
+                             r"|(?:\w+::)*\w+(\([^()]*\))?\.(wait|arrive)\([^;]*\);", code):
             yield (number, "barrier removed",
                    code[:m.start()] + ";" + code[m.end():] + "  // without " + m[0],
                    code[:m.start()] + "if (!quire_mutation::on<@>()) " + code[m.start():])
@@ -383,12 +386,14 @@ def cpu_seconds():
 
 
 def cpu_executor(work):
-    """What the executor's tests link: the CPU's, compiled once."""
-    made = work / "cpu_steps.o"
-    if not made.exists():
-        subprocess.run(["g++", *FLAGS, *includes(None), "-c", "-o", str(made),
-                        str(ROOT / "tests" / "common" / "cpu_steps.cpp")], check=True)
-    return [str(made), "-lhwy", "-luring"]
+    """What the executor's tests link: the CPU's, and how models are opened, compiled once."""
+    made = []
+    for name in ("cpu_steps", "checkpoints"):
+        made.append(work / f"{name}.o")
+        if not made[-1].exists():
+            subprocess.run(["g++", *FLAGS, *includes(None), "-c", "-o", str(made[-1]),
+                            str(ROOT / "tests" / "common" / f"{name}.cpp")], check=True)
+    return [*map(str, made), "-lhwy", "-luring"]
 
 
 def compile_tests(texts, tests, folder, work):
@@ -409,17 +414,27 @@ def compile_tests(texts, tests, folder, work):
     return ""
 
 
-def notices(folder, tests, switch, limit=60):
-    """Whether one of the programs in `folder` fails, or takes more than `limit` CPU seconds: a loop
-    without an end is noticed too."""
-    for test in tests:
-        done = subprocess.run(
-            [folder / test], capture_output=True, cwd=ROOT,
-            env={**os.environ, "GTEST_FAIL_FAST": "1", "QUIRE_MUTATION": str(switch)},
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
-        if done.returncode != 0:
-            return True
-    return False
+def run_test(folder, test, switch, limit):
+    return subprocess.run(
+        [folder / test], capture_output=True, cwd=ROOT, text=True, errors="replace",
+        env={**os.environ, "GTEST_FAIL_FAST": "1", "QUIRE_MUTATION": str(switch)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)))
+
+
+def notices(folder, tests, switch, limits):
+    """Whether one of the programs in `folder` fails, or takes more CPU seconds than `limits` says: a
+    loop without an end is noticed too."""
+    return any(run_test(folder, t, switch, limits.get(t, 60)).returncode != 0 for t in tests)
+
+
+def usual_limit(folder, test):
+    """A few times what a test takes without a mutation, which it must not notice."""
+    before = cpu_seconds()
+    done = run_test(folder, test, -1, 600)
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr)[-3000:]
+        raise SystemExit(f"{said}\n{test} fails without a mutation")
+    return 2 + int(4 * (cpu_seconds() - before))
 
 
 def with_switches(lines, todo):
@@ -457,21 +472,30 @@ def with_switches(lines, todo):
 
 
 def check_group(tests, todo, work, report):
-    """todo: file -> switch -> mutation, all of files that the same tests check; compiled together.
+    """todo: file -> switch -> mutation, of files that share tests; all compiled together.
     Calls report(file, mutation, True, False, or None: does not compile)."""
     lines = {name: (KERNELS / name).read_text().splitlines() for name in todo}
     plain = {name: "\n".join(of) + "\n" for name, of in lines.items()}
     alone = {name: {} for name in todo}
     folder = pathlib.Path(tempfile.mkdtemp(dir=work))
-    limit = None
-    while any(todo.values()):
+    limits, built, later = {}, set(), {name: {} for name in todo}
+    while any(todo.values()) or any(later.values()):
         # mutations of one line that touch each other wait for the next round
-        texts, waiting = {}, {}
+        texts = {}
         for name in todo:
             texts[name] = with_switches(lines[name], todo[name])
-            waiting[name] = {i: m[:4] for i, m in todo[name].items() if len(m) == 5}
+            later[name] |= {i: m[:4] for i, m in todo[name].items() if len(m) == 5}
             todo[name] = {i: m for i, m in todo[name].items() if len(m) == 4}
-        if said := compile_tests(texts, tests, folder, work):
+        # what a test that is built knows beside these will be compiled one by one
+        for test in [t for t in tests if t not in built]:
+            if said := compile_tests(texts, [test], folder, work):
+                break
+            built.add(test)
+            if test not in limits:
+                limits[test] = usual_limit(folder, test)
+        else:
+            said = ""
+        if said:
             found = 0
             for name in todo:
                 at = rf"{re.escape(os.path.normpath('kernels/' + name))}:(\d+):"  # else what asked for the line at fault
@@ -479,25 +503,19 @@ def check_group(tests, todo, work, report):
                 for i in [i for i, m in todo[name].items() if str(m[0]) in wrong]:
                     alone[name][i] = todo[name].pop(i)
                     found += 1
-                todo[name] |= waiting[name]
             if found == 0:
                 raise SystemExit(said[-2000:])
             continue
-        if limit is None:
-            before = cpu_seconds()
-            if notices(folder, tests, -1):  # such tests would notice everything
-                raise SystemExit(f"{', '.join(tests)}: the tests fail without a mutation")
-            limit = 2 + int(4 * (cpu_seconds() - before))
         for name, of in todo.items():
             for i, m in sorted(of.items()):
-                report(name, m, notices(folder, tests, i, limit))
-        todo = waiting
+                report(name, m, notices(folder, TESTS[name], i, limits))
+        todo, built, later = later, set(), {name: {} for name in todo}
     for name, of in alone.items():
         for i, m in sorted(of.items()):
             changed = list(lines[name])
             changed[m[0] - 1] = m[2]
-            said = compile_tests(plain | {name: "\n".join(changed) + "\n"}, tests, folder, work)
-            report(name, m, None if said else notices(folder, tests, -1, limit or 60))
+            said = compile_tests(plain | {name: "\n".join(changed) + "\n"}, TESTS[name], folder, work)
+            report(name, m, None if said else notices(folder, TESTS[name], -1, limits))
     shutil.rmtree(folder)
 
 
@@ -619,11 +637,16 @@ def main():
                 if there:
                     report(name, of.pop(i), outcome, kept=True)
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            groups = {}
+            groups = []  # (tests, files' mutations): no test is in two
             for name, of in todo.items():
+                tests, files = list(TESTS[name]), {name: of}
+                for other in [g for g in groups if of and set(g[0]) & set(tests)]:
+                    groups.remove(other)
+                    tests = other[0] + [t for t in tests if t not in other[0]]
+                    files = other[1] | files
                 if of:
-                    groups.setdefault(tuple(TESTS[name]), {})[name] = of
-            list(pool.map(lambda g: check_group(g[0], g[1], work, report), groups.items()))
+                    groups.append((tests, files))
+            list(pool.map(lambda g: check_group(g[0], g[1], work, report), groups))
         if args.table:
             write_table(results, args.sample, args.match is not None)
         count = len(noticed) + len(survivors)

@@ -166,6 +166,68 @@ TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
   check_cache_write<OnDevice<kv::Nvfp4>, 16, 96, Bf16, Bf16>(false, false);
 }
 
+/// Lists of tokens, of another length for each KV head, whose last is the row's own, name the places that
+/// block tables do.
+template <class Format, unsigned block_tokens, unsigned head_dim, class Half>
+void check_listed_write() {
+  using Key = KernelKey<Format, block_tokens, head_dim, Half>;
+  constexpr std::size_t heads = 3, kv_heads = 2, width = (heads + 2 * kv_heads) * head_dim;
+  const std::vector<std::int32_t> lengths = {19, 1, 40};
+  PagedPool<Format, block_tokens, head_dim> tables(kv_heads, lengths, 3),
+      lists(kv_heads, lengths, 3);
+  const std::vector<std::uint32_t> sequence = {0, 0, 1, 2, 2};
+  const std::vector<std::int32_t> position = {17, 18, 0, 8, 39};
+  const std::size_t rows = sequence.size();
+  std::vector<std::uint32_t> entries = {0x7fffffffu}, begin;
+  std::vector<std::int32_t> listed;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto table = lists.table(sequence[r]);
+    for (std::int32_t h = 0; h < 2; ++h) {
+      begin.push_back(static_cast<std::uint32_t>(entries.size()));
+      for (std::int32_t t = h * position[r] / 2; t <= position[r]; ++t) {
+        const auto token = static_cast<std::uint32_t>(t);
+        entries.push_back(table[token / block_tokens] * block_tokens + token % block_tokens);
+      }
+      listed.push_back(static_cast<std::int32_t>(entries.size() - begin.back()));
+    }
+  }
+  entries.push_back(0x7fffffffu);
+  const auto qkv = random_array<Half>(rows * width, tables.rng);
+  auto q = poisoned<Half>(rows * heads * head_dim);
+  CacheWriteParams<Half, Half> p;
+  p.qkv = qkv.data();
+  p.stride = width;
+  p.q = q.data();
+  p.cache = tables.view;
+  p.blocks = tables.tables.data();
+  p.table_begin = tables.table_begin.data();
+  p.sequence = sequence.data();
+  p.position = position.data();
+  p.heads = heads;
+  const auto write = [&]<class K>(K) {
+    using Kernel = CacheWrite<K, Half>;
+    constexpr unsigned a_block = Kernel::heads_a_block;
+    simt::launch<Kernel>(
+        {{static_cast<unsigned>(rows), (heads + 2 * kv_heads + a_block - 1) / a_block}, 0}, p);
+  };
+  write(Key{});
+  auto again = poisoned<Half>(rows * heads * head_dim);
+  p.q = again.data();
+  p.cache = lists.view;
+  p.blocks = entries.data();
+  p.table_begin = begin.data();
+  p.lengths = listed.data();
+  p.sequence = nullptr;
+  write(ListedKey<Key>{});
+  ASSERT_EQ(lists.memory.size(), tables.memory.size());
+  EXPECT_EQ(std::memcmp(lists.memory.data(), tables.memory.data(), tables.memory.size()), 0);
+  EXPECT_EQ(std::memcmp(q.data(), again.data(), q.size() * sizeof(Half)), 0);
+}
+TEST(CacheWrite, WritesWhereListsSay) {
+  check_listed_write<kv::Bf16, 4, 64, Bf16>();
+  check_listed_write<kv::Int8PerTokenHead, 3, 80, Fp16>();
+}
+
 TEST(CopyBlocks, CopiesWithinAPoolAndBetweenPools) {
   for (const std::size_t bytes : {std::size_t{64}, std::size_t{16384}, std::size_t{16384 + 64}}) {
     std::vector<std::byte> device(9 * bytes), host(4 * bytes);
