@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <experiments/common/terminal.hpp>
 #include <quire/core/error.hpp>
 
 namespace quire::experiment {
@@ -182,6 +183,8 @@ class ProcessPool {
       std::string text;
       try {
         text = work_(task);
+      } catch (const Interrupted&) {  // asked to stop, as the parent was
+        ::_exit(130);
       } catch (const std::exception& error) {  // the parent sees a dead worker, and says which task
         std::fprintf(stderr, "task %zu: %s\n", task, error.what());
         ::_exit(1);

@@ -380,8 +380,11 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_option("--stop", o->params.stop, "text before which a completion ends")
       ->allow_extra_args(false);
   command->add_flag("--ignore-eos", o->params.ignore_eos, "go on after the end token");
-  command->add_option("--logprobs", o->params.logprobs, "log-probabilities; 0: of the token alone")
-      ->check(whole_number(0, 1 << 20));
+  const CLI::Option* logprobs =
+      command
+          ->add_option("--logprobs", o->params.logprobs,
+                       "log-probabilities, in --json; 0: of the token alone")
+          ->check(whole_number(0, 1 << 20));
   command->add_flag("--pin-threads", o->pin_threads, "keep each thread on a processor of its own");
   command->add_option("-t,--threads", o->threads, "0: one per processor")
       ->check(whole_number(0, 4096));
@@ -441,7 +444,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");
-  command->callback([o, &exit_code, length_penalty, cache_room, kv_text] {
+  command->callback([o, &exit_code, length_penalty, logprobs, cache_room, kv_text] {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");
     }
@@ -473,6 +476,10 @@ void add_generate(CLI::App& app, int& exit_code) {
     if (length_penalty->count() > 0 && o->params.beam_width == 0) {
       throw usage_error("--length-penalty", "changes nothing here: it is of beam search",
                         "--beam-width, or no --length-penalty");
+    }
+    if (logprobs->count() > 0 && !o->json) {
+      throw usage_error("--logprobs", "changes nothing here: --json alone shows them",
+                        "--json, or no --logprobs");
     }
     if (cache_room->count() > 0 && o->weight_cache.empty()) {
       throw usage_error("--weight-cache-mib", "changes nothing here: there is no --weight-cache",

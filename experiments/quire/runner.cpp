@@ -45,6 +45,12 @@ std::map<std::string, std::string> trace_hashes(const std::vector<Cell>& cells) 
   for (const Cell& cell : cells) {
     const std::string& path = cell.settings.trace;
     if (path.empty() || hashes.contains(path)) continue;
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored) && !std::filesystem::is_directory(path, ignored) &&
+        !std::filesystem::is_regular_file(path, ignored)) {
+      throw data_error(path, "is a pipe or a device, and a trace is read more than once",
+                       "a trace file");
+    }
     hashes[path] = workload::trace::LineReader(path).digest();
   }
   return hashes;
@@ -350,6 +356,12 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
 
 void settle_measurement(RunOptions& o) {
   o.measurement.slo = metrics::parse_slo(o.goodput);
+  const std::vector<double>& percentiles = o.measurement.percentiles;
+  for (auto p = percentiles.begin(); p != percentiles.end(); ++p) {
+    if (std::find(percentiles.begin(), p, *p) == p) continue;
+    throw usage_error("--metric-percentiles", "has " + detail::plain_number(*p) + " twice",
+                      "each percentile once");
+  }
   RateSearch& search = o.measurement.search;
   search.kept.clear();
   for (const std::string& text : o.keep) {
@@ -626,7 +638,8 @@ CellRun run_one(const Prepared& p, std::size_t i) {
     row.provenance.time_utc = timed ? metrics::utc_time(std::time(nullptr)) : "";
     run.line = row.line();
   } catch (const Error& error) {
-    run.error = in_flags(error.what());
+    // What a file must hold is named in the file's words: its column beam_width is no flag.
+    run.error = error.kind() == ErrorKind::data ? error.what() : in_flags(error.what());
     run.exit_code = error.exit_code();
   } catch (const std::bad_alloc&) {
     run.error = too_large;

@@ -95,11 +95,15 @@ TEST(Report, CountsFailuresByTheirKind) {
   const auto failures = report.failures();
   ASSERT_EQ(failures.size(), 2u);
   EXPECT_EQ(failures[0].count, 3);
-  EXPECT_EQ(failures[0].reason, "the prompt has 5000 tokens, the limit is 2047");
+  EXPECT_EQ(failures[0].reason,
+            "the prompt has 5000 tokens, the limit is 2047 (the first of them)");
   EXPECT_EQ(failures[1].count, 1);
   EXPECT_EQ(failures[1].reason, "the prompt is empty");
   EXPECT_THAT(printed(report), HasSubstr("failed requests: 3: the prompt has 5000 tokens"));
   EXPECT_TRUE(report_of(prompts({10})).failures().empty());
+  const auto alike = report_of(prompts({5000, 5000})).failures();
+  ASSERT_EQ(alike.size(), 1u);
+  EXPECT_EQ(alike[0].reason, "the prompt has 5000 tokens, the limit is 2047");
 }
 
 TEST(Report, HasNoSharesOfARunWithoutSteps) {

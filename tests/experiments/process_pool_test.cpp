@@ -68,6 +68,21 @@ TEST(ProcessPool, AProcessThatDiesTakesItsTaskAloneAndMayBeReplaced) {
   EXPECT_EQ(how[5], "its process ended with code 1");
 }
 
+TEST(ProcessPool, AProcessThatWasInterruptedHasNothingToSay) {
+  ProcessPool pool(1, [](std::size_t) -> std::string { throw quire::experiment::Interrupted{}; });
+  std::string how;
+  ::testing::internal::CaptureStderr();
+  pool.run(
+      1,
+      [&](TaskEnd end) {
+        how = end.text;
+        return false;
+      },
+      go_on);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(how, "its process ended with code 130");
+}
+
 TEST(ProcessPool, WhenToldToStopItBeginsNothingAndAsksWhatRunsToEnd) {
   std::size_t ended = 0;
   ProcessPool pool(2, [](std::size_t i) -> std::string {

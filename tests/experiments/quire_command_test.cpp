@@ -256,6 +256,13 @@ TEST(QuireCommand, ReportsSayWhatRanAndTracesWhatWasLeftOut) {
   EXPECT_THAT(quire_command({"run", "--workload", "trace", "--trace", wrong}).err,
               HasSubstr("unknown column \"arrival_time\"; expected columns input and output, and "
                         "any of input, output, arrival"));
+  // Columns are called what they are in the file, not what flags are called that mean the same.
+  EXPECT_THAT(quire_command({"run", "--workload", "trace", "--trace", wrong}).err,
+              HasSubstr(", beam_width, prefix, "));
+  // What can be read once alone is refused before it is read to an end that may never come.
+  const Ran endless = quire_command({"run", "--workload", "trace", "--trace", "/dev/zero"});
+  EXPECT_EQ(endless.exit_code, 1);
+  EXPECT_THAT(endless.err, HasSubstr("/dev/zero: is a pipe or a device"));
 }
 
 TEST(QuireCommand, ASweepShowsWhatItsAxisDecides) {
@@ -333,6 +340,8 @@ TEST(QuireCommand, NumbersOutOfRangeAreSaidInPlainWords) {
   refused({"run", "--timeout", "0"}, "expected a positive number");
   refused({"run", "--timeout", "nan"}, "expected a positive number");
   refused({"run", "--metric-percentiles", "50,nan"}, "\"nan\" is out of range");
+  refused({"run", "--metric-percentiles", "99,50,99"}, "--metric-percentiles: has 99 twice");
+  refused({"run", "--goodput", "ttft:5", "ttft:6"}, "ttft:6: is a second ttft");
   refused({"run", "--attainment", "nan"}, "expected a share from 0 to 1");
   refused({"run", "--swap-space-gib", "1e300"}, "expected 0 to 1048576 GiB");
   refused({"run", "--kv-memory-gib", "1e300"}, "expected 0 to 1048576 GiB");
@@ -1344,6 +1353,22 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", induction, "--prompt", "a", "--temperature", "0", "--top-k", "3"}, 2);
   refused({"generate", induction, "--prompt", "a", "--length-penalty", "2"}, 2);
   refused({"generate", induction, "--prompt", "a", "--weight-cache-mib", "3"}, 2);
+  refused({"generate", induction, "--prompt", "a", "--logprobs", "2"}, 2);
+  const Words fitted{"generate",
+                     induction,
+                     "--prompt",
+                     "a",
+                     "--kv-format",
+                     "kvquant3",
+                     "--kv-calibration-text",
+                     file,
+                     "--speculation",
+                     "draft_model",
+                     "--draft",
+                     induction};
+  refused(fitted, 2);
+  EXPECT_THAT(quire_command(fitted).err, HasSubstr("--draft " + std::string(induction) + ": "));
+  EXPECT_THAT(quire_command(fitted).err, HasSubstr("a draft model runs in it as well"));
   refused({"generate", "/none", "--prompt", "a"}, 1);
   EXPECT_THAT(quire_command({"generate", "/none", "--prompt", "a"}).err,
               HasSubstr("no such directory"));

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -16,6 +17,8 @@
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
 #include <quire/llm/llm.hpp>
+#include <quire/offload/tiered.hpp>
+#include <quire/speculation/draft_model.hpp>
 
 #include "tests/common/cpu_steps.hpp"
 #include "tests/common/temp_file.hpp"
@@ -230,6 +233,55 @@ TEST(Llm, ForgetsNothingBetweenCalls) {
   EXPECT_EQ(first[0].outputs[0].text, again[0].outputs[0].text);
   EXPECT_EQ(first[0].timeline.prefix_hit, Tokens{0});
   EXPECT_GE(again[0].timeline.prefix_hit, Tokens{16});
+}
+
+/// What reads all of the options; one engine, since each costs the build ten seconds.
+struct OnDiskGuessing : LlmConfig {
+  static constexpr std::string_view name = "llm+tiered+draft_model";
+  using Offload = offload::Tiered;
+  using Speculation = speculation::DraftModel;
+};
+
+TEST(Llm, FindsOnDiskWhatTheLastOneHasCached) {
+  const std::string path = root("experiments/small_models/checkpoints/induction");
+  const SamplingParams greedy{.temperature = 0, .max_tokens = 30};
+  const std::string want = induction().generate({text}, greedy)[0].outputs[0].text;
+  const testing::TempDir folder;
+  for (const std::int64_t found : {0, 16}) {
+    LLM<OnDiskGuessing> llm(path, {.threads = 1,
+                                   .kv_memory = 1 << 20,
+                                   .host_memory = 1 << 20,
+                                   .disk_memory = 1 << 20,
+                                   .disk = {.directory = folder.path() / "cache"},
+                                   .draft_model = path});
+    const auto out = llm.generate({text}, greedy);
+    EXPECT_EQ(out[0].outputs[0].text, want);
+    EXPECT_EQ(out[0].timeline.prefix_hit, Tokens{found});
+    llm.engine().persist();
+  }
+  EXPECT_NE(message_of([&] {
+              LLM<OnDiskGuessing>(path, {.threads = 1, .draft_model = path});
+            }).find("disk.directory"),
+            std::string::npos);
+}
+
+TEST(Llm, SaysOfADraftModelWhatIsWrongWithIt) {
+  const std::string path = root("experiments/small_models/checkpoints/induction");
+  const testing::TempDir folder;
+  const auto draft = folder.path() / "draft";
+  std::filesystem::copy(path, draft);
+  std::string bytes = testing::read_file(draft / "model.safetensors");
+  const std::size_t tensor = bytes.find("\"model.norm.weight\"");
+  ASSERT_NE(tensor, std::string::npos);
+  bytes.replace(tensor, 7, "\"morel.");
+  std::filesystem::permissions(draft / "model.safetensors", std::filesystem::perms::owner_all);
+  std::ofstream(draft / "model.safetensors", std::ios::binary) << bytes;
+  const std::string said = message_of([&] {
+    LLM<OnDiskGuessing>(path, {.threads = 1,
+                               .disk = {.directory = folder.path() / "cache"},
+                               .draft_model = draft.string()});
+  });
+  EXPECT_EQ(said.find("draft_model " + draft.string() + ": "), 0u) << said;
 }
 
 }  // namespace

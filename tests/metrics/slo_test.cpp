@@ -45,6 +45,8 @@ TEST(Slo, ReadsTheWordsOfTheFlag) {
        {"ttft", "ttft:", "ttft:x", "ttft:-1", "ttft:0", "ttft:nan", "itl:5", ""}) {
     EXPECT_THROW(static_cast<void>(parse_slo(std::vector<std::string>{bad})), quire::Error) << bad;
   }
+  EXPECT_THROW(static_cast<void>(parse_slo(std::vector<std::string>{"ttft:5", "ttft:6"})),
+               quire::Error);
 }
 
 TEST(Slo, GoodputIsTheLastRateOfTheUnbrokenLadder) {

@@ -84,9 +84,10 @@ TEST_F(WeightStreamTest, TooLittleIsAnError) {
     const WeightStream stream(layers(5), 50, 249, log());
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "resident_weights 249: two layers of this model do not fit beside its embedding; "
-                 "expected at least 250");
+    EXPECT_STREQ(
+        error.what(),
+        "resident_weights: two layers of this model do not fit beside its embedding in 249 "
+        "bytes; expected at least 250 bytes");
   }
 }
 

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace quire::offload_test {
@@ -51,6 +55,27 @@ TYPED_TEST(OffloadConformance, FetchesNoMoreThanItIsOffered) {
     const std::size_t fetched = blocks_to_fetch(policy, candidates);
     ASSERT_LE(fetched, candidates.size());
     ASSERT_EQ(fetched, blocks_to_fetch(policy, candidates));
+  }
+}
+
+struct OneTooMany {
+  static constexpr std::string_view name = "one_too_many";
+  static constexpr bool uses_host = true;
+  [[nodiscard]] Preemption on_preempt(const PreemptionContext&) const { return Preemption::swap; }
+  [[nodiscard]] std::size_t blocks_to_fetch(std::span<const FetchCandidate> c) const {
+    return c.size() + 1;
+  }
+};
+
+TEST(OffloadPolicy, IsNamedWhereItFetchesMoreThanItIsOffered) {
+  const std::vector<FetchCandidate> candidates(3);
+  try {
+    static_cast<void>(blocks_to_fetch(OneTooMany{}, candidates));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "offload policy one_too_many: blocks_to_fetch() asks for 4 blocks; expected 0 to the "
+              "3 that were offered");
   }
 }
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -49,7 +50,7 @@ struct ReplayOptions {
 
 /// A kind of failure: the sentence of the first request that met it, and how many did.
 struct Failures {
-  std::string reason;
+  std::string reason;  // where numbers differ those of the first, and it says so
   std::int64_t count = 0;
 };
 
@@ -62,7 +63,9 @@ class FailureCount {
     std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
     const auto [at, fresh] = kinds_.emplace(std::move(kind), found_.size());
     if (fresh) found_.push_back({r.error, 0});
-    ++found_[at->second].count;
+    Failures& alike = found_[at->second];
+    ++alike.count;
+    if (alike.reason != r.error && !alike.reason.ends_with(of_first)) alike.reason += of_first;
   }
   /// The commonest first.
   [[nodiscard]] std::vector<Failures> sorted() const {
@@ -73,6 +76,7 @@ class FailureCount {
   }
 
  private:
+  static constexpr std::string_view of_first = " (the first of them)";
   std::vector<Failures> found_;
   std::map<std::string, std::size_t> kinds_;
 };

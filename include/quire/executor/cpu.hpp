@@ -413,8 +413,12 @@ Cpu::Steps<KvFormat, WeightFormat, Attending>::Steps(const Options& options,
   attending_.check(decoder_);
   device_.calibrate(options.kv_calibration);
   if (options.draft_model) {
-    drafter_ = std::make_unique<Drafter<Decoder, KvFormat>>(*options.draft_model, geometry, codec,
-                                                            weights, threads_, options.wrap_tokens);
+    try {
+      drafter_ = std::make_unique<Drafter<Decoder, KvFormat>>(
+          *options.draft_model, geometry, codec, weights, threads_, options.wrap_tokens);
+    } catch (const Error& error) {  // the same words may be said of the model that it guesses for
+      throw Error(error.kind(), "draft_model " + options.draft_model->directory, error.what());
+    }
   }
   if (options.poison) {
     device_.poison();

@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <quire/checkpoint/load.hpp>
+#include <quire/core/error.hpp>
 #include <quire/core/ids.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/units.hpp>
@@ -16,6 +18,7 @@
 #include <quire/executor/drafts.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/model/decoder.hpp>
 #include <quire/sampling/sampler.hpp>
 
@@ -33,7 +36,11 @@ class Drafter {
         arena_(model.config.shape, geometry.device_blocks, geometry.block_tokens, codec),
         drafts_(geometry.device_blocks, geometry.block_tokens),
         wrap_(wrap) {
-    arena_.calibrate(nullptr);
+    if (kv_format::needs_calibration(codec)) {
+      throw usage_error("kv_format " + std::string(codec.name),
+                        "it is fitted to one model, and a draft model runs in it as well",
+                        "a format that is not fitted");
+    }
   }
   void poison() { arena_.poison(); }
 

@@ -25,6 +25,7 @@
 #include <quire/kv_format/fp32.hpp>
 #include <quire/llm/check_sampling.hpp>
 #include <quire/llm/stop_strings.hpp>
+#include <quire/memory/disk_tier.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -97,6 +98,10 @@ class LLM {
     SchedulerLimits limits{};
     Bytes kv_memory = std::int64_t{4} << 30;    // at most; touched as it is used
     Bytes host_memory = std::int64_t{1} << 30;  // likewise, where the configuration swaps
+    Bytes disk_memory = std::int64_t{1} << 30;  // likewise, where it has a disk tier
+    /// disk.directory must be given where the configuration has a disk tier; what is cached is left
+    /// there for the next process by engine().persist().
+    DiskTierOptions disk{};
     /// Folder or GGUF file of a smaller model with the same vocabulary, where the configuration
     /// speculates with one.
     std::string draft_model{};
@@ -260,6 +265,8 @@ class LLM {
     out.pin_threads = options.pin_threads;
     out.kv_memory = options.kv_memory;
     out.host_memory = options.host_memory;
+    out.disk_memory = options.disk_memory;
+    out.disk = options.disk;
     out.resident_weights = options.resident_weights;
     if (options.resident_weights > Bytes{0} && options.file_load != "mapped") {
       throw usage_error("resident_weights", "file load " + options.file_load + " reads all of them",

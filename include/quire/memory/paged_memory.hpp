@@ -730,11 +730,7 @@ class BasicPagedMemory {
                                .fetch = costs_.fetch(hit.on_disk)});
       }
       const std::size_t chosen = choose(std::span<const FetchCandidate>(candidates_));
-      if (chosen > hits_.size()) {
-        throw state_error("offload policy",
-                          "blocks_to_fetch() asks for " + std::to_string(chosen) + " blocks",
-                          "0 to the " + std::to_string(hits_.size()) + " that were offered");
-      }
+      assert(chosen <= hits_.size());
       hits_.resize(chosen);
       for (const auto& hit : hits_) tiers_.pin(hit);  // making room for one must not cost another
       for (const auto& hit : hits_) {

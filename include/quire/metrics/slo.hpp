@@ -43,7 +43,8 @@ struct Slo {
 }
 
 /// Reads objectives as vLLM's `--goodput` takes them: `ttft:200`, `tpot:50`, `e2el:5000`, in
-/// milliseconds. \errors usage error: an unknown name, a value that is no positive number.
+/// milliseconds. \errors usage error: an unknown name, one given twice, a value that is no positive
+/// number.
 [[nodiscard]] inline Slo parse_slo(std::span<const std::string> words) {
   Slo slo;
   for (const std::string& word : words) {
@@ -55,6 +56,10 @@ struct Slo {
                                                      : nullptr;
     if (which == nullptr || colon == std::string::npos) {
       throw usage_error("--goodput " + word, "is no objective", "ttft:MS, tpot:MS or e2el:MS");
+    }
+    if (which->has_value()) {
+      throw usage_error("--goodput " + word, "is a second " + std::string(name),
+                        "each objective once");
     }
     double ms = 0;
     const char* last = word.data() + word.size();

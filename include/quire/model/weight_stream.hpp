@@ -60,9 +60,10 @@ class WeightStream {
     }
     all = fixed + 2 * largest;
     if (all > room) {
-      throw usage_error("resident_weights " + std::to_string(resident),
-                        "two layers of this model do not fit beside its embedding",
-                        "at least " + std::to_string(all));
+      throw usage_error("resident_weights",
+                        "two layers of this model do not fit beside its embedding in " +
+                            std::to_string(resident) + " bytes",
+                        "at least " + std::to_string(all) + " bytes");
     }
     for (; kept_ < layers_.size(); ++kept_) {
       all += bytes_of(layers_[kept_]);

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
+#include <quire/core/error.hpp>
 #include <quire/core/units.hpp>
 
 namespace quire {
@@ -80,11 +82,18 @@ template <class P>
 }
 
 /// How many of the candidates a policy fetches. \pre candidates continue one another
+/// \errors state error that names the policy: it asks for more than it was offered
 template <class P>
 [[nodiscard]] std::size_t blocks_to_fetch(const P& policy,
                                           std::span<const FetchCandidate> candidates) {
   if constexpr (requires { policy.blocks_to_fetch(candidates); }) {
-    return policy.blocks_to_fetch(candidates);
+    const std::size_t chosen = policy.blocks_to_fetch(candidates);
+    if (chosen > candidates.size()) {
+      throw state_error("offload policy " + std::string(P::name),
+                        "blocks_to_fetch() asks for " + std::to_string(chosen) + " blocks",
+                        "0 to the " + std::to_string(candidates.size()) + " that were offered");
+    }
+    return chosen;
   } else {
     return candidates.size();
   }
