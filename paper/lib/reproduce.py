@@ -23,7 +23,7 @@ FROZEN = ROOT / "paper" / "results"
 
 EXAMPLES = """examples:
   ./paper/reproduce                    every figure and claim; the first time, with installing and compiling,
-                                       about 12 minutes on two cores (tests/bare_root measures it)
+                                       about 40 minutes on two cores (tests/bare_root measures it)
   ./paper/reproduce --smoke            the same chain on small runs, for continuous integration
   ./paper/reproduce --fig 2            Figure 2 alone (also: fig02, fig02_memory_waste)
   ./paper/reproduce --frozen           redraw from the committed rows, run nothing

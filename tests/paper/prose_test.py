@@ -16,12 +16,10 @@ class Prose(unittest.TestCase):
         self.assertTrue(sentence in " ".join(text.split()), f"{experiment}: the rows say: {sentence}")
 
     def test_speculation(self):
-        story = rows("speculation", part="measured", workload="story")
-        alone = [r["speed_up"] for r in story if (r["batch"], r["temperature"]) == (1, 0)]
-        others = [1 / r["speed_up"] for r in story if (r["batch"], r["temperature"]) != (1, 0)]
-        self.assertEqual((len(alone), len(others)), (1, 5))
-        self.says("speculation", f"that is {alone[0]:.1f} times as fast as without, the others take "
-                                 f"{min(others):.1f} to {max(others):.1f} times as long")
+        longer = [1 / r["speed_up"] for r in rows("speculation", part="measured", workload="story")]
+        self.assertEqual(len(longer), 6)
+        self.says("speculation", f"they cost more than they bring: requests take {min(longer):.1f} to "
+                                 f"{max(longer):.1f} times as long as without")
 
     def test_kernel_roofline(self):
         paged = rows("kernel_roofline", part="paged")
