@@ -86,6 +86,31 @@ class Evaluate(unittest.TestCase):
         self.assertEqual(claims.measure({**here, "over": {"variant": "orca_max"}}, found)[0], 2)
         self.assertEqual(claims.measure({**here, "subtract_from": 100}, found)[0], 94)
 
+    def test_spread_over_seeds_of_numbers_ratios_and_complements(self):
+        found = Fixed({"batching": [row(variant=variant, seed=seed, value=value) for variant, seed, value in
+                                    [("vllm", 0, 12.0), ("vllm", 1, 30.0), ("orca", 0, 4.0), ("orca", 1, 5.0)]]})
+        here = claim()["here"]
+        ratio = {**here, "over": {"variant": "orca"}}
+        self.assertEqual(claims.spread_over_seeds(here, found), [12, 30])
+        self.assertEqual(claims.spread_over_seeds(ratio, found), [3, 6])
+        self.assertEqual(claims.spread_over_seeds({**here, "subtract_from": 100}, found), [70, 88])
+        self.assertIsNone(claims.spread_over_seeds({**here, "rows": {"variant": "vllm", "seed": 1}}, found))
+        found.of("batching").pop()  # a seed without what it is divided by
+        self.assertIsNone(claims.spread_over_seeds(ratio, found))
+
+    def test_spread_over_rungs_of_a_ratio_is_that_of_the_widest_brackets(self):
+        found = Fixed({"batching": [row(variant="vllm", holds_at=6.0, fails_at=12.0),
+                                    row(variant="orca", holds_at=2.0, fails_at=3.0)]})
+        here = {**claim()["here"], "between": ["holds_at", "fails_at"]}
+        self.assertEqual(claims.spread_over_rungs(here, found), [6, 12])
+        self.assertEqual(claims.spread_over_rungs({**here, "over": {"variant": "orca"}}, found), [2, 6])
+
+    def test_nothing_is_divided_by_nothing(self):
+        result = judge({"here": {**claim()["here"], "over": {"variant": "orca"}}},
+                       row(variant="vllm", value=3.0), row(variant="orca", value=0.0))
+        self.assertFalse(result.holds)
+        self.assertIn("division by a value of 0", result.reason)
+
     def test_the_line_reads_as_the_design_says(self):
         held = judge({"unit": "%"}, row(value=10.25))
         self.assertEqual(claims.line(claim(unit="%"), held),
