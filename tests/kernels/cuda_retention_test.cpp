@@ -213,6 +213,80 @@ TEST(CudaRetention, VotesComeBackAndNothingElse) {
   EXPECT_GT(expected, 1000u);
 }
 
+template <class Executor>
+typename Executor::Options retaining_options(const std::string& model,
+                                             const RetentionLimits& retention) {
+  typename Executor::Options options;
+  options.model = testing::opened((retaining_models / model).string());
+  options.limits.max_batch = 6;
+  options.limits.retention = retention;
+  options.device_blocks = 30;
+  options.host_blocks = 16;
+  options.poison = true;
+  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
+  return options;
+}
+/// Both executors run the same plans: votes and counts of each, and not only what policies make of them.
+/// Steps in which nobody votes bring nothing back and launch nothing.
+template <class Policy>
+void expect_the_same_said(const std::string& model, const RetentionLimits& retention) {
+  using Config = Retains<Policy>;
+  const auto options = retaining_options<Retaining>(model, retention);
+  const auto cpu_options = retaining_options<Cpu>(model, retention);
+  const KvGeometry geometry = Retaining::geometry<Config>(options);
+  Retaining::Bound<Config> cuda(options, geometry);
+  auto cpu =
+      quire::detail::bind_executor<Config, Cpu>(cpu_options, Cpu::geometry<Config>(cpu_options));
+  std::uint64_t expected = 0, silent = 0;
+  std::int64_t held = 0;
+  StepResult theirs;
+  const auto execute = [&](const StepPlan& plan, StepResult& ours) {
+    const std::uint64_t before = launched("attention_votes");
+    cpu.execute(plan, theirs);
+    cuda.execute(plan, ours);
+    EXPECT_EQ(ours.pages_read, theirs.pages_read);
+    EXPECT_EQ(ours.pages_held, theirs.pages_held);
+    held += theirs.pages_held;
+    ASSERT_EQ(ours.votes_begin, theirs.votes_begin);
+    ASSERT_EQ(ours.votes.size(), theirs.votes.size());
+    bool asked = false;
+    for (std::size_t i = 0; i < theirs.votes.size(); ++i) {
+      // each query's weight is a whole number of parts
+      EXPECT_NEAR(static_cast<double>(ours.votes[i]), static_cast<double>(theirs.votes[i]), 64);
+      asked = asked || theirs.votes[i] != 0;
+    }
+    if (asked) {
+      expected += 8 * theirs.votes.size();
+    } else {
+      EXPECT_EQ(launched("attention_votes"), before);
+      ++silent;
+    }
+    EXPECT_EQ(cuda.fetched_bytes(), expected);
+  };
+  const device::Log log =
+      device::play<Config>({options.model.config.shape, options.limits, geometry, execute}, [] {});
+  EXPECT_EQ(log.records, 10u);
+  if constexpr (requires { typename Policy::Votes; }) {
+    EXPECT_GT(expected, 1000u);
+    if (std::is_same_v<Policy, retention::SnapKv>) {
+      EXPECT_GT(silent, 10u);
+    }
+  } else {
+    EXPECT_GT(held, 100);
+  }
+}
+TEST(CudaRetention, StepsSayWhatTheCpuExecutorsSay) {
+  expect_the_same_said<retention::H2O>("llama", few_tokens);
+  expect_the_same_said<retention::Tova>("qwen3", few_tokens);
+  expect_the_same_said<retention::SnapKv>("qwen3", few_tokens);
+  expect_the_same_said<retention::SnapKv>("opt", few_tokens);
+  // every layer chooses, and as many KV heads as heads
+  RetentionLimits limits = few_tokens;
+  limits.dense_layers = 0;
+  expect_the_same_said<retention::Quest>("llama", limits);
+  expect_the_same_said<retention::Quest>("opt", limits);
+}
+
 template <class Policy>
 void expect_refusal(const std::string& model, const char* why) {
   try {
