@@ -113,7 +113,8 @@ void check_decode(std::size_t kv_heads, std::size_t group, const std::vector<std
   c.expect("slots " + std::to_string(slots) + ", seed " + std::to_string(seed));
 }
 
-/// Partials against a merge in double; one that saw nothing counts for nothing.
+/// Partials against a merge in double, of whom one's log-sum-exp is asked; one that saw nothing counts for
+/// nothing.
 inline void check_merge() {
   Rng rng(12);
   constexpr std::size_t heads = 3, dim = 40;
@@ -127,11 +128,20 @@ inline void check_merge() {
     }
   }
   const std::vector<MergeWork> work = {{0, 0, 4}, {1, 4, 2}};
-  auto out = poisoned<float>(2 * heads * dim);
+  auto out = poisoned<float>(2 * heads * dim), quiet = out;
+  auto merged = poisoned<float>(2 * heads);
   using Kernel = MergeStates<float, dim>;
   simt::launch<Kernel>({{2, heads}, Kernel::shared_bytes},
-                       {partial.data(), lse.data(), work.data(), out.data(), heads * dim, heads});
+                       {partial.data(), lse.data(), work.data(), quiet.data(), heads * dim, heads});
+  simt::launch<Kernel>(
+      {{2, heads}, Kernel::shared_bytes},
+      {partial.data(), lse.data(), work.data(), out.data(), heads * dim, heads, merged.data()});
+  ASSERT_EQ(out, quiet);
   for (std::size_t h = 0; h < heads; ++h) {
+    double whole = 0;
+    for (std::size_t i = 0; i < 4; ++i) whole += std::exp2(static_cast<double>(lse[i * heads + h]));
+    ASSERT_NEAR(merged[h], std::log2(whole), 1e-5 * (1 + std::abs(std::log2(whole))));
+    ASSERT_EQ(merged[heads + h], -INFINITY);
     for (std::size_t d = 0; d < dim; ++d) {
       double sum = 0, all = 0;
       for (std::size_t i = 0; i < 4; ++i) {
