@@ -319,7 +319,7 @@ void add_sampler(std::vector<Run>& runs, const Options& options) {
     run.row.workload = "sharegpt_v3_fitted";
     run.row.mode = metrics::Mode::simulated;
     run.row.axes.add("part", "sampler").add("sampler", sampler).add("requests", count);
-    run.measure = [=] {
+    run.measure = [count, host_time = host_time] {
       executor::Simulated::Options setup = opt_13b_setup();
       setup.model = model::llama_13b;
       setup.model.max_length = 4096;

@@ -112,7 +112,7 @@ std::vector<Run> make_runs(const Options& options) {
   const std::size_t draws = options.pick<std::size_t>(10'000, 80'000, 80'000);
   add_utilisation(runs, workload::sharegpt({.requests = draws}), 0);
   add_utilisation(runs, workload::alpaca({.requests = draws}), 0);
-  const std::uint64_t seeds = options.pick(1, 3, 8);
+  const std::uint64_t seeds = options.pick<std::uint64_t>(1, 3, 8);
   const double seconds = options.pick(60.0, 600.0, 600.0);
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     for (const Kernel kernel : {Kernel::latency_bound, Kernel::equal}) {

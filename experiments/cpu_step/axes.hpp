@@ -15,16 +15,16 @@
 namespace quire::experiment {
 
 /// Weights and keys and values of 16,384 tokens are beyond any cache; a step is a few milliseconds.
-inline constexpr model::Shape step_llama{.name = "random_llama",
-                                         .layers = 8,
-                                         .hidden = 768,
-                                         .heads = 12,
-                                         .kv_heads = 4,
-                                         .head_dim = 64,
-                                         .ffn = 2048,
-                                         .vocab = 8192,
-                                         .max_length = 20000,
-                                         .tied_embedding = true};
+inline const model::Shape step_llama{.name = "random_llama",
+                                     .layers = 8,
+                                     .hidden = 768,
+                                     .heads = 12,
+                                     .kv_heads = 4,
+                                     .head_dim = 64,
+                                     .ffn = 2048,
+                                     .vocab = 8192,
+                                     .max_length = 20000,
+                                     .tied_embedding = true};
 
 inline const std::array step_formats{&kv_format::codec_of<kv_format::Fp32>(),
                                      &kv_format::codec_of<kv_format::Bf16>(),

@@ -306,7 +306,7 @@ SharedWorkload conversation(const Options& options) {
 
 std::vector<Run> make_runs(const Options& options, const std::vector<Policy>& policies) {
   std::vector<Run> runs;
-  const std::uint64_t seeds = options.pick(1, 1, 4);
+  const std::uint64_t seeds = options.pick<std::uint64_t>(1, 1, 4);
   const std::int64_t sizes[] = {250, 500, 1000, 2000, 4000, 8000};
   const std::int64_t small[] = {500, 1000, 2000, 3000, 3900, 6000};
   const std::size_t requests = options.pick<std::size_t>(2000, 12000, 40000);

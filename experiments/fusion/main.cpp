@@ -26,16 +26,16 @@ namespace {
 
 using Steps = executor::Cpu::Steps<kv_format::Fp32, weight_format::Fp32>;
 
-constexpr model::Shape random_llama{.name = "random_llama",
-                                    .layers = 4,
-                                    .hidden = 768,
-                                    .heads = 12,
-                                    .kv_heads = 4,
-                                    .head_dim = 64,
-                                    .ffn = 2048,
-                                    .vocab = 32000,
-                                    .max_length = 1024,
-                                    .tied_embedding = true};
+const model::Shape random_llama{.name = "random_llama",
+                                .layers = 4,
+                                .hidden = 768,
+                                .heads = 12,
+                                .kv_heads = 4,
+                                .head_dim = 64,
+                                .ffn = 2048,
+                                .vocab = 32000,
+                                .max_length = 1024,
+                                .tied_embedding = true};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

@@ -166,7 +166,7 @@ std::vector<Run> make_runs(const Options& options) {
     runs.push_back(slots_run(row));
   }
   const executor::Simulated::Options setup = paper_engine_setup();
-  const std::uint64_t seeds = options.pick(1, 3, 8);
+  const std::uint64_t seeds = options.pick<std::uint64_t>(1, 3, 8);
   // The smoke scale keeps a window after the start and little else.
   const double end = options.pick(120.0, 900.0, 900.0);
   const double hour = options.pick(120.0, 3600.0, 3600.0);  // the paper's traces last one

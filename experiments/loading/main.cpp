@@ -281,7 +281,7 @@ void add_formats(std::vector<Run>& runs, const Setting& s) {
 void add_indices(std::vector<Run>& runs, const Setting& s) {
   for (const std::string_view format : file_formats) {
     if (format == "image") continue;  // an index as of safetensors
-    for (const std::size_t count : {10, 100, 1000, 10000}) {
+    for (const std::size_t count : {10u, 100u, 1000u, 10000u}) {
       Run run = measured("index", "synthetic");
       run.row.axes.add("file_format", format).add("tensors", count);
       run.measure = [s, count, format = std::string(format)] {
@@ -360,7 +360,7 @@ void add_memory_limits(std::vector<Run>& runs, const Setting& s) {
 /// read as a whole and looked into.
 void add_tensor_counts(std::vector<Run>& runs, const Setting& s) {
   for (const bool together : {false, true}) {
-    for (const std::size_t count : {10, 100, 1000, 10000}) {
+    for (const std::size_t count : {10u, 100u, 1000u, 10000u}) {
       for (const bool cold : {true, false}) {
         Run run = measured("tensor_count", "synthetic");
         run.row.axes.add("tensors", count).add("read", together ? "together" : "each");

@@ -492,7 +492,7 @@ metrics::JsonObject preload_here(int tries) {
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
   add_figure_19a(runs, options.pick(3, 25, 25));
-  add_figure_19b(runs, options.pick(60.0, 600.0, 600.0), options.pick(1, 1, 5));
+  add_figure_19b(runs, options.pick(60.0, 600.0, 600.0), options.pick<std::uint64_t>(1, 1, 5));
   for_each_type(
       type_list<
           Preempting<OnCpu, 1, offload::Recompute>, Preempting<OnCpu, 1, offload::SwapToHost>,

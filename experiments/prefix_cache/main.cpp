@@ -106,7 +106,7 @@ Run serving_run(const Point& point, const SharedWorkload& requests, std::uint64_
 
 std::vector<Run> make_runs(const Options& options) {
   std::vector<Run> runs;
-  const std::uint64_t seeds = options.pick(1, 2, 5);
+  const std::uint64_t seeds = options.pick<std::uint64_t>(1, 2, 5);
   const std::size_t requests = options.pick<std::size_t>(60, 300, 1000);
   constexpr double at_once = std::numeric_limits<double>::infinity();
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {

@@ -30,8 +30,9 @@ namespace detail {
                                                              {"sparse_gpt_", Method::sparse_gpt}};
   std::vector<WeightRun> runs;
   for (const auto& [prefix, method] : methods) {
-    const auto add = [&](const std::string& pattern, const weight_format::WeightCodec& codec,
-                         const weight_format::PruningOptions& o) {
+    const auto add = [&, prefix = prefix](const std::string& pattern,
+                                          const weight_format::WeightCodec& codec,
+                                          const weight_format::PruningOptions& o) {
       runs.push_back(
           {std::string(prefix) + pattern, &codec, [o, seen](const checkpoint::Checkpoint& model) {
              return quality::prune(model, seen->texts(), o);
