@@ -118,6 +118,9 @@ std::vector<Row> read_all(const std::vector<std::string>& files, std::vector<std
     if (!std::filesystem::exists(file, none)) {
       throw data_error(file, "no such file", "result rows, as `quire run --out` writes them");
     }
+    if (std::filesystem::is_character_file(file, none)) {  // it may have no end
+      throw data_error(file, "is a device", "a file of result rows");
+    }
     std::size_t number = 0;
     bool cut = false;
     for (const std::string& line : metrics::read_rows(file, &cut)) {

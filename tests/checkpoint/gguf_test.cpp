@@ -240,8 +240,10 @@ TEST(Gguf, RefusesModelsThatItHasNoPlaceFor) {
                                   std::pair{"opt", "GGUF files of opt are not written"},
                                   std::pair{"qwen2_window", "no place for these sliding windows"},
                                   std::pair{"qwen3_moe", "no place for layers without experts"}}) {
-    expect_error(
-        error_of([&] { save_gguf(testing::opened(model_folder(name)), path, DType::f32); }), (why));
+    expect_error(error_of([&, name = name] {
+                   save_gguf(testing::opened(model_folder(name)), path, DType::f32);
+                 }),
+                 (why));
   }
   const Checkpoint llama = testing::opened(model_folder("llama"));
   expect_error(error_of([&] { save_gguf(llama, path, DType::q4_k); }),

@@ -1216,6 +1216,7 @@ TEST(QuireCommand, CompareRefusesInOneLine) {
   refused("{\"run_id\": \"torn", {}, 3, "no whole row in ");
   refused(rows, {"--level", "nan"}, 2, "--level: \"nan\" is out of range");
   EXPECT_THAT(quire_command({"compare", "/none"}).err, HasSubstr("no such file"));
+  EXPECT_THAT(quire_command({"compare", "/dev/zero"}).err, HasSubstr("/dev/zero: is a device"));
 }
 
 TEST(QuireCommand, DropsTokensOnTheProcessor) {
