@@ -364,9 +364,11 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_option("--top-p", o->top_p, "share of probability kept")->check(positive_share());
   command->add_option("--min-p", o->min_p, "least probability, relative to the likeliest")
       ->check(share());
-  command->add_option("--repetition-penalty", o->repetition_penalty)->check(positive_number());
-  command->add_option("--presence-penalty", o->params.presence_penalty)->check(finite_number());
-  command->add_option("--frequency-penalty", o->params.frequency_penalty)->check(finite_number());
+  const CLI::Validator penalty = number_between(-1e6, 1e6, "a number from -1000000 to 1000000");
+  command->add_option("--repetition-penalty", o->repetition_penalty)
+      ->check(number_between(1e-6, 1e6, "a number from 0.000001 to 1000000"));
+  command->add_option("--presence-penalty", o->params.presence_penalty)->check(penalty);
+  command->add_option("--frequency-penalty", o->params.frequency_penalty)->check(penalty);
   command->add_option("--seed", o->params.seed)->check(seed_number())->capture_default_str();
   command->add_option("--n", o->params.n, "completions of each prompt")
       ->check(whole_number(1, 1024));
@@ -404,9 +406,10 @@ void add_generate(CLI::App& app, int& exit_code) {
       "the smaller model of --speculation draft_model: a folder or a .gguf, with the "
       "same vocabulary");
   command
-      ->add_option("--kv-format", o->kv_format,
-                   "format of keys and values: fp16, int8_per_token_head, q4_0, nf4, kivi2, ...; "
-                   "`quire list --executor cpu` names all")
+      ->add_option(
+          "--kv-format", o->kv_format,
+          "format of keys and values: fp16, int8_per_token_head, q4_0, nf4, kivi2_g32_r32, ...; "
+          "`quire list --executor cpu` names all")
       ->capture_default_str();
   const CLI::Option* kv_text =
       command->add_option("--kv-calibration-text", o->kv_calibration_text,

@@ -29,6 +29,9 @@ TEST(CheckSampling, NamesTheParameterThatIsOutOfRange) {
   refused("min_p", [](auto& p) { p.min_p = -0.1; });
   refused("top_k", [](auto& p) { p.top_k = -1; });
   refused("repetition_penalty", [](auto& p) { p.repetition_penalty = 0; });
+  refused("repetition_penalty", [](auto& p) { p.repetition_penalty = 1e300; });  // infinite in fp32
+  refused("presence_penalty", [](auto& p) { p.presence_penalty = -2e6; });
+  refused("frequency_penalty", [](auto& p) { p.frequency_penalty = 2e6; });
   refused("presence_penalty", [&](auto& p) { p.presence_penalty = nan; });
   refused("frequency_penalty", [&](auto& p) { p.frequency_penalty = nan; });
   refused("length_penalty", [&](auto& p) { p.length_penalty = nan; });

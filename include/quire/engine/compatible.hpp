@@ -109,6 +109,10 @@ template <FillsAllSlots C>
   if (kv.keeps_open_blocks && needs_disk<typename C::Offload>) {
     return "kv_format: tokens that it has not packed yet are not written to disk"sv;
   }
+  constexpr bool guesses = speculation::guesses<speculation_of<C>>;
+  if (guesses && kv.keeps_open_blocks) {
+    return "speculation: tokens that turn out wrong are taken back, and kv_format has packed them"sv;
+  }
   if (kv.keeps_open_blocks && MatchesParts<typename C::PrefixIndex>) {
     return "prefix_index: it shares a part of a block, and kv_format packs a block's tokens together"sv;
   }
@@ -120,12 +124,8 @@ template <FillsAllSlots C>
   if (kv.layers_differ && moves_by_layer<typename C::Offload>) {
     return "kv_format: its layers differ in size, and offload moves a block layer by layer"sv;
   }
-  constexpr bool guesses = speculation::guesses<speculation_of<C>>;
   if (guesses && lists_tokens) {
     return "speculation: tokens that turn out wrong are taken back, and retention has counted them"sv;
-  }
-  if (guesses && kv.keeps_open_blocks) {
-    return "speculation: tokens that turn out wrong are taken back, and kv_format has packed them"sv;
   }
   if (guesses && C::Scheduler::pads) {
     return "speculation: static batching pads every sequence to the longest, drafts too"sv;

@@ -22,9 +22,13 @@ inline void check_sampling(const SamplingParams& p) {
   real("temperature", p.temperature, p.temperature >= 0, "0 (greedy) or more");
   real("top_p", p.top_p, p.top_p > 0 && p.top_p <= 1, "above 0, at most 1");
   real("min_p", p.min_p, p.min_p >= 0 && p.min_p <= 1, "0 to 1");
-  real("repetition_penalty", p.repetition_penalty, p.repetition_penalty > 0, "above 0");
-  real("presence_penalty", p.presence_penalty, true, "a number");
-  real("frequency_penalty", p.frequency_penalty, true, "a number");
+  // Logits are fp32: what is larger makes them infinite.
+  real("repetition_penalty", p.repetition_penalty,
+       p.repetition_penalty >= 1e-6 && p.repetition_penalty <= 1e6, "0.000001 to 1000000");
+  real("presence_penalty", p.presence_penalty, std::abs(p.presence_penalty) <= 1e6,
+       "-1000000 to 1000000");
+  real("frequency_penalty", p.frequency_penalty, std::abs(p.frequency_penalty) <= 1e6,
+       "-1000000 to 1000000");
   real("length_penalty", p.length_penalty, true, "a number");
   whole("top_k", p.top_k, p.top_k >= 0, "0 (all) or more");
   whole("n", p.n, p.n >= 1, "1 or more");

@@ -101,7 +101,7 @@ class Calibrator {
              const CalibrationOptions& options, ThreadPool& threads)
       : model_(model), texts_(texts), options_(options), threads_(threads) {
     const checkpoint::ModelConfig& c = model.config;
-    checkpoint::check_roundable(c, model.tensors, "calibration");
+    checkpoint::check_roundable(c, model.tensors, model.directory + ": calibration");
     if (texts.empty()) throw usage_error("calibration", "no texts", "a few");
     names_ = tensor_names(c.shape.family);
     prefix_ = prefix_in(model.tensors, names_);

@@ -20,7 +20,8 @@ template <class Add>
 [[nodiscard]] checkpoint::Checkpoint with_linear_layers(const checkpoint::Checkpoint& model,
                                                         const checkpoint::Quantisation& stored,
                                                         std::string_view where, Add&& add) {
-  checkpoint::check_roundable(model.config, model.tensors, where);
+  checkpoint::check_roundable(model.config, model.tensors,
+                              model.directory + ": " + std::string(where));
   const TensorNames names = tensor_names(model.config.shape.family);
   std::vector<std::string_view> linear = names.qkv;
   linear.insert(linear.end(), names.mlp_in.begin(), names.mlp_in.end());

@@ -29,7 +29,7 @@ namespace quire::model {
     const checkpoint::Checkpoint& model) {
   const Shape& s = model.config.shape;
   const auto dim = static_cast<std::size_t>(s.head_dim);
-  checkpoint::check_roundable(model.config, model.tensors, "rotated values");
+  checkpoint::check_roundable(model.config, model.tensors, model.directory + ": rotated values");
   if (!can_rotate_values(model)) {
     throw usage_error("rotated values", "heads of " + std::to_string(dim), "a power of two");
   }

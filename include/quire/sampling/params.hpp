@@ -21,9 +21,9 @@ struct SamplingParams {
   std::int32_t top_k = 0;           // 0: all
   double top_p = 1.0;               // in (0, 1]
   double min_p = 0.0;               // in [0, 1], relative to the most likely token
-  double repetition_penalty = 1.0;  // > 0, on prompt and output
-  double presence_penalty = 0.0;    // on output
-  double frequency_penalty = 0.0;   // on output, per occurrence
+  double repetition_penalty = 1.0;  // from 1e-6 to 1e6, on prompt and output
+  double presence_penalty = 0.0;    // from -1e6 to 1e6, on output
+  double frequency_penalty = 0.0;   // from -1e6 to 1e6, on output, per occurrence
   std::uint64_t seed = 0;           // sample i of a request draws from seed + i
 
   Tokens max_tokens = 16;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -46,7 +47,7 @@ using Schemas = type_list<Azure, BurstGpt, Vidur, LlmServingSim, Mooncake, QwenB
   if (!known) {
     if (const std::string stranger = PlainCsv::unknown_column(first); !stranger.empty()) {
       std::string columns;
-      for (const std::string_view c : PlainCsv::columns) {
+      for (const std::string_view c : std::span(PlainCsv::columns).subspan(2)) {
         columns.append(columns.empty() ? "" : ", ").append(c);
       }
       throw data_error(path.string() + ": line 1", "has the unknown column " + in_quotes(stranger),
