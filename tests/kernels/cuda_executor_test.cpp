@@ -465,7 +465,8 @@ TEST(CudaExecutor, RanksAddUpToTheWholeModel) {
       }
       expect_close(other.draws, result.draws, 0);
     });
-    expect_close(drawn, cpu, 1e-4f);
+    // halves of a sum round otherwise, and keys and values of 16 bits then do, here and there
+    expect_close(drawn, cpu, 5e-3f);
     EXPECT_GT(simt::emulator::device().replays, replays);
   }
 }
