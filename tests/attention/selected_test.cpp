@@ -1,5 +1,12 @@
 #include <quire/attention/selected.hpp>
 
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include <quire/kv_format/fp32.hpp>
@@ -41,8 +48,8 @@ struct PagedSetup {
     add_to_ranges<kv_format::Fp32>(writable, {&second, 1}, 0, ranges);
     rows = {0, step, static_cast<std::int64_t>(tokens - step), table};
   }
-  std::vector<float> run(const retention::Quest& policy,
-                         std::pair<std::int64_t, std::int64_t>* read) {
+  template <PageSelectingPolicy Policy>
+  std::vector<float> run(const Policy& policy, std::pair<std::int64_t, std::int64_t>* read) {
     ThreadPool pool(2);
     Workspace workspace;
     constexpr std::size_t width = heads * dims;
@@ -59,6 +66,38 @@ struct PagedSetup {
     return out;
   }
 };
+
+/// A policy of somebody else, which chooses what it is told to.
+struct Chooses {
+  static constexpr std::string_view name = "chooses";
+  static constexpr bool keeps_all = true, selects_pages = true;
+  std::vector<std::uint32_t> pages;
+  explicit Chooses(std::vector<std::uint32_t> chosen) : pages(std::move(chosen)) {}
+  Chooses(const RetentionLimits&, Tokens) {}
+  [[nodiscard]] bool attends_to_all(std::int64_t, std::size_t) const { return false; }
+  [[nodiscard]] float bound(std::span<const float>, const float*, const float*) const { return 0; }
+  void choose(std::span<const float>, std::vector<std::uint32_t>& chosen) const { chosen = pages; }
+};
+
+TEST(SelectedAttention, RefusesPagesThatAreNotThereAndAChoiceWithoutTheLast) {
+  PagedSetup s(100, 1);  // 13 pages
+  std::pair<std::int64_t, std::int64_t> read;
+  EXPECT_NO_THROW(s.run(Chooses({0, 5, 12}), &read));
+  using Pages = std::vector<std::uint32_t>;
+  for (const Pages& pages : {Pages{}, Pages{0}, Pages{0, 13}, Pages{0, 5'000'000}, Pages{5, 0, 12},
+                             Pages{5, 5, 12}, Pages{12, 12}, Pages{0, 12, 3}}) {
+    try {
+      s.run(Chooses(pages), &read);
+      ADD_FAILURE() << pages.size() << " pages were taken";
+    } catch (const Error& error) {
+      EXPECT_EQ(
+          error.what(),
+          std::string("retention policy chooses: choose() names pages out of order or out of "
+                      "range, or leaves the last one out; expected numbers below 13 in rising "
+                      "order, 12 the last of them"));
+    }
+  }
+}
 
 TEST(SelectedAttention, HasTheBitsOfPagedWhereAllPagesAreChosen) {
   for (const std::size_t step : {std::size_t{1}, std::size_t{20}}) {

@@ -38,6 +38,17 @@ struct Reserves {
   static constexpr bool contiguous = true;
   static Tokens reserve(const LengthHint&) { return tokens; }
 };
+/// A cost model whose steps take a time that no clock can go on by: -0.01 s, infinitely long, or none.
+template <int which>
+struct OddSeconds {
+  static constexpr std::string_view name = "odd_seconds";
+  explicit OddSeconds(const CostInputs&) {}
+  [[nodiscard]] StepCost cost(const StepPlan&) const {
+    constexpr double seconds[] = {-0.01, std::numeric_limits<double>::infinity(),
+                                  std::numeric_limits<double>::quiet_NaN(), 0};
+    return {.seconds = seconds[which]};
+  }
+};
 template <class S>
 struct WithScheduler : presets::Vllm {
   static constexpr std::string_view name = "with_scheduler";
@@ -150,6 +161,34 @@ TEST(Faults, OfAPolicyNameItAndTheMember) {
               HasSubstr("reservation reserves: reserve() gives -5 tokens"));
   EXPECT_THAT(fault<WithReservation<Reserves<std::numeric_limits<std::int64_t>::max()>>>(),
               HasSubstr("reservation reserves: reserve() gives 9223372036854775807 tokens"));
+}
+
+template <int which>
+std::string fault_of_cost() {
+  using Clock = executor::BasicSimulated<OddSeconds<which>>;
+  Engine<presets::Vllm, Clock> engine({.model = model::opt_13b, .hardware = hardware::a100_40gb});
+  try {
+    static_cast<void>(replay(engine, prompts({10})));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no fault";
+}
+
+TEST(Faults, OfACostModelNameItAndTheTime) {
+  EXPECT_THAT(fault_of_cost<0>(),
+              HasSubstr("cost model odd_seconds: cost() gives -0.010000 seconds for a step"));
+  EXPECT_THAT(fault_of_cost<1>(), HasSubstr("cost model odd_seconds: cost() gives inf seconds"));
+  EXPECT_THAT(fault_of_cost<2>(), HasSubstr("nan seconds for a step; expected a finite number"));
+  EXPECT_EQ(fault_of_cost<3>(), "no fault");
+  executor::Simulated::Options o = replay_options();
+  o.priced_by = [](const CostInputs&) { return [](const StepPlan&) { return StepCost{-1.0}; }; };
+  try {
+    static_cast<void>(report_of(prompts({10}), o));
+    FAIL() << "no fault";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("cost model chosen at run time: cost() gives -1.000000"));
+  }
 }
 
 TEST(Simulated, RefusesHeadsThatDevicesCannotShare) {

@@ -205,7 +205,7 @@ TEST_P(KvFormatConformance, OnesReadAsNaNAndANaNSpoilsItsTokenAlone) {
 #ifdef QUIRE_OWN_TYPE
 // tests/conforms: what it says it costs, the noise of so many bits, and no error above the largest number
 auto chosen() {
-  constexpr double bytes = kv_format::token_bytes<QUIRE_OWN_TYPE>(1, 1, dim);
+  const double bytes = kv_format::token_bytes<QUIRE_OWN_TYPE>(1, 1, dim);
   return ::testing::Values(of<QUIRE_OWN_TYPE>(8 * bytes / (2.0 * dim), 1.0, 1e-6));
 }
 #else

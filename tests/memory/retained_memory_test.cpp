@@ -217,6 +217,52 @@ TEST(RetainedMemory, KeepsEveryTokenWhereItsLaneSays) {
   }
 }
 
+/// Policies of somebody else, which take tokens out of the lane by themselves, or hand out slots.
+template <int which>
+struct Meddles : retention::SlidingWindow {
+  static constexpr std::string_view name = "meddles";
+  using SlidingWindow::SlidingWindow;
+  void after_step(retention::Lane& lane, std::span<const std::int64_t>, const retention::LaneStep&,
+                  std::vector<std::uint32_t>&) const {
+    if (which == 0) lane.entries.clear();
+    if (which == 1) lane.holes.push_back(1000);
+    if (which == 2) lane.tail = 1000;
+    if (which == 3) lane.entries[0].score = 7;
+  }
+};
+template <int which>
+std::string fault_of_meddling() {
+  model::Shape shape;
+  shape.layers = shape.kv_heads = 1;
+  RetainedMemory<eviction::Lru, Meddles<which>, BlockSize<4>> memory(
+      {.device_blocks = 10, .block_tokens = 4, .attends = true}, shape, {.watermark = 0});
+  SequenceGroup group;
+  group.request.prompt_length = 20;
+  Sequence& s = group.sequences.emplace_back();
+  s.length = 20;
+  EXPECT_TRUE(memory.admit(group, 100));
+  StepPlan plan;
+  const Tokens prompt[] = {20};
+  EXPECT_TRUE(memory.grow(group, prompt, plan));
+  s.computed = 20;
+  try {
+    memory.retain(group, s, 20, {});
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no fault";
+}
+
+TEST(RetainedMemory, RefusesAPolicyThatChangesSlotsByItself) {
+  const std::string fault =
+      "retention policy meddles: after_step() changes which slots a lane uses; expected entries to "
+      "drop, by index; of the lane it may write scores and history";
+  EXPECT_EQ(fault_of_meddling<0>(), fault);
+  EXPECT_EQ(fault_of_meddling<1>(), fault);
+  EXPECT_EQ(fault_of_meddling<2>(), fault);
+  EXPECT_EQ(fault_of_meddling<3>(), "no fault");
+}
+
 TEST(RetainedMemory, ABlockThatLostAllItsTokensIsFree) {
   model::Shape shape;
   shape.layers = shape.kv_heads = 1;

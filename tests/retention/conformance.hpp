@@ -20,7 +20,7 @@
 ///
 /// A policy that drops names entries of the lane, in rising order, each once; it names none while the
 /// budget holds everything; the same steps and votes give the same answers; without votes it still
-/// keeps its budget. A policy that keeps its budget while it generates (all but snap_kv and
+/// keeps its budget; of the lane it writes scores and history alone. A policy that keeps its budget while it generates (all but snap_kv and
 /// pyramid_kv) leaves no more than `budget` entries after any step.
 namespace quire::retention_test {
 
@@ -80,12 +80,21 @@ class OneLane {
       votes.push_back(found == step.votes.end() ? 0 : found->second);
     }
     std::vector<std::uint32_t> drop;
+    const retention::Lane before = lane_;
     policy_.after_step(lane_, votes,
                        {.prompt = step.prompt,
                         .computed = step.computed,
                         .tokens = step.tokens,
                         .layer = step.layer},
                        drop);
+    ASSERT_TRUE(std::equal(lane_.entries.begin(), lane_.entries.end(), before.entries.begin(),
+                           before.entries.end(),
+                           [](const retention::Entry& a, const retention::Entry& b) {
+                             return a.position == b.position && a.slot == b.slot;
+                           }))
+        << "after_step() changed places of tokens, which are the engine's";
+    ASSERT_EQ(lane_.holes, before.holes);
+    ASSERT_EQ(lane_.tail, before.tail);
     ASSERT_TRUE(std::is_sorted(drop.begin(), drop.end()));
     ASSERT_TRUE(std::adjacent_find(drop.begin(), drop.end()) == drop.end());
     ASSERT_TRUE(drop.empty() || drop.back() < lane_.entries.size());

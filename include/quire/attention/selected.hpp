@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include <quire/attention/paged.hpp>
 #include <quire/attention/task_kernel.hpp>
 #include <quire/core/aligned.hpp>
+#include <quire/core/error.hpp>
 #include <quire/core/thread_pool.hpp>
 #include <quire/core/units.hpp>
 #include <quire/kv_format/concepts.hpp>
@@ -58,6 +61,20 @@ class PageRanges {
 };
 
 namespace detail {
+
+/// \errors state error that names the policy: pages that a sequence does not have, twice one page, or not
+/// the query's own.
+template <class Policy>
+void check_chosen(std::span<const std::uint32_t> chosen, std::size_t pages) {
+  if (!chosen.empty() && chosen.back() + std::size_t{1} == pages &&
+      std::adjacent_find(chosen.begin(), chosen.end(), std::greater_equal<>()) == chosen.end()) {
+    return;
+  }
+  throw state_error("retention policy " + std::string(Policy::name),
+                    "choose() names pages out of order or out of range, or leaves the last one out",
+                    "numbers below " + std::to_string(pages) + " in rising order, " +
+                        std::to_string(pages - 1) + " the last of them");
+}
 
 /// The keys of some pages of a sequence, or of all.
 class PageKeys {
@@ -128,6 +145,7 @@ void add_to_ranges(const KvView<std::byte>& cache, std::span<const SequenceRows>
 /// where all pages are chosen. Returns the pages read and, second, those there were, of sequences
 /// with one token.
 /// \pre as paged(); the ranges hold this layer's keys
+/// \errors state error: the policy chooses what is not there
 template <kv_format::KvStorage Format, PageSelectingPolicy Policy>
 std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& cache,
                                                const Queries& queries, const Policy& policy,
@@ -154,6 +172,7 @@ std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& ca
         }
       }
       policy.choose(bounds, chosen[i]);
+      detail::check_chosen<Policy>(chosen[i], pages);
     }
     read += static_cast<std::int64_t>(chosen[i].empty() ? pages : chosen[i].size());
   });

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <quire/admission/concepts.hpp>
@@ -203,21 +205,85 @@ struct Offload : Named<P> {
       "smallest model: quire/offload/recompute.hpp");
 };
 
-template <class P>
-struct KvFormat : Named<P> {
+/// What a format's keys or values must have, or both where it does not tell them apart.
+template <class Side>
+struct KvSide {
   static_assert(
-      KvFormatPolicy<P>,
-      "quire: kv_format: the format must offer slab_bytes, token_bytes, store and load as "
-      "quire/kv_format/concepts.hpp lists them; smallest model: quire/kv_format/fp32.hpp");
+      requires(std::size_t n) {
+        { Side::slab_bytes(n, n) } -> std::same_as<std::size_t>;
+      },
+      "quire: kv_format: the format has no `static std::size_t slab_bytes(std::size_t "
+      "block_tokens, "
+      "std::size_t head_dim)`; smallest model: quire/kv_format/plain.hpp");
+  static_assert(
+      requires(std::size_t n) {
+        { Side::token_bytes(n) } -> std::same_as<double>;
+      },
+      "quire: kv_format: the format has no `static double token_bytes(std::size_t head_dim)`; "
+      "smallest model: quire/kv_format/plain.hpp");
+  static_assert(
+      TokenKvSlab<Side> || SealedKvSlab<Side> || !KvSlab<Side>,
+      "quire: kv_format: the format has no `static void store(std::byte* slab, std::size_t "
+      "block_tokens, std::size_t head_dim, std::size_t slot, const float* values)`, and no "
+      "seal with residual in its place; smallest model: quire/kv_format/plain.hpp");
+  static_assert(
+      requires(const std::byte* slab, std::size_t n, float* out) {
+        { Side::load(slab, n, n, n, out) } -> std::same_as<void>;
+      },
+      "quire: kv_format: the format has no `static void load(const std::byte* slab, std::size_t "
+      "block_tokens, std::size_t head_dim, std::size_t slot, float* values)`; smallest model: "
+      "quire/kv_format/plain.hpp");
+};
+template <class P>
+struct KvFormat : Named<P>, KvSide<kv_format::keys_of<P>> {};
+template <class P>
+requires(!std::same_as<kv_format::keys_of<P>, kv_format::values_of<P>>) struct KvFormat<P>
+    : Named<P>, KvSide<kv_format::keys_of<P>>, KvSide<kv_format::values_of<P>> {
 };
 
-template <class P>
-struct WeightFormat : Named<P> {
-  static_assert(WeightFormatPolicy<P>,
-                "quire: weight_format: the format does not offer what "
-                "quire/weight_format/concepts.hpp lists; smallest model: "
-                "quire/weight_format/fp32.hpp");
+template <class P, bool is_class = std::is_class_v<P>>
+struct WeightMembers {
+  static_assert(
+      requires(std::size_t n) {
+        { P::panel_bytes(n, n) } -> std::same_as<std::size_t>;
+      },
+      "quire: weight_format: the format has no `static std::size_t panel_bytes(std::size_t "
+      "outputs, "
+      "std::size_t inputs)`; smallest model: quire/weight_format/fp32.hpp");
+  static_assert(
+      requires(std::size_t n) {
+        { P::weight_bytes(n) } -> std::same_as<double>;
+      },
+      "quire: weight_format: the format has no `static double weight_bytes(std::size_t inputs)`; "
+      "smallest model: quire/weight_format/fp32.hpp");
+  static_assert(
+      requires(std::byte * panel, std::size_t n, const float* in) {
+        { P::pack(panel, n, n, in) } -> std::same_as<void>;
+      },
+      "quire: weight_format: the format has no `static void pack(std::byte* panel, std::size_t "
+      "outputs, std::size_t inputs, const float* weights)`; smallest model: "
+      "quire/weight_format/fp32.hpp");
+  static_assert(
+      requires(const std::byte* panel, std::size_t n, float* out) {
+        { P::unpack(panel, n, n, n, n, out) } -> std::same_as<void>;
+      },
+      "quire: weight_format: the format has no `static void unpack(const std::byte* panel, "
+      "std::size_t outputs, std::size_t inputs, std::size_t first, std::size_t count, float* "
+      "values)`; smallest model: quire/weight_format/fp32.hpp");
+  static_assert(
+      requires(const std::byte* panel, std::size_t n, float* out) {
+        { P::read(panel, n, n, n, out) } -> std::same_as<void>;
+      },
+      "quire: weight_format: the format has no `static void read(const std::byte* panel, "
+      "std::size_t outputs, std::size_t inputs, std::size_t output, float* values)`; smallest "
+      "model: "
+      "quire/weight_format/fp32.hpp");
 };
+/// float, say: that it has no name is enough.
+template <class P>
+struct WeightMembers<P, false> {};
+template <class P>
+struct WeightFormat : Named<P>, WeightMembers<P> {};
 
 template <class P>
 struct Retention : Named<P> {
@@ -228,10 +294,40 @@ struct Retention : Named<P> {
       "quire: retention: the policy has no `static constexpr bool keeps_all`; smallest "
       "model: quire/retention/keep_all.hpp");
   static_assert(
-      !retention::drops_tokens<P> || DroppingPolicy<P>,
-      "quire: retention: a policy that drops tokens must offer scope, Votes, Compaction, "
-      "reassigns_positions and after_step as quire/retention/concepts.hpp lists them; smallest "
-      "model: quire/retention/sliding_window.hpp");
+      !retention::drops_tokens<P> ||
+          std::constructible_from<P, const RetentionLimits&, std::int64_t>,
+      "quire: retention: a policy that drops tokens is built from (const RetentionLimits&, "
+      "std::int64_t layers); smallest model: quire/retention/sliding_window.hpp");
+  static_assert(
+      !retention::drops_tokens<P> ||
+          requires {
+            { P::Compaction::reuses } -> std::convertible_to<bool>;
+            { P::Compaction::moves } -> std::convertible_to<bool>;
+          },
+      "quire: retention: a policy that drops tokens needs `using Compaction = "
+      "quire::retention::ReuseHoles`, or another of quire/retention/compaction.hpp; smallest "
+      "model: "
+      "quire/retention/sliding_window.hpp");
+  static_assert(
+      !retention::drops_tokens<P> ||
+          requires(const P& p, retention::Lane& lane, std::span<const std::int64_t> votes,
+                   const retention::LaneStep& step, std::vector<std::uint32_t>& drop) {
+            { p.after_step(lane, votes, step, drop) } -> std::same_as<void>;
+          },
+      "quire: retention: a policy that drops tokens needs `void after_step(retention::Lane&, "
+      "std::span<const std::int64_t> votes, const retention::LaneStep&, "
+      "std::vector<std::uint32_t>& drop) const`; smallest model: "
+      "quire/retention/sliding_window.hpp");
+  static_assert(
+      !retention::drops_tokens<P> ||
+          requires {
+            { P::scope } -> std::convertible_to<retention::Scope>;
+            { P::reassigns_positions } -> std::convertible_to<bool>;
+            { P::Votes::enabled } -> std::convertible_to<bool>;
+          },
+      "quire: retention: a policy that drops tokens must say its scope, reassigns_positions and "
+      "Votes, as quire/retention/concepts.hpp lists them; smallest model: "
+      "quire/retention/sliding_window.hpp");
   static_assert(
       !retention::selects_pages<P> || PageSelectingPolicy<P>,
       "quire: retention: a policy that selects pages must offer attends_to_all, bound and choose "

@@ -137,9 +137,10 @@ struct BasicSimulated {
       if (draft) draft_cost_.emplace(*draft);
     }
 
+    /// \errors state error that names the cost model: a time that no clock can go on by.
     void execute(const StepPlan& plan, StepResult& result) {
       result.clear();
-      const StepCost cost = other_ ? other_(plan) : cost_.cost(plan);
+      const StepCost cost = checked(other_ ? other_(plan) : cost_.cost(plan));
       result.seconds = cost.seconds;
       result.joules = cost.joules;
       result.bytes_moved = cost.bytes_moved;
@@ -161,6 +162,14 @@ struct BasicSimulated {
     }
 
    private:
+    /// A clock that runs backwards, or to infinity, would show as odd latencies or not at all.
+    [[nodiscard]] StepCost checked(const StepCost& cost) const {
+      if (cost.seconds.value >= 0 && std::isfinite(cost.seconds.value)) return cost;
+      throw state_error(
+          other_ ? "cost model chosen at run time" : "cost model " + std::string(Cost::name),
+          "cost() gives " + std::to_string(cost.seconds.value) + " seconds for a step",
+          "a finite number, 0 or more");
+    }
     /// Charges what the draft model takes, pass by pass as executor::Drafter makes them, but for texts
     /// that it has not seen, which come in one pass whatever their length.
     void draft_passes(const StepPlan& plan, StepResult& result) {
@@ -190,7 +199,7 @@ struct BasicSimulated {
           row.computed += row.tokens;
           row.tokens = 1;
         }
-        const StepCost cost = draft_cost_->cost(draft_plan_);
+        const StepCost cost = checked(draft_cost_->cost(draft_plan_));
         result.seconds += cost.seconds;
         result.joules += cost.joules;
       }

@@ -108,6 +108,8 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
     for (std::size_t l = 0; l < s.lanes.size(); ++l) {
       Lane& lane = s.lanes[l];
       const std::size_t count = votes.empty() ? 0 : lane.entries.size();
+      const std::size_t entries = lane.entries.size(), holes = lane.holes.size();
+      const std::uint32_t tail = lane.tail;
       drop_.clear();
       policy_.after_step(lane, votes.subspan(voted, count),
                          {.prompt = group.prompt_length(),
@@ -115,6 +117,11 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
                           .tokens = tokens,
                           .layer = layer_of(l)},
                          drop_);
+      if (lane.entries.size() != entries || lane.holes.size() != holes || lane.tail != tail) {
+        throw state_error("retention policy " + std::string(Retention::name),
+                          "after_step() changes which slots a lane uses",
+                          "entries to drop, by index; of the lane it may write scores and history");
+      }
       voted += count;
       if (drop_.empty()) continue;
       erase(lane);

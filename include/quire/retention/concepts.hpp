@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <quire/retention/compaction.hpp>
 #include <quire/retention/lane.hpp>
 #include <quire/retention/limits.hpp>
 #include <quire/retention/votes.hpp>
@@ -24,12 +25,14 @@ concept RetentionPolicy = requires {
 /// A policy that drops tokens (keeps_all is false); built from (limits, layers of the model).
 /// - scope: what shares one set of kept tokens.
 /// - Votes: what it wants to know of the attention weights; NoVotes costs nothing.
-/// - Compaction: what becomes of the slots of dropped tokens.
+/// - Compaction: what becomes of the slots of dropped tokens: LeaveHoles, ReuseHoles or CloseHoles
+///   (retention/compaction.hpp), which says whether it `reuses` and `moves`.
 /// - reassigns_positions: keys are turned so that their distances are those in the cache, as if the
 ///   dropped tokens had never been; needs rotary positions.
 /// - after_step(lane, votes, step, drop): learns from one step and names the entries to drop, by
 ///   index, in rising order. votes: one an entry, or empty where nothing attends (simulated time):
-///   then all votes are 0. Entries that are as good as each other go oldest first.
+///   then all votes are 0. Entries that are as good as each other go oldest first. Of the lane a policy
+///   writes an entry's score and the history alone; its slots are the engine's.
 template <class P>
 concept DroppingPolicy =
     RetentionPolicy<P> && !P::keeps_all &&
@@ -39,6 +42,7 @@ concept DroppingPolicy =
   { P::scope } -> std::convertible_to<retention::Scope>;
   { P::reassigns_positions } -> std::convertible_to<bool>;
   { P::Votes::enabled } -> std::convertible_to<bool>;
+  { P::Compaction::reuses } -> std::convertible_to<bool>;
   { P::Compaction::moves } -> std::convertible_to<bool>;
   { policy.after_step(lane, votes, step, drop) } -> std::same_as<void>;
 };

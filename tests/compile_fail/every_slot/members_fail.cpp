@@ -32,18 +32,30 @@
 // expect: quire: speculation: the policy has no `static constexpr Tokens most`
 // expect: quire: speculation: the policy has no `void propose(std::span<const TokenId> text, Tokens
 // expect: quire: retention: a block whose tokens were dropped cannot be found by its text
+// expect: quire: kv_format: the format has no `static std::size_t slab_bytes(
+// expect: quire: kv_format: the format has no `static double token_bytes(
+// expect: quire: kv_format: the format has no `static void store(
+// expect: quire: weight_format: the format has no `static std::size_t panel_bytes(
+// expect: quire: weight_format: the format has no `static double weight_bytes(
+// expect: quire: weight_format: the format has no `static void pack(
+// expect: quire: weight_format: the format has no `static void read(
+// expect: quire: retention: a policy that drops tokens is built from (const RetentionLimits&,
+// expect: quire: retention: a policy that drops tokens must say its scope, reassigns_positions and
 #include <quire/engine/explain.hpp>
 #include <quire/eviction/fifo.hpp>
 #include <quire/eviction/lru_k.hpp>
+#include <quire/kv_format/fp32.hpp>
 #include <quire/offload/recompute.hpp>
 #include <quire/prefix_index/hash_chain.hpp>
 #include <quire/prefix_index/none.hpp>
 #include <quire/presets/orca_max.hpp>
 #include <quire/reservation/on_demand.hpp>
+#include <quire/retention/sliding_window.hpp>
 #include <quire/scheduler/fcfs.hpp>
 #include <quire/scheduler/length_oracle.hpp>
 #include <quire/scheduler/mlfq.hpp>
 #include <quire/speculation/prompt_lookup.hpp>
+#include <quire/weight_format/fp32.hpp>
 
 // Each policy is right but for one member, which hides the one that it should have; together in one
 // program, since a compiler's start costs more than the question.
@@ -123,6 +135,41 @@ struct NoHost : offload::Recompute {
   Private uses_host;
 };
 
+struct NoSlabBytes : kv_format::Fp32 {
+  void slab_bytes();
+};
+struct NoTokenBytes : kv_format::Fp32 {
+  void token_bytes();
+};
+struct NoStore {  // of the values alone
+  static constexpr std::string_view name = "no_store";
+  using Keys = kv_format::Fp32;
+  struct Values : kv_format::Fp32 {
+    void store();
+  };
+};
+
+struct NoPanelBytes : weight_format::Fp32 {
+  void panel_bytes();
+};
+struct NoWeightBytes : weight_format::Fp32 {
+  void weight_bytes();
+};
+struct NoPack : weight_format::Fp32 {
+  void pack();
+};
+struct NoRead : weight_format::Fp32 {
+  void read();
+};
+
+struct NoLimits : retention::SlidingWindow {
+  NoLimits() : SlidingWindow(RetentionLimits{}, 1) {}
+};
+struct NoScope : retention::SlidingWindow {
+  using SlidingWindow::SlidingWindow;
+  Private scope;
+};
+
 struct NoDynamicRank : scheduler::Fcfs {
   using Fcfs::Fcfs;
   Private dynamic_rank;
@@ -190,6 +237,15 @@ template struct explain::Eviction<NoAccess>;
 template struct explain::Eviction<NoEvictable>;
 template struct explain::Eviction<NoRemove>;
 template struct explain::Offload<NoHost>;
+template struct explain::KvFormat<NoSlabBytes>;
+template struct explain::KvFormat<NoTokenBytes>;
+template struct explain::KvFormat<NoStore>;
+template struct explain::WeightFormat<NoPanelBytes>;
+template struct explain::WeightFormat<NoWeightBytes>;
+template struct explain::WeightFormat<NoPack>;
+template struct explain::WeightFormat<NoRead>;
+template struct explain::Retention<NoLimits>;
+template struct explain::Retention<NoScope>;
 template struct explain::Scheduler<NoDynamicRank>;
 template struct explain::Scheduler<NoDrains>;
 template struct explain::Scheduler<NoPads>;
@@ -210,6 +266,9 @@ template struct explain::Reservation<reservation::OnDemand>;
 template struct explain::PrefixIndex<prefix_index::None>;
 template struct explain::Eviction<eviction::Fifo>;
 template struct explain::Offload<offload::Recompute>;
+template struct explain::KvFormat<kv_format::Fp32>;
+template struct explain::WeightFormat<weight_format::Fp32>;
+template struct explain::Retention<retention::SlidingWindow>;
 template struct explain::Speculation<speculation::PromptLookup>;
 template struct explain::Scheduler<scheduler::Fcfs>;
 template struct explain::Compatible<presets::OrcaMax>;

@@ -1,4 +1,4 @@
-// expect: quire: kv_format: the format must offer slab_bytes, token_bytes, store and load
+// expect: quire: kv_format: the format has no `static void load(const std::byte* slab
 #include <string_view>
 
 #include <quire/engine/engine.hpp>

@@ -1,4 +1,4 @@
-// expect: quire: retention: a policy that drops tokens must offer scope, Votes, Compaction
+// expect: quire: retention: a policy that drops tokens needs `void after_step(
 #include <cstdint>
 #include <span>
 #include <string_view>

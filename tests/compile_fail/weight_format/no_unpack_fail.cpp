@@ -1,5 +1,4 @@
-// expect: quire: weight_format: the format does not offer what quire/weight_format/concepts.hpp
-// lists
+// expect: quire: weight_format: the format has no `static void unpack(const std::byte* panel
 #include <string_view>
 
 #include <quire/engine/engine.hpp>
