@@ -119,9 +119,8 @@ class Table {
   Vec low_, high_;
 };
 
-// Lines of a stream are fetched ahead: widening takes so many instructions per line that too few
-// loads are under way at once.
-inline constexpr std::size_t prefetch_bytes = 4096;
+// Lines of a stream are fetched ahead (simd::unpacking_reach): widening takes so many instructions per
+// line that too few loads are under way at once.
 
 /// Elements [first, first + count) of one block each of Vectors * lanes neighbouring outputs.
 /// \shape planes (Block::bytes, outputs); values (count, outputs)
@@ -144,7 +143,7 @@ void decode(const std::byte* planes, std::size_t outputs, std::size_t first, std
       __attribute__((always_inline)) {
     for (std::size_t i = begin; i < end; ++i, values += outputs) {
       const auto* from = reinterpret_cast<const std::uint8_t*>(codes + i * outputs);
-      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
+      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + simd::unpacking_reach);
       simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
         auto code = hn::PromoteTo(wide, hn::LoadU(narrow, from + v * lanes));
         if constexpr (decltype(shift)::value > 0) code = hn::ShiftRight<4>(code);
@@ -180,7 +179,7 @@ HWY_NOINLINE void add_block(const std::byte* planes, std::size_t outputs, std::s
       __attribute__((always_inline)) {
     const auto* from = reinterpret_cast<const std::uint8_t*>(planes) + At::value.codes_at * outputs;
     for (std::size_t i = 0; i < count; ++i, from += outputs) {
-      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + prefetch_bytes);
+      if constexpr (decltype(shift)::value == 0) simd::fetch_ahead(from + simd::unpacking_reach);
       Vec weights[vectors];
       simd::unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
         auto code = hn::PromoteTo(simd::Words(), hn::LoadU(narrow, from + v * lanes));

@@ -63,9 +63,8 @@ void pack_row(const float* x, std::size_t inputs, std::byte* row) {
   }
 }
 
-// Lines of a stream are fetched so far ahead.
-inline constexpr std::size_t prefetch_bytes = 4096;
-/// Whether they are for one row. Four bits are unpacked and meet all digits: that is no little work.
+/// Whether lines of a stream are fetched ahead for one row. Four bits are unpacked and meet all digits:
+/// that is no little work.
 template <class Block, std::size_t Digits>
 [[nodiscard]] constexpr bool fetches_stream() {
   if constexpr (simd::fetches_streams || InParts<Block>) {
@@ -116,7 +115,7 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
       if constexpr (Rows == 1 && !InParts<Block> && fetches_stream<Block, Digits>()) {
         // Scales, and what else lies beside the codes.
         const std::byte* beside =
-            planes + LayoutOf<Block>::value.scale_at * outputs + prefetch_bytes;
+            planes + LayoutOf<Block>::value.scale_at * outputs + unpacking_reach;
         constexpr std::size_t each = Block::bytes - code_bytes<Block>;
         for (std::size_t i = 0; i < each * outputs; i += 64) fetch_ahead(beside + i);
       }
@@ -165,7 +164,7 @@ HWY_NOINLINE void multiply(const std::byte* planes, std::size_t outputs, std::si
           unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
             const std::byte* from = codes + byte * outputs + v * lanes * 4;
             if constexpr (Rows == 1 && fetches_stream<Block, Digits>()) {
-              fetch_ahead(from + prefetch_bytes);
+              fetch_ahead(from + unpacking_reach);
             }
             word[v] = hn::LoadU(Words(), reinterpret_cast<const std::int32_t*>(from));
           });
