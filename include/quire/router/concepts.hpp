@@ -87,7 +87,7 @@ struct RouterOptions {
 ///   next is computed.
 /// - moves(view) (optional): pairs of instances between which one request each is to be moved; asked
 ///   every rebalance_every seconds while requests run.
-/// - chosen(candidates) (optional, with moves): which of them; never asked for none.
+/// - chosen(candidates) (with moves): which of them; never asked for none.
 /// - on_finished(instance, prompt, output) (optional): a request has ended there.
 template <class R>
 concept RouterPolicy = std::constructible_from<R, const RouterOptions&> &&
