@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -9,11 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <quire/attention/causal.hpp>
+#include <quire/attention/sliding_window.hpp>
 #include <quire/checkpoint/safetensors.hpp>
 #include <quire/engine/config.hpp>
 #include <quire/executor/cpu.hpp>
+#include <quire/executor/cpu_attention.hpp>
 #include <quire/kv_format/bf16.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/offload/swap_to_host.hpp>
@@ -53,7 +58,7 @@ std::vector<TokenId> text(std::size_t length, std::uint64_t seed) {
 }
 
 /// Drives a bound executor by hand-made plans, with blocks taken from scattered places.
-template <class Config>
+template <class Config, class Executor = Cpu>
 struct Driver {
   struct Sequence {
     std::vector<TokenId> tokens;
@@ -64,7 +69,7 @@ struct Driver {
   using Row = std::pair<Sequence*, std::int64_t>;  // and how many tokens of it to run
 
   KvGeometry geometry;
-  typename Cpu::Bound<Config> bound;
+  typename Executor::template Bound<Config> bound;
   std::vector<BlockId> free;
   SamplingParams greedy;
   StepPlan plan;
@@ -362,6 +367,81 @@ TEST(Cpu, AStepLikeTheLastOneAllocatesNothing) {
     for (int step = 0; step < 5; ++step) driver.bound.execute(plan, result);
     EXPECT_EQ(testing::allocations.load() - before, 0u) << model;
   }
+}
+
+/// Attention to the last 16 tokens.
+struct LastSixteen : attention::Causal {
+  static constexpr std::string_view name = "last_sixteen";
+  [[nodiscard]] std::int64_t first_visible(std::int64_t position) const {
+    return std::max<std::int64_t>(0, position - 15);
+  }
+};
+/// The same from the second layer on.
+struct LastSixteenAbove : attention::SlidingWindow {
+  static constexpr std::string_view name = "last_sixteen_above";
+  LastSixteenAbove(const model::Shape& shape, std::size_t layer) {
+    EXPECT_LT(static_cast<std::int64_t>(layer), shape.layers);
+    if (layer > 0) window = 16;
+  }
+};
+struct Scaled : attention::Causal {
+  static constexpr std::string_view name = "scaled";
+  static constexpr bool transforms_logits = true;
+  static inline float factor = 1;
+  template <class Math>
+  [[nodiscard]] typename Math::Value logit(Math, typename Math::Value s, std::size_t,
+                                           typename Math::Value) const {
+    return Math::mul(s, Math::set(factor));
+  }
+};
+template <class Executor>
+Logits generated(const checkpoint::Checkpoint& model) {
+  Driver<Full, Executor> driver(model, 4, 2);
+  auto s = driver.start(text(50, 5));
+  return driver.generate(s, 13, 6);
+}
+static_assert(ExecutorFor<CpuAttention<LastSixteen>, Full>);
+
+// A model's windows, written as a variant for the model without them: bit for bit.
+TEST(CpuAttention, AttendsAsTheVariantSays) {
+  const auto without_windows = [](checkpoint::Checkpoint model) {
+    std::fill(model.config.windows.begin(), model.config.windows.end(), 0);
+    return model;
+  };
+  const checkpoint::Checkpoint mistral = golden("mistral"), qwen2 = golden("qwen2_window");
+  const Logits windows = generated<Cpu>(mistral);
+  const checkpoint::Checkpoint wide = without_windows(mistral);
+  ASSERT_NE(generated<Cpu>(wide), windows);
+  expect_same(generated<CpuAttention<LastSixteen>>(wide), windows, "mistral");
+  const Logits above = generated<Cpu>(qwen2);
+  ASSERT_NE(generated<Cpu>(without_windows(qwen2)), above);
+  ASSERT_NE(generated<CpuAttention<LastSixteen>>(without_windows(qwen2)), above);
+  expect_same(generated<CpuAttention<LastSixteenAbove>>(without_windows(qwen2)), above, "qwen2");
+  // the narrower of the two: nothing is seen that the model does not see
+  expect_same(generated<CpuAttention<LastSixteenAbove>>(mistral), windows, "both");
+}
+TEST(CpuAttention, VariantsMayChangeLogits) {
+  const Logits plain = generated<Cpu>(golden("llama"));
+  const auto farthest = [&plain](const Logits& other) {
+    float most = 0;
+    for (std::size_t i = 0; i < plain.front().size(); ++i) {
+      most = std::max(most, std::abs(plain.front()[i] - other.front()[i]));
+    }
+    return most;
+  };
+  Scaled::factor = 1;
+  EXPECT_LT(farthest(generated<CpuAttention<Scaled>>(golden("llama"))), 1e-4f);
+  Scaled::factor = 0.25f;
+  EXPECT_GT(farthest(generated<CpuAttention<Scaled>>(golden("llama"))), 1e-2f);
+}
+TEST(CpuAttention, RefusesADraftModel) {
+  Cpu::Options options{.model = golden("llama")};
+  options.draft_model = golden("llama");
+  EXPECT_THAT(
+      [&] {
+        CpuAttention<LastSixteen>::Bound<Full>(options, KvGeometry{16, 16, 16});
+      },
+      ::testing::ThrowsMessage<Error>(::testing::HasSubstr("draft_model: an attention")));
 }
 
 TEST(Cpu, RefusesPlansThatCannotRun) {

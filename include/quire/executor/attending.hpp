@@ -6,13 +6,16 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <quire/attention/concepts.hpp>
 #include <quire/attention/paged.hpp>
 #include <quire/attention/retained.hpp>
 #include <quire/attention/selected.hpp>
+#include <quire/attention/sliding_window.hpp>
 #include <quire/core/error.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/kept_lanes.hpp>
@@ -47,6 +50,62 @@ struct AttendsAll : model::FullAttention {
   void copied(BlockId, BlockId) {}
   void brought_in(BlockId) {}
 };
+
+/// A variant within a layer's window: the narrower view of the two.
+template <AttentionVariant Variant>
+struct WithinWindow {
+  static constexpr std::string_view name = Variant::name;
+  static constexpr bool transforms_logits = Variant::transforms_logits;
+  static constexpr bool has_sink = Variant::has_sink;
+  attention::SlidingWindow window;
+  const Variant& variant;
+
+  [[nodiscard]] std::int64_t first_visible(std::int64_t position) const {
+    return std::max(window.first_visible(position), variant.first_visible(position));
+  }
+  template <class Math>
+  [[nodiscard]] typename Math::Value logit(Math math, typename Math::Value s, std::size_t head,
+                                           typename Math::Value distance) const {
+    return variant.logit(math, s, head, distance);
+  }
+  [[nodiscard]] float sink_logit(std::size_t head) const { return variant.sink_logit(head); }
+};
+
+/// Every token is kept and attended to as a variant says, within what the model's layers see.
+template <AttentionVariant Variant>
+class AttendsAs : public AttendsAll {
+ public:
+  static constexpr std::string_view variant_name = Variant::name;
+
+  AttendsAs(const RetentionLimits& limits, const model::Shape& shape, const KvGeometry& geometry)
+      : AttendsAll(limits, shape, geometry) {
+    layers_.reserve(static_cast<std::size_t>(shape.layers));
+    for (std::int64_t l = 0; l < shape.layers; ++l) {
+      if constexpr (std::is_constructible_v<Variant, const model::Shape&, std::size_t>) {
+        layers_.emplace_back(shape, static_cast<std::size_t>(l));
+      } else {
+        layers_.emplace_back();
+      }
+    }
+  }
+  template <kv_format::KvStorage KvFormat>
+  void attend(const model::AttentionCall& call) const {
+    model::attend_as<KvFormat>(call,
+                               WithinWindow<Variant>{model::window_of(call), layers_[call.layer]});
+  }
+
+ private:
+  std::vector<Variant> layers_;
+};
+/// What tells a cache of this attention from that of another; empty for the model's own.
+template <class Attending>
+[[nodiscard]] std::string attention_of() {
+  if constexpr (requires { Attending::variant_name; }) {
+    return ", attention: " + std::string(Attending::variant_name);
+  } else {
+    return {};
+  }
+}
 
 /// Each lane of a sequence lists the tokens that it still has.
 template <class Votes, retention::Scope scope, bool reassigns>

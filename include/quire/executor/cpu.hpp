@@ -181,9 +181,9 @@ struct Cpu {
     /// Of all that the bytes of a block depend on, beside its text.
     [[nodiscard]] std::uint64_t fingerprint(const Options& options,
                                             const KvGeometry& geometry) const {
-      std::uint64_t h =
-          kv_fingerprint(options.model, device_.codec().name, decoder_.weights().format,
-                         geometry.block_tokens, "cpu, lanes: " + std::to_string(simd::lanes));
+      std::uint64_t h = kv_fingerprint(
+          options.model, device_.codec().name, decoder_.weights().format, geometry.block_tokens,
+          "cpu, lanes: " + std::to_string(simd::lanes) + attention_of<Attending>());
       if (options.kv_calibration != nullptr) {
         for (const auto* side : {&options.kv_calibration->keys, &options.kv_calibration->values}) {
           for (const auto& layer : *side) h = hash_span(std::span<const float>(layer), h);

@@ -5,6 +5,7 @@
 #include <quire/executor/attending.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/cpu.hpp>
+#include <quire/executor/cpu_attention.hpp>
 #include <quire/executor/cpu_tiers.hpp>
 #include <quire/executor/draft_book.hpp>
 #include <quire/executor/drafter.hpp>

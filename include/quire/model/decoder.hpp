@@ -117,22 +117,29 @@ struct AttentionCall {
   [[nodiscard]] attention::KvView<const std::byte> readable() const { return cache.readable(); }
 };
 
+/// Stores every token in the order of the block table and attends to it as a variant says.
+template <kv_format::KvStorage KvFormat, AttentionVariant Variant>
+void attend_as(const AttentionCall& call, const Variant& variant) {
+  if (call.rotate) {
+    attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
+                                  call.queries.q_stride, call.threads, call.rotate);
+  } else {
+    attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
+                                  call.queries.q_stride, call.threads);
+  }
+  attention::paged<KvFormat>(call.readable(), call.queries, variant, call.workspace, call.threads);
+}
+/// What a layer of the model sees.
+[[nodiscard]] inline attention::SlidingWindow window_of(const AttentionCall& call) {
+  return call.window > 0 ? attention::SlidingWindow(call.window) : attention::SlidingWindow();
+}
+
 /// Stores every token in the order of the block table and attends to all that the layer sees.
 struct FullAttention {
   static constexpr bool takes_rotation = true;  // it may turn rows as it stores them
   template <kv_format::KvStorage KvFormat>
   void attend(const AttentionCall& call) const {
-    if (call.rotate) {
-      attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
-                                    call.queries.q_stride, call.threads, call.rotate);
-    } else {
-      attention::write_kv<KvFormat>(call.cache, call.queries.sequences, call.keys, call.values,
-                                    call.queries.q_stride, call.threads);
-    }
-    const attention::SlidingWindow variant =
-        call.window > 0 ? attention::SlidingWindow(call.window) : attention::SlidingWindow();
-    attention::paged<KvFormat>(call.readable(), call.queries, variant, call.workspace,
-                               call.threads);
+    attend_as<KvFormat>(call, window_of(call));
   }
 };
 
