@@ -144,7 +144,7 @@ class KeepsSome {
         }
       }
       kernels::DecodePlan plan = kernels::plan_runs(k.runs, slots, asked_ > 0);
-      if (asked_ > 0) {
+      if constexpr (votes) {
         for (const kernels::DecodeWork& w : plan.work) {
           if (asks(voters_[w.sequence])) k.voting.push_back(w);
         }
@@ -494,11 +494,10 @@ class SelectsPages {
     if (chosen > chosen_.size()) chosen_ = simt::DeviceArray<std::uint32_t>(2 * chosen);
   }
 
-  /// Brings a layer's ranges up to date.
+  /// Brings a layer's ranges up to date. \pre the step has rows: it writes to some block
   template <class Key>
   void update(const kernels::KvPool& cache, std::size_t layer, const StepData& data,
               simt::Stream stream) {
-    if (work_.empty()) return;
     using Kernel = kernels::PageRanges<Key>;
     simt::launch<Kernel>(
         {{static_cast<unsigned>(work_.size()), cache.kv_heads}, Kernel::shared_bytes},
