@@ -1,6 +1,7 @@
 // The kernels of a step beside attention, each against a plain loop in double.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -166,8 +167,8 @@ TEST(CacheWrite, NormsTurnsQuantisesAndWrites) {
   check_cache_write<OnDevice<kv::Nvfp4>, 16, 96, Bf16, Bf16>(false, false);
 }
 
-/// Lists of tokens, of another length for each KV head, whose last is the row's own, name the places that
-/// block tables do.
+/// Lists of tokens, of another length and in other blocks for each KV head, whose last is the row's own, name
+/// the places that block tables do.
 template <class Format, unsigned block_tokens, unsigned head_dim, class Half>
 void check_listed_write() {
   using Key = KernelKey<Format, block_tokens, head_dim, Half>;
@@ -178,15 +179,17 @@ void check_listed_write() {
   const std::vector<std::uint32_t> sequence = {0, 0, 1, 2, 2};
   const std::vector<std::int32_t> position = {17, 18, 0, 8, 39};
   const std::size_t rows = sequence.size();
+  const auto blocks = static_cast<std::uint32_t>(lists.memory.size() / lists.view.block_bytes);
   std::vector<std::uint32_t> entries = {0x7fffffffu}, begin;
   std::vector<std::int32_t> listed;
   for (std::size_t r = 0; r < rows; ++r) {
     const auto table = lists.table(sequence[r]);
-    for (std::int32_t h = 0; h < 2; ++h) {
+    for (std::uint32_t h = 0; h < kv_heads; ++h) {
       begin.push_back(static_cast<std::uint32_t>(entries.size()));
-      for (std::int32_t t = h * position[r] / 2; t <= position[r]; ++t) {
+      for (std::int32_t t = h == 0 ? 0 : position[r] / 2; t <= position[r]; ++t) {
         const auto token = static_cast<std::uint32_t>(t);
-        entries.push_back(table[token / block_tokens] * block_tokens + token % block_tokens);
+        const std::uint32_t block = (table[token / block_tokens] + h) % blocks;
+        entries.push_back(block * block_tokens + token % block_tokens);
       }
       listed.push_back(static_cast<std::int32_t>(entries.size() - begin.back()));
     }
@@ -220,7 +223,21 @@ void check_listed_write() {
   p.sequence = nullptr;
   write(ListedKey<Key>{});
   ASSERT_EQ(lists.memory.size(), tables.memory.size());
-  EXPECT_EQ(std::memcmp(lists.memory.data(), tables.memory.data(), tables.memory.size()), 0);
+  for (std::uint32_t block = 0; block < blocks; ++block) {
+    for (std::uint32_t h = 0; h < kv_heads; ++h) {
+      const std::uint32_t other = (block + h) % blocks;
+      EXPECT_EQ(std::memcmp(Key::key_slab(lists.view, other, h),
+                            Key::key_slab(tables.view, block, h), Key::slab_bytes),
+                0);
+      EXPECT_EQ(std::memcmp(Key::value_slab(lists.view, other, h),
+                            Key::value_slab(tables.view, block, h), Key::slab_bytes),
+                0);
+    }
+  }
+  const auto untouched = [](auto& bytes) {
+    return std::count(bytes.data(), bytes.data() + bytes.size(), std::byte{0xff});
+  };
+  EXPECT_EQ(untouched(lists.memory), untouched(tables.memory));  // nothing elsewhere
   EXPECT_EQ(std::memcmp(q.data(), again.data(), q.size() * sizeof(Half)), 0);
 }
 TEST(CacheWrite, WritesWhereListsSay) {
