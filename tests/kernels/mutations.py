@@ -13,7 +13,8 @@ Mutations that do not compile are not counted. --table writes what came out into
 this, whose sections of other files it keeps; each names the text of the file that it was made on. --resume
 appends each outcome to FILE as it comes, and takes from there what was found for the same text of the kernel,
 so that a stop loses nothing: what was noticed, and what was not where the tests are the same too. With
---explained those that EQUIVALENT explains are not tried.
+--explained those that EQUIVALENT explains are not tried, though the same line may be noticed elsewhere: not for
+the table.
 Exit codes: 0 at least 95 % noticed (explained ones apart), 1 fewer, 2 usage.
 """
 
