@@ -303,6 +303,14 @@ TEST(CudaExecutor, SwapsWaitForStepsThatDrewNothing) {
                                {{}, {between(2, 2)}, {{0, 16, 1, {2, 3}, 1}}}},
                               2);
 }
+/// Blocks come, and nothing else: the next step reads them.
+TEST(CudaExecutor, BlocksThatComeAloneAreWaitedFor) {
+  expect_alike_in_every_order({{{}, {}, {{0, 0, 16, {0}}}},
+                               {{between(0, 3)}, {}, {{1, 0, 16, {0}}}},
+                               {{}, {between(1, 3)}, {}},
+                               {{}, {}, {{0, 16, 1, {1, 2}, 1}, {1, 16, 1, {0, 4}, 1}}}},
+                              2);
+}
 TEST(CudaExecutor, ListsOfMovesWaitForEachOther) {
   expect_alike_in_every_order(
       {{{}, {}, {{0, 0, 16, {0}}, {1, 0, 16, {1}}, {2, 0, 16, {2}}, {3, 0, 16, {9}}}},

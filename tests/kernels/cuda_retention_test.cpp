@@ -1,7 +1,9 @@
 // Policies that drop tokens or select pages through the CUDA executor on the emulator: the CPU executor's
 // decisions, and its greedy tokens.
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -226,6 +228,96 @@ typename Executor::Options retaining_options(const std::string& model,
   if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
   return options;
 }
+/// A row of a plan that is made by hand: tokens [computed, computed + tokens) of one of two texts, and what its
+/// lane has of them.
+struct KeptRow {
+  std::size_t text;
+  std::int64_t computed, tokens;
+  std::vector<std::uint32_t> blocks;
+  std::vector<std::uint32_t> slots;  // of its positions
+  std::int32_t draws = 0;
+};
+struct KeptStep {
+  std::vector<retention::SlotMove> moves;
+  std::vector<BlockSwap> out, in;
+  std::vector<KeptRow> rows;
+};
+/// What is drawn, token and log-probability.
+template <class Executor>
+std::vector<Draw> drawn_of_kept(const std::vector<KeptStep>& steps) {
+  using Config = Retains<retention::SlidingWindow>;
+  const auto options = retaining_options<Executor>("llama", few_tokens);
+  auto bound = quire::detail::bind_executor<Config, Executor>(
+      options, Executor::template geometry<Config>(options));
+  const std::vector<TokenId> texts[] = {{5, 17, 90, 33, 61, 8}, {70, 2, 44, 19, 26, 81}};
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  greedy.logprobs = 0;
+  std::vector<Draw> all;
+  StepPlan plan;
+  StepResult result;
+  for (const KeptStep& step : steps) {
+    plan.clear();
+    plan.slot_moves = step.moves;
+    plan.swap_out = step.out;
+    plan.swap_in = step.in;
+    std::vector<BlockTable> tables(step.rows.size());
+    std::vector<retention::Lane> lanes(step.rows.size());
+    for (std::size_t i = 0; i < step.rows.size(); ++i) {
+      const KeptRow& r = step.rows[i];
+      for (const std::uint32_t b : r.blocks) tables[i].append(BlockId{b});
+      for (const std::uint32_t slot : r.slots) {
+        lanes[i].entries.push_back({std::ssize(lanes[i].entries), slot});
+        lanes[i].tail = std::max(lanes[i].tail, slot + 1);
+      }
+      SequencePlan s;
+      s.sequence = SequenceId{r.text};
+      s.computed = r.computed;
+      s.tokens = r.tokens;
+      s.prompt_tokens = 6;
+      s.history = texts[r.text];
+      s.tables = {&tables[i], 1};
+      s.lanes = {&lanes[i], 1};
+      s.sampling = &greedy;
+      s.draws = r.draws;
+      plan.sequences.push_back(s);
+    }
+    bound.execute(plan, result);
+    all.insert(all.end(), result.draws.begin(), result.draws.end());
+    ++plan.step;
+  }
+  return all;
+}
+/// A slot that is moved into a block on its way out, and one that is moved as its blocks leave.
+TEST(CudaRetention, SlotsMoveBetweenBlocksThatLeave) {
+  using simt::emulator::Order;
+  const auto swap = [](std::uint32_t device, std::uint32_t host) {
+    return BlockSwap{BlockId{device}, BlockId{host}};
+  };
+  const std::vector<KeptStep> steps = {
+      {{}, {}, {}, {{0, 0, 4, {0}, {0, 1, 2, 3}}, {1, 0, 4, {1}, {0, 1, 2, 3}}}},
+      // nobody waits for the first text's block, which the second one then moves a token into
+      {{}, {swap(0, 0)}, {}, {{1, 4, 1, {1, 2}, {0, 1, 2, 3, 4}}}},
+      {{{0, 1, 2, 0, 1}}, {}, {}, {{1, 5, 1, {1, 2, 0}, {0, 1, 9, 3, 4, 5}, 1}}},
+      {{}, {}, {swap(7, 0)}, {{0, 4, 1, {7, 8}, {0, 1, 2, 3, 4}}}},
+      {{{0, 7, 0, 8, 2}}, {swap(7, 1), swap(8, 2)}, {}, {{1, 0, 4, {3}, {0, 1, 2, 3}}}},
+      {{},
+       {},
+       {swap(4, 1), swap(5, 2)},
+       {{0, 5, 1, {4, 5}, {6, 1, 2, 3, 4, 5}, 1}, {1, 4, 1, {3, 6}, {0, 1, 2, 3, 4}, 1}}}};
+  const auto cpu = drawn_of_kept<Cpu>(steps);
+  ASSERT_EQ(cpu.size(), 3u);
+  for (const Order order : {Order::forward, Order::reverse, Order::random}) {
+    const simt::emulator::ScopedSchedule scope({.order = order, .seed = 3});
+    const auto cuda = drawn_of_kept<Retaining>(steps);
+    ASSERT_EQ(cuda.size(), cpu.size());
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      EXPECT_EQ(cuda[i].token, cpu[i].token);
+      EXPECT_NEAR(cuda[i].logprob, cpu[i].logprob, 1e-4f) << "draw " << i;
+    }
+  }
+}
+
 /// Both executors run the same plans: votes and counts of each, and not only what policies make of them.
 /// Steps in which nobody votes bring nothing back and launch nothing.
 template <class Policy>
