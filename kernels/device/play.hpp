@@ -187,9 +187,6 @@ Log play(
     options.disk_blocks = 40;
   }
   options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) {
-    if (simt::emulated) options.multiprocessors = 2;  // idle blocks cost time there
-  }
   const KvGeometry geometry = Executor::template geometry<Preset>(options);
   auto steps = detail::bind_executor<Preset, Executor>(options, geometry);
   return play<Preset>(

@@ -184,7 +184,6 @@ Log play_with_drafts(const std::string& draft) {
   options.limits.max_batch = 6;
   options.device_blocks = 40;
   options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
   const KvGeometry geometry = Executor::template geometry<GuessingByModel>(options);
   auto steps = quire::detail::bind_executor<GuessingByModel, Executor>(options, geometry);
   return device::play<GuessingByModel>(

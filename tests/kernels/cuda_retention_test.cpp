@@ -194,7 +194,6 @@ TEST(CudaRetention, VotesComeBackAndNothingElse) {
   options.model = testing::opened((retaining_models / "llama").string());
   options.device_blocks = 30;
   options.limits.retention = few_tokens;
-  options.multiprocessors = 2;
   const KvGeometry geometry = Retaining::geometry<Config>(options);
   EXPECT_TRUE(geometry.attends);
   Retaining::Bound<Config> steps(options, geometry);
@@ -225,7 +224,6 @@ typename Executor::Options retaining_options(const std::string& model,
   options.device_blocks = 30;
   options.host_blocks = 16;
   options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
   return options;
 }
 /// A row of a plan that is made by hand: tokens [computed, computed + tokens) of one of two texts, and what its

@@ -113,7 +113,6 @@ Life live(const Setting& setting, const std::vector<Request>& requests = all_con
   options.disk.directory = setting.directory;
   options.disk.fault = setting.fault;
   options.disk.warn = [&life](const std::string& line) { life.warned.push_back(line); };
-  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
   KvGeometry geometry = Executor::template geometry<InTiers>(options);
   geometry.tiers = setting.rules;
   auto steps = quire::detail::bind_executor<InTiers, Executor>(options, geometry);

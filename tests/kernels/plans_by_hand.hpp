@@ -86,7 +86,6 @@ template <class Executor>
   typename Executor::Options options;
   options.model = model;
   options.poison = true;
-  if constexpr (requires { options.multiprocessors; }) options.multiprocessors = 2;
   return options;
 }
 inline const KvGeometry geometry_by_hand = {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@
 #include <quire/checkpoint/file_map.hpp>
 #include <quire/core/json.hpp>
 #include <quire/core/json_field.hpp>
+#include <quire/kv_format/calibration.hpp>
 #include <quire/llm/llm.hpp>
 #include <quire/offload/tiered.hpp>
 #include <quire/speculation/draft_model.hpp>
@@ -224,6 +226,33 @@ TEST(Llm, SaysWhatIsWrongWithParametersFoldersAndWeights) {
               (void)broken.generate({text});
             }).find((folder.path() / "broken").string() + ": logits"),
             std::string::npos);
+}
+
+/// What an executor has no part in is said, not passed over.
+TEST(Llm, RefusesOptionsOfTheCpuExecutorOnOthers) {
+  struct OfAnother {
+  } another;
+  const auto refused = [&another](const LLM<>::Options& asked) -> std::string {
+    try {
+      detail::take_cpu_options(asked, another);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::usage);
+      const std::string said = e.what();
+      return said.substr(0, said.find(':'));
+    }
+    return "nothing";
+  };
+  EXPECT_EQ(refused({}), "nothing");
+  EXPECT_EQ(refused({.threads = 2}), "threads");
+  EXPECT_EQ(refused({.pin_threads = true}), "pin_threads");
+  EXPECT_EQ(refused({.weight_cache = "images"}), "weight_cache");
+  EXPECT_EQ(refused({.resident_weights = 1}), "resident_weights");
+  EXPECT_EQ(refused({.kv_calibration = std::make_shared<kv_format::Calibration>()}),
+            "kv_calibration");
+  executor::Cpu::Options cpu;
+  detail::take_cpu_options(LLM<>::Options{.threads = 3, .pin_threads = true}, cpu);
+  EXPECT_EQ(cpu.threads, 3u);
+  EXPECT_TRUE(cpu.pin_threads);
 }
 
 TEST(Llm, ForgetsNothingBetweenCalls) {

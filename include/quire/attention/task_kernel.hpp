@@ -637,8 +637,9 @@ class TaskKernel {
     } else {
       if (code_keys_ && !shifted()) {
         RowsAhead ahead = rows_ahead(next_->keys, key_bytes_);
-        code_keys_->take(
-            {here_->keys, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
+        const CodeRows from{here_->keys, here_->slots,  tile_skip_,
+                            tile_count_, !Keys::listed, by_runs_};
+        code_keys_->take(from, ahead);
         return code_queries_->multiply(*code_keys_, task_.count, ahead, scores_);
       }
       if constexpr (simd::looks_up_bytes) {
@@ -878,8 +879,9 @@ class TaskKernel {
     if constexpr (!plain) {
       if (code_values_) {
         RowsAhead ahead = rows_ahead(next_->values, value_bytes_);
-        code_values_->take(
-            {here_->values, here_->slots, tile_skip_, tile_count_, !Keys::listed, by_runs_}, ahead);
+        const CodeRows from{here_->values, here_->slots,  tile_skip_,
+                            tile_count_,   !Keys::listed, by_runs_};
+        code_values_->take(from, ahead);
         const std::size_t tokens = simd::round_up(tile_count_, run_tokens);
         if constexpr (simd::lanes <
                       run_tokens) {  // so far whole vectors have been weighed, not runs
@@ -978,15 +980,16 @@ class TaskKernel {
     }
     add_values_as<float>(values_, first, rows, begin, end);
   }
+  /// Widener: named here, since nvcc looks into what is not compiled as soon as it depends on nothing.
   /// \shape values (tile_tokens), of Stored
-  template <class Stored>
+  template <class Stored, class Widener = simd::ByteWidener>
   void add_values_as(const std::byte* const* values, std::size_t first, std::size_t rows,
                      std::size_t begin, std::size_t end) {
     using namespace simd;
     const auto right = [&](std::size_t i) {  // whole tiles of FP8 alone: see read_codecs()
       if constexpr (std::is_same_v<Stored, ByteFloat>) {
-        return ByteValueRows<simd::ByteWidener>{values, i, values_ahead(32, i),
-                                                simd::ByteWidener(*value_floats_.table)};
+        return ByteValueRows<Widener>{values, i, values_ahead(32, i),
+                                      Widener(*value_floats_.table)};
       } else {
         return ValueRows<Element, Stored>{values, i, values_ahead(32, i)};
       }

@@ -19,6 +19,7 @@
 #include <quire/core/error.hpp>
 #include <quire/executor/concepts.hpp>
 #include <quire/executor/kept_lanes.hpp>
+#include <quire/executor/own_attention.hpp>
 #include <quire/executor/step.hpp>
 #include <quire/kv_format/arena.hpp>
 #include <quire/model/decoder.hpp>
@@ -81,11 +82,7 @@ class AttendsAs : public AttendsAll {
       : AttendsAll(limits, shape, geometry) {
     layers_.reserve(static_cast<std::size_t>(shape.layers));
     for (std::int64_t l = 0; l < shape.layers; ++l) {
-      if constexpr (std::is_constructible_v<Variant, const model::Shape&, std::size_t>) {
-        layers_.emplace_back(shape, static_cast<std::size_t>(l));
-      } else {
-        layers_.emplace_back();
-      }
+      layers_.push_back(attention_of_layer<Variant>(shape, static_cast<std::size_t>(l)));
     }
   }
   template <kv_format::KvStorage KvFormat>

@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -24,6 +23,7 @@
 #include <quire/executor/cpu.hpp>
 #include <quire/kv_format/fp32.hpp>
 #include <quire/llm/check_sampling.hpp>
+#include <quire/llm/cpu_options.hpp>
 #include <quire/llm/stop_strings.hpp>
 #include <quire/memory/disk_tier.hpp>
 #include <quire/presets/vllm_prefix_cache.hpp>
@@ -85,13 +85,16 @@ struct TextEvent {
 ///
 /// Prompts of one call run as one batch and share the engine's prefix cache with earlier calls.
 /// Results depend on prompt, parameters and seed alone, not on the batch or the threads.
-/// E: executor::Cpu, or executor::AnyCpu, with which the options choose the formats.
+/// E: executor::Cpu; executor::AnyCpu, with which the options choose the formats; or another executor that
+/// runs a checkpoint, as BasicCuda does (kernels/quire/executor/cuda.cuh).
 /// \errors data, with file and place, for a checkpoint that cannot be read; usage for a request
 /// that can never run (an empty or too long prompt, parameters out of range, more sequences than the
 /// engine takes)
 template <class C = LlmConfig, class E = executor::Cpu>
 class LLM {
  public:
+  /// What an executor has no part in (threads and weights of the CPU executor on another, say) is refused unless it
+  /// is as it is here.
   struct Options {
     std::size_t threads = 0;   // 0: one per processor
     bool pin_threads = false;  // as executor::Cpu::Options
@@ -157,7 +160,9 @@ class LLM {
         eos_(generation_.eos.empty() ? checkpoint.config.eos : generation_.eos),
         engine_(engine_options(std::move(checkpoint), options, tokenizer_)) {
     const auto all = std::chrono::steady_clock::now() - start_;
-    startup_.weights = engine_.executor().weight_seconds();
+    if constexpr (requires { engine_.executor().weight_seconds(); }) {
+      startup_.weights = engine_.executor().weight_seconds();
+    }
     startup_.engine = std::chrono::duration<double>(all).count() - startup_.weights;
   }
 
@@ -204,6 +209,10 @@ class LLM {
   [[nodiscard]] Engine<C, E>& engine() { return engine_; }
   /// Logits after every token of a text. \shape (tokens, vocab)
   [[nodiscard]] std::vector<float> logits(std::span<const TokenId> tokens) {
+    static_assert(
+        requires { engine_.executor().decoder(); },
+        "quire: LLM::logits(): the CPU executor alone computes logits of a whole text; "
+        "smallest model: quire::executor::Cpu");
     return model::full_logits(engine_.executor().decoder(), tokens, engine_.executor().threads());
   }
 
@@ -257,23 +266,12 @@ class LLM {
       throw usage_error("kv_format and weight_format", "this executor has the configuration's",
                         "quire::LLM<C, quire::executor::AnyCpu>");
     }
-    out.kv_calibration = options.kv_calibration;
     if (!options.draft_model.empty()) out.draft_model = open_draft(options.draft_model, tokenizer);
-    out.threads = options.threads > 0
-                      ? options.threads
-                      : std::max<std::size_t>(1, std::thread::hardware_concurrency());
-    out.pin_threads = options.pin_threads;
     out.kv_memory = options.kv_memory;
     out.host_memory = options.host_memory;
     out.disk_memory = options.disk_memory;
     out.disk = options.disk;
-    out.resident_weights = options.resident_weights;
-    if (options.resident_weights > Bytes{0} && options.file_load != "mapped") {
-      throw usage_error("resident_weights", "file load " + options.file_load + " reads all of them",
-                        "mapped");
-    }
-    out.weight_cache = {options.weight_cache, checkpoint::file_loader_named(options.file_load),
-                        options.weight_cache_capacity, options.weight_cache_tell};
+    detail::take_cpu_options(options, out);
     // a small model needs less: no more than every sequence at full length
     const KvGeometry all = E::template geometry<C>(out);
     const model::Shape& shape = out.model.config.shape;

@@ -58,6 +58,7 @@
 #include <quire/kernels/swiglu/swiglu.cuh>
 #include <quire/kernels/top_logprobs/top_logprobs.cuh>
 #include <quire/model/rope.hpp>
+#include <quire/model/step_seconds.hpp>
 #include <quire/model/weights.hpp>
 #include <quire/retention/concepts.hpp>
 #include <quire/sampling/sampler.hpp>
@@ -71,6 +72,25 @@ namespace quire::executor {
 /// has; warpgroups, by those of sm_90a, over 16-bit keys and values in blocks of 8 tokens or more;
 /// by_device, by warpgroups where the device, the program and the keys and values allow it.
 enum class PrefillPath { by_device, matrix, warpgroups };
+
+/// Layers see what the model says, and nothing changes a logit.
+struct AttendsAsModel {
+  struct Layer {};
+  static constexpr bool by_layer = false;  // whether layers of one window may differ
+
+  [[nodiscard]] static Layer layer(const model::Shape&, std::size_t /*index*/,
+                                   std::int64_t /*window*/) {
+    return {};
+  }
+  /// body(variant) of layers that attend alike
+  template <class Body>
+  static decltype(auto) with(const auto& layers, const Body& body) {
+    if (layers.window > 0) return body(attention::SlidingWindow(layers.window));
+    return body(attention::Causal());
+  }
+  /// What of it the bytes of a block depend on.
+  [[nodiscard]] static std::string said() { return {}; }
+};
 
 /// Runs steps on a device through Quire's kernels: copies and swaps of blocks, the whole forward
 /// pass, and sampling. Under a host compiler the kernels run on the emulator, so that a machine
@@ -126,10 +146,10 @@ struct ParallelCuda {
     BlockCount disk_blocks = 0;                  // likewise
     DiskTierOptions disk{};  // disk.directory must be given where a policy has a disk tier
     TierCosts costs{};       // for policies that choose by time; measured by whoever sets them
-    std::uint32_t multiprocessors = 132;  // of the device; what the split-KV plan fills
-    bool wrap_tokens = false;             // maps token ids into the vocabulary by remainder
-    bool poison = false;                  // fills unwritten KV with NaN
-    bool graphs = true;                   // replays steps of one token a sequence
+    std::uint32_t multiprocessors = 0;  // what the split-KV plan fills; 0: those of the device
+    bool wrap_tokens = false;           // maps token ids into the vocabulary by remainder
+    bool poison = false;                // fills unwritten KV with NaN
+    bool graphs = true;                 // replays steps of one token a sequence
     PrefillPath prefill = PrefillPath::by_device;
     /// Sequences of one token a step whose tables begin with the same blocks attend to those once,
     /// together, where they hold so many tokens at least. 0: never
@@ -166,7 +186,9 @@ struct ParallelCuda {
     return g;
   }
 
-  template <class KvFormat, class WeightFormat, unsigned block_tokens, class Keeping = KeepsAll>
+  /// Attending: how layers attend; AttendsAsModel, or CudaAttention's.
+  template <class KvFormat, class WeightFormat, unsigned block_tokens, class Keeping = KeepsAll,
+            class Attending = AttendsAsModel>
   class Steps {
     using Head = weight_format::head_of<WeightFormat>;
     using Weight = typename DeviceElement<Head>::type;
@@ -206,7 +228,8 @@ struct ParallelCuda {
                        slab_bytes()),
           device_blocks_(geometry.device_blocks),
           device_pool_((static_cast<std::size_t>(geometry.device_blocks.value) + 1) * block_bytes_),
-          multiprocessors_(options.multiprocessors),
+          multiprocessors_(options.multiprocessors > 0 ? options.multiprocessors
+                                                       : simt::multiprocessors()),
           wrap_(options.wrap_tokens),
           graphs_wanted_(options.graphs),
           share_from_(options.share_from),
@@ -215,7 +238,10 @@ struct ParallelCuda {
           ranks_(options.ranks),
           keeping_(options.limits.retention, config_.shape, geometry),
           tiers_(geometry, block_bytes_, static_cast<std::size_t>(config_.shape.layers)) {
-      load(options);
+      {
+        const model::Stopwatch watch(weight_seconds_);
+        load(options);
+      }
       keeping_.check(
           std::any_of(attention_.begin(), attention_.end(), [](auto& a) { return a.window > 0; }),
           config_.rotary);
@@ -240,6 +266,8 @@ struct ParallelCuda {
     /// What an earlier executor left in the disk tier.
     [[nodiscard]] std::span<const StoredBlock> stored() const { return tiers_.stored(); }
     [[nodiscard]] CudaTiers& tiers() { return tiers_; }
+    /// How long it took to bring the weights to the device.
+    [[nodiscard]] double weight_seconds() const { return weight_seconds_; }
 
     /// Runs one step. \errors state for a plan that names blocks or tokens which do not exist, and
     /// for calls of the device that fail, naming call, kernel and step; usage for tokens outside the
@@ -312,9 +340,10 @@ struct ParallelCuda {
       std::size_t mlp_width = 0;
       std::size_t attention = 0;  // which of attention_
     };
-    /// Layers that see as far as each other, and how a step's attention is split for them.
+    /// Layers that attend alike, and how a step's attention is split for them.
     struct Attention {
       std::int64_t window = 0;  // tokens; 0: all
+      [[no_unique_address]] typename Attending::Layer as{};
       std::size_t work_at = 0, merges_at = 0;
       std::uint32_t work = 0, merges = 0;
       // what sequences attend to together
@@ -458,7 +487,8 @@ struct ParallelCuda {
     [[nodiscard]] static std::string layout() {
       return std::string(simt::emulated ? "cuda, emulated, " : "cuda, ") +
              std::to_string(sizeof(Value)) +
-             " bytes, a third: " + std::to_string(to_float(from_float<Value>(1.0f / 3)));
+             " bytes, a third: " + std::to_string(to_float(from_float<Value>(1.0f / 3))) +
+             Attending::said();
     }
     [[nodiscard]] std::size_t slab_bytes() const {
       return KvFormat::slab_bytes(block_tokens, static_cast<std::size_t>(config_.shape.head_dim));
@@ -500,10 +530,15 @@ struct ParallelCuda {
         if constexpr (ExpertsOnDevice<WeightFormat>) {
           if (!from.experts.empty()) take_experts(from, to);
         }
-        const auto seen = std::find_if(attention_.begin(), attention_.end(),
-                                       [&](const Attention& a) { return a.window == from.window; });
+        const auto seen = std::find_if(attention_.begin(), attention_.end(), [&](const auto& a) {
+          return !Attending::by_layer && a.window == from.window;
+        });
         to.attention = static_cast<std::size_t>(seen - attention_.begin());
-        if (seen == attention_.end()) attention_.push_back({.window = from.window});
+        if (seen == attention_.end()) {
+          attention_.push_back(
+              {.window = from.window,
+               .as = Attending::layer(config_.shape, layers_.size(), from.window)});
+        }
         layers_.push_back(std::move(to));
       }
       final_norm_ = norm(w.final_norm);
@@ -905,15 +940,11 @@ struct ParallelCuda {
     void add_splits(const std::vector<std::uint32_t>& rows,
                     const std::vector<std::int32_t>& lengths, const kernels::DecodeSlots& slots,
                     bool replays) {
+      const std::span<const std::int32_t> all(lengths);
       for (Attention& a : attention_) {
         a.prefixes = 0;
-        kernels::DecodePlan plan;
-        const std::span<const std::int32_t> all(lengths);
-        if (a.window > 0) {
-          plan = kernels::plan_decode(all, attention::SlidingWindow(a.window), slots);
-        } else {
-          plan = kernels::plan_decode(all, attention::Causal(), slots);
-        }
+        kernels::DecodePlan plan = Attending::with(
+            a, [&](const auto& variant) { return kernels::plan_decode(all, variant, slots); });
         for (kernels::DecodeWork& w : plan.work) w.sequence = rows[w.sequence];
         for (kernels::MergeWork& m : plan.merges) m.sequence = rows[m.sequence];
         if (replays) {  // parts and merges of nothing, which write where nobody reads
@@ -991,8 +1022,7 @@ struct ParallelCuda {
             most_shared_parts);
       };
       for (Attention& a : attention_) {
-        kernels::CascadePlan plan = a.window > 0 ? plan_for(attention::SlidingWindow(a.window))
-                                                 : plan_for(attention::Causal());
+        kernels::CascadePlan plan = Attending::with(a, plan_for);
         for (kernels::DecodeWork& w : plan.own.work) w.sequence = rows[w.sequence];
         for (kernels::MergeWork& m : plan.own.merges) m.sequence = rows[m.sequence];
         for (std::uint32_t& m : plan.members) m = rows[m];
@@ -1244,10 +1274,9 @@ struct ParallelCuda {
       } else if constexpr (Keeping::selects) {
         keeping_.template update<Key<head_dim>>(write.cache, index, data_, compute_);
         attend_to_pages<head_dim>(a, write.cache, index);
-      } else if (a.window > 0) {
-        attend_as<head_dim>(attention::SlidingWindow(a.window), a, write.cache, index);
       } else {
-        attend_as<head_dim>(attention::Causal(), a, write.cache, index);
+        Attending::with(
+            a, [&](const auto& variant) { attend_as<head_dim>(variant, a, write.cache, index); });
       }
     }
 
@@ -1604,6 +1633,7 @@ struct ParallelCuda {
     Array<std::byte> device_pool_;  // one block more: what padded rows write to
     std::uint32_t multiprocessors_;
     bool wrap_, graphs_wanted_;
+    double weight_seconds_ = 0;
     Tokens share_from_;
     bool shares_;  // whether there is a kernel for it, and somebody wants it
     std::vector<Layer> layers_;

@@ -91,9 +91,10 @@ class DeviceArray {
   void allocate() {
     if (size_ == 0) return;
     void* p = nullptr;
-    if (cudaMalloc(&p, size_ * sizeof(T)) != cudaSuccess) {
+    if (const cudaError_t status = cudaMalloc(&p, size_ * sizeof(T)); status != cudaSuccess) {
       (void)cudaGetLastError();
-      throw no_room(size_ * sizeof(T));
+      if (status == cudaErrorMemoryAllocation) throw no_room(size_ * sizeof(T));
+      check(status, "cudaMalloc", "");
     }
     data_ = static_cast<T*>(p);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -158,9 +159,14 @@ class PinnedArray {
 #if defined(__CUDACC__)
   explicit PinnedArray(std::size_t size) : size_(size) {
     void* p = nullptr;
-    if (size != 0 && cudaHostAlloc(&p, size * sizeof(T), cudaHostAllocPortable) != cudaSuccess) {
+    if (size == 0) return;
+    const cudaError_t status = cudaHostAlloc(&p, size * sizeof(T), cudaHostAllocPortable);
+    if (status != cudaSuccess) {
       (void)cudaGetLastError();
-      throw no_room(size * sizeof(T), "pinned host memory");
+      if (status == cudaErrorMemoryAllocation) {
+        throw no_room(size * sizeof(T), "pinned host memory");
+      }
+      check(status, "cudaHostAlloc", "");
     }
     data_ = static_cast<T*>(p);
   }
@@ -235,6 +241,19 @@ void clear(T* to, std::size_t count, Stream s, std::string_view what) {
   check(cudaMemsetAsync(to, 0, count * sizeof(T), s.handle), "cudaMemsetAsync", what);
 #else
   emulator::device().enqueue(s.id, "cudaMemsetAsync", what, [=] { std::fill_n(to, count, T{}); });
+#endif
+}
+
+/// Multiprocessors of the device in use; few in the emulator, where idle blocks cost time. \errors state
+[[nodiscard]] inline std::uint32_t multiprocessors() {
+#if defined(__CUDACC__)
+  int device = 0, count = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice", "multiprocessors");
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+        "cudaDeviceGetAttribute", "multiprocessors");
+  return static_cast<std::uint32_t>(count);
+#else
+  return 2;
 #endif
 }
 
