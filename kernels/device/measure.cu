@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include <kernels/device/read_all.cuh>
 #include <kernels/device/timing.cuh>
 #include <quire/attention/causal.hpp>
 #include <quire/core/rng.hpp>
@@ -45,33 +46,6 @@ double seconds_of(const std::function<void(int)>& call, bool small, int warm = 5
 
 struct Ceilings {
   double copy = 0, read = 0, matmul = 0;
-};
-
-/// Reads memory and adds it up: what a kernel that only reads can reach.
-struct ReadAll {
-  struct Params {
-    const std::uint32_t* in;
-    std::uint32_t* out;
-    std::size_t words;
-  };
-  static constexpr std::string_view name = "read_all";
-  static constexpr unsigned threads = 512;
-  QUIRE_DEVICE static void run(const Params& p) {
-    std::uint32_t sum = 0;
-    const std::size_t step = std::size_t{simt::grid().x} * threads * 4;
-    for (std::size_t i = (std::size_t{simt::block().x} * threads + simt::thread()) * 4; i < p.words;
-         i += 4 * step) {
-      simt::Vector<std::uint32_t, 4> v[4];
-      QUIRE_UNROLL
-      for (unsigned u = 0; u < 4; ++u) {
-        const std::size_t at = i + u * step;
-        v[u] = simt::load_vector_once<4>(p.in + (at < p.words ? at : i));
-      }
-      QUIRE_UNROLL
-      for (unsigned u = 0; u < 4; ++u) sum += v[u].v[0] ^ v[u].v[1] ^ v[u].v[2] ^ v[u].v[3];
-    }
-    if (sum == 0x12345678u) p.out[0] = sum;
-  }
 };
 
 /// Fills memory with small random numbers of a 16-bit type, or bytes.
@@ -154,7 +128,7 @@ Ceilings ceilings(device::Rows& rows, bool small, std::uint32_t multiprocessors)
   rows.add("ceiling", "copy", s, c.copy, "copy", c.copy, true, 0);
   s = seconds_of(
       [&](int) {
-        simt::launch<ReadAll>({{multiprocessors * 4}}, {a.data(), b.data(), bytes / 4});
+        simt::launch<device::ReadAll>({{multiprocessors * 4}}, {a.data(), b.data(), bytes / 4});
       },
       small);
   c.read = static_cast<double>(bytes) / s;

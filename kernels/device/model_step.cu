@@ -1,0 +1,385 @@
+// Times steps of whole models on a device: model_step ROWS.jsonl COMMON-JSON [small]
+// Models of known shapes and random weights, steps of one token a sequence at several batches and contexts, and
+// prompts. Beside each step stands what memory and arithmetic allow, by rates that are measured first. What a step
+// spends is told by differences: the keys and values of a context by the same step at a context of 16 tokens, the
+// host by the same plan on a model of one narrow layer.
+// Under a host compiler the program runs on the emulator, where only `small` ends in a reasonable time.
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kernels/device/read_all.cuh>
+#include <quire/checkpoint/config.hpp>
+#include <quire/checkpoint/load.hpp>
+#include <quire/checkpoint/random_model.hpp>
+#include <quire/checkpoint/tensor_set.hpp>
+#include <quire/core/rng.hpp>
+#include <quire/executor/cuda.cuh>
+#include <quire/kernels/dense/device_product.cuh>
+#include <quire/kv_format/bf16.hpp>
+#include <quire/kv_format/int8_per_token_head.hpp>
+#include <quire/model/known_shapes.hpp>
+#include <quire/presets/vllm.hpp>
+#include <quire/simt/device_array.cuh>
+#include <quire/simt/streams.cuh>
+#include <quire/weight_format/bf16.hpp>
+#include <quire/weight_format/int4_grouped.hpp>
+#include <quire/weight_format/linear_only.hpp>
+
+namespace {
+
+using namespace quire;
+
+/// Median seconds of a call that returns when its work is done.
+double seconds_of(const std::function<void()>& call, int warm, int calls) {
+  for (int i = 0; i < warm; ++i) call();
+  std::vector<double> all;
+  for (int i = 0; i < calls; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    call();
+    all.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::nth_element(all.begin(), all.begin() + calls / 2, all.end());
+  return all[static_cast<std::size_t>(calls / 2)];
+}
+
+/// Rows as JSON lines; `common` is what every row carries (device, driver, clocks, flags).
+class Rows {
+ public:
+  Rows(const char* path, std::string common)
+      : file_(std::fopen(path, "a")), common_(std::move(common)) {
+    if (file_ == nullptr)
+      throw usage_error(path, "cannot be written", "a path in a folder that is");
+  }
+  ~Rows() { std::fclose(file_); }
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+
+  /// \unit value and ceiling: what `kernel` counts, a second
+  void add(const std::string& kernel, const std::string& what, double seconds, double value,
+           const std::string& ceiling_name, double ceiling, bool correct = true) {
+    std::fprintf(file_,
+                 "{\"schema\":\"quire.result/1\",\"mode\":\"measured\",\"kernel\":\"%s\","
+                 "\"case\":\"%s\",\"seconds\":%.9g,\"value\":%.6g,\"ceiling\":\"%s\","
+                 "\"ceiling_value\":%.6g,\"ratio\":%.4f,\"correct\":%s,%s}\n",
+                 kernel.c_str(), what.c_str(), seconds, value, ceiling_name.c_str(), ceiling,
+                 value / ceiling, correct ? "true" : "false", common_.c_str());
+    std::fflush(file_);
+    std::printf("%-18s %-58s %10.3f ms  %9.4g/s  %5.3f of %s%s\n", kernel.c_str(), what.c_str(),
+                seconds * 1e3, value, value / ceiling, ceiling_name.c_str(),
+                correct ? "" : "  WRONG");
+    wrong_ += correct ? 0 : 1;
+  }
+  [[nodiscard]] int wrong() const { return wrong_; }
+
+ private:
+  std::FILE* file_;
+  std::string common_;
+  int wrong_ = 0;
+};
+
+/// \unit bytes and operations a second
+struct Ceilings {
+  double read = 0, matmul = 0;
+};
+Ceilings ceilings(Rows& rows, bool small) {
+  Ceilings c;
+  const std::size_t words = std::size_t{1} << (small ? 16 : 30), n = small ? 32 : 8192;
+  {
+    simt::DeviceArray<std::uint32_t> a(words), out(4);
+    simt::clear(a.data(), words, simt::Stream{}, "ceiling");
+    const std::uint32_t blocks = simt::multiprocessors() * 4;
+    const double s = seconds_of(
+        [&] {
+          simt::launch<device::ReadAll>({{blocks}}, {a.data(), out.data(), words});
+          simt::synchronise_device();
+        },
+        2, small ? 1 : 11);
+    c.read = 4.0 * static_cast<double>(words) / s;
+    rows.add("ceiling", "read", s, c.read, "read", c.read);
+  }
+  std::vector<Bf16> numbers(n * n);
+  Rng rng(3);
+  for (Bf16& x : numbers) x = to_bf16(static_cast<float>(rng.uniform()) - 0.5f);
+  simt::DeviceArray<Bf16> a{std::span<const Bf16>(numbers)}, b{std::span<const Bf16>(numbers)};
+  simt::DeviceArray<float> y(n * n);
+  kernels::DeviceProduct product;
+  const double s = seconds_of(
+      [&] {
+        product.multiply<Bf16, Bf16, float>({a.data(), b.data(), nullptr, y.data(), n, n, n});
+        simt::synchronise_device();
+      },
+      2, small ? 1 : 11);
+  c.matmul = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / s;
+  rows.add("ceiling", "matmul bf16", s, c.matmul, "matmul", c.matmul);
+  return c;
+}
+
+/// A llama of random weights in memory. Tensors of one shape are the same numbers, so that eight billion weights need
+/// not be drawn; a device has each layer's in a place of its own.
+checkpoint::Checkpoint random_model(const model::Shape& shape) {
+  using checkpoint::DType;
+  checkpoint::Checkpoint out;
+  out.directory = shape.name;
+  out.config = checkpoint::parse_config(checkpoint::detail::llama_config(shape, DType::bf16),
+                                        "random " + shape.name);
+  std::vector<checkpoint::TensorSet::Entry> entries;
+  std::map<std::vector<std::int64_t>, std::shared_ptr<const std::vector<Bf16>>> memory;
+  std::vector<std::shared_ptr<const void>> owners;
+  for (const auto& t : checkpoint::detail::llama_tensors(shape, DType::bf16)) {
+    auto& numbers = memory[t.shape];
+    if (!numbers) {
+      std::vector<Bf16> drawn(static_cast<std::size_t>(t.bytes()) / sizeof(Bf16));
+      Rng rng(memory.size());
+      for (Bf16& x : drawn) {
+        const double width = 0.0693;  // a standard deviation of 0.02
+        x = to_bf16(t.shape.size() == 1 ? 1.0f : static_cast<float>(width * (rng.uniform() - 0.5)));
+      }
+      numbers = std::make_shared<const std::vector<Bf16>>(std::move(drawn));
+      owners.push_back(numbers);
+    }
+    entries.push_back({t.name, t.dtype, t.shape, std::as_bytes(std::span(*numbers))});
+  }
+  out.tensors =
+      checkpoint::TensorSet("random " + shape.name, std::move(entries), std::move(owners));
+  return out;
+}
+
+template <class Kv, class Weight>
+struct Of : presets::Vllm {
+  using KvFormat = Kv;
+  using WeightFormat = Weight;
+};
+
+/// A model on the device, and steps of its own making.
+template <class Config, unsigned head_dim>
+class Model {
+ public:
+  using Cuda = executor::BasicCuda<Bf16, kernels::DeviceProduct, head_dim>;
+  static constexpr std::int64_t block_tokens = Config::BlockSize::tokens.value;
+
+  /// slots: the most tokens that a batch has
+  Model(const model::Shape& shape, std::int64_t slots, std::int64_t sequences, std::int64_t prompt)
+      : vocab_(shape.vocab),
+        geometry_{.device_blocks = (slots + block_tokens - 1) / block_tokens + 2 * sequences,
+                  .host_blocks = 0,
+                  .block_tokens = block_tokens},
+        steps_(options(shape, sequences, prompt), geometry_) {
+    greedy_.temperature = 0;
+    Rng rng(17);
+    for (std::int64_t i = 0; i < slots + 64; ++i) {
+      text_.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab_))));
+    }
+  }
+
+  /// Seconds of one prompt of so many tokens, from nothing.
+  double prompt(std::int64_t tokens, int calls) {
+    tables(1, tokens);
+    return seconds_of([&] { step(1, 0, tokens); }, 1, calls);
+  }
+  /// Fills a batch's blocks with what a prompt leaves, one batch's sequences all alike.
+  void fill(std::int64_t batch, std::int64_t context, std::int64_t chunk) {
+    tables(batch, context + 64);
+    for (std::int64_t at = 0; at < context; at += chunk) {
+      step(1, at, std::min(chunk, context - at));
+    }
+    plan_.clear();
+    for (std::size_t s = 1; s < tables_.size(); ++s) {
+      for (std::size_t b = 0; b < tables_[s].size(); ++b) {
+        plan_.copies.push_back({tables_[0][b], tables_[s][b]});
+      }
+    }
+    steps_.execute(plan_, result_);
+    simt::synchronise_device();
+  }
+  /// Seconds of a step of one token a sequence; `correct` becomes false where sequences that are alike draw
+  /// what is not.
+  double decode(std::int64_t batch, std::int64_t context, int warm, int calls, bool& correct) {
+    std::int64_t at = context;
+    return seconds_of(
+        [&] {
+          step(batch, at, 1);
+          at = at < context + 60 ? at + 1 : context;
+          for (const Draw& d : result_.draws) {
+            correct = correct && d.token == result_.draws.front().token;
+          }
+        },
+        warm, calls);
+  }
+
+ private:
+  static typename Cuda::Options options(const model::Shape& shape, std::int64_t sequences,
+                                        std::int64_t prompt) {
+    typename Cuda::Options o;
+    o.model = random_model(shape);
+    o.limits.max_batch = o.limits.max_sequences = static_cast<std::int32_t>(sequences);
+    o.limits.max_batched_tokens = std::max(prompt, sequences);
+    o.share_from = 0;  // the batch's texts are alike, and are not to be known for it
+    return o;
+  }
+  /// Blocks from scattered places, as a pool in use has them.
+  void tables(std::int64_t batch, std::int64_t tokens) {
+    std::vector<BlockId> free;
+    for (std::int64_t b = 0; b < geometry_.device_blocks.value; ++b) {
+      free.push_back(BlockId{static_cast<std::uint32_t>(b)});
+    }
+    Rng rng(29);
+    for (std::size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[rng.below(i)]);
+    tables_.assign(static_cast<std::size_t>(batch), {});
+    for (BlockTable& t : tables_) {
+      for (std::int64_t at = 0; at < tokens; at += block_tokens) {
+        t.append(free.back());
+        free.pop_back();
+      }
+    }
+  }
+  /// Tokens [computed, computed + tokens) of `batch` sequences, one draw each.
+  void step(std::int64_t batch, std::int64_t computed, std::int64_t tokens) {
+    plan_.clear();
+    ++plan_.step;
+    for (std::int64_t i = 0; i < batch; ++i) {
+      SequencePlan s;
+      s.sequence = SequenceId{static_cast<std::uint64_t>(i)};
+      s.computed = computed;
+      s.tokens = tokens;
+      s.prompt_tokens = computed + tokens;
+      s.history = text_;
+      s.tables = {&tables_[static_cast<std::size_t>(i)], 1};
+      s.sampling = &greedy_;
+      s.draws = 1;
+      plan_.sequences.push_back(s);
+    }
+    steps_.execute(plan_, result_);
+  }
+
+  std::int64_t vocab_;
+  KvGeometry geometry_;
+  typename Cuda::template Bound<Config> steps_;
+  SamplingParams greedy_;
+  std::vector<TokenId> text_;
+  std::vector<BlockTable> tables_;
+  StepPlan plan_;
+  StepResult result_;
+};
+
+struct Point {
+  std::int64_t batch, context;
+};
+/// \param weight_bits of layers' matrices, scales included; the output matrix has 16
+template <class Config, unsigned head_dim>
+void measure(Rows& rows, const Ceilings& limit, const model::Shape& shape,
+             const std::vector<Point>& points, double weight_bits, double kv_bytes, bool small) {
+  const int warm = small ? 1 : 6, calls = small ? 2 : 31;
+  const std::int64_t longest_prompt = small ? 40 : 4096, shortest = 16;
+  std::int64_t slots = longest_prompt + 64, sequences = 1;
+  for (const Point& p : points) {
+    slots = std::max(slots, p.batch * (p.context + 64 + Model<Config, head_dim>::block_tokens));
+    sequences = std::max(sequences, p.batch);
+  }
+  const std::string what = shape.name + ", weights " + std::string(Config::WeightFormat::name) +
+                           ", keys and values " + std::string(Config::KvFormat::name);
+  const double layer_weights =
+      static_cast<double>(shape.layers * (shape.attention_weights() + shape.mlp_weights()));
+  const double output_weights = static_cast<double>(shape.vocab * shape.hidden);
+  const double weight_bytes = layer_weights * weight_bits / 8 + output_weights * 2;
+  const double token_bytes = static_cast<double>(shape.kv_values_per_token()) * kv_bytes;
+  model::Shape narrow = shape;
+  narrow.name = "narrow";
+  narrow.layers = 1;
+  narrow.hidden = 256;
+  narrow.ffn = 256;
+  narrow.heads = narrow.kv_heads = 1;
+  narrow.vocab = 256;
+  Model<Config, head_dim> host(narrow, slots, sequences, longest_prompt);
+  Model<Config, head_dim> model(shape, slots, sequences, longest_prompt);
+  for (const std::int64_t tokens : {longest_prompt / 8, longest_prompt}) {
+    const double s = model.prompt(tokens, small ? 1 : 5);
+    const double work =
+        2 * layer_weights * static_cast<double>(tokens) + 2 * output_weights +
+        2.0 * static_cast<double>(shape.layers * shape.heads * shape.head_dim * tokens * tokens);
+    rows.add("model_prompt", what + ", " + std::to_string(tokens) + " tokens", s, work / s,
+             "matmul", limit.matmul);
+  }
+  for (const Point& p : points) {
+    const std::string at =
+        what + ", batch " + std::to_string(p.batch) + ", context " + std::to_string(p.context);
+    const double batch = static_cast<double>(p.batch);
+    bool correct = true;
+    const auto timed = [&](auto& of, std::int64_t context) {
+      of.fill(p.batch, context, std::min<std::int64_t>(longest_prompt, 2048));
+      return of.decode(p.batch, context, warm, calls, correct);
+    };
+    const double step = timed(model, p.context), begun = timed(model, shortest),
+                 hosts = timed(host, p.context);
+    const double kv = batch * token_bytes * static_cast<double>(p.context);
+    const double bound = std::max((weight_bytes + kv) / limit.read,
+                                  2 * batch * (layer_weights + output_weights) / limit.matmul);
+    rows.add("model_step", at, step, batch / step, "tokens/s by the bound", batch / bound, correct);
+    if (step > begun) {  // where it is not, the context costs less than steps differ
+      rows.add("model_step_part", at + ": keys and values", step - begun, kv / (step - begun),
+               "read", limit.read);
+    }
+    rows.add("model_step_part", at + ": weights and the rest", begun, weight_bytes / begun, "read",
+             limit.read);
+    rows.add("model_step_part", at + ": host, as a model of one narrow layer", hosts, 1 / hosts,
+             "steps/s", 1 / step);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: model_step ROWS.jsonl COMMON-JSON [small]\n");
+    return 2;
+  }
+  try {
+    const bool small = argc > 3 && std::strcmp(argv[3], "small") == 0;
+    Rows rows(argv[1], argv[2]);
+    const Ceilings limit = ceilings(rows, small);
+    using weight_format::Int4Grouped;
+    using weight_format::LinearOnly;
+    using Halves = Of<kv_format::Bf16, weight_format::Bf16>;
+    using Bytes = Of<kv_format::Int8PerTokenHead, weight_format::Bf16>;
+    using Fours = Of<kv_format::Int8PerTokenHead, LinearOnly<Int4Grouped<128>>>;
+    const auto shape = [small](model::Shape s) {
+      if (!small) {
+        s.max_length = std::int64_t{32768};
+        return s;
+      }
+      s.layers = 2;
+      s.heads = 4;
+      s.kv_heads = 2;
+      s.hidden = s.heads * s.head_dim;
+      s.ffn = 2 * s.hidden;
+      s.vocab = 512;
+      return s;
+    };
+    const std::vector<Point> points = small
+                                          ? std::vector<Point>{{1, 24}, {3, 40}}
+                                          : std::vector<Point>{{1, 1024},  {1, 16384}, {16, 4096},
+                                                               {64, 1024}, {64, 4096}, {256, 1024}};
+    const double by_head = 1 + 4.0 / 128;  // a byte, and a scale for each token's head
+    measure<Halves, 64>(rows, limit, shape(model::llama_1_1b), points, 16, 2, small);
+    measure<Halves, 128>(rows, limit, shape(model::llama3_8b), points, 16, 2, small);
+    measure<Bytes, 128>(rows, limit, shape(model::llama3_8b), points, 16, by_head, small);
+    measure<Fours, 128>(rows, limit, shape(model::llama3_8b), points, 4 + 16.0 / 128, by_head,
+                        small);
+    std::printf("%d wrong\n", rows.wrong());
+    return rows.wrong() == 0 ? 0 : 1;
+  } catch (const Error& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}
