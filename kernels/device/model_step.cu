@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <kernels/device/read_all.cuh>
+#include <kernels/device/result_rows.hpp>
 #include <quire/checkpoint/config.hpp>
 #include <quire/checkpoint/load.hpp>
 #include <quire/checkpoint/random_model.hpp>
@@ -54,46 +55,11 @@ double seconds_of(const std::function<void()>& call, int warm, int calls) {
   return all[static_cast<std::size_t>(calls / 2)];
 }
 
-/// Rows as JSON lines; `common` is what every row carries (device, driver, clocks, flags).
-class Rows {
- public:
-  Rows(const char* path, std::string common)
-      : file_(std::fopen(path, "a")), common_(std::move(common)) {
-    if (file_ == nullptr)
-      throw usage_error(path, "cannot be written", "a path in a folder that is");
-  }
-  ~Rows() { std::fclose(file_); }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
-
-  /// \unit value and ceiling: what `kernel` counts, a second
-  void add(const std::string& kernel, const std::string& what, double seconds, double value,
-           const std::string& ceiling_name, double ceiling, bool correct = true) {
-    std::fprintf(file_,
-                 "{\"schema\":\"quire.result/1\",\"mode\":\"measured\",\"kernel\":\"%s\","
-                 "\"case\":\"%s\",\"seconds\":%.9g,\"value\":%.6g,\"ceiling\":\"%s\","
-                 "\"ceiling_value\":%.6g,\"ratio\":%.4f,\"correct\":%s,%s}\n",
-                 kernel.c_str(), what.c_str(), seconds, value, ceiling_name.c_str(), ceiling,
-                 value / ceiling, correct ? "true" : "false", common_.c_str());
-    std::fflush(file_);
-    std::printf("%-18s %-58s %10.3f ms  %9.4g/s  %5.3f of %s%s\n", kernel.c_str(), what.c_str(),
-                seconds * 1e3, value, value / ceiling, ceiling_name.c_str(),
-                correct ? "" : "  WRONG");
-    wrong_ += correct ? 0 : 1;
-  }
-  [[nodiscard]] int wrong() const { return wrong_; }
-
- private:
-  std::FILE* file_;
-  std::string common_;
-  int wrong_ = 0;
-};
-
 /// \unit bytes and operations a second
 struct Ceilings {
   double read = 0, matmul = 0;
 };
-Ceilings ceilings(Rows& rows, bool small) {
+Ceilings ceilings(device::Rows& rows, bool small) {
   Ceilings c;
   const std::size_t words = std::size_t{1} << (small ? 16 : 30), n = small ? 32 : 8192;
   {
@@ -278,7 +244,7 @@ struct Point {
 };
 /// \param weight_bits of layers' matrices, scales included; the output matrix has 16
 template <class Config, unsigned head_dim>
-void measure(Rows& rows, const Ceilings& limit, const model::Shape& shape,
+void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shape,
              const std::vector<Point>& points, double weight_bits, double kv_bytes, bool small) {
   const int warm = small ? 1 : 6, calls = small ? 2 : 31;
   const std::int64_t longest_prompt = small ? 40 : 4096, shortest = 16;
@@ -325,7 +291,12 @@ void measure(Rows& rows, const Ceilings& limit, const model::Shape& shape,
     const double kv = batch * token_bytes * static_cast<double>(p.context);
     const double bound = std::max((weight_bytes + kv) / limit.read,
                                   2 * batch * (layer_weights + output_weights) / limit.matmul);
-    rows.add("model_step", at, step, batch / step, "tokens/s by the bound", batch / bound, correct);
+    const std::string name = "tokens/s by the bound";
+    if (p.batch > 1) {
+      rows.add("model_step", at, step, batch / step, name, batch / bound, correct, 0);
+    } else {  // nobody to compare with
+      rows.add("model_step", at, step, batch / step, name, batch / bound);
+    }
     if (step > begun) {  // where it is not, the context costs less than steps differ
       rows.add("model_step_part", at + ": keys and values", step - begun, kv / (step - begun),
                "read", limit.read);
@@ -346,7 +317,7 @@ int main(int argc, char** argv) {
   }
   try {
     const bool small = argc > 3 && std::strcmp(argv[3], "small") == 0;
-    Rows rows(argv[1], argv[2]);
+    device::Rows rows(argv[1], argv[2]);
     const Ceilings limit = ceilings(rows, small);
     using weight_format::Int4Grouped;
     using weight_format::LinearOnly;

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdio>
 #include <functional>
-#include <string>
 #include <vector>
 
+#include <kernels/device/result_rows.hpp>
 #include <quire/simt/simt.cuh>
 
 namespace quire::device {
@@ -37,41 +36,5 @@ inline double seconds_of(const std::function<void(int)>& call, int warm = 5, int
   std::nth_element(ms.begin(), ms.begin() + calls / 2, ms.end());
   return 1e-3 * static_cast<double>(ms[static_cast<std::size_t>(calls / 2)]);
 }
-
-/// Writes rows as JSON lines; `common` is what every row carries (device, driver, clocks, flags).
-class Rows {
- public:
-  Rows(const char* path, std::string common)
-      : file_(std::fopen(path, "a")), common_(std::move(common)) {
-    if (file_ == nullptr)
-      throw usage_error(path, "cannot be written", "a path in a folder that is");
-  }
-  ~Rows() { std::fclose(file_); }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
-
-  /// \unit value and ceiling: bytes or operations a second
-  void add(const std::string& kernel, const std::string& what, double seconds, double value,
-           const std::string& ceiling_name, double ceiling, bool correct, double error) {
-    std::fprintf(file_,
-                 "{\"schema\":\"quire.result/1\",\"mode\":\"measured\",\"kernel\":\"%s\","
-                 "\"case\":\"%s\",\"seconds\":%.9g,\"value\":%.6g,\"ceiling\":\"%s\","
-                 "\"ceiling_value\":%.6g,\"ratio\":%.4f,\"correct\":%s,\"worst_error\":%.3g,%s}\n",
-                 kernel.c_str(), what.c_str(), seconds, value, ceiling_name.c_str(), ceiling,
-                 ceiling > 0 ? value / ceiling : 1.0, correct ? "true" : "false", error,
-                 common_.c_str());
-    std::fflush(file_);
-    std::printf("%-22s %-52s %9.2f us  %8.3g/s  %5.3f of %s%s\n", kernel.c_str(), what.c_str(),
-                seconds * 1e6, value, ceiling > 0 ? value / ceiling : 1.0, ceiling_name.c_str(),
-                correct ? "" : "  WRONG");
-    wrong_ += correct ? 0 : 1;
-  }
-  [[nodiscard]] int wrong() const { return wrong_; }
-
- private:
-  std::FILE* file_;
-  std::string common_;
-  int wrong_ = 0;
-};
 
 }  // namespace quire::device
