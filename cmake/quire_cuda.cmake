@@ -17,7 +17,8 @@ elseif(QUIRE_CUDA STREQUAL "ON" OR EXISTS "${PROJECT_SOURCE_DIR}/kernels/CMakeLi
   endif()
   if(CUDAToolkit_FOUND AND CMAKE_CUDA_COMPILER)
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+      # For every device since compute capability 8.0; 9.0 with its products of warpgroups.
+      set(CMAKE_CUDA_ARCHITECTURES 80 90a-real)
     endif()
     enable_language(CUDA)
     set(quire_has_cuda ON)

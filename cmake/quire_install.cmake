@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(quire_package_dir "${CMAKE_INSTALL_DATADIR}/cmake/quire")
 install(
-  TARGETS quire
+  TARGETS quire quire_kernels
   EXPORT quire_targets
   FILE_SET HEADERS)
 install(

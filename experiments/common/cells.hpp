@@ -205,11 +205,11 @@ namespace detail {
   return names;
 }
 
-/// The error for a variant or policy that none of the variants has. Those of the CPU executor are few, and
+/// The error for a variant or policy that none of the variants has. Those of executors that compute are few, and
 /// it says why: what is missing there may well be known elsewhere.
 [[nodiscard]] inline Error no_variant_has(const std::vector<RunVariant>& all,
-                                          std::string_view where, std::string_view kind,
-                                          std::string_view given,
+                                          const std::string& executor, std::string_view where,
+                                          std::string_view kind, std::string_view given,
                                           const std::vector<std::string>& known) {
   if (all.empty() || all.front().mode != metrics::Mode::measured) {
     const std::string what = unknown_name(where, kind, given, known).what();
@@ -218,12 +218,11 @@ namespace detail {
   std::string have;
   for (const std::string& name : known) have += (have.empty() ? "" : ", ") + name;
   return usage_error(where,
-                     "no variant that this program compiled for --executor cpu has " +
+                     "no variant that this program compiled for --executor " + executor + " has " +
                          std::string(kind) + " " + in_quotes(given) +
                          ": each brings kernels of its own, so they are few",
-                     have +
-                         ", or --executor simulated, or a program with its own CPU_LIST in "
-                         "quire_driver()");
+                     have + ", or --executor simulated, or a program with its own " +
+                         (executor == "cuda" ? "CUDA_LIST" : "CPU_LIST") + " in quire_driver()");
 }
 
 /// The variants that a selection names, in its order.
@@ -238,7 +237,8 @@ namespace detail {
     const auto known = policies_of_slot(all, slot);
     for (const std::string& value : axis.values) {
       if (std::find(known.begin(), known.end(), value) == known.end()) {
-        throw no_variant_has(all, "--axis " + axis.name, axis.name, value, known);
+        throw no_variant_has(all, selection.settings.executor, "--axis " + axis.name, axis.name,
+                             value, known);
       }
     }
     slots.push_back(axis);
@@ -253,7 +253,8 @@ namespace detail {
     const auto match =
         std::find_if(all.begin(), all.end(), [&](const auto& v) { return v.name == name; });
     if (match == all.end()) {
-      throw no_variant_has(all, "--variant", "variant", name, names_of(all));
+      throw no_variant_has(all, selection.settings.executor, "--variant", "variant", name,
+                           names_of(all));
     }
     if (std::find(chosen.begin(), chosen.end(), &*match) != chosen.end()) {
       throw usage_error("--variant", "has " + name + " twice", "each variant once");

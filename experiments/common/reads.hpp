@@ -110,12 +110,12 @@ template <std::size_t n>
                : "";
   }
   if (setting == "gpu_memory_utilization") {
-    return measured              ? "it is of --executor simulated"
+    return s.executor == "cpu"   ? "it is of --executor simulated and cuda"
            : s.kv_memory_gib > 0 ? "--kv-memory-gib says how much memory there is"
                                  : "";
   }
   if (is_one_of(setting, {"threads", "thread_places"}))
-    return measured ? "" : "it is of --executor cpu";
+    return s.executor == "cpu" ? "" : "it is of --executor cpu";
   if (setting == "swap_space_gib") {
     if (contiguous) return "a contiguous reservation is never preempted";
     return detail::policy_of(variant, "offload") == "recompute" ? "the offload policy never swaps"
@@ -124,7 +124,7 @@ template <std::size_t n>
   if (is_one_of(setting, {"disk_space_gib", "disk_dir"})) {
     if (contiguous) return "a contiguous reservation is never preempted";
     if (setting == "disk_space_gib" && measured) return "it is of --executor simulated";
-    if (setting == "disk_dir" && !measured) return "it is of --executor cpu";
+    if (setting == "disk_dir" && !measured) return "it is of --executor cpu and cuda";
     return detail::has_disk_tier(variant) ? "" : "the offload policy has no disk tier";
   }
   if (setting == "retention_budget") {

@@ -87,7 +87,7 @@ inline constexpr std::string_view workload_names[] = {
     "random",   "trace"};
 inline constexpr std::string_view arrival_names[] = {"poisson", "gamma",     "quantum_poisson",
                                                      "even",    "saturated", "trace"};
-inline constexpr std::string_view executor_names[] = {"simulated", "cpu"};
+inline constexpr std::string_view executor_names[] = {"simulated", "cpu", "cuda"};
 inline constexpr std::string_view cost_model_names[] = {"roofline", "affine", "tabulated",
                                                         "tabulated_or_roofline"};
 inline constexpr std::string_view thread_place_names[] = {"anywhere", "pinned"};
@@ -193,9 +193,11 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
       real<&S::new_probability, Bound::share>("new_probability",
                                               "of a request of `chat` to begin a conversation"),
       real<&S::jitter, Bound::not_negative>("jitter", "seconds that a trace's arrivals are moved"),
-      text<&S::executor>("executor", "simulated, or cpu: a checkpoint for real", executor_names),
+      text<&S::executor>("executor", "simulated, or a checkpoint for real: cpu, cuda",
+                         executor_names),
       text<&S::model>(
-          "model", "shape of the model by name, or a checkpoint's folder; --executor cpu runs it"),
+          "model",
+          "shape of the model by name, or a checkpoint's folder; --executor cpu and cuda run it"),
       text<&S::hardware>("hardware", "device of the cost model, or a file of `quire calibrate`"),
       integer<&S::tensor_parallel_size, 1, 1024>("tensor_parallel_size", "devices"),
       real<&S::gpu_memory_utilization, Bound::share>("gpu_memory_utilization",
@@ -223,7 +225,7 @@ inline constexpr std::int64_t most = std::int64_t{1} << 40;
           thread_place_names),
       text<&S::disk_dir>(
           "disk_dir",
-          "folder of the disk tier (1 GiB at most) of --executor cpu: the next run finds\n"
+          "folder of the disk tier (1 GiB at most) of --executor cpu and cuda: the next run finds\n"
           "there what this one has cached; of several, each has a folder of its own in it"),
       integer<&S::max_num_seqs, 1, most>("max_num_seqs", "sequences running at once"),
       integer<&S::max_num_batched_tokens, 0, most>(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,21 @@ struct Invocation {
 [[nodiscard]] std::vector<RunVariant> variants_of(const std::string& executor);
 /// Those of the CPU executor. \errors usage error in a program that was compiled without any.
 [[nodiscard]] std::vector<RunVariant> variants_on_cpu();
+/// Those of the CUDA executor. \errors likewise
+[[nodiscard]] std::vector<RunVariant> variants_on_cuda();
+
+/// A device as rows and `quire info` name it.
+struct DeviceSaid {
+  std::string name{}, driver{}, cuda{};  // versions, as 13.0
+  std::int64_t memory = 0;               // bytes
+
+  [[nodiscard]] std::string said() const {
+    return cuda.empty() ? "the emulator of a device, whose seconds say nothing of one" : name;
+  }
+};
+/// The device of the CUDA executor; "emulator" where the program was compiled for that.
+/// \errors state: there is none, or the program has no such executor
+[[nodiscard]] DeviceSaid cuda_device();
 
 /// What a slot may hold beside the policies that were compiled: formats of the CPU executor that are chosen
 /// when an engine is made. Empty for other slots and executors.

@@ -24,6 +24,7 @@ std::vector<RunVariant> variants_of(const std::string& executor) {
     });
   }
   if (executor == "cpu") return variants_on_cpu();
+  if (executor == "cuda") return variants_on_cuda();
   throw unknown_name("--executor", "executor", executor, detail::executor_names);
 }
 

@@ -1,4 +1,4 @@
-// quire generate: text from a checkpoint, on this machine's processor.
+// quire generate: text from a checkpoint, on this machine's processor or device.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -17,8 +17,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <experiments/common/cells.hpp>
 #include <experiments/common/flag_values.hpp>
 #include <experiments/common/flag_words.hpp>
+#include <experiments/common/make_run.hpp>
 #include <experiments/common/suggest.hpp>
 #include <experiments/common/terminal.hpp>
 #include <experiments/quality/calibration_texts.hpp>
@@ -28,6 +30,7 @@
 #include <quire/executor/any_cpu.hpp>
 #include <quire/kv_format/calibration.hpp>
 #include <quire/llm/llm.hpp>
+#include <quire/llm/text_generator.hpp>
 #include <quire/metrics/json_object.hpp>
 #include <quire/prefix_index/none.hpp>
 #include <quire/speculation/draft_model.hpp>
@@ -37,6 +40,7 @@ namespace quire::experiment {
 namespace {
 
 struct GenerateOptions {
+  std::string executor = "cpu", variant, disk_dir;
   std::string model;
   std::vector<std::string> prompts;
   std::string prompt_file;
@@ -220,16 +224,14 @@ void print_memory(LLM<Config, executor::AnyCpu>& llm, const GenerateOptions& o) 
   std::cerr << "; weights: " << mb(steps.weight_bytes()) << " MB\n";
 }
 
-constexpr FlagWord generate_flags[] = {{"max_length", "--max-model-len"},
-                                       {"the limit is", "--max-model-len leaves it"},
-                                       {"beam_width", "--beam-width"},
-                                       {"kv_memory", "--kv-memory-mib"},
-                                       {"kv_format", "--kv-format"},
-                                       {"draft_model", "--draft"},
-                                       {"resident_weights", "--resident-weights-mib"}};
+constexpr FlagWord generate_flags[] = {
+    {"max_length", "--max-model-len"}, {"the limit is", "--max-model-len leaves it"},
+    {"beam_width", "--beam-width"},    {"kv_memory", "--kv-memory-mib"},
+    {"kv_format", "--kv-format"},      {"draft_model", "--draft"},
+    {"disk.directory", "--disk-dir"},  {"resident_weights", "--resident-weights-mib"}};
 
-template <class Config>
-void generate_text(const GenerateOptions& o) {
+/// Of flags and file. \errors usage error: none; data error: the file cannot be read
+std::vector<std::string> prompts_of(const GenerateOptions& o) {
   std::vector<std::string> prompts = o.prompts;
   if (!o.prompt_file.empty()) {
     for (std::string& line : lines_of(o.prompt_file)) prompts.push_back(std::move(line));
@@ -241,6 +243,122 @@ void generate_text(const GenerateOptions& o) {
   SamplingParams asked = o.params;
   asked.top_p = o.top_p.value_or(asked.top_p);
   check_sampling(asked);  // before a large model is opened
+  return prompts;
+}
+
+/// What the flags say, over what the checkpoint recommends.
+SamplingParams params_of(const GenerateOptions& o, const SamplingParams& recommended) {
+  SamplingParams p = o.params;
+  p.temperature = o.temperature.value_or(recommended.temperature);
+  p.top_k = o.top_k.value_or(recommended.top_k);
+  p.top_p = o.top_p.value_or(recommended.top_p);
+  p.min_p = o.min_p.value_or(recommended.min_p);
+  p.repetition_penalty = o.repetition_penalty.value_or(recommended.repetition_penalty);
+  p.max_tokens = o.max_tokens;
+  p.min_tokens = o.min_tokens;
+  return p;
+}
+
+/// Generates by `texts`, an LLM or a TextGenerator, and prints: piece by piece where there is one text.
+template <class Texts>
+std::vector<RequestOutput> print_generated(Texts& texts, const std::vector<std::string>& prompts,
+                                           const SamplingParams& p, const GenerateOptions& o) {
+  const Interruption interruption;
+  const bool stream = !o.json && !o.no_stream && prompts.size() == 1 && p.width() == 1;
+  bool begun = false;  // a prompt that is refused is not printed
+  auto outputs = texts.generate(prompts, p, [&](const TextEvent& event) {
+    Interruption::check();
+    if (!stream) return;
+    if (!begun) std::cout << prompts[0];
+    begun = true;
+    std::cout << event.text << std::flush;
+  });
+  if (stream) {
+    std::cout << '\n';
+  } else if (o.json) {
+    print_json(outputs);
+  } else {
+    print_text(outputs);
+  }
+  return outputs;
+}
+
+/// Says which completions the length of sequences ended. longest: prompt and output, tokens
+void tell_what_was_cut(const std::vector<RequestOutput>& outputs, const GenerateOptions& o,
+                       Tokens longest) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (const Completion& c : outputs[i].outputs) {
+      const std::size_t length = outputs[i].prompt_tokens.size() + c.tokens.size();
+      if (c.finish_reason != FinishReason::length ||
+          static_cast<std::int64_t>(length) < longest.value ||
+          static_cast<std::int64_t>(c.tokens.size()) >= o.max_tokens) {
+        continue;
+      }
+      std::cerr << "quire: prompt " << i << " was ended after " << c.tokens.size()
+                << " tokens, not at --max-tokens " << o.max_tokens << ": with the prompt's "
+                << outputs[i].prompt_tokens.size() << " they fill the " << longest.value
+                << " that a sequence may have\n";
+    }
+  }
+}
+
+void print_steps(const EngineCounters& counters, const std::string& speculation) {
+  std::cerr << counters.steps << " steps";
+  if (speculation != "none") {
+    std::cerr << ", " << counters.drafted_tokens.value << " tokens guessed, "
+              << counters.accepted_tokens.value << " of them right";
+  }
+}
+
+/// By a variant that was compiled for a device, in its formats.
+void generate_on_device(const GenerateOptions& o) {
+  const std::vector<std::string> prompts = prompts_of(o);
+  const std::vector<RunVariant> variants = variants_of(o.executor);
+  Selection selection;
+  selection.settings.executor = o.executor;
+  if (!o.variant.empty()) selection.variants = {o.variant};
+  const RunVariant& variant = *select_variants(variants, selection).front();
+  Settings s;
+  s.executor = o.executor;
+  s.model = o.model;
+  s.max_model_len = o.max_model_len;
+  s.kv_memory_gib = static_cast<double>(o.kv_memory_mib) / 1024;
+  s.swap_space_gib = std::min(s.swap_space_gib, s.kv_memory_gib);
+  s.disk_dir = o.disk_dir;
+  s.max_num_seqs = std::max<std::int64_t>(s.max_num_seqs, o.params.width());
+  static_cast<void>(shape_of(s));  // refuses a --max-model-len that the model does not have
+  // The engine opens the files for itself; they are mapped.
+  const checkpoint::Checkpoint model = checkpoint::open_checkpoint(o.model);
+  const checkpoint::Tokenizer tokenizer =
+      model.tokenizer ? *model.tokenizer
+                      : checkpoint::Tokenizer::from_file(
+                            (std::filesystem::path(o.model) / "tokenizer.json").string());
+  if (!variant.make) {
+    throw usage_error(variant.name, "cannot run: " + std::string(variant.incompatible),
+                      "a variant whose slots go together");
+  }
+  const auto engine = variant.make(s);
+  const std::vector<TokenId> eos =
+      model.generation.eos.empty() ? model.config.eos : model.generation.eos;
+  TextGenerator texts(*engine, tokenizer, eos, o.model);
+  const auto outputs =
+      print_generated(texts, prompts, params_of(o, recommended_params(model.generation)), o);
+  if (o.stats) {
+    print_stats(outputs);
+    print_steps(engine->counters(), std::string(detail::policy_of(variant, "speculation")));
+    const KvGeometry& g = engine->geometry();
+    std::cerr << " of " << variant.name << " on " << cuda_device().said()
+              << "; keys and values: " << g.block_bytes.value / g.block_tokens.value
+              << " bytes a token, pool of "
+              << static_cast<double>(g.block_bytes.value * g.device_blocks.value) / 1e6 << " MB\n";
+  }
+  tell_what_was_cut(outputs, o,
+                    o.max_model_len > 0 ? Tokens{o.max_model_len} : model.config.shape.max_length);
+}
+
+template <class Config>
+void generate_text(const GenerateOptions& o) {
+  const std::vector<std::string> prompts = prompts_of(o);
   using Llm = LLM<Config, executor::AnyCpu>;
   typename Llm::Options options{
       .threads = o.threads,
@@ -266,73 +384,33 @@ void generate_text(const GenerateOptions& o) {
                      kv, *options.weight_format, std::max(1u, std::thread::hardware_concurrency()));
   }
   Llm llm(std::move(opened.checkpoint), std::move(opened.tokenizer), options);
-  const SamplingParams recommended = llm.default_params();
-  SamplingParams p = o.params;
-  p.temperature = o.temperature.value_or(recommended.temperature);
-  p.top_k = o.top_k.value_or(recommended.top_k);
-  p.top_p = o.top_p.value_or(recommended.top_p);
-  p.min_p = o.min_p.value_or(recommended.min_p);
-  p.repetition_penalty = o.repetition_penalty.value_or(recommended.repetition_penalty);
-  p.max_tokens = o.max_tokens;
-  p.min_tokens = o.min_tokens;
-
-  const Interruption interruption;
-  const bool stream = !o.json && !o.no_stream && prompts.size() == 1 && p.width() == 1;
-  bool begun = false;  // a prompt that is refused is not printed
-  const auto outputs = llm.generate(prompts, p, [&](const TextEvent& event) {
-    Interruption::check();
-    if (!stream) return;
-    if (!begun) std::cout << prompts[0];
-    begun = true;
-    std::cout << event.text << std::flush;
-  });
-  if (stream) {
-    std::cout << '\n';
-  } else if (o.json) {
-    print_json(outputs);
-  } else {
-    print_text(outputs);
-  }
+  const auto outputs = print_generated(llm, prompts, params_of(o, llm.default_params()), o);
   if (o.stats) {
     print_startup(llm.startup());
     print_stats(outputs);
     const EngineCounters& counters = llm.engine().counters();
-    std::cerr << counters.steps << " steps";
-    if (o.speculation != "none") {
-      std::cerr << ", " << counters.drafted_tokens.value << " tokens guessed, "
-                << counters.accepted_tokens.value << " of them right";
-    }
+    print_steps(counters, o.speculation);
     std::cerr << "; ";
     print_weight_load(llm.engine().executor().weight_load(), shape, counters.steps);
     print_memory<Config>(llm, o);
   }
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Tokens longest = llm.engine().limits().max_length;
-    for (const Completion& c : outputs[i].outputs) {
-      const std::size_t length = outputs[i].prompt_tokens.size() + c.tokens.size();
-      if (c.finish_reason != FinishReason::length ||
-          static_cast<std::int64_t>(length) < longest.value ||
-          static_cast<std::int64_t>(c.tokens.size()) >= o.max_tokens) {
-        continue;
-      }
-      std::cerr << "quire: prompt " << i << " was ended after " << c.tokens.size()
-                << " tokens, not at --max-tokens " << o.max_tokens << ": with the prompt's "
-                << outputs[i].prompt_tokens.size() << " they fill the " << longest.value
-                << " that a sequence may have\n";
-    }
-  }
+  tell_what_was_cut(outputs, o, llm.engine().limits().max_length);
 }
 
-template <class Config>
-void generate(const GenerateOptions& o) {
+/// With errors in the words of flags.
+void in_words_of_flags(void (*generate)(const GenerateOptions&), const GenerateOptions& o) {
   try {
-    generate_text<Config>(o);
+    generate(o);
   } catch (const Error& error) {
     std::string text = in_flags(error.what(), generate_flags);
     constexpr std::string_view weights = "weight format ";
     if (text.starts_with(weights)) text.replace(0, weights.size(), "--weight-format ");
     throw Error(error.kind(), "", text);
   }
+}
+template <class Config>
+void generate(const GenerateOptions& o) {
+  in_words_of_flags(&generate_text<Config>, o);
 }
 
 }  // namespace
@@ -346,6 +424,15 @@ void add_generate(CLI::App& app, int& exit_code) {
       "  quire generate MODEL_DIR --prompt \"1 + 1 =\" --temperature 0 --json\n"
       "  quire generate MODEL_DIR --prompt-file prompts.txt --n 4 --seed 1\n");
   const auto o = std::make_shared<GenerateOptions>();
+  command
+      ->add_option("--executor", o->executor,
+                   "cpu, or cuda: on a device, by a --variant of `quire list --executor cuda`")
+      ->check(one_of("executor", {"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--variant", o->variant,
+                      "of --executor cuda: policies and formats; not given, the first");
+  command->add_option("--disk-dir", o->disk_dir,
+                      "of --executor cuda: folder of the variant's disk tier, where it has one");
   command
       ->add_option("model", o->model,
                    "folder with config.json, safetensors, tokenizer.json; or a .gguf")
@@ -447,7 +534,7 @@ void add_generate(CLI::App& app, int& exit_code) {
   command->add_flag("--json", o->json, "one JSON object a completion");
   command->add_flag("--no-stream", o->no_stream, "print when all is done");
   command->add_flag("--stats", o->stats, "counts, speed and phases of the start on stderr");
-  command->callback([o, &exit_code, length_penalty, logprobs, cache_room, kv_text] {
+  command->callback([o, command, &exit_code, length_penalty, logprobs, cache_room, kv_text] {
     if (!o->params.stop.empty() && o->params.beam_width > 0) {
       throw usage_error("--stop", "does not go together with --beam-width", "one of them");
     }
@@ -499,6 +586,23 @@ void add_generate(CLI::App& app, int& exit_code) {
                         o->draft.empty() ? "is not given, and --speculation draft_model needs it"
                                          : "is given, and --speculation is " + o->speculation,
                         "--speculation draft_model --draft DIR");
+    }
+    if (o->executor == "cuda") {
+      for (const char* flag : {"--pin-threads", "--threads", "--speculation", "--draft",
+                               "--kv-format", "--kv-calibration-text", "--weight-format",
+                               "--file-load", "--weight-cache", "--resident-weights-mib"}) {
+        if (command->get_option(flag)->count() == 0) continue;
+        throw usage_error(flag, "changes nothing here: it is of --executor cpu",
+                          "--executor cpu, or a --variant of `quire list --executor cuda`");
+      }
+      in_words_of_flags(&generate_on_device, *o);
+      exit_code = 0;
+      return;
+    }
+    for (const char* flag : {"--variant", "--disk-dir"}) {
+      if (command->get_option(flag)->count() == 0) continue;
+      throw usage_error(flag, "changes nothing here: it is of --executor cuda",
+                        "--executor cuda, or --kv-format, --weight-format and --speculation");
     }
     const kv_format::KvCodec& kv = kv_format_named(o->kv_format);
     if (kv_format::needs_calibration(kv) != (kv_text->count() > 0)) {

@@ -1,4 +1,5 @@
 // quire info: what this program is, and what it runs on.
+#include <cstdio>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include <experiments/common/build_info.hpp>
 #include <experiments/common/output.hpp>
 #include <experiments/quire/commands.hpp>
+#include <quire/core/error.hpp>
 #include <quire/core/simd.hpp>
 
 namespace quire::experiment {
@@ -22,6 +24,20 @@ void add_info(CLI::App& app, int& exit_code) {
     metrics::RunProvenance p = metrics::provenance_now(build_info(), 1, self);
     p.program = program_hash();
     const std::size_t variants = variants_of("simulated").size();
+    std::string cuda;
+    try {
+      const DeviceSaid device = cuda_device();
+      p.gpu = device.name, p.driver = device.driver, p.cuda = device.cuda;
+      cuda = device.name;
+      if (!device.cuda.empty()) {
+        char memory[32];
+        std::snprintf(memory, sizeof memory, ", %.0f GiB",
+                      static_cast<double>(device.memory) / (1 << 30));
+        cuda += memory + (", driver for CUDA " + device.driver) + ", compiled with " + device.cuda;
+      }
+    } catch (const Error& why) {  // which is what it says
+      cuda = std::string("none: ") + why.what();
+    }
     if (*json) {
       metrics::JsonObject out = p.json(false);
       out.add("variants", variants).add("simd", hwy::TargetName(HWY_TARGET));
@@ -33,7 +49,7 @@ void add_info(CLI::App& app, int& exit_code) {
                 << p.build.build_type << ' ' << p.build.cxx_flags << '\n'
                 << "processor   " << p.cpu_model << ", " << p.num_cpus << " threads, SIMD "
                 << hwy::TargetName(HWY_TARGET) << '\n'
-                << "CUDA        none: this program has no CUDA executor\n"
+                << "CUDA        " << cuda << '\n'
                 << "variants    " << variants << '\n';
     }
     exit_code = 0;

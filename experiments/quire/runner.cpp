@@ -68,7 +68,7 @@ void resolve(std::vector<Cell>& cells) {
     r.max_num_batched_tokens = s.max_num_batched_tokens > 0
                                    ? s.max_num_batched_tokens
                                    : std::max<std::int64_t>(2560, r.max_model_len);
-    if (measured) r.threads = static_cast<std::int64_t>(threads_of(s));
+    if (s.executor == "cpu") r.threads = static_cast<std::int64_t>(threads_of(s));
     const auto hash_of = [&hashes](const std::string& name, std::vector<std::filesystem::path> of) {
       const auto [at, fresh] = hashes.emplace(name, "");
       if (fresh) at->second = files_hash(of);
@@ -141,7 +141,10 @@ std::string headline(const Cell& cell, const Outcome& outcome) {
            text;
   }
   if (cell.variant->mode == metrics::Mode::measured) {
-    text += s.model + " on this machine, " + std::to_string(cell.resolved.threads) + " threads";
+    text += s.model + " on " +
+            (s.executor == "cuda"
+                 ? cuda_device().said()
+                 : "this machine, " + std::to_string(cell.resolved.threads) + " threads");
   } else {
     text += s.model + " on " +
             (s.tensor_parallel_size > 1 ? std::to_string(s.tensor_parallel_size) + " " : "") +
@@ -267,7 +270,7 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
       ->group("Selection");
   command
       .add_option("-r,--repetitions", o.selection.repetitions,
-                  "runs of each cell of --executor cpu")
+                  "runs of each cell of --executor cpu and cuda")
       ->check(whole_number(1, 1'000'000))
       ->group("Selection");
   for (const SettingField& field : setting_fields()) {
@@ -596,6 +599,12 @@ Prepared prepare(std::vector<Cell> cells, const RunOptions& o, const Invocation&
   }
   p.provenance = metrics::provenance_now(build_info(), invocation.argc, invocation.argv);
   p.provenance.program = program_hash();
+  if (o.selection.settings.executor == "cuda") {
+    const DeviceSaid device = cuda_device();
+    p.provenance.gpu = device.name;
+    p.provenance.driver = device.driver;
+    p.provenance.cuda = device.cuda;
+  }
   p.labels = labels_of(o);
   p.program = invocation.argv[0];
   p.stamp = stamp;

@@ -976,6 +976,110 @@ TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {
   EXPECT_EQ(quire_command({"list", "--executor", "gpu"}).exit_code, 2);
 }
 
+// One control plane: the same variant preempts, swaps and evicts alike whether a processor or a device (here its
+// emulator) computes.
+TEST(QuireCommand, AVariantDecidesOnADeviceAsOnAProcessor) {
+  const auto row_of = [](const std::string& executor, const Words& more) {
+    const TempDir folder;
+    const auto at = [&folder](const char* name) { return (folder.path() / name).string(); };
+    Words words{"run",
+                "--executor",
+                executor,
+                "--model",
+                induction,
+                "--variant",
+                "highest_block_first_fp32",
+                "--workload",
+                "random",
+                "--input-len",
+                "40",
+                "--disk-dir",
+                at("tier"),
+                "--out",
+                at("rows")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ran ran = quire::testing::run_program(QUIRE_USER_COMMAND, words);
+    EXPECT_EQ(ran.exit_code, 0) << ran.err;
+    return quire::json::parse(read_rows(at("rows")).at(0), "row");
+  };
+  // Requests for three times the blocks that there are.
+  const Words pressed{"--output-len", "12", "--num-prompts", "10", "--kv-memory-gib", "0.0005"};
+  const auto processor = row_of("cpu", pressed), device = row_of("cuda", pressed);
+  EXPECT_EQ(text(device, "decision_hash"), text(processor, "decision_hash"));
+  for (const char* count : {"steps", "preemptions", "bytes_moved", "evictions", "kv_blocks"}) {
+    EXPECT_EQ(number(device, count), number(processor, count)) << count;
+    EXPECT_GT(number(device, count), 0) << count;
+  }
+  EXPECT_EQ(text(device, "mode"), "measured");
+  const auto* made = device.object()->find("provenance");
+  EXPECT_EQ(text(*made, "gpu"), "emulator");
+  EXPECT_EQ(text(*processor.object()->find("provenance"), "gpu"), "");
+
+  // Told no size, the pool takes what its share of the device, 2 GiB, has left beside the weights and 1 GiB of buffers.
+  const auto sized = row_of(
+      "cuda", {"--output-len", "1", "--num-prompts", "1", "--gpu-memory-utilization", "0.52"});
+  const double room = 0.52 * 2 * 1073741824.0 - 1073741824.0;
+  const double block = number(device, "kv_pool_bytes") / number(device, "kv_blocks");
+  EXPECT_LT(number(sized, "kv_pool_bytes"), room);
+  EXPECT_GT(number(sized, "kv_pool_bytes"), room - 8e6 - block);  // the weights are less than 8 MB
+}
+
+TEST(QuireCommand, GeneratesTheSameTextOnADevice) {
+  const TempDir folder;
+  const auto text_of = [](const std::string& program, const Words& more) {
+    Words words{"generate", induction,      "--prompt", "abcabcab", "--temperature",
+                "0",        "--max-tokens", "6",        "--stats",  "--kv-memory-mib",
+                "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return quire::testing::run_program(program, words);
+  };
+  const Ran processor = text_of(QUIRE_COMMAND, {});
+  const Ran device = text_of(
+      QUIRE_USER_COMMAND, {"--executor", "cuda", "--disk-dir", (folder.path() / "tier").string()});
+  ASSERT_EQ(device.exit_code, 0) << device.err;
+  EXPECT_EQ(device.out, processor.out);
+  EXPECT_GT(device.out.size(), std::string("abcabcab\n").size());
+  EXPECT_THAT(device.err, HasSubstr("6 steps of highest_block_first_fp32 on the emulator"));
+
+  const auto refused = [&](const Words& more, const std::string& why) {
+    const Ran ran = text_of(QUIRE_USER_COMMAND, more);
+    EXPECT_EQ(ran.exit_code, 2) << more.back();
+    EXPECT_THAT(ran.err, HasSubstr(why));
+  };
+  refused({"--executor", "cuda"}, "--disk-dir: is empty");
+  refused({"--executor", "cuda", "--threads", "2"}, "it is of --executor cpu");
+  refused({"--executor", "cuda", "--variant", "vlm"}, "\"vlm\"");
+  refused({"--executor", "cuda", "--max-model-len", "99999"}, "--max-model-len 99999");
+  refused({"--variant", "vllm"}, "it is of --executor cuda");
+}
+
+TEST(QuireCommand, ADeviceIsRefusedWhereNoneIsCompiledFor) {
+  const auto refused = [](const std::string& program, const Words& words, const std::string& why) {
+    const Ran ran = quire::testing::run_program(program, words);
+    EXPECT_EQ(ran.exit_code, 2) << words.back();
+    EXPECT_THAT(ran.err, HasSubstr(why));
+  };
+  const Words run{"run", "--executor", "cuda", "--model", induction};
+  const auto with = [&run](const Words& more) {
+    Words words = run;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+#ifndef QUIRE_COMMAND_HAS_CUDA
+  refused(QUIRE_COMMAND, run, "cmake --preset cuda");
+  refused(QUIRE_COMMAND, {"list", "--executor", "cuda"}, "CUDA_LIST");
+  refused(QUIRE_COMMAND, {"generate", "--executor", "cuda", induction, "-p", "a"}, "CUDA_LIST");
+  EXPECT_THAT(quire_command({"info"}).out, HasSubstr("CUDA        none: "));
+#endif
+  refused(QUIRE_USER_COMMAND, with({"--threads", "2"}), "it is of --executor cpu");
+  refused(QUIRE_USER_COMMAND, with({"--hardware", "a100_40gb"}), "the machine is this one");
+  refused(QUIRE_USER_COMMAND, with({"--kv-memory-gib", "1", "--gpu-memory-utilization", "0.5"}),
+          "--kv-memory-gib says how much");
+  refused(QUIRE_USER_COMMAND, with({"--axis", "eviction=[lru]"}),
+          "a program with its own CUDA_LIST");
+  refused(QUIRE_USER_COMMAND, {"run", "--executor", "cuda"}, "--model DIR");
+}
+
 // Formats that no variant was compiled with are chosen as the engine is made: pools, names and rows are theirs.
 TEST(QuireCommand, KvAndWeightFormatsAreAxesOnTheProcessor) {
   const TempDir folder;

@@ -20,6 +20,7 @@ class AnyEngine {
   virtual RequestId submit(Request request) = 0;
   virtual void keep(TokenRecords what) = 0;
   virtual bool cancel(RequestId id) = 0;
+  virtual bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) = 0;
   virtual const StepStats& step() = 0;
   [[nodiscard]] virtual bool has_work() const = 0;
   [[nodiscard]] virtual Seconds now() const = 0;
@@ -44,6 +45,9 @@ class ErasedEngine final : public AnyEngine {
   RequestId submit(Request request) override { return engine_.submit(std::move(request)); }
   void keep(TokenRecords what) override { engine_.keep(what); }
   bool cancel(RequestId id) override { return engine_.cancel(id); }
+  bool finish_sequence(RequestId id, std::int32_t sample_index, FinishReason reason) override {
+    return engine_.finish_sequence(id, sample_index, reason);
+  }
   const StepStats& step() override { return engine_.step(); }
   [[nodiscard]] bool has_work() const override { return engine_.has_work(); }
   [[nodiscard]] Seconds now() const override { return engine_.now(); }
@@ -61,6 +65,8 @@ class ErasedEngine final : public AnyEngine {
   [[nodiscard]] const EngineCounters& counters() const override { return engine_.counters(); }
   [[nodiscard]] const KvGeometry& geometry() const override { return engine_.geometry(); }
   [[nodiscard]] const StepPlan& last_plan() const override { return engine_.last_plan(); }
+
+  [[nodiscard]] E& engine() { return engine_; }
 
  private:
   E engine_;
