@@ -22,13 +22,13 @@ struct DeviceFacts {
     return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
   };
   int device = 0, driver = 0, runtime = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice", "device_facts");
+  check(cudaGetDevice(&device), "cudaGetDevice", "");
   cudaDeviceProp of{};
-  check(cudaGetDeviceProperties(&of, device), "cudaGetDeviceProperties", "device_facts");
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion", "device_facts");
-  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion", "device_facts");
+  check(cudaGetDeviceProperties(&of, device), "cudaGetDeviceProperties", "");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion", "");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion", "");
   std::size_t free = 0, all = 0;
-  check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo", "device_facts");
+  check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo", "");
   return {of.name, said(driver), said(runtime), static_cast<std::int64_t>(all),
           static_cast<std::int64_t>(free)};
 #else
