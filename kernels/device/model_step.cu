@@ -2,7 +2,8 @@
 // Models of known shapes and random weights, steps of one token a sequence at several batches and contexts, and
 // prompts. Beside each step stands what memory and arithmetic allow, by rates that are measured first. What a step
 // spends is told by differences: the keys and values of a context by the same step at a context of 16 tokens, the
-// host by the same plan on a model of one narrow layer.
+// host by the same plan on a model of one narrow layer. Then engines serve requests with the same models: all that the
+// control plane does counts there, and the bound is the sum of its steps'.
 // Under a host compiler the program runs on the emulator, where only `small` ends in a reasonable time.
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,8 @@
 #include <quire/checkpoint/random_model.hpp>
 #include <quire/checkpoint/tensor_set.hpp>
 #include <quire/core/rng.hpp>
+#include <quire/engine/engine.hpp>
+#include <quire/engine/replay.hpp>
 #include <quire/executor/cuda.cuh>
 #include <quire/kernels/dense/device_product.cuh>
 #include <quire/kv_format/bf16.hpp>
@@ -37,6 +40,7 @@
 #include <quire/weight_format/bf16.hpp>
 #include <quire/weight_format/int4_grouped.hpp>
 #include <quire/weight_format/linear_only.hpp>
+#include <quire/workload/generator.hpp>
 
 namespace {
 
@@ -172,11 +176,13 @@ class Model {
   /// Seconds of a step of one token a sequence; `correct` becomes false where sequences that are alike draw
   /// what is not.
   double decode(std::int64_t batch, std::int64_t context, int warm, int calls, bool& correct) {
-    std::int64_t at = context;
+    // A token later each step, from as far before the context that is named as the last one is behind it.
+    const std::int64_t around = std::min<std::int64_t>(30, context / 2);
+    std::int64_t at = context - around;
     return seconds_of(
         [&] {
           step(batch, at, 1);
-          at = at < context + 60 ? at + 1 : context;
+          at = at < context + around ? at + 1 : context - around;
           for (const Draw& d : result_.draws) {
             correct = correct && d.token == result_.draws.front().token;
           }
@@ -239,6 +245,75 @@ class Model {
   StepResult result_;
 };
 
+/// A model as its bounds see it. \unit bytes
+struct Loads {
+  double layer_weights = 0, output_weights = 0;  // numbers
+  double weight_bytes = 0, token_bytes = 0;
+
+  /// \param weight_bits of layers' matrices, scales included; the output matrix has 16
+  Loads(const model::Shape& shape, double weight_bits, double kv_bytes)
+      : layer_weights(
+            static_cast<double>(shape.layers * (shape.attention_weights() + shape.mlp_weights()))),
+        output_weights(static_cast<double>(shape.vocab * shape.hidden)),
+        weight_bytes(layer_weights * weight_bits / 8 + output_weights * 2),
+        token_bytes(static_cast<double>(shape.kv_values_per_token()) * kv_bytes) {}
+  /// Seconds of a step at least: of `rows` tokens, `drawn` of them drawn after, that see `keys` tokens together.
+  [[nodiscard]] double bound(const Ceilings& limit, double rows, double drawn, double keys) const {
+    return std::max((weight_bytes + keys * token_bytes) / limit.read,
+                    2 * (rows * layer_weights + drawn * output_weights) / limit.matmul);
+  }
+};
+
+/// Requests that come all at once, through an engine: the tokens that it writes in a second, beside those of the
+/// bounds of its steps. Attention's arithmetic is not in the bound.
+template <class Config, unsigned head_dim>
+void serve(device::Rows& rows, const Ceilings& limit, const model::Shape& shape,
+           std::int64_t requests, std::int64_t input, std::int64_t output, bool small) {
+  using Cuda = executor::BasicCuda<Bf16, kernels::DeviceProduct, head_dim>;
+  const Loads loads(shape, 16, 2);
+  typename Cuda::Options options;
+  options.model = random_model(shape);
+  options.wrap_tokens = true;
+  options.limits.max_batched_tokens = small ? 64 : 4096;
+  const std::int64_t block = Config::BlockSize::tokens.value;
+  options.device_blocks = requests * ((input + output) * 5 / 4 / block + 2);
+  Engine<Config, Cuda> engine(options);
+  const auto workload = [&](std::int64_t count, std::uint64_t seed) {
+    workload::GeneratorOptions all;
+    all.requests = static_cast<std::size_t>(count);
+    all.arrivals = workload::Saturated{};
+    all.seed = seed;
+    const auto around = [](std::int64_t n) {
+      return workload::UniformLength{n - n / 4, n + n / 4};
+    };
+    return workload::synthetic(around(input), around(output), all);
+  };
+  if (!small)
+    (void)replay(engine, workload(std::min<std::int64_t>(requests, 8), 2));  // graphs are recorded
+  double bound = 0;
+  ReplayOptions watched;
+  watched.on_step = [&](const StepStats&, Seconds) {
+    double tokens = 0, drawn = 0, keys = 0;
+    for (const SequencePlan& s : engine.last_plan().sequences) {
+      tokens += static_cast<double>(s.tokens.value);
+      drawn += s.draws > 0 ? 1 : 0;
+      keys += static_cast<double>((s.computed + s.tokens).value);
+    }
+    bound += loads.bound(limit, tokens, drawn, keys);
+  };
+  const auto start = std::chrono::steady_clock::now();
+  const Report report = replay(engine, workload(requests, 1), watched);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::int64_t written = 0;
+  for (const metrics::RequestRecord& r : report.records) written += r.output_tokens.value;
+  const std::string what = shape.name + ", bf16, " + std::to_string(requests) + " requests of " +
+                           std::to_string(input) + " and " + std::to_string(output) + " tokens";
+  const double tokens = static_cast<double>(written);
+  rows.add("engine_serves", what, seconds, tokens / seconds, "tokens/s by the bounds of its steps",
+           tokens / bound, report.summary().completed == requests, 0);
+}
+
 struct Point {
   std::int64_t batch, context;
 };
@@ -255,11 +330,7 @@ void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shap
   }
   const std::string what = shape.name + ", weights " + std::string(Config::WeightFormat::name) +
                            ", keys and values " + std::string(Config::KvFormat::name);
-  const double layer_weights =
-      static_cast<double>(shape.layers * (shape.attention_weights() + shape.mlp_weights()));
-  const double output_weights = static_cast<double>(shape.vocab * shape.hidden);
-  const double weight_bytes = layer_weights * weight_bits / 8 + output_weights * 2;
-  const double token_bytes = static_cast<double>(shape.kv_values_per_token()) * kv_bytes;
+  const Loads loads(shape, weight_bits, kv_bytes);
   model::Shape narrow = shape;
   narrow.name = "narrow";
   narrow.layers = 1;
@@ -272,7 +343,7 @@ void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shap
   for (const std::int64_t tokens : {longest_prompt / 8, longest_prompt}) {
     const double s = model.prompt(tokens, small ? 1 : 5);
     const double work =
-        2 * layer_weights * static_cast<double>(tokens) + 2 * output_weights +
+        2 * loads.layer_weights * static_cast<double>(tokens) + 2 * loads.output_weights +
         2.0 * static_cast<double>(shape.layers * shape.heads * shape.head_dim * tokens * tokens);
     rows.add("model_prompt", what + ", " + std::to_string(tokens) + " tokens", s, work / s,
              "matmul", limit.matmul);
@@ -288,9 +359,8 @@ void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shap
     };
     const double step = timed(model, p.context), begun = timed(model, shortest),
                  hosts = timed(host, p.context);
-    const double kv = batch * token_bytes * static_cast<double>(p.context);
-    const double bound = std::max((weight_bytes + kv) / limit.read,
-                                  2 * batch * (layer_weights + output_weights) / limit.matmul);
+    const double keys = batch * static_cast<double>(p.context), kv = keys * loads.token_bytes;
+    const double bound = loads.bound(limit, batch, batch, keys);
     const std::string name = "tokens/s by the bound";
     if (p.batch > 1) {
       rows.add("model_step", at, step, batch / step, name, batch / bound, correct, 0);
@@ -301,8 +371,8 @@ void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shap
       rows.add("model_step_part", at + ": keys and values", step - begun, kv / (step - begun),
                "read", limit.read);
     }
-    rows.add("model_step_part", at + ": weights and the rest", begun, weight_bytes / begun, "read",
-             limit.read);
+    rows.add("model_step_part", at + ": weights and the rest", begun, loads.weight_bytes / begun,
+             "read", limit.read);
     rows.add("model_step_part", at + ": host, as a model of one narrow layer", hosts, 1 / hosts,
              "steps/s", 1 / step);
   }
@@ -347,6 +417,10 @@ int main(int argc, char** argv) {
     measure<Bytes, 128>(rows, limit, shape(model::llama3_8b), points, 16, by_head, small);
     measure<Fours, 128>(rows, limit, shape(model::llama3_8b), points, 4 + 16.0 / 128, by_head,
                         small);
+    const std::int64_t requests = small ? 3 : 128, input = small ? 24 : 1024,
+                       output = small ? 5 : 256;
+    serve<Halves, 64>(rows, limit, shape(model::llama_1_1b), requests, input, output, small);
+    serve<Halves, 128>(rows, limit, shape(model::llama3_8b), requests, input, output, small);
     std::printf("%d wrong\n", rows.wrong());
     return rows.wrong() == 0 ? 0 : 1;
   } catch (const Error& e) {

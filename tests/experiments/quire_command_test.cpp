@@ -979,6 +979,9 @@ TEST(QuireCommand, MeasuresARealEngineOnACheckpoint) {
 // One control plane: the same variant preempts, swaps and evicts alike whether a processor or a device (here its
 // emulator) computes.
 TEST(QuireCommand, AVariantDecidesOnADeviceAsOnAProcessor) {
+#ifndef QUIRE_USER_COMMAND_HAS_CUDA
+  GTEST_SKIP() << "ThreadSanitizer does not follow the emulator's fibers";
+#endif
   const auto row_of = [](const std::string& executor, const Words& more) {
     const TempDir folder;
     const auto at = [&folder](const char* name) { return (folder.path() / name).string(); };
@@ -1025,6 +1028,9 @@ TEST(QuireCommand, AVariantDecidesOnADeviceAsOnAProcessor) {
 }
 
 TEST(QuireCommand, GeneratesTheSameTextOnADevice) {
+#ifndef QUIRE_USER_COMMAND_HAS_CUDA
+  GTEST_SKIP() << "ThreadSanitizer does not follow the emulator's fibers";
+#endif
   const TempDir folder;
   const auto text_of = [](const std::string& program, const Words& more) {
     Words words{"generate", induction,      "--prompt", "abcabcab", "--temperature",
@@ -1071,6 +1077,7 @@ TEST(QuireCommand, ADeviceIsRefusedWhereNoneIsCompiledFor) {
   refused(QUIRE_COMMAND, {"generate", "--executor", "cuda", induction, "-p", "a"}, "CUDA_LIST");
   EXPECT_THAT(quire_command({"info"}).out, HasSubstr("CUDA        none: "));
 #endif
+#ifdef QUIRE_USER_COMMAND_HAS_CUDA
   refused(QUIRE_USER_COMMAND, with({"--threads", "2"}), "it is of --executor cpu");
   refused(QUIRE_USER_COMMAND, with({"--hardware", "a100_40gb"}), "the machine is this one");
   refused(QUIRE_USER_COMMAND, with({"--kv-memory-gib", "1", "--gpu-memory-utilization", "0.5"}),
@@ -1078,6 +1085,7 @@ TEST(QuireCommand, ADeviceIsRefusedWhereNoneIsCompiledFor) {
   refused(QUIRE_USER_COMMAND, with({"--axis", "eviction=[lru]"}),
           "a program with its own CUDA_LIST");
   refused(QUIRE_USER_COMMAND, {"run", "--executor", "cuda"}, "--model DIR");
+#endif
 }
 
 // Formats that no variant was compiled with are chosen as the engine is made: pools, names and rows are theirs.
