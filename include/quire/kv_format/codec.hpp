@@ -75,11 +75,10 @@ template <KvSide Side, bool keys>
     c.to_basis = &Side::to_basis;
     c.from_basis = &Side::from_basis;
   }
-  if constexpr (requires(const std::byte* f, std::byte* t, std::size_t n) {
-                  Side::copy(f, n, t, n, n, n);
-                }) {
-    c.copy = &Side::copy;
-  }
+  constexpr bool copies = requires(const std::byte* f, std::byte* t, std::size_t n) {
+    Side::copy(f, n, t, n, n, n);
+  };
+  if constexpr (copies) c.copy = &Side::copy;
   if constexpr (requires(std::size_t n) { Side::refusal(n, n); }) c.refusal = &Side::refusal;
   if constexpr (requires(std::size_t n) { Side::byte_floats(n); }) {
     c.byte_floats = &Side::byte_floats;
@@ -88,7 +87,7 @@ template <KvSide Side, bool keys>
     using Stored = Interleaved<Side, keys>;
     c.load = &Stored::load;
     c.store = &Stored::store;
-    if (c.copy != nullptr) c.copy = &Stored::copy;
+    if constexpr (copies) c.copy = &Stored::copy;
     c.code_layout = &Stored::code_layout;
   }
   c.residual = residual_of<Side>;
