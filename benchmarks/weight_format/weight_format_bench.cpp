@@ -1,5 +1,5 @@
-// The product of a batch with a 2048 x 2048 matrix in each weight format, one thread, and what rounding to
-// the format and back costs. One row reads
+// The product of a batch with a 2048 x 2048 matrix in each weight format, held as engines hold it (as a type
+// or behind its codec), one thread, and what rounding to the format and back costs. One row reads
 // the weights once and is bound by their bytes, many rows by multiply-adds. Eigen runs beside it in
 // fp32 (its own bench name), as the library that is always at hand.
 #include <cstdlib>
@@ -41,28 +41,25 @@ std::vector<float> random(std::size_t n) {
   return v;
 }
 
-model::MatrixSource source() {
-  return {width,
-          width,
-          [](std::size_t first, std::size_t count, float* to) {
-            Rng rng(first);
-            for (std::size_t i = 0; i < count * width; ++i) {
-              to[i] = static_cast<float>(rng.uniform()) - 0.5f;
-            }
-          },
-          {}};
+model::MatrixSource source(const WeightCodec& codec) {
+  const auto read = [](std::size_t first, std::size_t count, float* to) {
+    Rng rng(first);
+    for (std::size_t i = 0; i < count * width; ++i) {
+      to[i] = static_cast<float>(rng.uniform()) - 0.5f;
+    }
+  };
+  return {.outputs = width, .inputs = width, .read = read, .bias = {}, .codec = &codec};
 }
 
 /// Several copies of the matrix, together larger than the caches, taken in turn: as a model's layers.
-template <class Format>
-void one_row(benchmark::State& state) {
+template <class Storage>
+void one_row(benchmark::State& state, const WeightCodec& codec, double weight_bytes) {
   ThreadPool one(1);
-  std::vector<model::PanelMatrix<Format>> layers;
-  const auto copies =
-      static_cast<std::size_t>(state.range(0) << 20) /
-      static_cast<std::size_t>(static_cast<double>(width * width) * Format::weight_bytes(width));
+  std::vector<model::PanelMatrix<Storage>> layers;
+  const auto copies = static_cast<std::size_t>(state.range(0) << 20) /
+                      static_cast<std::size_t>(static_cast<double>(width * width) * weight_bytes);
   for (std::size_t i = 0; i < std::max<std::size_t>(1, copies); ++i) {
-    layers.emplace_back(source(), one);
+    layers.emplace_back(source(codec), one);
   }
   const auto x = random(width);
   std::vector<float> y(layers.front().padded_outputs());
@@ -116,10 +113,10 @@ void convert(benchmark::State& state, const WeightCodec& codec, bool packing) {
   quire_bench::against(state, "memcpy_large");
 }
 
-template <class Format>
-void many_rows(benchmark::State& state) {
+template <class Storage>
+void many_rows(benchmark::State& state, const WeightCodec& codec, std::string_view format) {
   ThreadPool one(1);
-  const model::PanelMatrix<Format> matrix(source(), one);
+  const model::PanelMatrix<Storage> matrix(source(codec), one);
   const auto rows = static_cast<std::size_t>(state.range(0));
   const auto x = random(rows * width);
   std::vector<float> y(rows * matrix.padded_outputs());
@@ -128,7 +125,7 @@ void many_rows(benchmark::State& state) {
     benchmark::DoNotOptimize(y.data());
   }
   quire_bench::count_items(state, static_cast<std::int64_t>(2 * rows * width * width));
-  quire_bench::against(state, products_of(Format::name));
+  quire_bench::against(state, products_of(format));
 }
 
 void eigen_many_rows(benchmark::State& state) {
@@ -146,7 +143,11 @@ void eigen_many_rows(benchmark::State& state) {
 const bool registered = [] {
   for_each_type(Formats{}, []<class Format>() {
     const std::string name(Format::name);
-    benchmark::RegisterBenchmark(("one_row/" + name).c_str(), one_row<Format>)
+    benchmark::RegisterBenchmark(("one_row/" + name).c_str(),
+                                 [](auto& s) {
+                                   one_row<storage_of<Format>>(s, codec_of<Format>(),
+                                                               Format::weight_bytes(width));
+                                 })
         ->Arg(largest)  // MiB
         ->Unit(benchmark::kMillisecond);
     for (const bool packing : {true, false}) {
@@ -155,7 +156,9 @@ const bool registered = [] {
           ->Arg(quick ? 1 : 256)  // MiB of floats
           ->Unit(benchmark::kMillisecond);
     }
-    benchmark::RegisterBenchmark(("many_rows/" + name).c_str(), many_rows<Format>)
+    benchmark::RegisterBenchmark(
+        ("many_rows/" + name).c_str(),
+        [](auto& s) { many_rows<storage_of<Format>>(s, codec_of<Format>(), Format::name); })
         ->Arg(16)
         ->Arg(largest)
         ->Unit(benchmark::kMillisecond);

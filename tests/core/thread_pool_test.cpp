@@ -39,6 +39,22 @@ TEST_P(ThreadPoolOf, RunsEachIndexOnce) {
   }
 }
 
+TEST_P(ThreadPoolOf, WakesNobodyWhereThatIsNotWorthIt) {
+  ThreadPool pool(GetParam());
+  const std::thread::id caller = std::this_thread::get_id();
+  std::vector<std::size_t> ran;  // in order, by one thread
+  pool.parallel_for(
+      1000,
+      [&](std::size_t i) {
+        EXPECT_EQ(std::this_thread::get_id(), caller);
+        ran.push_back(i);
+      },
+      false);
+  std::vector<std::size_t> all(1000);
+  std::iota(all.begin(), all.end(), 0u);
+  EXPECT_EQ(ran, all);
+}
+
 TEST_P(ThreadPoolOf, SeesWhatTheBodyWrote) {
   ThreadPool pool(GetParam());
   std::vector<std::size_t> squares(5000);

@@ -75,17 +75,35 @@ class ThreadPool {
   [[nodiscard]] std::size_t size() const { return workers_.size() + 1; }
 
   /// Calls body(i) once for every i in [0, count) and returns when all are done. Not reentrant.
+  /// wake: false where the work is not worth waking threads: the caller does all of it
   /// \pre count < 2^32
   template <class Body>
-  void parallel_for(std::size_t count, Body&& body) {
-    if (workers_.empty() || count < 2) {
-      for (std::size_t i = 0; i < count; ++i) body(i);
+  void parallel_for(std::size_t count, Body&& body, bool wake = true) {
+    run(
+        count, const_cast<void*>(static_cast<const void*>(&body)),
+        [](void* context, std::size_t i) {
+          (*static_cast<std::remove_reference_t<Body>*>(context))(i);
+        },
+        wake);
+  }
+
+  /// Memory of whoever calls loops, kept from call to call; what it held before is lost. which: 0 or 1, two
+  /// that do not touch each other
+  [[nodiscard]] std::byte* scratch(std::size_t bytes, std::size_t which = 0) {
+    AlignedArray<std::byte>& memory = scratch_[which];
+    if (memory.size() < bytes) memory = AlignedArray<std::byte>(bytes);
+    return memory.data();
+  }
+
+ private:
+  /// A loop whatever its body, so that it is compiled once and not for each.
+  void run(std::size_t count, void* context, void (*call)(void*, std::size_t), bool wake) {
+    if (workers_.empty() || count < 2 || !wake) {
+      for (std::size_t i = 0; i < count; ++i) call(context, i);
       return;
     }
-    context_ = const_cast<void*>(static_cast<const void*>(&body));
-    call_ = [](void* context, std::size_t i) {
-      (*static_cast<std::remove_reference_t<Body>*>(context))(i);
-    };
+    context_ = context;
+    call_ = call;
     failed_.store(false, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
     count_ = count;
@@ -110,15 +128,6 @@ class ThreadPool {
     }
   }
 
-  /// Memory of whoever calls loops, kept from call to call; what it held before is lost. which: 0 or 1, two
-  /// that do not touch each other
-  [[nodiscard]] std::byte* scratch(std::size_t bytes, std::size_t which = 0) {
-    AlignedArray<std::byte>& memory = scratch_[which];
-    if (memory.size() < bytes) memory = AlignedArray<std::byte>(bytes);
-    return memory.data();
-  }
-
- private:
   template <class Ready>
   [[nodiscard]] bool wait_a_little(const Ready& ready) const {
     if (ready() || !patient_) return ready();

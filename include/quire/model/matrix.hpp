@@ -146,11 +146,7 @@ inline void put_blocks(const BlockPanels& to, const MatrixSource& source, std::s
 /// \unit work: multiply-adds, roughly, of all of it together
 template <class Body>
 void run_tasks(ThreadPool& threads, std::size_t count, std::size_t work, Body&& body) {
-  if (work < 200'000) {
-    for (std::size_t i = 0; i < count; ++i) body(i);
-  } else {
-    threads.parallel_for(count, body);
-  }
+  threads.parallel_for(count, body, work >= 200'000);
 }
 
 namespace detail {
