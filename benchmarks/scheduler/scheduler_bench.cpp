@@ -29,9 +29,7 @@ using Policies =
                      LearningToRank, Mlfq, Vtc, WeightedVtc, PredictiveVtc, Qoe, LongestPrefix>;
 
 template <class Policy>
-inline constexpr bool by_prefix = requires {
-  Policy::wants_cached_prefix;
-};
+inline constexpr bool by_prefix = quire::wants_cached_prefix<Policy>;
 
 /// vLLM with another scheduler; one that never preempts gets all of its memory at admission, and one that
 /// looks for cached prefixes an index of them.

@@ -9,6 +9,7 @@
 
 #include <quire/engine/serving_engine.hpp>
 #include <quire/kv_format/fp32.hpp>
+#include <quire/offload/proactive_swap.hpp>
 #include <quire/presets/vllm.hpp>
 #include <quire/weight_format/fp32.hpp>
 
@@ -146,6 +147,27 @@ class LongestFirst {
   }
   void charge(quire::SchedulerEvent, const quire::SequenceGroup&, quire::Tokens) {}
 };
+
+/// A member that may be left out is found where it is one of several, a template, or inherited.
+struct InManyWays : LongestFirst {
+  using LongestFirst::LongestFirst;
+  template <class Group>
+  [[nodiscard]] quire::Seconds next_turn(const Group&, quire::Seconds) const {
+    return 0.0;
+  }
+  [[nodiscard]] quire::Seconds next_turn(int) const { return 0.0; }
+};
+struct LikeIt final : InManyWays {
+  using InManyWays::InManyWays;
+  static constexpr bool preemptive = true;
+};
+static_assert(sizeof(quire::explain::Scheduler<InManyWays>) > 0 &&
+              sizeof(quire::explain::Scheduler<LikeIt>) > 0);
+/// What swaps ahead no longer may keep what it swapped by.
+struct AtLast : quire::offload::ProactiveSwap {
+  static constexpr bool swaps_ahead = false;
+};
+static_assert(sizeof(quire::explain::Offload<AtLast>) > 0);
 
 struct Mine {
   static constexpr std::string_view name = "mine";

@@ -27,14 +27,34 @@ struct Unpromised : Scheduler {
   }
 };
 
+/// What members that may be left out are taken for: their values, not their being there, and whether or not
+/// they may throw.
+struct Indifferent : scheduler::LongestPrefix {
+  using LongestPrefix::LongestPrefix;
+  static constexpr bool wants_cached_prefix = false;
+};
+static_assert(wants_cached_prefix<scheduler::LongestPrefix> && !wants_cached_prefix<Indifferent> &&
+              !wants_cached_prefix<scheduler::Mlfq>);
+struct Standing : scheduler::ArrivalOrder {
+  using ArrivalOrder::ArrivalOrder;
+  [[nodiscard]] double rank(const SequenceGroup&, Seconds) const noexcept { return 0; }
+  void charge(SchedulerEvent, const SequenceGroup&, Tokens) noexcept {}
+  [[nodiscard]] Seconds stands_until(const SequenceGroup&, const SequenceGroup&,
+                                     Seconds now) const noexcept {
+    return now;
+  }
+};
+static_assert(says_how_long_order_stands<Standing> &&
+              !says_how_long_order_stands<Unpromised<Standing>>);
+
 /// Its engine; where cached prefixes count, over an index that finds parts of blocks too, and with a host
 /// tier that keeps what is evicted, if there is one.
 template <class Scheduler>
 struct System : Under<Scheduler> {};
 template <class Scheduler>
-requires requires { Scheduler::wants_cached_prefix; }
-struct System<Scheduler>
-    : with<Under<Scheduler, offload::HostCache>, set_prefix_index<prefix_index::TokenRadixTree>> {};
+requires(wants_cached_prefix<Scheduler>) struct System<Scheduler>
+    : with<Under<Scheduler, offload::HostCache>, set_prefix_index<prefix_index::TokenRadixTree>> {
+};
 
 /// Hash of all decisions over a workload, on a device whose steps take as long as a real one's.
 template <class Scheduler>

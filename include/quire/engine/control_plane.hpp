@@ -245,9 +245,8 @@ class ControlPlane : public PlanBook {
   static constexpr bool keeps_order =
       says_how_long_order_stands<SchedulerType> || ranks_clients<SchedulerType>;
   /// Whether the memory may tell of which groups another cached prefix would be found.
-  static constexpr bool may_watch = keeps_order && Memory::needs_tokens && requires {
-    SchedulerType::wants_cached_prefix;
-  };
+  static constexpr bool may_watch =
+      keeps_order && Memory::needs_tokens && wants_cached_prefix<SchedulerType>;
   static constexpr bool grows_by_block = requires(Memory & memory, Sequence& s) {
     memory.append_block(s);
   };
@@ -392,9 +391,7 @@ class ControlPlane : public PlanBook {
     drain();
     idle_ = running_.empty();
     if constexpr (SchedulerType::dynamic_rank) {
-      if constexpr (requires { SchedulerType::wants_cached_prefix; }) {
-        match_waiting();
-      }
+      if constexpr (wants_cached_prefix<SchedulerType>) match_waiting();
       sort(running_);
       if constexpr (!keeps_order) sort(waiting_.groups());
       sort(swapped_);

@@ -12,6 +12,7 @@
 #include <quire/admission/concepts.hpp>
 #include <quire/engine/compatible.hpp>
 #include <quire/engine/config.hpp>
+#include <quire/engine/explain_optional.hpp>
 #include <quire/eviction/concepts.hpp>
 #include <quire/kv_format/concepts.hpp>
 #include <quire/offload/concepts.hpp>
@@ -38,7 +39,7 @@ struct Named {
 };
 
 template <class C>
-struct Slots {
+struct Slots : OptionalSlots<C> {
   static_assert(
       requires { C::BlockSize::tokens; },
       "quire: block_size: the configuration has no usable `using BlockSize = "
@@ -98,7 +99,7 @@ struct Reservation : Named<P> {
 };
 
 template <class P>
-struct PrefixIndex : Named<P> {
+struct PrefixIndex : Named<P>, OptionalPrefixIndex<P> {
   static_assert(
       requires {
         { P::enabled } -> std::convertible_to<bool>;
@@ -136,7 +137,7 @@ struct PrefixIndex : Named<P> {
 };
 
 template <class P>
-struct Eviction : Named<P> {
+struct Eviction : Named<P>, OptionalEviction<P> {
   static_assert(
       std::constructible_from<P, BlockCount>,
       "quire: eviction: the policy cannot be built from a BlockCount (the pool's capacity); "
@@ -190,7 +191,7 @@ struct Admission : Named<P> {
 };
 
 template <class P>
-struct Offload : Named<P> {
+struct Offload : Named<P>, OptionalOffload<P> {
   static_assert(
       requires {
         { P::uses_host } -> std::convertible_to<bool>;
@@ -207,7 +208,7 @@ struct Offload : Named<P> {
 
 /// What a format's keys or values must have, or both where it does not tell them apart.
 template <class Side>
-struct KvSide {
+struct KvSide : OptionalKvSide<Side> {
   static_assert(
       requires(std::size_t n) {
         { Side::slab_bytes(n, n) } -> std::same_as<std::size_t>;
@@ -235,10 +236,13 @@ struct KvSide {
       "quire/kv_format/plain.hpp");
 };
 template <class P>
-struct KvFormat : Named<P>, KvSide<kv_format::keys_of<P>> {};
+struct KvFormat : Named<P>, OptionalKvFormat<P>, KvSide<kv_format::keys_of<P>> {};
 template <class P>
 requires(!std::same_as<kv_format::keys_of<P>, kv_format::values_of<P>>) struct KvFormat<P>
-    : Named<P>, KvSide<kv_format::keys_of<P>>, KvSide<kv_format::values_of<P>> {
+    : Named<P>,
+      OptionalKvFormat<P>,
+      KvSide<kv_format::keys_of<P>>,
+      KvSide<kv_format::values_of<P>> {
 };
 
 template <class P, bool is_class = std::is_class_v<P>>
@@ -283,10 +287,10 @@ struct WeightMembers {
 template <class P>
 struct WeightMembers<P, false> {};
 template <class P>
-struct WeightFormat : Named<P>, WeightMembers<P> {};
+struct WeightFormat : Named<P>, OptionalWeightFormat<P>, WeightMembers<P> {};
 
 template <class P>
-struct Retention : Named<P> {
+struct Retention : Named<P>, OptionalRetention<P> {
   static_assert(
       requires {
         { P::keeps_all } -> std::convertible_to<bool>;
@@ -336,7 +340,7 @@ struct Retention : Named<P> {
 };
 
 template <class P>
-struct Scheduler : Named<P> {
+struct Scheduler : Named<P>, OptionalScheduler<P> {
   static_assert(
       std::constructible_from<P, const SchedulerLimits&>,
       "quire: scheduler: the policy cannot be built from a SchedulerLimits; smallest model: "
@@ -393,7 +397,7 @@ struct Scheduler : Named<P> {
 };
 
 template <class P>
-struct Speculation : Named<P> {
+struct Speculation : Named<P>, OptionalSpeculation<P> {
   static_assert(
       requires {
         { P::most } -> std::convertible_to<Tokens>;

@@ -42,6 +42,9 @@ struct BlockContext {
 /// that is when scans, promotions and ghosts take effect; any other removal is a loss.
 ///
 /// A policy is built for `capacity` blocks, sees ids below it only, and never fails.
+///
+/// Optional: `static constexpr bool needs_next_use = true`: it orders blocks by next_use, which engines do
+/// not know, so that they refuse it where a prefix index is used.
 template <class P>
 concept EvictionPolicy = std::constructible_from<P, BlockCount> &&
     requires(P policy, BlockId block, const BlockContext& context, bool evictable) {

@@ -66,7 +66,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 
 /// How keys and values are stored in a block: one KvSide for both, or `Keys` and `Values`.
 /// `Skipped`, a format, and skips(layer, layers): layers that are stored in that format instead.
-/// What else a side may say:
+/// What else a side may say; with another signature than SideCodec's (kv_format/codec.hpp), or another type,
+/// it is refused (engine/explain_optional.hpp):
 /// - `static constexpr std::size_t residual` with store(): the newest so many tokens are read as they
 ///   were, from fp16 beside the pool, those before as they were stored.
 /// - to_basis(x, head_dim), from_basis(x, head_dim): an orthonormal change of basis and its inverse;
@@ -80,6 +81,8 @@ concept KvSide = TokenKvSlab<F> || SealedKvSlab<F>;
 ///   hold them in another order (kv_format/interleaved.hpp): they are written and read through codec_of().
 /// - byte_floats(head_dim): a token's row of FP8 and its scale (core/byte_floats.hpp); kernels then widen
 ///   it by themselves where the processor can, in place of load(), which means the same.
+/// - `static constexpr std::size_t tokens_together`: tokens of a block that share a scale; blocks are a whole
+///   number of them.
 /// - copy(from, from_slot, to, to_slot, block_tokens, head_dim): copies one token bit for bit; needed
 ///   where a retention policy moves tokens.
 template <class F>

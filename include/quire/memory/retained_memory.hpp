@@ -213,7 +213,7 @@ class RetainedMemory : public BasicPagedMemory<Eviction, prefix_index::None, Blo
   static constexpr retention::Scope scope(bool attends) {
     if (attends) return Retention::scope;
     // Without attention all heads keep equally many: one stands for them.
-    if constexpr (requires { Retention::per_layer_budgets; }) return retention::Scope::layer;
+    if constexpr (retention::per_layer_budgets<Retention>) return retention::Scope::layer;
     return retention::Scope::sequence;
   }
   [[nodiscard]] std::int64_t layer_of(std::size_t lane) const {

@@ -39,7 +39,8 @@ struct FetchCandidate {
 ///   the tiers are full, and is counted.
 /// - uses_host: whether a host tier is needed at all.
 ///
-/// Optional, off where a policy does not declare them:
+/// Optional, off where a policy does not declare them, and refused where it declares them otherwise
+/// (engine/explain_optional.hpp):
 /// - uses_disk: the host's victims go on to a disk tier.
 /// - keeps_evicted: a cached block that the device evicts goes down a tier and is found there again;
 ///   without it only preempted groups use the tiers.

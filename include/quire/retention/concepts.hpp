@@ -33,6 +33,8 @@ concept RetentionPolicy = requires {
 ///   index, in rising order. votes: one an entry, or empty where nothing attends (simulated time):
 ///   then all votes are 0. Entries that are as good as each other go oldest first. Of the lane a policy
 ///   writes an entry's score and the history alone; its slots are the engine's.
+/// Optional: `static constexpr bool per_layer_budgets = true`: layers keep different numbers of tokens, and
+/// are followed one by one in simulated time too.
 template <class P>
 concept DroppingPolicy =
     RetentionPolicy<P> && !P::keeps_all &&
@@ -53,7 +55,7 @@ concept DroppingPolicy =
 /// - bound(query, smallest, largest): a page's score, from the range of its keys' dimensions.
 /// - choose(bounds, pages): the pages to attend to, the last one among them, in rising order.
 /// Optional, for executors that choose where the scores are: `static constexpr bool chooses_highest =
-/// true`, a promise that bound() and choose() are those of retention::Quest, and pages(), how many.
+/// true`, a promise that bound() and choose() are those of retention::Quest, and pages() const, how many.
 template <class P>
 concept PageSelectingPolicy = RetentionPolicy<P> && P::keeps_all && P::selects_pages &&
     std::constructible_from<P, const RetentionLimits&, Tokens> &&
@@ -80,6 +82,16 @@ template <class P>
 inline constexpr bool selects_pages = [] {
   if constexpr (requires { P::selects_pages; }) {
     return static_cast<bool>(P::selects_pages);
+  } else {
+    return false;
+  }
+}();
+
+/// Whether the layers of a policy keep different numbers of tokens.
+template <class P>
+inline constexpr bool per_layer_budgets = [] {
+  if constexpr (requires { P::per_layer_budgets; }) {
+    return static_cast<bool>(P::per_layer_budgets);
   } else {
     return false;
   }

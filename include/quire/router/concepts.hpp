@@ -89,6 +89,7 @@ struct RouterOptions {
 ///   every rebalance_every seconds while requests run.
 /// - chosen(candidates) (with moves): which of them; never asked for none.
 /// - on_finished(instance, prompt, output) (optional): a request has ended there.
+/// A member of an optional one's name that is private, or of another signature, is refused.
 template <class R>
 concept RouterPolicy = std::constructible_from<R, const RouterOptions&> &&
     requires(R router, const Request& request, const ClusterView& view) {

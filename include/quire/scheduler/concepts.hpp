@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include <quire/core/units.hpp>
 #include <quire/scheduler/limits.hpp>
@@ -73,6 +74,9 @@ enum class SchedulerEvent { arrive, admit, resume, prompt_tokens, output_tokens,
 /// - reads (optional): the members of SchedulerLimits that the policy itself reads, of "chunk", "max_batch"
 ///   and "max_delay": `static constexpr std::array<std::string_view, 1> reads{"chunk"};`. A program then
 ///   refuses a setting that changes nothing; of a policy that does not say, it cannot know.
+///
+/// What is optional is found by name: a member of that name that is private, or of another signature, is
+/// refused (engine/explain_optional.hpp). A flag may say false.
 template <class P>
 concept SchedulerPolicy = std::constructible_from<P, const SchedulerLimits&> &&
     requires(P policy, const P& view, const SequenceGroup& group, const BatchState& state, Tokens n,
@@ -102,6 +106,17 @@ template <class R, class Class, class... A>
 struct ClassOf<R (Class::*)(A...) const> {
   using type = Class;
 };
+template <class R, class Class, class... A>
+struct ClassOf<R (Class::*)(A...) noexcept> {
+  using type = Class;
+};
+template <class R, class Class, class... A>
+struct ClassOf<R (Class::*)(A...) const noexcept> {
+  using type = Class;
+};
+/// Whether it can be told in which class a member is declared.
+template <class Member>
+inline constexpr bool belongs_to_class = !std::is_void_v<typename ClassOf<Member>::type>;
 /// Whether a promise about a scheduler's ranks was made in the class that declares them, or below.
 template <class Promise, class P>
 inline constexpr bool stands_for =
@@ -110,6 +125,16 @@ inline constexpr bool stands_for =
                           typename ClassOf<decltype(&P::charge)>::type>;
 
 }  // namespace detail
+
+/// Whether a scheduler wants to know how many tokens of a waiting group are cached.
+template <class P>
+inline constexpr bool wants_cached_prefix = [] {
+  if constexpr (requires { P::wants_cached_prefix; }) {
+    return static_cast<bool>(P::wants_cached_prefix);
+  } else {
+    return false;
+  }
+}();
 
 /// What a scheduler says that it reads of its limits; empty optional where it does not say.
 template <class P>

@@ -34,7 +34,7 @@ inline constexpr bool drafts_by_model = requires {
 /// - propose(text, most, drafts): appends up to `most` guesses of what follows `text`, which holds the
 ///   prompt and all that was generated; `most` is below the policy's own where a sequence is about
 ///   to end. `drafts` comes empty. Equal text gives equal guesses: no clock, no state, no global.
-/// - or, in place of propose, drafts_by_model = true: as many drafts as are allowed, which the
+/// - or, in place of propose, `static constexpr bool drafts_by_model = true`: as many drafts as are allowed, which the
 ///   executor's draft model makes when the step runs (SequencePlan::to_guess).
 ///
 /// Drafts take what nobody else wants of a step's token budget, so that no decode and no prompt waits

@@ -18,6 +18,16 @@ namespace quire {
 ///   outputs of each. \shape values (count, outputs)
 /// - read(panel, outputs, inputs, output, values): reads one output's row. \shape values (inputs)
 /// - weight_bytes(inputs): bytes that one weight costs in the long run, scales included.
+///
+/// Optional, and refused where it is declared with another signature than WeightCodec's
+/// (weight_format/codec.hpp):
+/// - add_few(panel, outputs, inputs, x, x_stride, rows, y, y_stride): products of few rows straight from a
+///   panel, with the bits of unpack() and a chain of fused multiply-adds for each element.
+/// - `Head`: the format of embedding and output matrix, where it is another one.
+/// - `Block::code_bits`, or `static constexpr unsigned row_code_bits` and holds_zero(zero) where an output's
+///   weights share one scale, with pack_codes(panel, outputs, grouped, first): integers of so many bits are
+///   taken from a checkpoint as they are.
+/// - the members of ProductWeightFormat.
 template <class F>
 concept WeightFormatPolicy = requires(std::byte* panel, const std::byte* const_panel, std::size_t n,
                                       const float* in, float* out) {
