@@ -1,6 +1,7 @@
 #include <quire/attention/selected.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -96,6 +97,38 @@ TEST(SelectedAttention, RefusesPagesThatAreNotThereAndAChoiceWithoutTheLast) {
                       "range, or leaves the last one out; expected numbers below 13 in rising "
                       "order, 12 the last of them"));
     }
+  }
+}
+
+/// Scores without numbers.
+struct ScoresNothing : Chooses {
+  static constexpr std::string_view name = "scores_nothing";
+  using Chooses::Chooses;
+  [[nodiscard]] float bound(std::span<const float>, const float*, const float*) const {
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+};
+
+TEST(SelectedAttention, RefusesScoresThatAreNoNumbersUnlessTheModelGivesNone) {
+  PagedSetup s(100, 1);
+  std::pair<std::int64_t, std::int64_t> read;
+  const ScoresNothing policy(std::vector<std::uint32_t>{0, 5, 12});
+  try {
+    s.run(policy, &read);
+    ADD_FAILURE() << "taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.what(),
+              std::string("retention policy scores_nothing: bound() gives NaN for a page whose "
+                          "keys are numbers, as the query is; expected a number, the higher the "
+                          "more the page matters"));
+  }
+  for (const float fault :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38f}) {
+    PagedSetup faulty(100, 1);
+    const std::size_t width = heads * dims;
+    // one channel of each query head
+    for (std::size_t h = 0; h < heads; ++h) faulty.d.q[99 * width + h * dims + 3] = fault;
+    EXPECT_NO_THROW(faulty.run(policy, &read)) << fault;
   }
 }
 

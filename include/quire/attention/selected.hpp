@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -76,6 +77,28 @@ void check_chosen(std::span<const std::uint32_t> chosen, std::size_t pages) {
                         std::to_string(pages - 1) + " the last of them");
 }
 
+/// Refuses a page's score that is no number, which would come last or first as a sort happens to take it.
+/// Where query or keys are no numbers themselves, or too large for a sum of products, it is the model's
+/// fault, which shows in what it gives. \shape query (head_dim); range (2, head_dim)
+/// \errors state error that names the policy
+template <class Policy>
+void check_bound(float score, std::span<const float> query, std::span<const float> range) {
+  if (!std::isnan(score)) return;
+  double largest[2] = {0, 0};
+  const std::span<const float> both[2] = {query, range};
+  for (std::size_t i = 0; i < 2; ++i) {
+    for (const float x : both[i]) {
+      if (!std::isfinite(x)) return;
+      largest[i] = std::max(largest[i], std::abs(static_cast<double>(x)));
+    }
+  }
+  const double most = largest[0] * largest[1] * static_cast<double>(query.size());
+  if (most > std::numeric_limits<float>::max()) return;
+  throw state_error("retention policy " + std::string(Policy::name),
+                    "bound() gives NaN for a page whose keys are numbers, as the query is",
+                    "a number, the higher the more the page matters");
+}
+
 /// The keys of some pages of a sequence, or of all.
 class PageKeys {
  public:
@@ -145,7 +168,7 @@ void add_to_ranges(const KvView<std::byte>& cache, std::span<const SequenceRows>
 /// where all pages are chosen. Returns the pages read and, second, those there were, of sequences
 /// with one token.
 /// \pre as paged(); the ranges hold this layer's keys
-/// \errors state error: the policy chooses what is not there
+/// \errors state error: the policy chooses what is not there, or gives a page a score that is no number
 template <kv_format::KvStorage Format, PageSelectingPolicy Policy>
 std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& cache,
                                                const Queries& queries, const Policy& policy,
@@ -167,8 +190,10 @@ std::pair<std::int64_t, std::int64_t> selected(const KvView<const std::byte>& ca
         const float* smallest = ranges.at(s.blocks[p], layer, head);
         bounds[p] = -std::numeric_limits<float>::infinity();
         for (std::size_t g = 0; g < group; ++g) {
-          bounds[p] = std::max(bounds[p], policy.bound({q + g * cache.head_dim, cache.head_dim},
-                                                       smallest, smallest + cache.head_dim));
+          const std::span<const float> query(q + g * cache.head_dim, cache.head_dim);
+          const float score = policy.bound(query, smallest, smallest + cache.head_dim);
+          detail::check_bound<Policy>(score, query, {smallest, 2 * cache.head_dim});
+          bounds[p] = std::max(bounds[p], score);
         }
       }
       policy.choose(bounds, chosen[i]);

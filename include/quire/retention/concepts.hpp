@@ -52,7 +52,8 @@ concept DroppingPolicy =
 /// A policy that drops nothing, but whose decoding queries attend to some pages alone; a page is a
 /// block. Built from (limits, tokens of a page); has `static constexpr bool selects_pages = true`.
 /// - attends_to_all(layer, pages): whether nothing is chosen there.
-/// - bound(query, smallest, largest): a page's score, from the range of its keys' dimensions.
+/// - bound(query, smallest, largest): a page's score, from the range of its keys' dimensions; a number where
+///   these are.
 /// - choose(bounds, pages): the pages to attend to, the last one among them, in rising order.
 /// Optional, for executors that choose where the scores are: `static constexpr bool chooses_highest =
 /// true`, a promise that bound() and choose() are those of retention::Quest, and pages() const, how many.
