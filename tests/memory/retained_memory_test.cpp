@@ -228,6 +228,9 @@ struct Meddles : retention::SlidingWindow {
     if (which == 1) lane.holes.push_back(1000);
     if (which == 2) lane.tail = 1000;
     if (which == 3) lane.entries[0].score = 7;
+    if (which == 4) lane.entries[1].slot = 2;
+    if (which == 5) lane.entries[1].slot = 1000;
+    if (which == 6) std::swap(lane.entries[1], lane.entries[2]);
   }
 };
 template <int which>
@@ -247,6 +250,8 @@ std::string fault_of_meddling() {
   s.computed = 20;
   try {
     memory.retain(group, s, 20, {});
+    if (which < 3) ADD_FAILURE() << "seen when the sequence ends, not before";
+    memory.release(s);
   } catch (const Error& error) {
     return error.what();
   }
@@ -261,6 +266,9 @@ TEST(RetainedMemory, RefusesAPolicyThatChangesSlotsByItself) {
   EXPECT_EQ(fault_of_meddling<1>(), fault);
   EXPECT_EQ(fault_of_meddling<2>(), fault);
   EXPECT_EQ(fault_of_meddling<3>(), "no fault");
+  EXPECT_EQ(fault_of_meddling<4>(), fault);
+  EXPECT_EQ(fault_of_meddling<5>(), fault);
+  EXPECT_EQ(fault_of_meddling<6>(), fault);
 }
 
 TEST(RetainedMemory, ABlockThatLostAllItsTokensIsFree) {
