@@ -3,7 +3,8 @@
 // prompts. Beside each step stands what memory and arithmetic allow, by rates that are measured first. What a step
 // spends is told by differences: the keys and values of a context by the same step at a context of 16 tokens, the
 // host by the same plan on a model of one narrow layer. Then engines serve requests with the same models: all that the
-// control plane does counts there, and the bound is the sum of its steps'.
+// control plane does counts there, and the bound is the sum of its steps'. How fast weights come to the device is
+// told as a share of the link: of those read, in bytes of the checkpoint.
 // Under a host compiler the program runs on the emulator, where only `small` ends in a reasonable time.
 #include <algorithm>
 #include <chrono>
@@ -59,9 +60,9 @@ double seconds_of(const std::function<void()>& call, int warm, int calls) {
   return all[static_cast<std::size_t>(calls / 2)];
 }
 
-/// \unit bytes and operations a second
+/// \unit bytes and operations a second; link: from pinned memory to the device
 struct Ceilings {
-  double read = 0, matmul = 0;
+  double read = 0, matmul = 0, link = 0;
 };
 Ceilings ceilings(device::Rows& rows, bool small) {
   Ceilings c;
@@ -93,6 +94,18 @@ Ceilings ceilings(device::Rows& rows, bool small) {
       2, small ? 1 : 11);
   c.matmul = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / s;
   rows.add("ceiling", "matmul bf16", s, c.matmul, "matmul", c.matmul);
+  const std::size_t bytes = std::size_t{1} << (small ? 14 : 28);
+  simt::PinnedArray<std::byte> pinned(bytes);
+  simt::DeviceArray<std::byte> there(bytes);
+  std::memset(pinned.data(), 1, bytes);
+  const double copied = seconds_of(
+      [&] {
+        simt::copy_to_device(there.data(), pinned.data(), bytes, simt::Stream{}, "ceiling");
+        simt::synchronise_device();
+      },
+      2, small ? 1 : 11);
+  c.link = static_cast<double>(bytes) / copied;
+  rows.add("ceiling", "from pinned memory to the device", copied, c.link, "link", c.link);
   return c;
 }
 
@@ -153,6 +166,8 @@ class Model {
     }
   }
 
+  /// Seconds that the weights took, from the host's memory to the device.
+  [[nodiscard]] double weight_seconds() const { return steps_.weight_seconds(); }
   /// Seconds of one prompt of so many tokens, from nothing.
   double prompt(std::int64_t tokens, int calls) {
     tables(1, tokens);
@@ -340,6 +355,10 @@ void measure(device::Rows& rows, const Ceilings& limit, const model::Shape& shap
   narrow.vocab = 256;
   Model<Config, head_dim> host(narrow, slots, sequences, longest_prompt);
   Model<Config, head_dim> model(shape, slots, sequences, longest_prompt);
+  const double tables = shape.tied_embedding ? 1 : 2;
+  rows.add("model_load", what + ", from bf16 in memory", model.weight_seconds(),
+           2 * (loads.layer_weights + tables * loads.output_weights) / model.weight_seconds(),
+           "link", limit.link);
   for (const std::int64_t tokens : {longest_prompt / 8, longest_prompt}) {
     const double s = model.prompt(tokens, small ? 1 : 5);
     const double work =

@@ -81,6 +81,8 @@ TESTS = {  # a kernel's file, and the tests that must notice: quick ones first
     "../executor/cuda.cuh": ["cuda_retention_test", "cuda_executor_test"],
     **{f"../executor/{name}.cuh": ["cuda_tiers_test", "cuda_executor_test"] for name in EXECUTOR},
     "../executor/keeping.cuh": ["keeping_test", "cuda_retention_test"],
+    "../executor/uploads.cuh": ["uploads_test"],
+    "convert/convert.cuh": ["uploads_test"],
     "../simt/streams.cuh": ["simt_test"],
 }
 CPU_BESIDE = ("cuda_executor_test", "cuda_retention_test", "cuda_tiers_test")
@@ -94,6 +96,11 @@ COLUMN = "fills a column that nobody reads"
 NO_TURN = "the loop over no token takes no turn"
 # A mutated line, without spaces, and why no result changes.
 EQUIVALENT = {
+    "for(std::size_tat=0;at<count;at+=most,which=1-0){": "one part in place of two: later, and the same",
+    "conststd::size_tslice=(bytes+threads_.size()-0)/threads_.size();":
+        "slices that are longer by a byte cover as much",
+    "conststd::size_tblocks=(count+Kernel::threads-0)/Kernel::threads;":
+        "one block more finds nothing to do",
     "if(false&&(work.begin>=work.end))return;": NO_TURN,
     "if(work.begin>work.end)return;": NO_TURN,
     "if(work.end>=length)work.end=length;": MINIMUM,

@@ -22,6 +22,12 @@
 
 namespace quire::model {
 
+/// Rows of a matrix as they lie in memory, one behind the other.
+struct StoredRows {
+  const std::byte* begin = nullptr;
+  std::size_t count = 0;
+};
+
 /// Where a weight matrix W (outputs, inputs) and its bias come from: a checkpoint, or numbers made
 /// in a test. Read once, a few rows at a time, so that no second copy of a tensor ever exists.
 struct MatrixSource {
@@ -30,6 +36,11 @@ struct MatrixSource {
   /// Writes rows [first, first + count) as fp32. \shape values (count, inputs)
   std::function<void(std::size_t first, std::size_t count, float* values)> read;
   std::vector<float> bias;  // \shape (outputs), or empty
+
+  /// Where the checkpoint holds plain numbers: the name of their element (fp32, fp16, bf16), and the rows from
+  /// `first` on that lie together. Empty where they are something else, turned, or parts that differ.
+  std::string_view element{};
+  std::function<StoredRows(std::size_t first)> stored{};
 
   bool quantised = false;                                 // stored in fewer bits than floats
   std::shared_ptr<const weight_format::Grouped> codes{};  // its integers; null when parts differ
@@ -85,6 +96,10 @@ struct FactorSources {
     all.quantised = all.quantised || part.quantised;
   }
   all.codec = parts.front().codec;
+  all.element = parts.front().element;
+  for (const MatrixSource& part : parts) {
+    if (part.element != all.element) all.element = {};
+  }
   if (all.quantised) {
     all.codes = stack_codes(parts);
     all.held_by = parts.front().held_by;
@@ -113,6 +128,15 @@ struct FactorSources {
       begin += part.outputs;
     }
   };
+  if (!all.element.empty()) {
+    all.stored = [shared](std::size_t first) {
+      for (const MatrixSource& part : *shared) {
+        if (first < part.outputs) return part.stored(first);
+        first -= part.outputs;
+      }
+      return StoredRows{};
+    };
+  }
   all.read = [each](std::size_t first, std::size_t count, float* values) {
     each(first, count,
          [values](const MatrixSource& part, std::size_t from, std::size_t n, std::size_t row) {

@@ -54,16 +54,29 @@ struct LayerWeights {
   std::int64_t window = 0;  // 0: sees everything before
 };
 
+/// What rows are looked up in, of the embedding and of learned positions: RowTable, unless the product has a
+/// table of its own.
+template <class Gemm, class Head>
+struct TableOf {
+  using type = RowTable<Head>;
+};
+template <class Gemm, class Head>
+requires requires { typename Gemm::template Table<Head>; }
+struct TableOf<Gemm, Head> {
+  using type = typename Gemm::template Table<Head>;
+};
+
 /// All weights of a decoder, packed in one weight format; norms and biases stay fp32.
 template <weight_format::WeightStorage Format, GemmFor<Format> Gemm = PanelGemm>
 struct Weights {
   using Matrix = typename Gemm::template Matrix<Format>;
   using Head = weight_format::head_of<Format>;
+  using Table = typename TableOf<Gemm, Head>::type;
 
   checkpoint::ModelConfig config;
   std::string_view format;
-  RowTable<Head> embedding;  // empty when `output` serves as one
-  RowTable<Head> positions;
+  Table embedding;  // empty when `output` serves as one
+  Table positions;
   Matrix project_in, project_out;
   std::vector<LayerWeights<Matrix>> layers;
   NormWeights final_norm;
@@ -118,12 +131,13 @@ class WeightLoader {
       w.output = head<HeadMatrix>(embedding, s.vocab, width);
     } else {
       const std::string output = names_.output.empty() ? "lm_head" : std::string(names_.output);
-      w.embedding = head<RowTable<Head>>(embedding, s.vocab, width);
+      w.embedding = head<typename Weights<Format, Gemm>::Table>(embedding, s.vocab, width);
       w.output = head<HeadMatrix>(output, s.vocab, width);
     }
     if (!config_.rotary) {
-      w.positions = head<RowTable<Head>>(prefix_ + std::string(names_.positions),
-                                         s.max_length.value + config_.position_offset, s.hidden);
+      w.positions = head<typename Weights<Format, Gemm>::Table>(
+          prefix_ + std::string(names_.positions), s.max_length.value + config_.position_offset,
+          s.hidden);
     }
     if (width != s.hidden) {
       w.project_in = plain(prefix_ + std::string(names_.project_in), s.hidden, width);
@@ -362,6 +376,17 @@ class WeightLoader {
                  checkpoint::read_elements(view, static_cast<std::int64_t>(first) * inputs,
                                            {values, count * static_cast<std::size_t>(inputs)});
                });
+    using checkpoint::DType;
+    m.element = view.dtype == DType::f32    ? "fp32"
+                : view.dtype == DType::f16  ? "fp16"
+                : view.dtype == DType::bf16 ? "bf16"
+                                            : "";
+    if (!m.element.empty()) {
+      m.stored = [view](std::size_t first) {
+        const std::size_t rows = static_cast<std::size_t>(view.shape[0]);
+        return StoredRows{view.bytes.data() + first * (view.bytes.size() / rows), rows - first};
+      };
+    }
     m.blocks = checkpoint::functions_of(view.dtype).format;
     if (!m.blocks.empty()) {
       m.block_row_bytes = view.bytes.size() / m.outputs;

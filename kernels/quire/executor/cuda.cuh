@@ -41,6 +41,7 @@
 #include <quire/executor/step.hpp>
 #include <quire/executor/step_data.cuh>
 #include <quire/executor/transfers.cuh>
+#include <quire/executor/uploads.cuh>
 #include <quire/kernels/block_primitives.cuh>
 #include <quire/kernels/cache_write/cache_write.cuh>
 #include <quire/kernels/cascade/cascade.cuh>
@@ -509,6 +510,7 @@ struct ParallelCuda {
 
     void load(const Options& options) {
       ThreadPool one(1);
+      const ScopedUploads uploads;
       auto w = model::load_weights<WeightFormat, DeviceGemm>(config_, options.model.tensors, one);
       const auto scale = [](const model::NormWeights& n) {
         return Array<float>(std::span<const float>(n.scale));
@@ -543,21 +545,13 @@ struct ParallelCuda {
       }
       final_norm_ = norm(w.final_norm);
       output_ = std::move(w.output);
-      const auto table = [&](const auto& from, std::size_t width) {
-        std::vector<Weight> to(from.rows() * width);
-        std::vector<float> row(width);
-        for (std::size_t t = 0; t < from.rows(); ++t) {
-          from.read_row(t, row.data());
-          for (std::size_t i = 0; i < width; ++i) to[t * width + i] = from_float<Weight>(row[i]);
-        }
-        return Array<Weight>(std::span<const Weight>(to));
-      };
       project_in_ = std::move(w.project_in);
       project_out_ = std::move(w.project_out);
-      if (!w.embedding.empty()) embedding_ = table(w.embedding, embedding_width());
-      if (!w.positions.empty()) {
-        position_table_ = table(w.positions, hidden());
-        most_positions_ = static_cast<std::int64_t>(w.positions.rows()) - config_.position_offset;
+      embedding_ = std::move(w.embedding);
+      position_table_ = std::move(w.positions);
+      if (!position_table_.empty()) {
+        most_positions_ =
+            static_cast<std::int64_t>(position_table_.outputs()) - config_.position_offset;
       }
       if (!config_.rotary) return;
       rope_ = model::Rope(static_cast<std::size_t>(config_.shape.head_dim), config_.rope_theta,
@@ -1137,7 +1131,7 @@ struct ParallelCuda {
       const auto rows = static_cast<unsigned>(rows_);
       const bool narrow = !project_in_.empty();
       typename Kernel::Params p;
-      p.table = embedding_.empty() ? output_.weights() : embedding_.data();
+      p.table = embedding_.empty() ? output_.weights() : embedding_.weights();
       p.tokens = data_.at<std::uint32_t>(at_.tokens);
       p.position = data_.at<std::int32_t>(at_.positions);
       if (narrow) {
@@ -1194,7 +1188,8 @@ struct ParallelCuda {
     /// Of position 0; null without learned positions.
     [[nodiscard]] const Weight* first_place() const {
       if (position_table_.empty()) return nullptr;
-      return position_table_.data() + static_cast<std::size_t>(config_.position_offset) * hidden();
+      return position_table_.weights() +
+             static_cast<std::size_t>(config_.position_offset) * hidden();
     }
 
     void activate(const Layer& layer, unsigned rows, unsigned parts) {
@@ -1639,8 +1634,8 @@ struct ParallelCuda {
     std::vector<Layer> layers_;
     std::vector<Attention> attention_;
     std::vector<simt::TensorMap> cache_maps_;  // of each layer, where prefill is by warpgroups
-    Array<Weight> embedding_;                  // empty when `output` serves as one
-    Array<Weight> position_table_;             // where positions are learned
+    DeviceMatrix<Head> embedding_;             // empty when `output` serves as one
+    DeviceMatrix<Head> position_table_;        // where positions are learned
     Norm final_norm_;
     Array<float> angles_;
     DeviceMatrix<Head> output_;

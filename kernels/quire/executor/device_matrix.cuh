@@ -12,6 +12,7 @@
 #include <quire/core/error.hpp>
 #include <quire/core/float16.hpp>
 #include <quire/core/thread_pool.hpp>
+#include <quire/executor/uploads.cuh>
 #include <quire/kernels/dense/dense.hpp>
 #include <quire/kernels/grouped_product/grouped_product.cuh>
 #include <quire/kernels/grouped_product/layout.hpp>
@@ -64,17 +65,15 @@ class DeviceMatrix<Format> {
   DeviceMatrix() = default;
   DeviceMatrix(const model::MatrixSource& source, ThreadPool&)
       : outputs_(source.outputs), inputs_(source.inputs), weights_(outputs_ * inputs_) {
-    constexpr std::size_t step = 64;  // rows on their way at once
-    std::vector<float> rows(step * inputs_);
-    std::vector<Element> packed(outputs_ * inputs_);
-    for (std::size_t first = 0; first < outputs_; first += step) {
-      const std::size_t count = std::min(step, outputs_ - first);
-      source.read(first, count, rows.data());
-      std::transform(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count * inputs_),
-                     packed.begin() + static_cast<std::ptrdiff_t>(first * inputs_),
-                     [](float x) { return from_float<Element>(x); });
+    if (Uploads::takes(source)) {
+      if (Uploads* lent = Uploads::current()) {
+        lent->rows(source, weights_.data());
+      } else {
+        Uploads().rows(source, weights_.data());
+      }
+    } else {
+      upload_read(source);
     }
-    weights_.upload(packed);
     if (!source.bias.empty()) bias_ = simt::DeviceArray<float>(std::span<const float>(source.bias));
   }
 
@@ -113,6 +112,21 @@ class DeviceMatrix<Format> {
   }
 
  private:
+  /// Of numbers that the host makes: what was stored rounded, or turned.
+  void upload_read(const model::MatrixSource& source) {
+    constexpr std::size_t step = 64;  // rows on their way at once
+    std::vector<float> rows(step * inputs_);
+    std::vector<Element> packed(outputs_ * inputs_);
+    for (std::size_t first = 0; first < outputs_; first += step) {
+      const std::size_t count = std::min(step, outputs_ - first);
+      source.read(first, count, rows.data());
+      std::transform(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count * inputs_),
+                     packed.begin() + static_cast<std::ptrdiff_t>(first * inputs_),
+                     [](float x) { return from_float<Element>(x); });
+    }
+    weights_.upload(packed);
+  }
+
   std::size_t outputs_ = 0, inputs_ = 0;
   simt::DeviceArray<Element> weights_;
   simt::DeviceArray<float> bias_;
@@ -382,6 +396,8 @@ struct DeviceGemm {
   static constexpr std::string_view name = "device";
   template <WeightFormatPolicy Format>
   using Matrix = DeviceMatrix<Format>;
+  template <WeightFormatPolicy Format>
+  using Table = DeviceMatrix<Format>;
 };
 
 }  // namespace quire::executor
