@@ -119,6 +119,11 @@ inline void check_workload(const Settings& s) {
                        : std::max<std::size_t>(1, std::thread::hardware_concurrency());
 }
 
+/// Bytes of so many GiB.
+[[nodiscard]] inline std::int64_t gib(double x) {
+  return static_cast<std::int64_t>(x * 1024 * 1024 * 1024);
+}
+
 /// The limits that every executor's engine has.
 [[nodiscard]] inline SchedulerLimits limits_of(const Settings& s) {
   return {.max_batched_tokens = s.max_num_batched_tokens,
@@ -129,6 +134,16 @@ inline void check_workload(const Settings& s) {
           .max_delay = s.max_delay_ms / 1000,
           .chunk = s.chunk_size,
           .retention = {.budget = s.retention_budget, .sinks = s.retention_sinks}};
+}
+
+/// What executors that compute are told alike: limits, the tiers below their pool, and that prompts of workloads
+/// are known by identity, not by text.
+template <class Options>
+void take_settings(const Settings& s, Options& out) {
+  out.limits = limits_of(s);
+  if (s.swap_space_gib > 0) out.host_memory = gib(s.swap_space_gib);
+  out.disk.directory = s.disk_dir;
+  out.wrap_tokens = true;
 }
 
 /// Whether --model names a folder or a GGUF file, and no known shape.
@@ -261,7 +276,6 @@ inline void check_workload(const Settings& s) {
   const model::Shape shape = shape_of(s);
   executor::Simulated::check_tensor_parallel(shape, s.tensor_parallel_size);
   const HardwareFile device = hardware_of(s);
-  const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   const model::Shape* draft = drafts ? model::find_shape(s.draft_model) : nullptr;
   if (drafts && draft == nullptr) {
     throw unknown_name("--draft-model", "model", s.draft_model, model_names());

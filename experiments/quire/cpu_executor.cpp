@@ -28,16 +28,12 @@ namespace {
 
 /// What the CPU executor is told: --model is the folder of a checkpoint.
 executor::AnyCpu::Options cpu_options(const Settings& s, bool) {
-  const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   executor::AnyCpu::Options options;
   options.model = checkpoint::open_checkpoint(s.model);
-  options.limits = limits_of(s);
+  take_settings(s, options);
   options.threads = threads_of(s);
   options.pin_threads = s.thread_places == "pinned";
   if (s.kv_memory_gib > 0) options.kv_memory = gib(s.kv_memory_gib);
-  if (s.swap_space_gib > 0) options.host_memory = gib(s.swap_space_gib);
-  options.disk.directory = s.disk_dir;
-  options.wrap_tokens = true;  // prompts of workloads are known by identity, not by text
   return options;
 }
 

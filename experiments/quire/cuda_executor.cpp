@@ -24,15 +24,11 @@ using OnDevice = typename decltype(executor_of(cuda_variants()))::type;
 
 /// What the CUDA executor is told: --model is the folder of a checkpoint.
 OnDevice::Options cuda_options(const Settings& s, bool) {
-  const auto gib = [](double x) { return static_cast<std::int64_t>(x * 1024 * 1024 * 1024); };
   OnDevice::Options options;
   options.model = checkpoint::open_checkpoint(s.model);
-  options.limits = limits_of(s);
+  take_settings(s, options);
   options.kv_memory = gib(s.kv_memory_gib);
   options.utilization = s.gpu_memory_utilization;
-  if (s.swap_space_gib > 0) options.host_memory = gib(s.swap_space_gib);
-  options.disk.directory = s.disk_dir;
-  options.wrap_tokens = true;  // prompts of workloads are known by identity, not by text
   return options;
 }
 

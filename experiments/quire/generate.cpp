@@ -328,11 +328,7 @@ void generate_on_device(const GenerateOptions& o) {
   s.max_num_seqs = std::max<std::int64_t>(s.max_num_seqs, o.params.width());
   static_cast<void>(shape_of(s));  // refuses a --max-model-len that the model does not have
   // The engine opens the files for itself; they are mapped.
-  const checkpoint::Checkpoint model = checkpoint::open_checkpoint(o.model);
-  const checkpoint::Tokenizer tokenizer =
-      model.tokenizer ? *model.tokenizer
-                      : checkpoint::Tokenizer::from_file(
-                            (std::filesystem::path(o.model) / "tokenizer.json").string());
+  const auto [model, tokenizer] = LLM<LlmConfig, executor::AnyCpu>::open(o.model, {});
   if (!variant.make) {
     throw usage_error(variant.name, "cannot run: " + std::string(variant.incompatible),
                       "a variant whose slots go together");

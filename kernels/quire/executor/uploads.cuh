@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 #include <string_view>
 #include <thread>
 #include <type_traits>
@@ -46,7 +45,7 @@ class Uploads {
   }
 
   /// Copies all rows of a source of plain numbers, and returns when they are there. \shape to (outputs, inputs)
-  /// \pre takes<Element>(source)
+  /// \pre takes(source)
   template <class Element>
   void rows(const model::MatrixSource& source, Element* to) {
     if (source.element == element_name<float>) {
