@@ -136,14 +136,16 @@ def probe_seconds(compiler):
         return statistics.median(seconds) if seconds else 0.0
 
 
-def report_cost(tally, clean):
+def report_cost(tally, clean, without=""):
     caps = tomllib.loads((ROOT / "tests/caps.toml").read_text())
-    seconds_file = BUILD / "clean_build_seconds"
+    # without a folder's program it is less than the clean build, and may cost no more
+    seconds_file = BUILD / ("build_seconds" if clean and without else "clean_build_seconds")
     if seconds_file.exists():
         wall, user, system = map(float, seconds_file.read_text().split()[-3:])
         cache = (BUILD / "CMakeCache.txt").read_text()
         launcher = re.search(r"^CMAKE_CXX_COMPILER_LAUNCHER:\w+=(.+)$", cache, re.M)
         note = " (with a compiler cache)" if launcher else ""
+        note += f" (without {without}_test)" if clean and without else ""
         print(f"clean build: {wall:.0f} s, {user + system:.0f} CPU seconds{note}")
         if clean and not launcher and "cpu" == BUILD.name:
             cap = caps["clean_build_cpu_seconds"]
@@ -187,7 +189,7 @@ def main():
         tail = "\n".join((BUILD / "tests.log").read_text(errors="replace").splitlines()[-20:])
         tally.check("ctest", False, tail)
     if not ARGS.filtered:
-        report_cost(tally, ARGS.clean)
+        report_cost(tally, ARGS.clean, ARGS.without)
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
     return 1 if tally.failed else 0
 
@@ -199,6 +201,7 @@ if __name__ == "__main__":
     parser.add_argument("--ctest", type=int, required=True)
     parser.add_argument("--clean", action="store_true")
     parser.add_argument("--filtered", action="store_true")
+    parser.add_argument("--without", default="")
     ARGS = parser.parse_args()
     BUILD = ARGS.build
     sys.exit(main())
