@@ -30,6 +30,16 @@ struct RowsAhead {
   RowsAhead(const std::byte* const* first, const std::byte* const* last, std::size_t row_bytes)
       : row(first), end(last), bytes(row_bytes), next(first == last ? nullptr : *first) {}
 
+  /// The next `rows` rows, for the caller to fetch, where they lie one behind the other and none of their lines
+  /// was fetched; else null.
+  HWY_INLINE const std::byte* take(std::size_t rows) {
+    if (static_cast<std::size_t>(end - row) < rows || rows == 0) return nullptr;
+    const std::byte* const first = *row;
+    if (next != first || row[rows - 1] != first + (rows - 1) * bytes) return nullptr;
+    row += rows;
+    if (row != end) next = *row;
+    return first;
+  }
   HWY_INLINE void fetch() {
     if (row == end) return;
     fetch_line(next);

@@ -163,6 +163,7 @@ class TaskKernel {
     scores_ = take(scratch, tile_queries * tile_tokens);
     zeros_ = take(scratch, 2 * padded_);
     q_ = take(state, task.count * padded_);
+    q_columns_ = take(state, task.count * padded_);
     sums_ = take(state, task.count * padded_);
     all_sums_ = take(state, task.count * padded_);
     largest_ = take(state, task.count);
@@ -340,6 +341,11 @@ class TaskKernel {
       for (std::size_t i = 0; i < cache_.head_dim; ++i) to[i] = from[i] * scale;
       if constexpr (!plain) {
         if (key_basis_) cache_.codec->keys.to_basis(to, cache_.head_dim);
+      }
+      if constexpr (plain && half_rows::suits<Element>) {
+        if (multiplies_in_registers()) {
+          for (std::size_t i = 0; i < cache_.head_dim; ++i) q_columns_[i * task_.count + r] = to[i];
+        }
       }
       all_largest_[r] = -std::numeric_limits<float>::infinity();
       all_total_[r] = 0;
@@ -673,8 +679,8 @@ class TaskKernel {
     const std::size_t width = simd::round_up(tile_count_, lanes);
     if constexpr (plain && half_rows::suits<Stored>) {
       if (multiplies_in_registers()) {
-        return half_rows::multiply_keys<Stored>(task_.count, rows, width, cache_.head_dim, q_,
-                                                padded_, scores_, tile_tokens, keys_ahead_,
+        return half_rows::multiply_keys<Stored>(task_.count, rows, width, cache_.head_dim,
+                                                q_columns_, scores_, keys_ahead_,
                                                 values_ahead(0, 0));
       }
     }
@@ -968,8 +974,8 @@ class TaskKernel {
       if constexpr (plain && half_rows::suits<Element>) {
         if (rows == task_.count && multiplies_in_registers()) {
           return half_rows::add_values<Element>(
-              rows, here_->values, cache_.head_dim, begin, end, scores_, tile_tokens, sums_,
-              padded_, [this](std::size_t channel) { return values_ahead(32, channel); });
+              rows, here_->values, cache_.head_dim, begin, end, scores_, sums_, padded_,
+              [this](std::size_t channel) { return values_ahead(32, channel); });
         }
       }
       if constexpr (plain || !simd::looks_up_bytes) {
@@ -1049,7 +1055,8 @@ class TaskKernel {
     std::size_t row, head;               // in the batch
   };
   Place places_[tile_queries];
-  float *q_, *sums_, *all_sums_, *keys_, *key_rows_, *value_rows_, *scores_;
+  float *q_, *q_columns_;  // (count, padded_), and of half_rows.hpp (head_dim, count)
+  float *sums_, *all_sums_, *keys_, *key_rows_, *value_rows_, *scores_;
   float *largest_, *total_, *all_largest_, *all_total_, *zeros_, *codes_;
   std::size_t key_bytes_ = 0, value_bytes_ = 0;  // of a token
   std::int64_t first_ = 0, last_ = -1, tile_begin_ = 0;

@@ -63,8 +63,8 @@ class Workspace {
   /// Floats that a kernel keeps from tile to tile, for so many query vectors.
   static std::size_t state_floats(std::size_t head_dim, std::size_t queries) {
     const std::size_t padded = simd::round_up(head_dim, 16);
-    const std::size_t each = 3 * padded        // query, sums of a span, sums of all
-                             + 4               // maximum and total, of a span and of all
+    const std::size_t each = 4 * padded  // query as row and as column, sums of a span, sums of all
+                             + 4         // maximum and total, of a span and of all
                              + (padded + 16);  // query as whole numbers
     return simd::round_up(queries * each, 16);
   }

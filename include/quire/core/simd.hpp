@@ -150,74 +150,82 @@ HWY_INLINE Vec tanh(Vec x) {
   return hn::Sub(set(1.0f), hn::Div(set(2.0f), hn::Add(e, set(1.0f))));
 }
 
+/// The squares of 4 x 4 values that four vectors' blocks of 128 bits hold, each transposed. \pre lanes >= 4
+HWY_INLINE void transpose_in_blocks([[maybe_unused]] Vec (&v)[4]) {
+#if HWY_TARGET != HWY_SCALAR
+  const Floats d;
+  const hn::Repartition<double, Floats> pairs;
+  const auto pairs_of = [&](Vec x) __attribute__((always_inline)) { return hn::BitCast(pairs, x); };
+  const Vec x = hn::InterleaveLower(d, v[0], v[1]), y = hn::InterleaveUpper(d, v[0], v[1]);
+  const Vec z = hn::InterleaveLower(d, v[2], v[3]), w = hn::InterleaveUpper(d, v[2], v[3]);
+  v[0] = hn::BitCast(d, hn::InterleaveLower(pairs, pairs_of(x), pairs_of(z)));
+  v[1] = hn::BitCast(d, hn::InterleaveUpper(pairs, pairs_of(x), pairs_of(z)));
+  v[2] = hn::BitCast(d, hn::InterleaveLower(pairs, pairs_of(y), pairs_of(w)));
+  v[3] = hn::BitCast(d, hn::InterleaveUpper(pairs, pairs_of(y), pairs_of(w)));
+#endif
+}
+
+/// Four vectors as a square of blocks of 128 bits, transposed. \pre lanes == 16
+HWY_INLINE void transpose_blocks([[maybe_unused]] Vec (&v)[4]) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (lanes == 16) {
+#if HWY_TARGET <= HWY_AVX3
+    // Highway has no shuffle of two vectors' blocks; without it, each takes a blend more. g++ 12 warns
+    // of the one without a mask, and compiles this one as it.
+    const auto even = [](Vec x, Vec y) __attribute__((always_inline)) {
+      return Vec{_mm512_maskz_shuffle_f32x4(0xffff, x.raw, y.raw, 0x88)};
+    };
+    const auto odd = [](Vec x, Vec y) __attribute__((always_inline)) {
+      return Vec{_mm512_maskz_shuffle_f32x4(0xffff, x.raw, y.raw, 0xdd)};
+    };
+    const Vec x = even(v[0], v[1]), y = even(v[2], v[3]);
+    const Vec z = odd(v[0], v[1]), w = odd(v[2], v[3]);
+    v[0] = even(x, y);
+    v[1] = even(z, w);
+    v[2] = odd(x, y);
+    v[3] = odd(z, w);
+#else
+    const Floats d;
+    const Vec even_low = hn::ConcatLowerLower(d, v[2], v[0]);
+    const Vec odd_low = hn::ConcatLowerLower(d, v[3], v[1]);
+    const Vec even_high = hn::ConcatUpperUpper(d, v[2], v[0]);
+    const Vec odd_high = hn::ConcatUpperUpper(d, v[3], v[1]);
+    v[0] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_low), even_low);
+    v[1] = hn::OddEvenBlocks(odd_low, hn::SwapAdjacentBlocks(even_low));
+    v[2] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_high), even_high);
+    v[3] = hn::OddEvenBlocks(odd_high, hn::SwapAdjacentBlocks(even_high));
+#endif
+  }
+#endif
+}
+
 /// Transposes a square of lanes x lanes values held in registers.
 HWY_INLINE void transpose([[maybe_unused]] Vec (&v)[lanes]) {
 #if HWY_TARGET != HWY_SCALAR  // one lane is its own transpose
   if constexpr (lanes >= 4) {
-    const Floats d;
-    const hn::Repartition<double, Floats> pairs;
-    auto low = [&](Vec a, Vec b) __attribute__((always_inline)) {
-      return hn::InterleaveLower(d, a, b);
-    };
-    auto high = [&](Vec a, Vec b) __attribute__((always_inline)) {
-      return hn::InterleaveUpper(d, a, b);
-    };
-    auto low2 = [&](Vec a, Vec b) __attribute__((always_inline)) {
-      return hn::BitCast(d,
-                         hn::InterleaveLower(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
-    };
-    auto high2 = [&](Vec a, Vec b) __attribute__((always_inline)) {
-      return hn::BitCast(d,
-                         hn::InterleaveUpper(pairs, hn::BitCast(pairs, a), hn::BitCast(pairs, b)));
-    };
-    // 4 x 4 within each 128-bit block: block b of v[4a + j] then holds column 4b + j of rows
-    // 4a ... 4a + 3.
+    // Block b of v[4a + j] then holds column 4b + j of rows 4a ... 4a + 3.
     unrolled<lanes / 4>([&](auto group) __attribute__((always_inline)) {
       constexpr std::size_t a = decltype(group)::value * 4;
-      const Vec x = low(v[a], v[a + 1]), y = high(v[a], v[a + 1]);
-      const Vec z = low(v[a + 2], v[a + 3]), w = high(v[a + 2], v[a + 3]);
-      v[a] = low2(x, z);
-      v[a + 1] = high2(x, z);
-      v[a + 2] = low2(y, w);
-      v[a + 3] = high2(y, w);
+      Vec rows[4] = {v[a], v[a + 1], v[a + 2], v[a + 3]};
+      transpose_in_blocks(rows);
+      unrolled<4>([&](auto j) __attribute__((always_inline)) { v[a + j] = rows[j]; });
     });
-    if constexpr (lanes == 8) {
-      unrolled<4>([&](auto column) __attribute__((always_inline)) {
-        constexpr std::size_t j = decltype(column)::value;
-        const Vec a = v[j], b = v[4 + j];
-        v[j] = hn::ConcatLowerLower(d, b, a);
-        v[4 + j] = hn::ConcatUpperUpper(d, b, a);
-      });
-    } else if constexpr (lanes == 16) {
-      unrolled<4>([&](auto column) __attribute__((always_inline)) {
-        constexpr std::size_t j = decltype(column)::value;
-#if HWY_TARGET <= HWY_AVX3
-        // Highway has no shuffle of two vectors' blocks; without it, each takes a blend more. g++ 12 warns
-        // of the one without a mask, and compiles this one as it.
-        const auto even = [](Vec x, Vec y) __attribute__((always_inline)) {
-          return Vec{_mm512_maskz_shuffle_f32x4(0xffff, x.raw, y.raw, 0x88)};
-        };
-        const auto odd = [](Vec x, Vec y) __attribute__((always_inline)) {
-          return Vec{_mm512_maskz_shuffle_f32x4(0xffff, x.raw, y.raw, 0xdd)};
-        };
-        const Vec x = even(v[j], v[4 + j]), y = even(v[8 + j], v[12 + j]);
-        const Vec z = odd(v[j], v[4 + j]), w = odd(v[8 + j], v[12 + j]);
-        v[j] = even(x, y);
-        v[4 + j] = even(z, w);
-        v[8 + j] = odd(x, y);
-        v[12 + j] = odd(z, w);
-#else
-        const Vec even_low = hn::ConcatLowerLower(d, v[8 + j], v[j]);
-        const Vec odd_low = hn::ConcatLowerLower(d, v[12 + j], v[4 + j]);
-        const Vec even_high = hn::ConcatUpperUpper(d, v[8 + j], v[j]);
-        const Vec odd_high = hn::ConcatUpperUpper(d, v[12 + j], v[4 + j]);
-        v[j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_low), even_low);
-        v[4 + j] = hn::OddEvenBlocks(odd_low, hn::SwapAdjacentBlocks(even_low));
-        v[8 + j] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_high), even_high);
-        v[12 + j] = hn::OddEvenBlocks(odd_high, hn::SwapAdjacentBlocks(even_high));
-#endif
-      });
-    }
+  }
+  if constexpr (lanes == 8) {
+    const Floats d;
+    unrolled<4>([&](auto column) __attribute__((always_inline)) {
+      constexpr std::size_t j = decltype(column)::value;
+      const Vec a = v[j], b = v[4 + j];
+      v[j] = hn::ConcatLowerLower(d, b, a);
+      v[4 + j] = hn::ConcatUpperUpper(d, b, a);
+    });
+  } else if constexpr (lanes == 16) {
+    unrolled<4>([&](auto column) __attribute__((always_inline)) {
+      constexpr std::size_t j = decltype(column)::value;
+      Vec blocks[4] = {v[j], v[4 + j], v[8 + j], v[12 + j]};
+      transpose_blocks(blocks);
+      unrolled<4>([&](auto b) __attribute__((always_inline)) { v[4 * b + j] = blocks[b]; });
+    });
   }
 #endif
 }
