@@ -31,10 +31,10 @@ TEST(Simd, ExponentialsAreAccurate) {
   auto f2 = [](Vec x) { return exp2(x); };
   auto fe = [](Vec x) { return exp(x); };
   EXPECT_LT(largest_relative_error(
-                f2, [](double x) { return std::exp2(x); }, -125.9f, 127.4f),
+                f2, [](double x) { return std::exp2(x); }, -125.9f, 127.99f),
             2e-7);
   EXPECT_LT(largest_relative_error(
-                fe, [](double x) { return std::exp(x); }, -87, 88),
+                fe, [](double x) { return std::exp(x); }, -87, 88.7f),
             3e-7);
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(lane0(f2, 0), 1);

@@ -867,17 +867,28 @@ class TaskKernel {
     return {in_tile(variant_.first_visible(p)), in_tile(p + 1)};
   }
 
-  /// Turns scores into weights, step by step for all rows, so that they do not wait for each other's
+  /// Turns scores into weights, step by step for several rows, so that they do not wait for each other's
   /// maxima and sums.
   void softmax() {
+    constexpr std::size_t few = 4;
     float now[tile_queries];
     for (std::size_t r = 0; r < task_.count; ++r) now[r] = std::max(largest_[r], find_largest(r));
-    for (std::size_t r = 0; r < task_.count; ++r) {
-      if (now[r] == -std::numeric_limits<float>::infinity()) {  // nothing seen so far
-        std::fill_n(scores_ + r * tile_tokens, tile_tokens, 0.0f);
+    const auto seen_any = [&](std::size_t r) {
+      return now[r] != -std::numeric_limits<float>::infinity();
+    };
+    for (std::size_t r = 0; r < task_.count;) {
+      std::size_t stop = r;
+      while (stop < std::min(r + few, task_.count) && seen_any(stop)) ++stop;
+      if (stop == r + few) {
+        weigh<few>(r, now + r);
+      } else if (stop > r) {
+        weigh<1>(r, now + r);
+        stop = r + 1;
       } else {
-        weigh(r, now[r]);
+        std::fill_n(scores_ + r * tile_tokens, tile_tokens, 0.0f);
+        ++stop;
       }
+      r = stop;
     }
   }
 
@@ -944,27 +955,40 @@ class TaskKernel {
     return max(best);
   }
 
-  /// Turns a row's logits into weights against the maximum so far, and scales what was summed before by
-  /// the change of that maximum.
-  void weigh(std::size_t r, float now) {
+  /// Turns logits of rows from `first` on into weights against their maxima so far, and scales what was
+  /// summed before by the change of those. \shape now (Rows)
+  template <std::size_t Rows>
+  void weigh(std::size_t first, const float* now) {
     using namespace simd;
-    float* scores = scores_ + r * tile_tokens;
-    Vec total = hn::Zero(Floats());
+    Vec totals[Rows], most[Rows];
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+      totals[r] = hn::Zero(Floats());
+      most[r] = set(now[r]);
+    });
+    float* const scores = scores_ + first * tile_tokens;
     for (std::size_t t = 0; t < round_up(tile_count_, lanes); t += lanes) {
-      const Vec weight = exp2(hn::Sub(load(scores + t), set(now)));
-      store(weight, scores + t);
-      total = hn::Add(total, weight);
+      unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+        float* const at = scores + r * tile_tokens + t;
+        const Vec weight = exp2(hn::Sub(load(at), most[r]));
+        store(weight, at);
+        totals[r] = hn::Add(totals[r], weight);
+      });
     }
-    float shrink = 1;
-    if (largest_[r] != now) {
-      shrink = hn::GetLane(exp2(set(largest_[r] - now)));
-      float* sums = sums_ + r * padded_;
-      for (std::size_t i = 0; i < padded_; i += lanes) {
-        store(hn::Mul(load(sums + i), set(shrink)), sums + i);
+    float all[Rows];
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) { all[r] = sum(totals[r]); });
+    for (std::size_t i = 0; i < Rows; ++i) {
+      const std::size_t r = first + i;
+      float shrink = 1;
+      if (largest_[r] != now[i]) {
+        shrink = hn::GetLane(exp2(set(largest_[r] - now[i])));
+        float* sums = sums_ + r * padded_;
+        for (std::size_t c = 0; c < padded_; c += lanes) {
+          store(hn::Mul(load(sums + c), set(shrink)), sums + c);
+        }
       }
+      total_[r] = hn::GetLane(hn::MulAdd(set(total_[r]), set(shrink), set(all[i])));
+      largest_[r] = now[i];
     }
-    total_[r] = hn::GetLane(hn::MulAdd(set(total_[r]), set(shrink), set(sum(total))));
-    largest_[r] = now;
   }
 
   /// sums += weights * values for rows that see tokens [begin, end) of the tile.

@@ -104,11 +104,12 @@ HWY_INLINE float sum(Vec v) { return hn::GetLane(hn::SumOfLanes(Floats(), v)); }
 HWY_INLINE float max(Vec v) { return hn::GetLane(hn::MaxOfLanes(Floats(), v)); }
 
 namespace detail {
-/// 2^(n + f) for whole n and f in [-1/2, 1/2].
+/// What exponents above the range are taken for; NaN stays NaN.
+HWY_INLINE Vec within_range(Vec x) { return hn::Min(set(200.0f), x); }
+/// 2^(n + f) for whole n and f in [-1/2, 1/2]; 0 where x, of which they are made, is below `low`; infinity
+/// above the range.
 /// \source polynomial: Moshier, Cephes, exp2f.
-HWY_INLINE Vec exp2_of_parts(Vec n, Vec f) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> di;
+HWY_INLINE Vec exp2_of_parts(Vec n, Vec f, Vec x, float low) {
   Vec p = set(1.535336188319500e-4f);
   p = hn::MulAdd(p, f, set(1.339887440266574e-3f));
   p = hn::MulAdd(p, f, set(9.618437357674640e-3f));
@@ -116,29 +117,40 @@ HWY_INLINE Vec exp2_of_parts(Vec n, Vec f) {
   p = hn::MulAdd(p, f, set(2.402264791363012e-1f));
   p = hn::MulAdd(p, f, set(6.931472028550421e-1f));
   p = hn::MulAdd(p, f, set(1.0f));
-  const Vec whole = hn::Min(hn::Max(n, set(-126.0f)), set(128.0f));  // 2^128: infinity
-  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, whole), hn::Set(di, 127)));
-  return hn::Mul(p, hn::BitCast(d, exponent));
+#if HWY_TARGET <= HWY_AVX3
+  // One instruction, which Highway has no name for, scales and knows both ends of the range.
+  const auto some = _mm512_cmp_ps_mask(x.raw, set(low).raw, _CMP_NLT_UQ);
+  return Vec{_mm512_maskz_scalef_ps(some, p.raw, n.raw)};
+#else
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  // In two steps, since 2^128 is none.
+  const Vec most = hn::Min(hn::Max(n, set(-126.0f)), set(129.0f));
+  const auto whole = hn::ConvertTo(di, most), half = hn::ShiftRight<1>(whole);
+  const auto power = [&](auto of) {
+    return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(of, hn::Set(di, 127))));
+  };
+  const Vec y = hn::Mul(hn::Mul(p, power(half)), power(hn::Sub(whole, half)));
+  return hn::IfThenElse(hn::Lt(x, set(low)), hn::Zero(d), y);
+#endif
 }
 }  // namespace detail
 
 /// 2^x; 0 below 2^-126, infinity above the range, NaN stays NaN. Relative error under 2e-7.
 HWY_INLINE Vec exp2(Vec x) {
+  x = detail::within_range(x);
   const Vec n = hn::Round(x);
-  const Vec y = detail::exp2_of_parts(n, hn::Sub(x, n));
-  const Vec high = hn::IfThenElse(hn::Ge(x, set(128.0f)), hn::Inf(Floats()), y);
-  return hn::IfThenElse(hn::Lt(x, set(-126.0f)), hn::Zero(Floats()), high);
+  return detail::exp2_of_parts(n, hn::Sub(x, n), x, -126.0f);
 }
 
 /// e^x, with the argument reduced in two steps so that large |x| keep their precision.
 HWY_INLINE Vec exp(Vec x) {
   constexpr float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  x = detail::within_range(x);
   const Vec n = hn::Round(hn::Mul(x, set(log2e)));
   Vec r = hn::NegMulAdd(n, set(ln2_high), x);
   r = hn::NegMulAdd(n, set(ln2_low), r);
-  const Vec y = detail::exp2_of_parts(n, hn::Mul(r, set(log2e)));
-  const Vec high = hn::IfThenElse(hn::Gt(x, set(88.7f)), hn::Inf(Floats()), y);
-  return hn::IfThenElse(hn::Lt(x, set(-87.3f)), hn::Zero(Floats()), high);
+  return detail::exp2_of_parts(n, hn::Mul(r, set(log2e)), x, -87.3f);
 }
 
 /// 1 / (1 + e^-x).
