@@ -104,8 +104,10 @@ HWY_INLINE float sum(Vec v) { return hn::GetLane(hn::SumOfLanes(Floats(), v)); }
 HWY_INLINE float max(Vec v) { return hn::GetLane(hn::MaxOfLanes(Floats(), v)); }
 
 namespace detail {
-/// What exponents above the range are taken for; NaN stays NaN.
-HWY_INLINE Vec within_range(Vec x) { return hn::Min(set(200.0f), x); }
+/// What exponents above the range are taken for; NaN stays NaN, for which targets' minima differ.
+HWY_INLINE Vec within_range(Vec x) {
+  return hn::IfThenElse(hn::Gt(x, set(200.0f)), set(200.0f), x);
+}
 /// 2^(n + f) for whole n and f in [-1/2, 1/2]; 0 where x, of which they are made, is below `low`; infinity
 /// above the range.
 /// \source polynomial: Moshier, Cephes, exp2f.
