@@ -79,7 +79,7 @@ class Timeline {
                   metrics::JsonObject()
                       .add("tokens", s.tokens.value)
                       .add("computed", s.computed.value)
-                      .add("step", plan.step - 1));
+                      .add("step", plan.step));
     }
     for (const RequestId r : plan.preempted) {
       trace_.instant(pool, 0, "preempted request " + std::to_string(r.value), begin);

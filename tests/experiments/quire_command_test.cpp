@@ -675,15 +675,20 @@ TEST(QuireCommand, DrawsATimelineForPerfetto) {
   ASSERT_EQ(quire_command(short_run({"--chrome-trace", path})).exit_code, 0);
   const auto trace = quire::json::parse(quire::testing::read_file(path), "trace");
   std::set<std::string> names;
-  std::set<std::int64_t> tracks;
+  std::set<std::int64_t> tracks, steps;
   for (const auto& event : *trace.object()->find("traceEvents")->array()) {
     names.insert(text(event, "name"));
-    if (text(event, "ph") == "X") tracks.insert(*event.object()->find("tid")->integer());
+    if (text(event, "ph") != "X") continue;
+    tracks.insert(*event.object()->find("tid")->integer());
+    const auto* step = event.object()->find("args")->object()->find("step")->integer();
+    steps.insert(step == nullptr ? -1 : *step);
   }
   EXPECT_TRUE(names.contains("prefill"));
   EXPECT_TRUE(names.contains("decode"));
   EXPECT_TRUE(names.contains("KV tokens"));
   EXPECT_EQ(tracks.size(), 20u);  // one for each sequence
+  EXPECT_EQ(*steps.begin(), 0);   // steps are counted from 0, and each ran something
+  EXPECT_EQ(*steps.rbegin() + 1, static_cast<std::int64_t>(steps.size()));
 }
 
 TEST(QuireCommand, RunsOnACalibratedDeviceAndWithEveryCostModel) {
