@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -76,6 +77,25 @@ TEST(Simd, TransposeMovesEveryLane) {
     for (std::size_t c = 0; c < lanes; ++c) {
       EXPECT_EQ(values[c], static_cast<float>(100 * c + r));
     }
+  }
+}
+
+TEST(Simd, FoldsFourVectorsAtOnce) {
+  float x[4][lanes], sums[4], most[4];
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (std::size_t l = 0; l < lanes; ++l) {
+      x[i][l] = static_cast<float>((l + 1) << i) * ((l + i) % 3 == 0 ? -1.0f : 1.0f);
+    }
+  }
+  const auto fold = [&](auto op, float* to) {
+    Vec v[4] = {load(x[0]), load(x[1]), load(x[2]), load(x[3])};
+    fold_lanes(v, op, to);
+  };
+  fold([](Vec a, Vec b) { return hn::Add(a, b); }, sums);
+  fold([](Vec a, Vec b) { return hn::Max(a, b); }, most);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(sums[i], std::accumulate(x[i], x[i] + lanes, 0.0f));
+    EXPECT_EQ(most[i], *std::max_element(x[i], x[i] + lanes));
   }
 }
 

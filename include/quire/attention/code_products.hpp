@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -28,12 +29,10 @@ using simd::largest_magnitude;
 inline constexpr std::size_t code_digits = 2;
 inline constexpr std::size_t code_rows = 4;  // rows that one register tile serves
 
-/// The left factor of a product. \shape a (rows, code_digits, words) words of signed bytes; start (rows,
-/// code_digits): what each digit's sum starts from
+/// The left factor of a product. \shape a (rows, code_digits, words) words of signed bytes
 struct DigitRows {
   const std::int8_t* a;
   std::size_t row, digit;  // bytes from one to the next
-  const std::int32_t* start;
 };
 
 /// Sums of products of bytes: of `Rows` rows of digits with `Vectors` vectors of columns.
@@ -41,9 +40,15 @@ template <std::size_t Rows, std::size_t Vectors>
 class CodeSums {
  public:
   HWY_INLINE explicit CodeSums(const DigitRows& left) : left_(left) {
+    simd::unrolled<Rows * code_digits * Vectors>([&](auto i) __attribute__((always_inline)) {
+      sums_[i] = simd::hn::Zero(simd::Words());
+    });
+  }
+  /// What each digit's sum starts from. \shape start (Rows, code_digits)
+  HWY_INLINE CodeSums(const DigitRows& left, const std::int32_t* start) : left_(left) {
     simd::unrolled<Rows * code_digits>([&](auto i) __attribute__((always_inline)) {
       simd::unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        sums_[i * Vectors + v] = simd::hn::Set(simd::Words(), left.start[i]);
+        sums_[i * Vectors + v] = simd::hn::Set(simd::Words(), start[i]);
       });
     });
   }
@@ -67,12 +72,13 @@ class CodeSums {
     using namespace simd;
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
       unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
-        Vec x = hn::Zero(Floats());
-        unrolled<code_digits>([&](auto i) __attribute__((always_inline)) {
-          constexpr std::size_t d = code_digits - 1 - decltype(i)::value;
-          x = hn::MulAdd(
-              x, set(256.0f),
-              hn::ConvertTo(Floats(), sums_[(decltype(r)::value * code_digits + d) * Vectors + v]));
+        const auto digit = [&](auto d) __attribute__((always_inline)) {
+          return hn::ConvertTo(Floats(), sums_[(r * code_digits + d) * Vectors + v]);
+        };
+        Vec x = digit(std::integral_constant<std::size_t, code_digits - 1>());
+        unrolled<code_digits - 1>([&](auto i) __attribute__((always_inline)) {
+          x = hn::MulAdd(x, set(256.0f),
+                         digit(std::integral_constant<std::size_t, code_digits - 2 - i>()));
         });
         use(r, v, x);
       });
@@ -103,10 +109,10 @@ HWY_INLINE simd::WordVec upper_codes(simd::WordVec x) {
 /// each of two where `halves`
 template <std::size_t Rows, std::size_t Vectors, bool halves, class Use>
 HWY_INLINE void multiply_key_codes(std::size_t steps, const std::uint32_t* const* b,
-                                   const DigitRows& left, std::size_t lines, RowsAhead& ahead,
-                                   const Use& use) {
+                                   const DigitRows& left, const std::int32_t* start,
+                                   std::size_t lines, RowsAhead& ahead, const Use& use) {
   using namespace simd;
-  CodeSums<Rows, Vectors> sums(left);
+  CodeSums<Rows, Vectors> sums(left, start);
   RowsAhead next = ahead;
   for (std::size_t k = 0; k < steps; ++k) {
     for (std::size_t i = 0; i < lines; ++i) next.fetch();
@@ -240,7 +246,7 @@ class CodeQueries {
       const float* const offsets = keys.offsets(g) + first;
       multiply_key_codes<Rows, Vectors, halves>(
           keys.group_words() / step_words, words,
-          {digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_, start(r, g)},
+          {digits(r) + g * keys.group(), code_digits * head_dim_, head_dim_}, start(r, g),
           keys.lines_ahead(Vectors),
           ahead, [&](auto i, auto v, Vec product) __attribute__((always_inline)) {
             Vec& sum = sums[i * Vectors + v];
@@ -268,66 +274,136 @@ class CodeQueries {
   float* steps_;
 };
 
+/// Weights times a group's scales, as digits. Four rows at a time, and their sums in one order for any
+/// number of them.
+template <std::size_t Rows>
+struct ScaledWeights {
+  static_assert(Rows <= 4);
+  alignas(64) float scaled[Rows * tile_tokens];
+  alignas(64) std::int8_t digits[Rows * code_digits * tile_tokens];
+  float largest[4], steps[4], offsets[4];  // offsets: what is added to all channels of the group
+
+  /// \shape weights (Rows, tile_tokens), zero where a token is not seen; tokens: a multiple of 16
+  HWY_INLINE void scale(const CodeTile<false>& values, std::size_t g, const float* weights,
+                        std::size_t tokens) {
+    using namespace simd;
+    Vec most[4], offset[4];  // as largest_magnitude()
+    unrolled<4>([&](auto r)
+                    __attribute__((always_inline)) { most[r] = offset[r] = hn::Zero(Floats()); });
+    const auto times = [&](auto has_offsets) __attribute__((always_inline)) {
+      for (std::size_t t = 0; t < tokens; t += lanes) {
+        const Vec scales = load(values.scales(g) + t);
+        Vec beside = hn::Zero(Floats());
+        if constexpr (has_offsets) beside = load(values.offsets(g) + t);
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+          const Vec w = load(weights + r * tile_tokens + t);
+          // Not seen: the scale may be that of nobody's token.
+          const auto unseen = hn::Eq(w, hn::Zero(Floats()));
+          const Vec x = hn::IfThenZeroElse(unseen, hn::Mul(w, scales));
+          store(x, scaled + r * tile_tokens + t);
+          most[r] = larger(most[r], hn::Abs(x));
+          if constexpr (has_offsets) {
+            offset[r] = hn::Add(offset[r], hn::IfThenZeroElse(unseen, hn::Mul(w, beside)));
+          }
+        });
+      }
+    };
+    if (values.has_offsets()) {
+      times(std::true_type());
+      fold_lanes(
+          offset, [](Vec a, Vec b) { return hn::Add(a, b); }, offsets);
+    } else {
+      times(std::false_type());
+      std::fill_n(offsets, 4, 0.0f);
+    }
+    fold_lanes(most, larger, largest);
+  }
+  HWY_INLINE void write(std::int32_t excess, std::size_t tokens) {
+    using namespace simd;
+    Vec totals[4];
+    unrolled<4>([&](auto r) __attribute__((always_inline)) { totals[r] = hn::Zero(Floats()); });
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+      const DigitScale by = digit_scale<code_digits>(largest[r]);
+      steps[r] = by.step;
+      const WordVec sums =
+          write_digits<code_digits>(scaled + r * tile_tokens, tokens, by,
+                                    digits + r * code_digits * tile_tokens, tile_tokens);
+      totals[r] = hn::BitCast(Floats(), sums);
+    });
+    if (excess == 0) return;
+    float total[4];
+    fold_lanes(
+        totals, [](Vec a, Vec b) { return of_words(hn::Add(words_of(a), words_of(b))); }, total);
+    for (std::size_t r = 0; r < Rows; ++r) {
+      const auto numbers = static_cast<float>(std::bit_cast<std::int32_t>(total[r]) * excess);
+      offsets[r] -= numbers * steps[r];
+    }
+  }
+
+ private:
+  static simd::WordVec words_of(simd::Vec x) { return simd::hn::BitCast(simd::Words(), x); }
+  static simd::Vec of_words(simd::WordVec x) { return simd::hn::BitCast(simd::Floats(), x); }
+  static constexpr auto larger = [](simd::Vec a, simd::Vec b) {
+    return of_words(simd::hn::Max(words_of(a), words_of(b)));
+  };
+};
+
+/// The same place, which g++ reads only here: read before the product's loop, its floats would take the
+/// registers of the loop's operands, and 8-bit values half as long again.
+template <class T>
+HWY_INLINE const T* reread(const T* from) {
+  asm volatile("" : "+r"(from));
+  return from;
+}
+
+/// Adds a group's channels. \shape sums (Rows, stride)
+template <std::size_t Rows>
+HWY_INLINE void add_code_group(const CodeTile<false>& values, std::size_t g,
+                               const ScaledWeights<Rows>& weights, RowsAhead& ahead, float* sums,
+                               std::size_t stride) {
+  using namespace simd;
+  const DigitRows left{weights.digits, code_digits * tile_tokens, tile_tokens};
+  float* to = sums + g * values.group();
+  const auto add = [&](auto vectors, auto halves, std::size_t c) __attribute__((always_inline)) {
+    constexpr std::size_t read = decltype(halves)::value ? 1 : decltype(vectors)::value;
+    const auto word = [&](std::size_t column) {
+      return g * values.group_words() + column / 16 * 4 * step_words + column % 16;
+    };
+    const std::size_t apart = decltype(halves)::value ? values.group() / 2 : lanes;
+    multiply_value_codes<Rows, decltype(vectors)::value, decltype(halves)::value>(
+        values.runs(), {word(c), word(c + lanes)}, left, values.lines_ahead(read),
+        ahead, [&](auto r, auto v, Vec product) __attribute__((always_inline)) {
+          float* at = to + r * stride + c + v * apart;
+          const ScaledWeights<Rows>* by = reread(&weights);
+          const Vec before = hn::Add(load(at), set(by->offsets[r]));
+          store(hn::MulAdd(product, set(by->steps[r]), before), at);
+        });
+  };
+  constexpr std::integral_constant<std::size_t, 1> one;
+  constexpr std::integral_constant<std::size_t, 2> two;
+  std::size_t c = 0;
+  if (values.in_halves()) {
+    for (; c < values.group() / 2; c += lanes) add(two, std::true_type(), c);
+  } else {
+    for (; c + 2 * lanes <= values.group(); c += 2 * lanes) add(two, std::false_type(), c);
+    for (; c < values.group(); c += lanes) add(one, std::false_type(), c);
+  }
+}
+
 /// sums += weights * values. \shape weights (rows, tile_tokens), zero where a token is not seen; sums
 /// (rows, stride); tokens: a multiple of 16
 template <std::size_t Rows>
 void add_code_values(const CodeTile<false>& values, const float* weights, std::size_t tokens,
                      RowsAhead& ahead, float* sums, std::size_t stride) {
-  using namespace simd;
-  alignas(64) std::int8_t digits[Rows * code_digits * tile_tokens];
-  alignas(64) float scaled[Rows * tile_tokens];
-  std::int32_t start[Rows * code_digits];
-  float steps[Rows], offsets[Rows], largest[Rows];
-  for (std::size_t g = 0; g < values.groups(); ++g) {
-    // Step by step for all rows, so that they do not wait for each other's sums.
-    for (std::size_t r = 0; r < Rows; ++r) {
-      Vec offset = hn::Zero(Floats());
-      WordVec most = hn::Zero(Words());  // as largest_magnitude()
-      for (std::size_t t = 0; t < tokens; t += lanes) {
-        const Vec w = load(weights + r * tile_tokens + t);
-        // Not seen: the scale may be that of nobody's token.
-        const auto unseen = hn::Eq(w, hn::Zero(Floats()));
-        const Vec x = hn::IfThenZeroElse(unseen, hn::Mul(w, load(values.scales(g) + t)));
-        store(x, scaled + r * tile_tokens + t);
-        most = hn::Max(most, hn::BitCast(Words(), hn::Abs(x)));
-        if (values.has_offsets()) {
-          offset =
-              hn::Add(offset, hn::IfThenZeroElse(unseen, hn::Mul(w, load(values.offsets(g) + t))));
-        }
-      }
-      offsets[r] = values.has_offsets() ? sum(offset) : 0.0f;
-      largest[r] = std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
-    }
-    for (std::size_t r = 0; r < Rows; ++r) {
-      steps[r] = simd::to_digits<code_digits>(scaled + r * tile_tokens, tokens, largest[r],
-                                              digits + r * code_digits * tile_tokens, tile_tokens,
-                                              start + r * code_digits);
-    }
-    for (std::int32_t& s : start) s *= -values.excess();
-    const DigitRows left{digits, code_digits * tile_tokens, tile_tokens, start};
-    float* to = sums + g * values.group();
-    const auto add = [&](auto vectors, auto halves, std::size_t c) __attribute__((always_inline)) {
-      constexpr std::size_t read = decltype(halves)::value ? 1 : decltype(vectors)::value;
-      const auto word = [&](std::size_t column) {
-        return g * values.group_words() + column / 16 * 4 * step_words + column % 16;
-      };
-      const std::size_t apart = decltype(halves)::value ? values.group() / 2 : lanes;
-      multiply_value_codes<Rows, decltype(vectors)::value, decltype(halves)::value>(
-          values.runs(), {word(c), word(c + lanes)}, left, values.lines_ahead(read),
-          ahead, [&](auto r, auto v, Vec product) __attribute__((always_inline)) {
-            float* at = to + r * stride + c + v * apart;
-            const Vec before = hn::Add(load(at), set(offsets[r]));
-            store(hn::MulAdd(product, set(steps[r]), before), at);
-          });
-    };
-    constexpr std::integral_constant<std::size_t, 1> one;
-    constexpr std::integral_constant<std::size_t, 2> two;
-    std::size_t c = 0;
-    if (values.in_halves()) {
-      for (; c < values.group() / 2; c += lanes) add(two, std::true_type(), c);
-    } else {
-      for (; c + 2 * lanes <= values.group(); c += 2 * lanes) add(two, std::false_type(), c);
-      for (; c < values.group(); c += lanes) add(one, std::false_type(), c);
+  // Step by step for several groups, so that they do not wait for each other's largest numbers and sums.
+  constexpr std::size_t together = 4;
+  ScaledWeights<Rows> scaled[together];
+  for (std::size_t first = 0; first < values.groups(); first += together) {
+    const std::size_t count = std::min(together, values.groups() - first);
+    for (std::size_t i = 0; i < count; ++i) scaled[i].scale(values, first + i, weights, tokens);
+    for (std::size_t i = 0; i < count; ++i) scaled[i].write(values.excess(), tokens);
+    for (std::size_t i = 0; i < count; ++i) {
+      add_code_group(values, first + i, scaled[i], ahead, sums, stride);
     }
   }
 }

@@ -71,20 +71,29 @@ HWY_INLINE void store_two_digits(const float* x, Vec factor, std::int8_t* digits
 }  // namespace detail
 #endif
 
-/// Writes x = step * (whole numbers of so many signed bytes, lowest first) and gives step; NaN where an x
-/// is not finite. Numbers are zeros where the largest magnitude is below 2^-100, which the inverse of a step
-/// would overflow for not far below. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
-/// sum, the highest as large as it must be
-/// \pre largest == largest_magnitude(x, n)
+/// How floats become whole numbers: times `inverse`; x = step * number. The step is NaN where a float is not
+/// finite.
+struct DigitScale {
+  float inverse, step;
+};
+/// \pre largest == largest_magnitude of the floats
 template <std::size_t Digits = code_digits>
-float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
-                std::size_t stride, std::int32_t* total) {
+DigitScale digit_scale(float largest) {
   static_assert(Digits >= 1 && Digits <= code_digits);
-  const hn::Rebind<std::int8_t, Floats> bytes;
-  const bool finite = std::isfinite(largest);
   // the largest number
   constexpr float most = Digits == 1 ? 127.0f : Digits == 2 ? 127.0f * 257 : 0x1p22f;
-  const Vec inverse = set(finite && largest >= 0x1p-100f ? most / largest : 0.0f);
+  if (!std::isfinite(largest)) return {0, std::numeric_limits<float>::quiet_NaN()};
+  return {largest >= 0x1p-100f ? most / largest : 0.0f, largest / most};
+}
+
+/// Writes whole numbers as so many signed bytes, lowest first, and gives lanes that sum to the numbers' sum.
+/// \shape x (n), n a multiple of 16; digits (Digits, stride)
+template <std::size_t Digits = code_digits>
+HWY_INLINE WordVec write_digits(const float* x, std::size_t n, const DigitScale& scale,
+                                std::int8_t* digits, std::size_t stride) {
+  const hn::Rebind<std::int8_t, Floats> bytes;
+  const bool finite = !std::isnan(scale.step);
+  const Vec inverse = set(scale.inverse);
   WordVec sums = hn::Zero(Words());
   std::size_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
@@ -104,8 +113,21 @@ float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digit
       rest = hn::ShiftRight<8>(hn::Sub(rest, digit));
     });
   }
+  return sums;
+}
+
+/// Writes x = step * (whole numbers of so many signed bytes, lowest first) and gives step; NaN where an x
+/// is not finite. Numbers are zeros where the largest magnitude is below 2^-100, which the inverse of a step
+/// would overflow for not far below. \shape x (n), n a multiple of 16; digits (Digits, stride); total (Digits): digits of the
+/// sum, the highest as large as it must be
+/// \pre largest == largest_magnitude(x, n)
+template <std::size_t Digits = code_digits>
+float to_digits(const float* x, std::size_t n, float largest, std::int8_t* digits,
+                std::size_t stride, std::int32_t* total) {
+  const DigitScale scale = digit_scale<Digits>(largest);
+  const WordVec sums = write_digits<Digits>(x, n, scale, digits, stride);
   split_digits<Digits>(hn::GetLane(hn::SumOfLanes(Words(), sums)), total);
-  return finite ? largest / most : std::numeric_limits<float>::quiet_NaN();
+  return scale.step;
 }
 
 }  // namespace quire::simd

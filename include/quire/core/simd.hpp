@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -176,6 +177,25 @@ HWY_INLINE void transpose_in_blocks([[maybe_unused]] Vec (&v)[4]) {
   v[1] = hn::BitCast(d, hn::InterleaveUpper(pairs, pairs_of(x), pairs_of(z)));
   v[2] = hn::BitCast(d, hn::InterleaveLower(pairs, pairs_of(y), pairs_of(w)));
   v[3] = hn::BitCast(d, hn::InterleaveUpper(pairs, pairs_of(y), pairs_of(w)));
+#endif
+}
+
+/// What `op` makes of all lanes of each of four vectors, in the same order for each; so many are made together
+/// in the time of one and a half. \shape to (4)
+template <class Op>
+HWY_INLINE void fold_lanes(Vec (&v)[4], const Op& op, float* to) {
+#if HWY_TARGET == HWY_SCALAR
+  (void)op;
+  for (std::size_t i = 0; i < 4; ++i) to[i] = hn::GetLane(v[i]);
+#else
+  const Floats d;
+  transpose_in_blocks(v);
+  auto x = op(op(v[0], v[1]), op(v[2], v[3]));
+  if constexpr (lanes == 16) x = op(x, hn::ConcatLowerUpper(d, x, x));
+  if constexpr (lanes >= 8) x = op(x, hn::SwapAdjacentBlocks(x));
+  float each[lanes];
+  store(x, each);
+  std::copy_n(each, 4, to);
 #endif
 }
 
