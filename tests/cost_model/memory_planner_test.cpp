@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include <quire/engine/override.hpp>
 #include <quire/model/known_shapes.hpp>
 #include <quire/presets/vllm.hpp>
 
@@ -40,6 +41,16 @@ TEST(MemoryPlanner, DividesTheDevice) {
   EXPECT_EQ(plan.host_blocks.value, (std::int64_t{4} << 30) / (16 * 819'200));
   EXPECT_EQ(plan.slots().value, plan.device_blocks.value * 16);
   EXPECT_THAT(plan.explain(), ::testing::HasSubstr(std::to_string(plan.device_blocks.value)));
+}
+
+TEST(MemoryPlanner, CountsSlotsInBlocksOfTheEngine) {
+  CostInputs in = inputs(model::opt_13b);
+  const MemoryPlan small = plan_memory(in, {});
+  in.storage = storage_cost<with<presets::Vllm, set_block_size<BlockSize<64>>>>(model::opt_13b);
+  const MemoryPlan large = plan_memory(in, {});
+  EXPECT_EQ(large.device_blocks.value, small.device_blocks.value / 4);
+  EXPECT_EQ(large.slots().value, large.device_blocks.value * 64);
+  EXPECT_THAT(large.explain(), ::testing::HasSubstr("64"));
 }
 
 // Table 1 of the PagedAttention paper: what it gives each model fits beside the weights.

@@ -122,6 +122,11 @@ TEST(OperatorProfile, NamesFileLineAndExpectationOfWhatItRefuses) {
            {"dense.csv", "layer,tokens,time_us\n", "empty"},
            {"attention.csv", "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,1,16,1\n",
             "lacks"},
+           {"attention.csv",  // prompts alone, beside decodes and without
+            "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n16,0,0,0,1\n", "lacks"},
+           {"attention.csv",
+            "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,1,16,1\n16,0,0,0,1\n",
+            "lacks"},
            {"skew_fit.csv",
             "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n0,n<=7x,sr<=5%,kvB<="
             "1k,"

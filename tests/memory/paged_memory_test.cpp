@@ -300,6 +300,18 @@ Tokens serve(Memory& memory, const std::vector<TokenId>& prompt) {
   return found;
 }
 
+TEST(PagedMemory, ATextThatWasFoundIsGivenUpAfterOneThatWasNot) {
+  const std::vector<TokenId> found{1, 2, 3, 4, 5, 6, 7, 8, 9},
+      other{11, 12, 13, 14, 15, 16, 17, 18};
+  PagedMemory<Cached> memory({5, 0, 4}, model::llama_7b, 0.0);
+  EXPECT_EQ(serve(memory, found), Tokens{0});
+  EXPECT_EQ(serve(memory, other), Tokens{0});
+  EXPECT_EQ(serve(memory, found), Tokens{8});
+  EXPECT_EQ(serve(memory, {21, 22, 23, 24, 25, 26, 27, 28}), Tokens{0});  // one block goes for it
+  EXPECT_EQ(memory.cached_prefix(group_of(found)), Tokens{8});
+  EXPECT_EQ(memory.cached_prefix(group_of({11, 12, 13, 14, 15, 16, 17, 18, 19})), Tokens{4});
+}
+
 TEST(PagedMemory, AnAdmissionPolicyDecidesWhatIsFoundAgain) {
   PagedMemory<with<Cached, set_admission<admission::ReuseThreshold>>> memory({8, 0, 4},
                                                                              model::llama_7b, 0.0);

@@ -191,6 +191,23 @@ TEST(TieredCache, AnEvictedPrefixGoesDownAndIsFoundThere) {
   EXPECT_EQ(plan.swap_in.size(), 2u);
 }
 
+TEST(TieredCache, CountsWhereEvictedBlocksWent) {
+  KvGeometry g{.device_blocks = 3, .host_blocks = 2, .block_tokens = 4, .disk_blocks = 1};
+  g.tiers = all_rules;
+  Memory memory(g, model::llama_7b, 0.0);
+  pass(memory, text(12, 0));
+  pass(memory, text(12, 100));  // two blocks to the host, one to disk
+  EXPECT_EQ(memory.tiers().counters().demoted, 3);
+  EXPECT_EQ(memory.tiers().counters().spilled, 0);
+  EXPECT_EQ(memory.tiers().counters().dropped, 0);
+  g.disk_blocks = 0;
+  Memory smaller(g, model::llama_7b, 0.0);
+  pass(smaller, text(12, 0));
+  pass(smaller, text(12, 100));  // the third has no place
+  EXPECT_EQ(smaller.tiers().counters().demoted, 2);
+  EXPECT_EQ(smaller.tiers().counters().dropped, 1);
+}
+
 TEST(TieredCache, WhatWasFetchedGoesDownAgainForNothing) {
   Memory memory({.device_blocks = 3,
                  .host_blocks = 8,
