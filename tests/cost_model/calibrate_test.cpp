@@ -143,6 +143,9 @@ TEST(VidurProducts, AreReadWithTheirShapes) {
   EXPECT_EQ(two[2].out, 14336);
   EXPECT_EQ(two[3].in, 7168);
   EXPECT_EQ(two[3].seconds, 4e-3);
+  const auto one = calibrate::read_vidur_products(path, 1);
+  ASSERT_EQ(one.size(), 4u);
+  EXPECT_EQ(one[0].tokens, 9);
   const auto all = calibrate::read_vidur_products(path, 0);
   EXPECT_EQ(all.size(), 8u);
   EXPECT_EQ(all[6].out, 14336);  // one matrix where the MLP has no gate

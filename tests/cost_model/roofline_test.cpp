@@ -230,6 +230,23 @@ TEST(RooflineByHand, PromptAttentionComputesTheCausalTriangle) {
   EXPECT_NEAR(attention_seconds(in, {row(2048, 512)}), 2.8554196e-3, 1e-8);
 }
 
+TEST(RooflineByHand, MovesBetweenHostAndDiskCountButHoldNobodyUpForLong) {
+  const CostInputs in = inputs(model::opt_13b, hardware::a100_40gb);
+  StepPlan plan;
+  plan.spills.resize(3);
+  plan.prefetches.resize(2);
+  // 5 x 13,107,200 bytes at 5 GB/s, behind the step
+  const StepCost cost = cost_model::Roofline(in).cost(plan);
+  EXPECT_EQ(cost.bytes_moved.value, 65'536'000);
+  EXPECT_NEAR(cost.seconds.value, 13.1072e-3, 1e-11);
+  StepPlan step = batch(decodes(64, 1000));
+  const double without = seconds(in, step);
+  ASSERT_GT(without, cost.seconds.value);
+  step.spills = plan.spills;
+  step.prefetches = plan.prefetches;
+  EXPECT_EQ(seconds(in, step), without);
+}
+
 TEST(RooflineByHand, CopiesReadAndWriteEachBlockInOneLaunch) {
   const CostInputs in = inputs(model::opt_13b, hardware::a100_40gb);
   StepPlan plan;

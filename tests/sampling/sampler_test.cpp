@@ -141,6 +141,19 @@ void renormalise(std::vector<double>& p) {
   for (double& x : p) x /= sum;
 }
 
+// 256 weights that each vanish beside what was summed before them, though their own sum does not: the
+// target lies behind the former and before the latter.
+TEST(Sampler, NoRoundingDrawsATokenThatWasCut) {
+  std::vector<float> weights(600, 0.0f);
+  weights[0] = 1;
+  std::fill_n(weights.begin() + 256, 256, 0x1p-54f);
+  weights[530] = 0.5f;
+  for (const double beyond : {0x1p-50, 0x1p-48, 0x1p-47}) {
+    const TokenId drawn = pick(weights, (1 + beyond) / (1.5 + 0x1p-46));
+    EXPECT_GT(weights[drawn], 0) << drawn;
+  }
+}
+
 TEST(Sampler, DrawsFollowTheDistribution) {
   const auto logits = spread_logits(300, 4);
   for (double temperature : {0.3, 1.0, 1.7}) {

@@ -53,9 +53,10 @@ inline constexpr double smallest_temperature = 1e-5;
     }
     double inside = sum;
     for (std::size_t i = c; i < std::min(c + chunk, weights.size()); ++i) {
+      if (!(weights[i] > 0)) continue;  // nor where the sum of a chunk rounds beyond its terms' own
       inside += static_cast<double>(weights[i]);
-      if (weights[i] > 0) last = static_cast<TokenId>(i);
-      if (inside > target) return static_cast<TokenId>(i);
+      last = static_cast<TokenId>(i);
+      if (inside > target) return last;
     }
     sum += here;
   }
