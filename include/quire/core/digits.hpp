@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -43,30 +44,49 @@ namespace detail {
 /// sums. \pre |x * factor| <= 127 * 257
 HWY_INLINE void store_two_digits(const float* x, Vec factor, std::int8_t* digits,
                                  std::size_t stride, WordVec& sums) {
-  // Between 2^23 and 2^24 a float's last bit is worth 1, so that adding rounds. With 128 more, the upper
-  // byte is the upper digit, and the lower one is 128 more than the lower digit.
-  const Vec magic = set(0x1.8p23f);
-  const auto zero = hn::Set(Words(), std::bit_cast<std::int32_t>(0x1.8p23f) - 128);
+  // Between 2^23 and 2^24 a float's last bit is worth 1, so that adding rounds. With 128 more, the second
+  // byte is the upper digit, and the first one is 128 more than the lower digit.
+  constexpr float magic = 0x1.8p23f + 128;
   const hn::RebindToUnsigned<Words> words;
+  const hn::Repartition<std::uint8_t, Floats> bytes;
+  const auto number = [&](std::size_t at) __attribute__((always_inline)) {
+    const auto bits = hn::BitCast(Words(), hn::MulAdd(load(x + at), factor, set(magic)));
+    sums = hn::Add(sums, bits);
+    return hn::BitCast(words, bits);
+  };
+#if HWY_TARGET <= HWY_AVX3_DL
+  // Lower bytes of two vectors' words, then upper ones: a shuffle that Highway has no name for.
+  alignas(64) static constexpr auto order = [] {
+    std::array<std::uint8_t, 64> from{};
+    for (std::size_t i = 0; i < 64; ++i) {
+      from[i] = static_cast<std::uint8_t>(i % 32 * 4 + i / 32);
+    }
+    return from;
+  }();
+  const auto from = hn::Load(bytes, order.data());
+  const auto pair = [&](std::size_t i) __attribute__((always_inline)) {
+    const auto former = number(i), latter = number(i + lanes);
+    return decltype(from){_mm512_permutex2var_epi8(former.raw, from.raw, latter.raw)};
+  };
+  const auto former = pair(0), latter = pair(2 * lanes);
+  const auto lower = hn::ConcatLowerLower(bytes, latter, former);
+  const auto upper = hn::ConcatUpperUpper(bytes, latter, former);
+#else
   const hn::Rebind<std::uint16_t, Floats> half;
   const hn::Repartition<std::uint16_t, Floats> halves;
-  const hn::Repartition<std::uint8_t, Floats> bytes;
   const auto pair = [&](std::size_t i) __attribute__((always_inline)) {
-    const auto number = [&](std::size_t at) __attribute__((always_inline)) {
-      const auto bits = hn::BitCast(Words(), hn::MulAdd(load(x + at), factor, magic));
-      const auto n = hn::Sub(bits, zero);
-      sums = hn::Add(sums, n);
-      return hn::TruncateTo(half, hn::BitCast(words, n));
-    };
-    const auto former = number(i), latter = number(i + lanes);
+    const auto former = hn::TruncateTo(half, number(i));
+    const auto latter = hn::TruncateTo(half, number(i + lanes));
     return hn::BitCast(bytes, hn::Combine(halves, latter, former));
   };
   const auto former = pair(0), latter = pair(2 * lanes);
-  const auto lower = hn::Xor(hn::ConcatEven(bytes, latter, former), hn::Set(bytes, 0x80));
-  hn::StoreU(lower, bytes, reinterpret_cast<std::uint8_t*>(digits));
-  hn::StoreU(hn::ConcatOdd(bytes, latter, former), bytes,
-             reinterpret_cast<std::uint8_t*>(digits + stride));
-  sums = hn::Sub(sums, hn::Set(Words(), 4 * 128));
+  const auto lower = hn::ConcatEven(bytes, latter, former);
+  const auto upper = hn::ConcatOdd(bytes, latter, former);
+#endif
+  hn::StoreU(hn::Xor(lower, hn::Set(bytes, 0x80)), bytes, reinterpret_cast<std::uint8_t*>(digits));
+  hn::StoreU(upper, bytes, reinterpret_cast<std::uint8_t*>(digits + stride));
+  constexpr std::uint32_t each = std::bit_cast<std::uint32_t>(magic);
+  sums = hn::Sub(sums, hn::Set(Words(), static_cast<std::int32_t>(4 * each)));
 }
 }  // namespace detail
 #endif
