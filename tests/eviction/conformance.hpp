@@ -47,12 +47,16 @@ void victims_are_legal(std::uint64_t seed) {
   for (int step = 0; step < pool.steps(); ++step) {
     pool.step(policy);
     const auto b = policy.victim();
-    ASSERT_EQ(b.has_value(), pool.any_evictable()) << "step " << step;
+    ASSERT_EQ(b.has_value(), pool.any_evictable())
+        << "victim() is empty exactly when no block is evictable; step " << step;
     if (!b) continue;
-    ASSERT_LT(b->value, pool.capacity().value);
-    ASSERT_TRUE(pool.resident(*b)) << "step " << step;
-    ASSERT_TRUE(pool.evictable(*b)) << "step " << step;
-    ASSERT_EQ(policy.victim(), b) << "asked twice, step " << step;
+    ASSERT_LT(b->value, pool.capacity().value)
+        << "victim() names a block that the pool does not have; step " << step;
+    ASSERT_TRUE(pool.resident(*b))
+        << "victim() names a block that is not resident: " << b->value << "; step " << step;
+    ASSERT_TRUE(pool.evictable(*b))
+        << "victim() names a block that is not evictable: " << b->value << "; step " << step;
+    ASSERT_EQ(policy.victim(), b) << "victim(), asked twice, says two things; step " << step;
   }
 }
 
@@ -66,7 +70,7 @@ void asking_changes_nothing(std::uint64_t seed) {
     pool.step(asked, twin);
     const auto b = asked.victim();
     if (step % 50 == 49) {
-      ASSERT_EQ(twin.victim(), b) << "step " << step;
+      ASSERT_EQ(twin.victim(), b) << "asking for victims has changed a later one; step " << step;
     }
   }
 }
@@ -81,7 +85,9 @@ void draining_gives_each_block_once(std::uint64_t seed) {
   std::vector<bool> gone(static_cast<std::size_t>(pool.capacity().value));
   std::size_t count = 0;
   while (const auto b = policy.victim()) {
-    ASSERT_TRUE(pool.evictable(*b));
+    ASSERT_LT(b->value, pool.capacity().value)
+        << "victim() names a block that the pool does not have";
+    ASSERT_TRUE(pool.evictable(*b)) << "victim() names a block that is not evictable: " << b->value;
     ASSERT_FALSE(gone[b->value]) << "given up twice: " << b->value;
     gone[b->value] = true;
     ++count;
@@ -91,7 +97,7 @@ void draining_gives_each_block_once(std::uint64_t seed) {
   }
   std::size_t evictable = 0;
   for (const BlockId b : pool.resident()) evictable += pool.evictable(b) ? 1 : 0;
-  ASSERT_EQ(count, evictable);
+  ASSERT_EQ(count, evictable) << "victims removed one by one are not all evictable blocks";
 }
 
 }  // namespace quire::eviction_test

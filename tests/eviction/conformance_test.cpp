@@ -69,7 +69,10 @@ TYPED_TEST(EvictionConformance, AllocatesNothingAfterConstruction) {
     const BlockId b{static_cast<std::uint32_t>(rng.below(capacity))};
     policy.on_access(b, {.content = 1 + b.value});
     policy.set_evictable(b, false);
-    const BlockId out = *policy.victim();
+    const auto victim = policy.victim();
+    ASSERT_TRUE(victim && victim->value < capacity && victim != b)
+        << "victim() names none of the evictable blocks";
+    const BlockId out = *victim;
     policy.on_remove(out);
     policy.on_insert(out, {.content = rng.below(4) == 0 ? 1 + rng.below(content) : ++content});
     policy.set_evictable(out, true);

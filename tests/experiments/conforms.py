@@ -20,6 +20,15 @@ struct Careless : quire::eviction::Fifo {
   }
   void set_evictable(quire::BlockId, bool) {}
 };
+// a block that the pool does not have
+struct Beyond : quire::eviction::Fifo {
+  static constexpr std::string_view name = "beyond";
+  using Fifo::Fifo;
+  std::optional<quire::BlockId> victim() const {
+    const auto b = Fifo::victim();
+    return b ? std::optional(quire::BlockId{b->value + 1000000000}) : b;
+  }
+};
 struct Unfinished {
   static constexpr std::string_view name = "unfinished";
   explicit Unfinished(quire::BlockCount) {}
@@ -51,6 +60,10 @@ class Conforms(unittest.TestCase):
             self.assertEqual(code, 1, said)
             self.assertIn("ANewBlockIsNotEvictable", said)
             self.assertIn("mine::Careless breaks", said)
+            code, said = conforms("eviction", file, "mine::Beyond")
+            self.assertEqual(code, 1, said)
+            self.assertIn("victim() names a block that the pool does not have", said)
+            self.assertNotIn("Segmentation fault", said)  # every test has its say
             code, said = conforms("eviction", file, "mine::Unfinished")
             self.assertEqual(code, 1, said)
             self.assertRegex(said.splitlines()[0], r"error: .*quire: eviction: the policy has no `void on_insert")

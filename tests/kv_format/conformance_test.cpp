@@ -93,7 +93,8 @@ TEST_P(KvFormatConformance, PoolCostsThePublishedBitsAValue) {
   const Arena<Packed> arena(shape, 5, tokens, *GetParam().codec);
   const double values = 2 * 2 * 3 * dim, slabs = 2 * 2 * 3;
   const auto bytes = static_cast<double>(arena.block_bytes()) / tokens;
-  EXPECT_GE(bytes + 1e-9, values * GetParam().bits / 8);
+  EXPECT_GE(bytes + 1e-9, values * GetParam().bits / 8)
+      << "slab_bytes() is less than token_bytes() a token";
   EXPECT_LT(bytes, values * GetParam().bits / 8 + slabs * 64 / tokens);
   EXPECT_EQ(arena.block_bytes() % 64, 0u);
 }
@@ -121,7 +122,8 @@ TEST_P(KvFormatConformance, SlotsKeepTheirTokensWithinTheBound) {
       write(s, slab, rows, fitted);
       const std::vector<float> got = read(s, slab, fitted);
       std::memcpy(copy.data(), slab, bytes);
-      EXPECT_EQ(read(s, copy.data(), fitted), got);
+      ASSERT_TRUE(read(s, copy.data(), fitted) == got)
+          << "load() reads what lies outside of the slab";
       if (kind[0] == 'n') {
         double wrong = 0, all = 0;
         for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -129,7 +131,8 @@ TEST_P(KvFormatConformance, SlotsKeepTheirTokensWithinTheBound) {
           all += std::pow(rows[i], 2);
         }
         // 1 is what zeros in place of the tokens would give
-        EXPECT_LT(std::sqrt(wrong / all), GetParam().noise()) << (which == 0 ? "keys" : "values");
+        EXPECT_LT(std::sqrt(wrong / all), GetParam().noise())
+            << (which == 0 ? "keys" : "values") << ": tokens that were stored come back otherwise";
       }
       float most = 0;
       for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -143,8 +146,9 @@ TEST_P(KvFormatConformance, SlotsKeepTheirTokensWithinTheBound) {
             << kind << " slot " << i / dim << " value " << rows[i];
       }
       for (std::size_t i = 0; i < 64; ++i) {
-        EXPECT_EQ(memory[i], std::byte{0x5a});
-        EXPECT_EQ(memory[64 + bytes + i], std::byte{0x5a});
+        ASSERT_EQ(memory[i], std::byte{0x5a}) << "store() writes before the slab";
+        ASSERT_EQ(memory[64 + bytes + i], std::byte{0x5a})
+            << "store() writes past slab_bytes(), at byte " << bytes + i;
       }
     }
   }

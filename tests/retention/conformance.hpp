@@ -95,9 +95,12 @@ class OneLane {
         << "after_step() changed places of tokens, which are the engine's";
     ASSERT_EQ(lane_.holes, before.holes);
     ASSERT_EQ(lane_.tail, before.tail);
-    ASSERT_TRUE(std::is_sorted(drop.begin(), drop.end()));
-    ASSERT_TRUE(std::adjacent_find(drop.begin(), drop.end()) == drop.end());
-    ASSERT_TRUE(drop.empty() || drop.back() < lane_.entries.size());
+    ASSERT_TRUE(std::is_sorted(drop.begin(), drop.end()))
+        << "after_step() names entries to drop in rising order";
+    ASSERT_TRUE(std::adjacent_find(drop.begin(), drop.end()) == drop.end())
+        << "after_step() names each entry once";
+    ASSERT_TRUE(drop.empty() || drop.back() < lane_.entries.size())
+        << "after_step() names entry " << drop.back() << " of " << lane_.entries.size();
     const std::size_t parts =
         lane_.entries.empty() ? 0 : lane_.history.size() / lane_.entries.size();
     for (std::size_t i = drop.size(); i-- > 0;) {
