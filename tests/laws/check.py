@@ -281,6 +281,24 @@ def files_named_in_prose_exist(tree):
                     yield f"{path}:{number}: {m[1]} does not exist"
 
 
+def links_of_prose_lead_somewhere(tree):
+    """Of a README: `[text](path#heading)` names a file or a folder of the checkout, and a heading that it has."""
+    def headings(text):
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+        return {re.sub(r"[^\w\- ]", "", m[1].lower()).replace(" ", "-")
+                for m in re.finditer(r"^#+ (.+)$", prose, re.M)}
+    for path, text in tree.texts.items():
+        if path.suffix != ".md":
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            for m in re.finditer(r"\]\(([^()\s:#]*)(?:#([^()\s]+))?\)", line):
+                target = (tree.root / path.parent / m[1]).resolve() if m[1] else tree.root / path
+                if not target.exists():
+                    yield f"{path}:{number}: {m[1]} does not exist"
+                elif m[2] and m[2] not in headings(target.read_text(encoding="utf-8")):
+                    yield f"{path}:{number}: {m[1] or path.name} has no heading #{m[2]}"
+
+
 def top_level_is_as_listed(tree):
     """Rows and logs of a run from the root end up there."""
     for name in sorted({path.relative_to(tree.root).parts[0] for path in tree.files()} - TOP_LEVEL):
@@ -294,7 +312,7 @@ LAWS = (policy_is_named_as_its_file, policy_has_a_literature_name, policy_assert
         header_is_guarded_once, header_includes_its_standard_headers, folder_has_an_umbrella,
         quire_hpp_is_all_umbrellas,
         nothing_is_left_unfinished, no_path_of_one_machine, experiment_is_complete,
-        files_named_in_prose_exist, top_level_is_as_listed)
+        files_named_in_prose_exist, links_of_prose_lead_somewhere, top_level_is_as_listed)
 
 
 def violations(root, law=None):

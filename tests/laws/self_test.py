@@ -89,6 +89,9 @@ BROKEN = {
                                {"experiments/scripts/train.py": "import math\n"}],
     "files_named_in_prose_exist": [
         {"experiments/waste/README.md": "See `experiments/waste/gone.cpp`.\n"}],
+    "links_of_prose_lead_somewhere": [
+        {"experiments/waste/README.md": "See [there](../gone/README.md).\n"},
+        {"experiments/waste/README.md": "# Waste\n\nSee [there](#wastes).\n"}],
     "top_level_is_as_listed": [{"rows.jsonl": "{}\n"}],
 }
 
