@@ -69,6 +69,16 @@ template <class Number, class Good>
                                     [](double v) { return v > 0 && v <= 1; });
 }
 
+/// A path, of something that may not be there yet. An empty word is what a script passes whose variable is
+/// not set: without this it would pass for a flag that was not given.
+[[nodiscard]] inline CLI::Validator a_path() {
+  CLI::Validator validator;
+  validator.operation([](std::string& text) {
+    return std::string(text.empty() ? "\"\" is no path; expected a file or a folder" : "");
+  });
+  return validator;
+}
+
 /// One of a few words. kind: what they are.
 [[nodiscard]] inline CLI::Validator one_of(std::string_view kind, std::vector<std::string> words) {
   std::string all;

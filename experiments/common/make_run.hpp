@@ -169,7 +169,11 @@ void take_settings(const Settings& s, Options& out) {
     shape = checkpoint::read_config((folder / "config.json").string()).shape;
     shape.name = folder.parent_path().filename().string();
   } else if (s.executor != "simulated" || s.model.find('/') != std::string::npos) {
-    throw data_error(s.model, "no such directory", "a checkpoint's folder or the name of a model");
+    std::error_code none;
+    const bool file = std::filesystem::exists(s.model, none);
+    throw data_error(s.model,
+                     file ? "is a file, and its name does not end in .gguf" : "no such directory",
+                     "a checkpoint's folder, a .gguf or the name of a model");
   } else {
     throw unknown_name("--model", "model", s.model, model_names());
   }

@@ -60,6 +60,17 @@ Error explained(const CLI::App& app, const CLI::ParseError& error) {
   }
   std::string what = error.what();
   std::replace(what.begin(), what.end(), '\n', ' ');
+  constexpr std::string_view once = ": At Most 1 required but received ";
+  if (const std::size_t at = what.find(once); at != std::string::npos) {
+    return usage_error(where,
+                       what.substr(0, at) + " is given " + what.substr(at + once.size()) + " times",
+                       "it once");
+  }
+  constexpr std::string_view value = ": 1 required ";  // and a type
+  if (const std::size_t at = what.find(value);
+      at != std::string::npos && what.ends_with("missing")) {
+    return usage_error(where, what.substr(0, at) + " has no value", "one behind it");
+  }
   constexpr std::string_view expected = "; expected ";  // of flag_values.hpp
   if (const std::size_t at = what.find(expected); at != std::string::npos) {
     return usage_error(where, what.substr(0, at), what.substr(at + expected.size()));

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -281,6 +282,8 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
         .add_option_function<std::string>(
             names,
             [&o, &field, flag](const std::string& value) {
+              if (value.empty())
+                throw usage_error(flag, "\"\" is no value", "one, or no such flag");
               set_setting(o.selection.settings, field, value, flag);
               o.selection.given.emplace_back(field.name);
             },
@@ -325,8 +328,10 @@ void add_run_flags(CLI::App& command, RunOptions& o) {
   command
       .add_option("--chrome-trace", o.measurement.chrome_trace,
                   "timeline of the run for ui.perfetto.dev; one run only")
+      ->check(a_path())
       ->group("Measurement");
   command.add_option("-o,--out", o.out, "file to which rows are appended, one JSON object a line")
+      ->check(a_path())
       ->group("Output");
   command.add_flag("--append", o.append, "add to rows that are there")->group("Output");
   command.add_flag("--resume", o.resume, "leave out what this program has finished in --out")
@@ -655,6 +660,10 @@ CellRun run_one(const Prepared& p, std::size_t i) {
     run.exit_code = 1;
   } catch (const std::length_error&) {  // a vector of more than there are addresses for
     run.error = too_large;
+    run.exit_code = 1;
+  } catch (const std::exception&
+               error) {  // of a policy of somebody's own: where it was thrown is told too
+    run.error = error.what();
     run.exit_code = 1;
   }
   return run;

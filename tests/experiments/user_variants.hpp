@@ -3,6 +3,7 @@
 // What a user's own list of variants looks like: a policy and a variant outside the library.
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string_view>
 
 #include <quire/core/type_list.hpp>
@@ -37,11 +38,28 @@ struct HighestBlockFirst : quire::presets::VllmPrefixCache {
   using Eviction = HighestBlock;
 };
 
+/// Finds a fault of its own in the midst of a run, and throws what the standard library has.
+class LosesCount : public HighestBlock {
+ public:
+  static constexpr std::string_view name = "loses_count";
+  using HighestBlock::HighestBlock;
+  std::optional<quire::BlockId> victim() const {
+    if (HighestBlock::victim()) throw std::runtime_error("my own table is inconsistent");
+    return std::nullopt;
+  }
+};
+
+struct LosingCount : quire::presets::VllmPrefixCache {
+  static constexpr std::string_view name = "losing_count";
+  using Eviction = LosesCount;
+};
+
 struct VllmLogBytes : quire::presets::Vllm {
   static constexpr std::string_view name = "vllm_log_bytes";
   using KvFormat = LogBytes;
 };
 
-using Variants = quire::type_list<quire::presets::Vllm, HighestBlockFirst, VllmLogBytes>;
+using Variants =
+    quire::type_list<quire::presets::Vllm, HighestBlockFirst, VllmLogBytes, LosingCount>;
 
 }  // namespace lab
