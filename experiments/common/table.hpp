@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -105,13 +107,15 @@ class Table {
     }
     return "";
   }
-  /// Numbers with a fraction to four digits; the rest as it is.
+  /// Numbers with a fraction to four digits, or to all before the point where those are more: 10402, and
+  /// no 1.04e+04 beside a difference of 2. The rest as it is.
   static std::string short_form(const std::string& text) {
     char* end = nullptr;
     const double number = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || text.find_first_of(".e") == std::string::npos) return text;
     char digits[40];
-    std::snprintf(digits, sizeof digits, "%.4g", number);
+    const bool large = std::abs(number) >= 9999.5 && std::abs(number) < 1e15;
+    std::snprintf(digits, sizeof digits, large ? "%.0f" : "%.4g", number);
     return digits;
   }
   static void print_csv_row(std::ostream& out, const std::vector<std::string>& row) {

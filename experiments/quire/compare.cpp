@@ -341,7 +341,8 @@ int compare(const CompareOptions& o) {
   }
   std::vector<std::pair<std::string, std::string>> lines;  // metric, JSON
   std::vector<std::string> remarks;
-  std::set<std::string> moved;  // metrics that are not equal in every pair
+  std::set<std::string> moved;                  // metrics that are not equal in every pair
+  std::map<std::string, std::size_t> left_out;  // metrics: pairs of which a row has no number
   std::size_t shown = 0, intervals = 0, single = 0;
   for (const Cell& cell : paired.cells) {
     const auto& pairs = cell.pairs;
@@ -361,7 +362,10 @@ int compare(const CompareOptions& o) {
       std::vector<double> before, after;
       for (const auto& [from, to] : pairs) {
         const auto a = from->outcomes.find(metric), b = to->outcomes.find(metric);
-        if (a == from->outcomes.end() || b == to->outcomes.end()) continue;
+        if (a == from->outcomes.end() || b == to->outcomes.end()) {
+          ++left_out[metric];
+          continue;
+        }
         before.push_back(a->second);
         after.push_back(b->second);
       }
@@ -443,6 +447,13 @@ int compare(const CompareOptions& o) {
     remarks.push_back(std::to_string(paired.unpaired) +
                       (paired.unpaired == 1 ? " row has" : " rows have") +
                       " no partner that differs in " + between + " alone and was left out");
+  }
+  std::map<std::size_t, std::vector<std::string>> incomplete;
+  for (const auto& [metric, count] : left_out) incomplete[count].push_back(metric);
+  for (const auto& [count, names] : incomplete) {
+    remarks.push_back(list_of(names) + ": " + std::to_string(count) +
+                      (count == 1 ? " pair was" : " pairs were") +
+                      " left out, of which a row has no number there");
   }
   for (const std::string& file : torn) {
     remarks.push_back(file + ": the last line is not a whole row and was left out");

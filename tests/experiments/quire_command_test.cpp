@@ -338,6 +338,13 @@ TEST(QuireCommand, NumbersOutOfRangeAreSaidInPlainWords) {
           "--jobs: \"0\" is out of range or no number; expected a whole "
           "number from 1 to 1024");
   refused({"run", "--timeout", "0"}, "expected a positive number");
+  refused({"run", "--seed", "1", "--seed", "2"}, "--seed is given 2 times; expected it once");
+  refused({"run", "--variant"}, "--variant has no value; expected one");
+  // as "$OUT" is where nobody has set it
+  refused({"run", "--out", ""}, "--out: \"\" is no path");
+  refused({"run", "--out="}, "--out");
+  refused({"run", "--chrome-trace", ""}, "--chrome-trace: \"\" is no path");
+  refused({"run", "--trace", ""}, "--trace: \"\" is no value");
   refused({"run", "--timeout", "nan"}, "expected a positive number");
   refused({"run", "--metric-percentiles", "50,nan"}, "\"nan\" is out of range");
   refused({"run", "--metric-percentiles", "99,50,99"}, "--metric-percentiles: has 99 twice");
@@ -402,7 +409,7 @@ TEST(QuireCommand, AUsersPolicyIsListedAndRuns) {
   ASSERT_EQ(list.exit_code, 0);
   const auto all = quire::json::parse(list.out, "list");
   const auto& variants = *all.object()->find("variants")->array();
-  ASSERT_EQ(variants.size(), 3u);
+  ASSERT_EQ(variants.size(), 4u);
   EXPECT_EQ(text(variants[1], "name"), "highest_block_first");
   EXPECT_EQ(text(variants[1], "eviction"), "highest_block");
   const Ran run = quire::testing::run_program(
@@ -410,6 +417,20 @@ TEST(QuireCommand, AUsersPolicyIsListedAndRuns) {
       short_run({"--variant", "highest_block_first", "--workload", "shared_prefix"}));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("Successful requests:                    20"));
+}
+
+TEST(QuireCommand, WhatAUsersPolicyThrowsIsToldWithItsRun) {
+  const TempDir folder;
+  const std::string out = (folder.path() / "rows.jsonl").string();
+  const Ran ran = quire::testing::run_program(
+      QUIRE_USER_COMMAND,
+      {"run", "--variant", "highest_block_first,losing_count", "--workload", "shared_prefix",
+       "--prefix-len", "512", "--num-prefixes", "50", "--num-prompts", "100", "--kv-memory-gib",
+       "2", "--out", out, "--quiet"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("losing_count shared_prefix"));
+  EXPECT_THAT(ran.err, HasSubstr(": my own table is inconsistent"));
+  EXPECT_EQ(quire::metrics::read_rows(out).size(), 1u);  // of the run before it
 }
 
 TEST(QuireCommand, AUsersKvFormatRunsEverywhere) {
@@ -1265,6 +1286,19 @@ TEST(QuireCommand, ComparesPairsOfEqualSeed) {
   EXPECT_THAT(cells.out, HasSubstr("request_rate,between"));
   EXPECT_THAT(cells.out, HasSubstr("2,eviction,lru,sieve,mean_ttft_ms,1,5,4,-1,,,-20,one pair"));
   EXPECT_EQ(compared(rows + faster, {}).exit_code, 2);  // which of the two?
+  EXPECT_THAT(
+      compared(row_of("lru", 0, 12345.6) + row_of("sieve", 0, 12347.6), {"--format", "md"}).out,
+      AllOf(HasSubstr(" 12346 "), HasSubstr(" 12348 ")));
+  // a pair of which one side has no number, as where nothing completed, is not left out unsaid
+  std::string null = row_of("sieve", 0, 101);
+  null.replace(null.find("101.000000"), 10, "null");
+  const Ran lost =
+      compared(row_of("lru", 0, 100) + null + row_of("lru", 1, 200) + row_of("sieve", 1, 202) +
+                   row_of("lru", 2, 200) + row_of("sieve", 2, 203),
+               {"--metric", "mean_ttft_ms", "--format", "csv"});
+  EXPECT_THAT(lost.out, HasSubstr("mean_ttft_ms,2,200,202.5,"));
+  EXPECT_THAT(lost.err,
+              HasSubstr("mean_ttft_ms: 1 pair was left out, of which a row has no number there"));
   // a change that decided nothing
   EXPECT_THAT(compared(row_of("lru", 0, 1, "h") + row_of("sieve", 0, 1, "h"), {}).err,
               HasSubstr("the same decisions in every pair"));
@@ -1491,6 +1525,9 @@ TEST(QuireCommand, GenerateRefusesInOneLine) {
   refused({"generate", "/none", "--prompt", "a"}, 1);
   EXPECT_THAT(quire_command({"generate", "/none", "--prompt", "a"}).err,
               HasSubstr("no such directory"));
+  const std::string text = QUIRE_SOURCE_DIR "/README.md";
+  EXPECT_THAT(quire_command({"run", "--executor", "cpu", "--model", text}).err,
+              HasSubstr(text + ": is a file, and its name does not end in .gguf"));
   refused({"generate", induction, "--prompt", "a", "--top-p", "0"}, 2);
   refused({"generate", induction, "--prompt", "a", "--max-model-len", "99999"}, 2);
   EXPECT_THAT(quire_command({"generate", induction}).err, Not(HasSubstr("quire: quire")));
