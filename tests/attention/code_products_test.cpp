@@ -298,6 +298,27 @@ void expect_digits_hold(double most) {
   EXPECT_EQ(split(), 0.0f);
   EXPECT_EQ(put_together(totals, 1), 0);
 }
+template <std::size_t Digits>
+void expect_digits_alike() {
+  Rng rng(3);
+  for (int round = 0; round < 2000; ++round) {
+    float x[64];
+    for (float& v : x) v = static_cast<float>(rng.normal());
+    const float largest = simd::largest_magnitude(x, 64);
+    std::int8_t together[Digits * 64], apart[Digits * 64];
+    std::int32_t totals[Digits];
+    simd::to_digits<Digits>(x, 64, largest, together, 64, totals);
+    for (std::size_t i = 0; i < 64; i += 16) {
+      simd::to_digits<Digits>(x + i, 16, largest, apart + i, 64, totals);
+    }
+    ASSERT_TRUE(std::equal(together, together + Digits * 64, apart)) << round;
+  }
+}
+TEST(CodeProducts, DigitsOfANumberDoNotDependOnHowManyAreWritten) {
+  expect_digits_alike<1>();
+  expect_digits_alike<2>();
+  expect_digits_alike<3>();
+}
 TEST(CodeProducts, DigitsHoldAsManyBitsAsTheySay) {
   expect_digits_hold<1>(127);
   expect_digits_hold<2>(127 * 257);

@@ -52,11 +52,12 @@ struct Data {
 };
 
 /// Writes tokens in the given steps into a poisoned pool and attends to them; gives the last row of
-/// each step. \shape result (steps)(heads, dim)
+/// each step, and all rows where somebody asks. \shape result (steps)(heads, dim); every (tokens, heads, dim)
 std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
                                     const std::vector<std::size_t>& steps,
                                     std::shared_ptr<const Calibration> fitted = nullptr,
-                                    std::size_t* open_bytes = nullptr) {
+                                    std::size_t* open_bytes = nullptr,
+                                    std::vector<float>* every = nullptr) {
   model::Shape shape;
   shape.layers = 1;
   shape.kv_heads = kv_heads;
@@ -92,6 +93,7 @@ std::vector<std::vector<float>> run(const KvCodec& codec, const Data& d,
     arena.end({&s, 1}, d.rotations.data());
     at += rows;
     results.emplace_back(out.end() - heads * dim, out.end());
+    if (every != nullptr) every->insert(every->end(), out.begin(), out.end());
   }
   if (open_bytes != nullptr) *open_bytes = arena.open_bytes();
   return results;
@@ -163,6 +165,23 @@ TEST(Packed, TokenFormatsAttendToWhatTheyStore) {
     }
     // how a prompt is cut into steps changes nothing
     EXPECT_EQ(run(*codec, d, {50, 32, 1}).back(), got.back());
+  }
+}
+
+// Bit for bit, rows in the middle of a step too: more keys lie beside theirs than they see.
+TEST(Packed, RowsDoNotDependOnWhatIsComputedBesideThem) {
+  const Data d(128);
+  for (const KvCodec* codec :
+       {&codec_of<Int8PerTokenHead>(), &codec_of<Int4PerTokenHead>(), &codec_of<Int4Grouped<32>>(),
+        &codec_of<Q80>(), &codec_of<Q40>(), &codec_of<Fp8PerTokenHead>(), &codec_of<Mxfp4>(),
+        &codec_of<KeysValues<Int8PerTokenHead, Int4Grouped<64>>>()}) {
+    SCOPED_TRACE(codec->name);
+    std::vector<float> alone, together, parts;
+    run(*codec, d, ones(128), nullptr, nullptr, &alone);
+    run(*codec, d, {128}, nullptr, nullptr, &together);
+    run(*codec, d, {5, 60, 63}, nullptr, nullptr, &parts);
+    EXPECT_EQ(alone, together);
+    EXPECT_EQ(alone, parts);
   }
 }
 

@@ -38,8 +38,20 @@ inline float largest_magnitude(const float* x, std::size_t n) {
   return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(Words(), most)));
 }
 
-#if HWY_TARGET != HWY_SCALAR
 namespace detail {
+/// x * factor as a whole number. Of two digits as store_two_digits() rounds, so that a number does not
+/// depend on how many stand beside it.
+template <std::size_t Digits>
+HWY_INLINE WordVec rounded(Vec x, Vec factor) {
+  if constexpr (Digits == 2) {
+    const Vec magic = set(0x1.8p23f);
+    return hn::Sub(hn::BitCast(Words(), hn::MulAdd(x, factor, magic)), hn::BitCast(Words(), magic));
+  } else {
+    return hn::NearestInt(hn::Mul(x, factor));
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
 /// Digits of 4 * lanes numbers of 16 bits, those above `stride` behind those below; adds the numbers to
 /// sums. \pre |x * factor| <= 127 * 257
 HWY_INLINE void store_two_digits(const float* x, Vec factor, std::int8_t* digits,
@@ -124,7 +136,8 @@ HWY_INLINE WordVec write_digits(const float* x, std::size_t n, const DigitScale&
   }
 #endif
   for (; i < n; i += lanes) {
-    auto rest = finite ? hn::NearestInt(hn::Mul(load(x + i), inverse)) : hn::Zero(Words());
+    auto rest = hn::Zero(Words());
+    if (finite) rest = detail::rounded<Digits>(load(x + i), inverse);
     sums = hn::Add(sums, rest);
     unrolled<Digits>([&](auto d) __attribute__((always_inline)) {
       // the highest digit is what is left
