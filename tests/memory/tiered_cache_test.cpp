@@ -208,6 +208,24 @@ TEST(TieredCache, CountsWhereEvictedBlocksWent) {
   EXPECT_EQ(smaller.tiers().counters().dropped, 1);
 }
 
+TEST(TieredCache, TextsThatAreGoneLeaveRoomForOthers) {
+  Memory memory({.device_blocks = 6,
+                 .host_blocks = 2,
+                 .block_tokens = 4,
+                 .disk_blocks = 0,
+                 .tiers = all_rules},
+                model::llama_7b, 0.0);
+  for (TokenId first = 0; first < 3000; first += 100) {
+    pass(memory, text(12, first));
+    pass(memory, text(12, first + 50));
+    pass(memory, text(24, first + 10'000));  // for which both go, and the host takes two blocks
+  }
+  pass(memory, text(8, 100));
+  pass(memory, text(16, 500));
+  pass(memory, text(8, 700));  // the first of the three goes down
+  EXPECT_EQ(memory.cached_prefix(tiered_group_of(text(9, 100))), Tokens{8});
+}
+
 TEST(TieredCache, WhatWasFetchedGoesDownAgainForNothing) {
   Memory memory({.device_blocks = 3,
                  .host_blocks = 8,
