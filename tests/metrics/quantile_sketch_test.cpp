@@ -43,6 +43,23 @@ TEST(QuantileSketch, CountsRepeatsZerosAndMerges) {
   EXPECT_NEAR(one.percentile(50), 5.0, 5e-3);  // between the ranks of 2 and 8
 }
 
+TEST(QuantileSketch, ADeviationThatIsSmallBesideTheMeanIsKept) {
+  QuantileSketch whole, half, rest;
+  for (int i = 0; i < 100'000; ++i) {
+    const double v = 20'000 + (i % 2 == 0 ? 1e-3 : -1e-3);
+    whole.add(v);
+    (i < 30'001 ? half : rest).add(v);
+  }
+  half.merge(rest);
+  half.merge(QuantileSketch());
+  EXPECT_NEAR(whole.standard_deviation(), 1e-3, 1e-8);
+  EXPECT_NEAR(half.standard_deviation(), 1e-3, 1e-8);
+  QuantileSketch repeats;
+  repeats.add(3, 2);
+  repeats.add(6, 4);
+  EXPECT_NEAR(repeats.standard_deviation(), std::sqrt(2.0), 1e-12);
+}
+
 TEST(QuantileSketch, SaysNothingOfNoValuesAndRefusesNegativeOnes) {
   const QuantileSketch empty;
   EXPECT_TRUE(std::isnan(empty.mean()));

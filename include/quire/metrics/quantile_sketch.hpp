@@ -26,10 +26,10 @@ class QuantileSketch {
   /// Adds a value that occurred `count` times. \pre value >= 0
   void add(double value, std::int64_t count = 1) {
     if (!(value >= 0)) throw usage_error("sketch", "it takes no negative value", "0 or more");
-    count_ += count;
     const auto n = static_cast<double>(count);
+    add_squares(n, value, 0);
+    count_ += count;
     sum_ += n * value;
-    squares_ += n * value * value;
     smallest_ = std::min(smallest_, value);
     largest_ = std::max(largest_, value);
     if (value < least) {
@@ -45,9 +45,9 @@ class QuantileSketch {
     if (other.counts_.size() > counts_.size()) counts_.resize(other.counts_.size(), 0);
     for (std::size_t i = 0; i < other.counts_.size(); ++i) counts_[i] += other.counts_[i];
     zeros_ += other.zeros_;
+    add_squares(static_cast<double>(other.count_), other.center_, other.squares_);
     count_ += other.count_;
     sum_ += other.sum_;
-    squares_ += other.squares_;
     smallest_ = std::min(smallest_, other.smallest_);
     largest_ = std::max(largest_, other.largest_);
   }
@@ -57,9 +57,7 @@ class QuantileSketch {
     return count_ > 0 ? sum_ / static_cast<double>(count_) : nothing;
   }
   [[nodiscard]] double standard_deviation() const {
-    if (count_ == 0) return nothing;
-    const double n = static_cast<double>(count_), m = sum_ / n;
-    return std::sqrt(std::max(squares_ / n - m * m, 0.0));
+    return count_ == 0 ? nothing : std::sqrt(squares_ / static_cast<double>(count_));
   }
   [[nodiscard]] double max() const { return count_ > 0 ? largest_ : nothing; }
   /// NaN without values. \errors usage error: percent outside [0, 100].
@@ -76,6 +74,17 @@ class QuantileSketch {
   [[nodiscard]] double median() const { return percentile(50); }
 
  private:
+  /// Joins n values about `center`, whose squared distances from it sum to `squares`: squares of the values
+  /// themselves would lose a deviation that is small beside the mean. \pre before count_ has them
+  /// \source Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm", 1979.
+  void add_squares(double n, double center, double squares) {
+    if (n <= 0) return;
+    const double before = static_cast<double>(count_), share = n / (before + n);
+    const double apart = center - center_;
+    squares_ += squares + apart * apart * before * share;
+    center_ += apart * share;
+  }
+
   /// The value of rank 0 to count - 1, within the accuracy.
   [[nodiscard]] double at_rank(std::int64_t rank) const {
     std::int64_t seen = zeros_;
@@ -102,7 +111,7 @@ class QuantileSketch {
 
   std::vector<std::int64_t> counts_;
   std::int64_t count_ = 0, zeros_ = 0;
-  double sum_ = 0, squares_ = 0;
+  double sum_ = 0, center_ = 0, squares_ = 0;  // squares: of distances from the center, the mean
   double smallest_ = std::numeric_limits<double>::infinity(), largest_ = 0;
 };
 
