@@ -138,6 +138,23 @@ function(quire_driver target)
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "quire_driver: unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
   endif()
+  # A list of which a part is missing would be left out, and the program say that nobody gave one.
+  foreach(list IN ITEMS "" CPU_ CUDA_)
+    if(list AND NOT arg_${list}HEADER AND NOT arg_${list}LIST AND NOT arg_${list}COUNT
+       AND NOT arg_${list}EXECUTOR)
+      continue()
+    endif()
+    foreach(part IN ITEMS HEADER LIST COUNT)
+      if(NOT arg_${list}${part})
+        message(FATAL_ERROR "quire_driver(${target}): ${list}${part} is missing; "
+                            "expected ${list}HEADER, ${list}LIST and ${list}COUNT")
+      endif()
+    endforeach()
+    if(NOT arg_${list}COUNT MATCHES "^[1-9][0-9]*$")
+      message(FATAL_ERROR "quire_driver(${target}): ${list}COUNT ${arg_${list}COUNT} is no number; "
+                          "expected how many variants ${arg_${list}LIST} has")
+    endif()
+  endforeach()
   quire_driver_libraries()
   set(cpu quire_driver_without_cpu)
   if(arg_CPU_LIST)
