@@ -74,12 +74,15 @@ TEST(TierSlots, ClaimsTheSlotsThatAnEarlierProcessFilled) {
 }
 
 TEST(TierSlots, RefusesAWrongAnswerOfAPolicy) {
-  TierSlots<Stranger> tier(2);
-  const BlockId used = tier.allocate(), idle = tier.allocate();
+  TierSlots<Stranger> tier(3);
+  const BlockId used = tier.allocate(), idle = tier.allocate(), parent = tier.allocate();
   tier.keep(used, 0, {});
   tier.keep(idle, 0, {});
+  tier.keep(parent, 0, {});
+  tier.add_child(parent);
   tier.release(idle);
-  for (const BlockId wrong : {used, BlockId{2}, BlockId{1u << 31}}) {
+  tier.release(parent);
+  for (const BlockId wrong : {used, parent, BlockId{3}, BlockId{1u << 31}}) {
     Stranger::answer = wrong;
     EXPECT_THROW((void)tier.victim(), Error);
   }
