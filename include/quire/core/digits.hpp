@@ -100,8 +100,8 @@ HWY_INLINE void store_two_digits(const float* x, Vec factor, std::int8_t* digits
   constexpr std::uint32_t each = std::bit_cast<std::uint32_t>(magic);
   sums = hn::Sub(sums, hn::Set(Words(), static_cast<std::int32_t>(4 * each)));
 }
-}  // namespace detail
 #endif
+}  // namespace detail
 
 /// How floats become whole numbers: times `inverse`; x = step * number. The step is NaN where a float is not
 /// finite.
