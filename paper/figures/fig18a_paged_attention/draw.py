@@ -23,6 +23,7 @@ def draw(context, plt):
         axes.set_xscale("log", base=2)
         axes.set_xlabel("context (tokens)")
         axes.set_title(f"batch {batch}: {context.modes('kernel_roofline', part='paged')}")
-        axes.legend()
     panels[0][0].set_ylabel("longer than contiguous (%)")
+    # Below both: curves of another machine may lie anywhere.
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
