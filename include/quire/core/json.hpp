@@ -107,6 +107,7 @@ class Parser {
       : text_(text), where_(where), limits_(limits) {}
 
   [[nodiscard]] Value document() {
+    if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;  // a byte-order mark, as editors write
     Value value = parse_value(0);
     skip_space();
     if (at_ != text_.size()) fail("text follows the JSON value", "the end of the file");
@@ -114,6 +115,8 @@ class Parser {
   }
 
  private:
+  static constexpr std::string_view any_value =
+      "an object, an array, a string, a number, true, false or null";
   [[noreturn]] void fail_at(std::size_t at, std::string_view what,
                             std::string_view expected) const {
     throw data_error(std::string(where_) + ": byte " + std::to_string(at), what, expected);
@@ -133,7 +136,7 @@ class Parser {
     }
   }
   void take_word(std::string_view word) {
-    if (text_.substr(at_, word.size()) != word) fail("not a JSON value", "a JSON value");
+    if (text_.substr(at_, word.size()) != word) fail("no JSON value begins here", any_value);
     at_ += word.size();
   }
 
@@ -228,7 +231,7 @@ class Parser {
     if (next_is('0')) {
       ++at_;
     } else {
-      take_digits("not a JSON value", "a JSON value");
+      take_digits("no JSON value begins here", any_value);
     }
     if (next_is('.')) {
       whole = false;

@@ -53,7 +53,7 @@ TEST(CsvTable, NamesFileLineAndColumn) {
   EXPECT_EQ(error_of(""), "t: is empty; expected a header line");
   EXPECT_EQ(error_of("a,c\n"), "t: line 1: has no column 'b'; expected the columns a, b");
   EXPECT_EQ(error_of("a,b,a\n"), "t: line 1: has column 'a' twice; expected it once");
-  EXPECT_EQ(error_of("a,b\n1,2\n\n3\n"), "t: line 4: has 1 values; expected 2 as in the header");
+  EXPECT_EQ(error_of("a,b\n1,2\n\n3\n"), "t: line 4: has 1 value; expected 2 as in the header");
   EXPECT_EQ(
       error_of("a,b\n1,2\nx,2\n"),
       "t: line 3, field 'a': 'x' is not a number; expected a whole number from 0 to 16777216");

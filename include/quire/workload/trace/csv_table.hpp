@@ -93,8 +93,10 @@ class CsvTable {
     if (!lines_.next(line)) return false;
     split_csv(line, row_, [this] { return lines_.where(); });
     if (row_.size() != width_) {
-      throw data_error(lines_.where(), "has " + std::to_string(row_.size()) + " values",
-                       std::to_string(width_) + " as in the header");
+      throw data_error(
+          lines_.where(),
+          "has " + std::to_string(row_.size()) + (row_.size() == 1 ? " value" : " values"),
+          std::to_string(width_) + " as in the header");
     }
     return true;
   }
