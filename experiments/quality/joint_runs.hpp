@@ -84,7 +84,7 @@ inline void add_joint_runs(const SharedSubject& subject, const std::string& sour
   }
   const auto seen =
       std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", subject,
-                                         options.pick<std::size_t>(4, 16, 16));
+                                         options.pick<std::size_t>(3, 16, 16));
   const std::vector<WeightRun> all = detail::weight_runs(seen);
   for (const quality::Format& f : formats) {
     if (f.codec->name == "fp32" || std::find(kv.begin(), kv.end(), f.codec->name) == kv.end()) {

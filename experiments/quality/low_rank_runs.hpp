@@ -138,7 +138,7 @@ inline void add_low_rank_runs(const SharedSubject& subject, const std::string& s
                               const Options& options, std::vector<Run>& runs) {
   const auto seen =
       std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", subject,
-                                         options.pick<std::size_t>(4, 16, 16));
+                                         options.pick<std::size_t>(3, 16, 16));
   std::vector<WeightRun> weights;
   for (const detail::LowRankRun& w : detail::low_rank_runs(seen)) {
     weights.push_back(w.run);

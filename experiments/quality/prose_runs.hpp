@@ -86,7 +86,7 @@ inline void add_prose_runs(const std::string& source, const Options& options,
       quality::pieces_of(texts + "held_out.txt", model, options.pick<std::size_t>(2, 32, 64)),
       nullptr, "prose");
   const auto seen = std::make_shared<CalibrationTexts>(texts + "training.txt", subject,
-                                                       options.pick<std::size_t>(4, 16, 16));
+                                                       options.pick<std::size_t>(3, 16, 16));
   subject->calibrate_on(quality::calibration_texts(texts + "training.txt", *model.tokenizer, 16));
   const auto of = [](std::string_view kv, std::string_view weights) {
     metrics::JsonObject axes;

@@ -76,7 +76,7 @@ inline void add_pruning_runs(const SharedSubject& subject, const std::string& so
                              const Options& options, std::vector<Run>& runs) {
   const auto seen =
       std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", subject,
-                                         options.pick<std::size_t>(4, 16, 16));
+                                         options.pick<std::size_t>(3, 16, 16));
   std::vector<WeightRun> weights = detail::pruning_runs(seen);
   for (const WeightRun& w : weights) {
     metrics::JsonObject axes;

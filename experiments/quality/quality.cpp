@@ -174,7 +174,7 @@ std::vector<Run> make_runs(const Options& options, const std::vector<quality::Fo
     throw data_error(options.model.string(), "it has no tokenizer, and the laboratory reads texts",
                      "a checkpoint with tokenizer.json");
   }
-  const std::size_t count = options.pick<std::size_t>(4, 48, 128);
+  const std::size_t count = options.pick<std::size_t>(2, 48, 128);
   const std::vector<Story> stories =
       fitting.read.empty()
           ? read_stories(source + "/experiments/retention/held_out.jsonl", *model.tokenizer, count)

@@ -251,7 +251,7 @@ inline void add_weight_runs(const SharedSubject& trained, const std::string& sou
                             const Options& options, bool all, std::vector<Run>& runs) {
   const auto seen =
       std::make_shared<CalibrationTexts>(source + "/experiments/quality/calibration.jsonl", trained,
-                                         options.pick<std::size_t>(4, 16, 16));
+                                         options.pick<std::size_t>(3, 16, 16));
   const auto add = [&](const SharedSubject& subject, const std::vector<WeightRun>& weights,
                        const auto& orders, std::string_view inputs, bool some) {
     for (const WeightRun& w : weights) {
