@@ -31,6 +31,14 @@ namespace quire::memory_test {
 namespace {
 
 constexpr TierRules all_rules{.uses_disk = true, .keeps_evicted = true, .look_ahead = 2};
+KvGeometry in_tiers(std::int64_t device_blocks, std::int64_t host_blocks,
+                    std::int64_t disk_blocks) {
+  return {.device_blocks = device_blocks,
+          .host_blocks = host_blocks,
+          .block_tokens = 4,
+          .disk_blocks = disk_blocks,
+          .tiers = all_rules};
+}
 
 /// The numbers of a world as bytes of real tiers, with a disk that fails now and then.
 class Bytes {
@@ -170,12 +178,7 @@ StepPlan pass(Memory& memory, std::vector<TokenId> tokens) {
 }
 
 TEST(TieredCache, AnEvictedPrefixGoesDownAndIsFoundThere) {
-  Memory memory({.device_blocks = 3,
-                 .host_blocks = 2,
-                 .block_tokens = 4,
-                 .disk_blocks = 4,
-                 .tiers = all_rules},
-                model::llama_7b, 0.0);
+  Memory memory(in_tiers(3, 2, 4), model::llama_7b, 0.0);
   EXPECT_TRUE(pass(memory, text(12, 0)).swap_out.empty());
   const StepPlan second = pass(memory, text(12, 100));
   EXPECT_EQ(second.swap_out.size(), 3u);  // the last block first
@@ -192,16 +195,13 @@ TEST(TieredCache, AnEvictedPrefixGoesDownAndIsFoundThere) {
 }
 
 TEST(TieredCache, CountsWhereEvictedBlocksWent) {
-  KvGeometry g{.device_blocks = 3, .host_blocks = 2, .block_tokens = 4, .disk_blocks = 1};
-  g.tiers = all_rules;
-  Memory memory(g, model::llama_7b, 0.0);
+  Memory memory(in_tiers(3, 2, 1), model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   pass(memory, text(12, 100));  // two blocks to the host, one to disk
   EXPECT_EQ(memory.tiers().counters().demoted, 3);
   EXPECT_EQ(memory.tiers().counters().spilled, 0);
   EXPECT_EQ(memory.tiers().counters().dropped, 0);
-  g.disk_blocks = 0;
-  Memory smaller(g, model::llama_7b, 0.0);
+  Memory smaller(in_tiers(3, 2, 0), model::llama_7b, 0.0);
   pass(smaller, text(12, 0));
   pass(smaller, text(12, 100));  // the third has no place
   EXPECT_EQ(smaller.tiers().counters().demoted, 2);
@@ -209,12 +209,7 @@ TEST(TieredCache, CountsWhereEvictedBlocksWent) {
 }
 
 TEST(TieredCache, TextsThatAreGoneLeaveRoomForOthers) {
-  Memory memory({.device_blocks = 6,
-                 .host_blocks = 2,
-                 .block_tokens = 4,
-                 .disk_blocks = 0,
-                 .tiers = all_rules},
-                model::llama_7b, 0.0);
+  Memory memory(in_tiers(6, 2, 0), model::llama_7b, 0.0);
   for (TokenId first = 0; first < 3000; first += 100) {
     pass(memory, text(12, first));
     pass(memory, text(12, first + 50));
@@ -227,12 +222,7 @@ TEST(TieredCache, TextsThatAreGoneLeaveRoomForOthers) {
 }
 
 TEST(TieredCache, WhatWasFetchedGoesDownAgainForNothing) {
-  Memory memory({.device_blocks = 3,
-                 .host_blocks = 8,
-                 .block_tokens = 4,
-                 .disk_blocks = 0,
-                 .tiers = all_rules},
-                model::llama_7b, 0.0);
+  Memory memory(in_tiers(3, 8, 0), model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   pass(memory, text(12, 100));
   pass(memory, text(12, 0));  // fetches two, computes one
@@ -242,12 +232,7 @@ TEST(TieredCache, WhatWasFetchedGoesDownAgainForNothing) {
 }
 
 TEST(TieredCache, ALostBlockIsNotOfferedAgain) {
-  Memory memory({.device_blocks = 3,
-                 .host_blocks = 8,
-                 .block_tokens = 4,
-                 .disk_blocks = 0,
-                 .tiers = all_rules},
-                model::llama_7b, 0.0);
+  Memory memory(in_tiers(3, 8, 0), model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   const StepPlan down = pass(memory, text(12, 100));
   const SequenceGroup back = tiered_group_of(text(12, 0));
@@ -257,12 +242,7 @@ TEST(TieredCache, ALostBlockIsNotOfferedAgain) {
 }
 
 TEST(TieredCache, TenantsWithDifferentSaltsShareNothing) {
-  Memory memory({.device_blocks = 3,
-                 .host_blocks = 8,
-                 .block_tokens = 4,
-                 .disk_blocks = 0,
-                 .tiers = all_rules},
-                model::llama_7b, 0.0);
+  Memory memory(in_tiers(3, 8, 0), model::llama_7b, 0.0);
   pass(memory, text(12, 0));
   pass(memory, text(12, 100));
   SequenceGroup other = tiered_group_of(text(12, 0));

@@ -287,7 +287,7 @@ struct ScaledWeights {
   HWY_INLINE void scale(const CodeTile<false>& values, std::size_t g, const float* weights,
                         std::size_t tokens) {
     using namespace simd;
-    Vec most[4], offset[4];  // as largest_magnitude()
+    Vec most[4], offset[4];  // most: of magnitudes as whole numbers, as largest_magnitude() has it
     unrolled<4>([&](auto r)
                     __attribute__((always_inline)) { most[r] = offset[r] = hn::Zero(Floats()); });
     const auto times = [&](auto has_offsets) __attribute__((always_inline)) {
