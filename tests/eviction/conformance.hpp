@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include <quire/core/rng.hpp>
 #include <quire/core/type_list.hpp>
 #include <quire/eviction/eviction.hpp>
 
@@ -13,7 +14,8 @@
 /// What every eviction policy promises, checked on every eviction policy.
 /// - victim() is empty exactly when no block is evictable, and otherwise resident and evictable.
 /// - A new block is not evictable until the pool says so.
-/// - Asking for the victim changes nothing: not the next answer, and not any later one.
+/// - Asking for the victim changes nothing: not the next answer, and not any later one; nor does telling of
+///   names that may enter.
 /// - Removing victims until there is none removes each evictable block once and no other.
 /// - Equal events give equal victims: no clock, no address, no global.
 /// - A copy goes on as the original does.
@@ -60,7 +62,7 @@ void victims_are_legal(std::uint64_t seed) {
   }
 }
 
-/// One is asked after each step, its twin only when the pool needs a block.
+/// One is asked after each step, and told of names, its twin asked only when the pool needs a block.
 template <class Policy>
 void asking_changes_nothing(std::uint64_t seed) {
   RandomPool pool(seed);
@@ -68,6 +70,8 @@ void asking_changes_nothing(std::uint64_t seed) {
   Policy twin(pool.capacity());
   for (int step = 0; step < pool.steps(); ++step) {
     pool.step(asked, twin);
+    if constexpr (eviction::FetchesNames<Policy>)
+      asked.prefetch(mix64(seed + static_cast<std::uint64_t>(step)));
     const auto b = asked.victim();
     if (step % 50 == 49) {
       ASSERT_EQ(twin.victim(), b) << "asking for victims has changed a later one; step " << step;

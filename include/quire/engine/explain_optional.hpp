@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <quire/engine/compatible.hpp>
+#include <quire/eviction/concepts.hpp>
 #include <quire/kv_format/codec.hpp>
 #include <quire/offload/concepts.hpp>
 #include <quire/prefix_index/concepts.hpp>
@@ -65,7 +66,7 @@ struct OptionalPrefixIndex {
 };
 
 struct EvictionNames {
-  char needs_next_use;
+  char needs_next_use, prefetch;
 };
 template <class P>
 struct OptionalEviction {
@@ -74,6 +75,10 @@ struct OptionalEviction {
           requires { typename std::bool_constant<P::needs_next_use>; },
       "quire: eviction: needs_next_use is no public `static constexpr bool needs_next_use`; "
       "smallest model: quire/eviction/belady.hpp");
+  static_assert(
+      requires { &Beside<P, EvictionNames>::prefetch; } == open<P> || eviction::FetchesNames<P>,
+      "quire: eviction: prefetch is no public `void prefetch(std::uint64_t content) const`, so it "
+      "would never be called; smallest model: quire/eviction/two_q.hpp");
 };
 
 struct OffloadNames {

@@ -52,6 +52,7 @@ class Arc {
     queues_.append(ghost ? again : once, b);
     trim();
   }
+  void prefetch(std::uint64_t content) const { ghosts_.prefetch(content); }
   void on_access(BlockId b, const BlockContext&) { queues_.move_to_back(again, b); }
   void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {

@@ -45,6 +45,9 @@ struct BlockContext {
 ///
 /// Optional: `static constexpr bool needs_next_use = true`: it orders blocks by next_use, which engines do
 /// not know, so that they refuse it where a prefix index is used.
+/// Optional: `void prefetch(std::uint64_t content) const`: a text of that name may soon enter. Brings what
+/// on_insert would then wait for nearer to the processor, and changes nothing. Told by those that know the
+/// names of a whole prompt before its blocks, as eviction::replay does.
 template <class P>
 concept EvictionPolicy = std::constructible_from<P, BlockCount> &&
     requires(P policy, BlockId block, const BlockContext& context, bool evictable) {
@@ -55,5 +58,13 @@ concept EvictionPolicy = std::constructible_from<P, BlockCount> &&
   { policy.on_remove(block) } -> std::same_as<void>;                 // pre: resident
   { policy.victim() } -> std::same_as<std::optional<BlockId>>;
 };
+
+namespace eviction {
+/// Whether a policy wants to be told of names that may soon enter.
+template <class P>
+concept FetchesNames = requires(const P& policy, std::uint64_t content) {
+  { policy.prefetch(content) } -> std::same_as<void>;
+};
+}  // namespace eviction
 
 }  // namespace quire

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include <quire/core/huge_vector.hpp>
+#include <quire/core/prefetch.hpp>
 #include <quire/core/rng.hpp>
 #include <quire/core/units.hpp>
 
@@ -28,6 +29,11 @@ class FrequencySketch {
   explicit FrequencySketch(BlockCount capacity)
       : lines_(std::bit_ceil(static_cast<std::size_t>(capacity.value + 3) / rows)),
         period_(10 * static_cast<std::uint64_t>(capacity.value)) {}
+
+  /// Fetches what the next question about a content, or its addition, will look at.
+  void prefetch(std::uint64_t content) const {
+    quire::prefetch(&lines_[place(content, 0).word / rows]);
+  }
 
   /// Counts one request. Content 0 is unknown and not counted.
   void add(std::uint64_t content) {

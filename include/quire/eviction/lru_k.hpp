@@ -42,6 +42,7 @@ class BasicLruK {
     history_.erase(context.content);
     content_[b.value] = context.content;
   }
+  void prefetch(std::uint64_t content) const { history_.prefetch(content); }
   void on_access(BlockId b, const BlockContext&) { order_.set_key(b, used_again(order_.key(b))); }
   void set_evictable(BlockId b, bool evictable) { order_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {

@@ -97,6 +97,7 @@ template <EvictionPolicy Policy, AdmissionPolicy Admission>
 ReplayCounts replay(Policy& policy, Admission& admission, BlockCount capacity,
                     const ReferenceString& trace, const ReplayOptions& options = {}) {
   constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+  constexpr std::size_t names_ahead = 8;  // lines that come from memory at once
   struct Block {
     std::uint32_t content = none;
     std::uint32_t parent = none;
@@ -153,6 +154,13 @@ ReplayCounts replay(Policy& policy, Admission& admission, BlockCount capacity,
           .content = trace.name(content),
           .next_use = next_use,
       };
+
+      if constexpr (FetchesNames<Policy>) {
+        if (i + names_ahead < references.size()) {
+          const std::uint32_t then = references[i + names_ahead];
+          if (block_of[then] == none) policy.prefetch(trace.name(then));
+        }
+      }
 
       ++counts.references;
       admission.on_request(context);

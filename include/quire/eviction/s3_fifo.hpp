@@ -42,6 +42,7 @@ class S3Fifo {
     queues_.note(b) = {context.content, 0};
     queues_.append(ghosts_.erase(context.content) ? main : small, b);
   }
+  void prefetch(std::uint64_t content) const { ghosts_.prefetch(content); }
   void on_access(BlockId b, const BlockContext&) {
     std::uint8_t& hits = queues_.note(b).hits;
     if (hits == most_hits) return;

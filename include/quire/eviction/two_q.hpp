@@ -40,6 +40,7 @@ class TwoQ {
     content_[b.value] = context.content;
     queues_.append(out_.erase(context.content) ? main : in, b);
   }
+  void prefetch(std::uint64_t content) const { out_.prefetch(content); }
   void on_access(BlockId b, const BlockContext&) { queues_.refresh(main, b); }
   void set_evictable(BlockId b, bool evictable) { queues_.set_evictable(b, evictable); }
   void on_remove(BlockId b) {

@@ -46,6 +46,7 @@ class WTinyLfu {
     if (window_.size() >= window_most_) enter_main(*window_.oldest());
     window_.append(b);
   }
+  void prefetch(std::uint64_t content) const { sketch_.prefetch(content); }
   void on_access(BlockId b, const BlockContext&) {
     sketch_.add(content_[b.value]);
     window_.contains(b) ? window_.move_to_back(b) : main_.hit(b);

@@ -1,6 +1,7 @@
 // expect: quire: speculation: the configuration's Speculation is no public `using Speculation
 // expect: quire: prefix_index: match_part is no public `std::optional<PartOfBlock> match_part(
 // expect: quire: eviction: needs_next_use is no public `static constexpr bool needs_next_use`
+// expect: quire: eviction: prefetch is no public `void prefetch(std::uint64_t content) const`
 // expect: quire: offload: uses_disk is no public `static constexpr bool uses_disk`
 // expect: quire: offload: keeps_evicted is no public `static constexpr bool keeps_evicted`
 // expect: quire: offload: overlaps is no public `static constexpr bool overlaps`
@@ -80,6 +81,10 @@ struct PartOfIds : prefix_index::TokenRadixTree {
 struct NextUseByValue : eviction::Fifo {
   using Fifo::Fifo;
   bool needs_next_use = true;  // not static
+};
+struct PrefetchesBlocks : eviction::Fifo {
+  using Fifo::Fifo;
+  void prefetch(BlockId) const;  // told of blocks
 };
 
 struct DiskByFunction : offload::Recompute {
@@ -249,6 +254,7 @@ struct HearsOfRequests final : router::LeastOutstanding {
 template struct explain::Slots<HiddenSpeculation>;
 template struct explain::PrefixIndex<PartOfIds>;
 template struct explain::Eviction<NextUseByValue>;
+template struct explain::Eviction<PrefetchesBlocks>;
 template struct explain::Offload<DiskByFunction>;
 template struct explain::Offload<KeepsByText>;
 template struct explain::Offload<OverlapsLater>;
